@@ -1,0 +1,40 @@
+"""mig_jax chooses instruction-tuning data: information over a label graph, maximised greedily.
+
+Importing this package touches no file and starts no device.
+"""
+
+from mig_jax.certificate import Certificate, certify, upper_bound
+from mig_jax.gains import EXACT, GAIN_RULES, LINEAR
+from mig_jax.information import Measure, information, label_information, linear_gains
+from mig_jax.label_graph import LabelGraph, label_graph_from_edges, label_graph_from_embeddings
+from mig_jax.pool import Pool, pool_from_label_lists
+from mig_jax.score_functions import FAMILIES, Exponential, Log, Power, Saturating
+from mig_jax.selection import Selection, lay_out, select
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EXACT",
+    "FAMILIES",
+    "GAIN_RULES",
+    "LINEAR",
+    "Certificate",
+    "Exponential",
+    "LabelGraph",
+    "Log",
+    "Measure",
+    "Pool",
+    "Power",
+    "Saturating",
+    "Selection",
+    "certify",
+    "information",
+    "label_graph_from_edges",
+    "label_graph_from_embeddings",
+    "label_information",
+    "lay_out",
+    "linear_gains",
+    "pool_from_label_lists",
+    "select",
+    "upper_bound",
+]

@@ -1,0 +1,83 @@
+"""Marginal gains of the records of one page, exact (Eq. 9) or linear (Eq. 10–11).
+
+A gain rule is a pair of functions: `prepare` turns z into one row of numbers a
+label, `of_slot` turns those numbers and a slot's ê into the slot's share of
+the gain. A pick changes few labels, so selection keeps the prepared table and
+renews only their rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mig_jax.information import Measure
+from mig_jax.pages import EMPTY, page_sums
+from mig_jax.pool import Array
+from mig_jax.score_functions import ScoreFunction
+
+__all__ = ["EXACT", "GAIN_RULES", "LINEAR", "GainRule", "page_gains", "prepare"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GainRule:
+    """How the gain of a record is computed; see the module's docstring."""
+
+    name: str
+    prepare: Callable[[ScoreFunction, Array], Any]
+    of_slot: Callable[[ScoreFunction, Any, Array], jax.Array]
+
+
+EXACT = GainRule(
+    "exact",
+    lambda score_function, z: score_function.prepare(z),
+    lambda score_function, prepared, step: score_function.increase(prepared, step),
+)
+LINEAR = GainRule(
+    "linear",
+    lambda score_function, z: score_function.derivative(z),
+    lambda score_function, slope, step: slope * step,
+)
+GAIN_RULES = {rule.name: rule for rule in (EXACT, LINEAR)}
+
+
+def prepare(rule: GainRule, measure: Measure, z: Array, labels: Array | None = None) -> Any:
+    """The rule's table for z: a pytree of float [K], or float [n] for `labels` int32 [n]."""
+    score_function = measure.score_function
+    if labels is not None:
+        score_function, z = score_function.at(labels), z[labels]
+    return jax.tree_util.tree_map(
+        lambda leaf: jnp.broadcast_to(leaf, jnp.shape(z)), rule.prepare(score_function, z)
+    )
+
+
+def page_gains(
+    rule: GainRule,
+    measure: Measure,
+    table: Any,
+    labels: Array,
+    values: Array,
+    records: Array,
+    width_log2: Array,
+) -> jax.Array:
+    """Gains of the rows of one page: float [rows], −1 where a row has no record.
+
+    Args:
+      rule: exact or linear.
+      measure: its score function's family matters here; parameters are in `table`.
+      table: what `prepare` gives for the current z.
+      labels: int32 [area].
+      values: float [area].
+      records: int32 [rows].
+      width_log2: int32 scalar.
+    """
+    prepared = jax.tree_util.tree_map(lambda leaf: leaf[labels], table)
+    shares = rule.of_slot(measure.score_function, prepared, values)
+    # A share is never negative. Saying so also keeps compilers from fusing the last product
+    # into the first addition, which would round differently from program to program.
+    sums = page_sums(jnp.maximum(shares, 0), width_log2, records.shape[0])
+    return jnp.where(records == EMPTY, -1, sums)

@@ -1,0 +1,56 @@
+"""The pool: which labels each record has, and how good the record is."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+__all__ = ["Array", "Pool", "pool_from_label_lists"]
+
+Array = Any  # jax.Array or numpy.ndarray: the core takes either
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """P records as flat arrays, one entry for each (record, label) pair.
+
+    Entries are sorted by record, and by label within a record; a label stands
+    once in a record at most (v_d of Eq. 4 is a 0/1 vector). A record without
+    labels has no entry, only a score.
+    """
+
+    labels: Array  # int32 [entries]: label id in [0, K).
+    records: Array  # int32 [entries]: record index in [0, P), ascending.
+    scores: Array  # float32 [P]: quality s_d, finite and at least 0.
+
+    @property
+    def num_records(self) -> int:
+        return int(self.scores.shape[0])
+
+
+def pool_from_label_lists(label_lists: list[list[int]], scores: Any) -> Pool:
+    """Builds a `Pool` from one list of label ids a record; repeated ids count once.
+
+    Raises:
+      ValueError: where the two arguments differ in length, or an id is negative,
+        or a score is not a finite number of at least 0.
+
+    >>> pool = pool_from_label_lists([[2, 0, 2], [], [1]], [1.0, 3.0, 0.5])
+    >>> pool.labels.tolist(), pool.records.tolist()
+    ([0, 2, 1], [0, 0, 2])
+    """
+    scores = np.asarray(scores, np.float32).reshape(-1)
+    if len(label_lists) != len(scores):
+        raise ValueError(f"{len(label_lists)} label lists but {len(scores)} scores")
+    if not np.all(np.isfinite(scores) & (scores >= 0)):
+        raise ValueError("every score must be a finite number of at least 0")
+    rows = [sorted(set(row)) for row in label_lists]
+    labels = np.array([label for row in rows for label in row], np.int32)
+    if labels.size and labels.min() < 0:
+        raise ValueError("label ids must not be negative")
+    records = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
+    return Pool(labels, records.astype(np.int32), scores)
