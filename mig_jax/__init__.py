@@ -7,7 +7,7 @@ from mig_jax.certificate import Certificate, certify, upper_bound
 from mig_jax.gains import EXACT, GAIN_RULES, LINEAR
 from mig_jax.information import Measure, information, label_information, linear_gains
 from mig_jax.label_graph import LabelGraph, label_graph_from_edges, label_graph_from_embeddings
-from mig_jax.pool import Pool, pool_from_label_lists
+from mig_jax.pool import Pool, pool_from_label_lists, pool_from_table
 from mig_jax.score_functions import FAMILIES, Exponential, Log, Power, Saturating
 from mig_jax.selection import Selection, lay_out, select
 
@@ -35,6 +35,7 @@ __all__ = [
     "lay_out",
     "linear_gains",
     "pool_from_label_lists",
+    "pool_from_table",
     "select",
     "upper_bound",
 ]

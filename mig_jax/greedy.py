@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mig_jax.gains import GainRule, page_gains, prepare
+from mig_jax.gains import EXACT, GainRule, page_gains, prepare
 from mig_jax.information import Measure
 from mig_jax.pages import EMPTY, Pages
 from mig_jax.pool import Array
@@ -47,7 +47,8 @@ class Picks(NamedTuple):
     """What a chunk of the scan chose, in order; −1 and 0 once the budget or the pool is used up."""
 
     records: Array  # int32 [length]
-    gains: Array  # float [length], each at the moment of its pick.
+    gains: Array  # float [length], exact or linear, each at the moment of its pick.
+    increases: Array  # float [length]: by how much each pick raised E; the gains where exact.
     pages_read: Array  # int32 [length]: pages whose gains were computed for the pick.
 
 
@@ -208,7 +209,12 @@ def _take(
     labels, values = pages.labels[best.page], pages.values[best.page]
     area, width_log2 = labels.shape[0], pages.width_log2[best.page]
     mine = wanted & (jnp.arange(area) & ((area >> width_log2) - 1) == best.row)
-    z = state.z.at[labels].add(jnp.where(mine, values, 0))
+    steps = jnp.where(mine, values, 0)
+    increase = best.gain
+    if rule is not EXACT:
+        own = measure.score_function.at(labels)
+        increase = jnp.sum(own.increase(own.prepare(state.z[labels]), steps))
+    z = state.z.at[labels].add(steps)
     renewed = prepare(rule, measure, z, labels)
     table = jax.tree_util.tree_map(lambda old, new: old.at[labels].set(new), state.table, renewed)
     # Whatever is read of these arrays was read before the search began or in it: XLA then
@@ -226,7 +232,10 @@ def _take(
         count=state.count + wanted,
     )
     return state, Picks(
-        jnp.where(wanted, best.record, -1), jnp.where(wanted, best.gain, 0), read
+        jnp.where(wanted, best.record, -1),
+        jnp.where(wanted, best.gain, 0),
+        jnp.where(wanted, increase, 0),
+        read,
     )
 
 

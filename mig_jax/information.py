@@ -29,7 +29,7 @@ __all__ = [
 class Measure:
     """What a selection is measured by: every parameter that may be swept or learned."""
 
-    score_function: ScoreFunction = Power()
+    score_function: ScoreFunction = dataclasses.field(default_factory=Power)
     propagation: Array = 1.0  # α of Eq. 6, at least 0.
 
 
@@ -39,9 +39,7 @@ def raw_information(pool: Pool, num_labels: int, amounts: Array) -> jax.Array:
     return jax.ops.segment_sum(per_record[jnp.asarray(pool.records)], pool.labels, num_labels)
 
 
-def label_information(
-    pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array
-) -> jax.Array:
+def label_information(pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array) -> jax.Array:
     """z, the information held by each label: A · raw information (Eq. 7), float [K].
 
     Args:
@@ -67,7 +65,5 @@ def linear_gains(pool: Pool, graph: LabelGraph, measure: Measure, z: Array) -> j
     slopes = measure.score_function.derivative(jnp.asarray(z))
     worth = back_propagate(graph, measure.propagation, slopes)
     of_entries = worth[jnp.asarray(pool.labels)]
-    sums = jax.ops.segment_sum(
-        of_entries, pool.records, pool.num_records, indices_are_sorted=True
-    )
+    sums = jax.ops.segment_sum(of_entries, pool.records, pool.num_records, indices_are_sorted=True)
     return pool.scores * sums

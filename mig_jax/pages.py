@@ -97,7 +97,7 @@ def lay_out_pages(
     row_of = np.zeros(pool.num_records, np.int32)
     parts = []
     pages = 0
-    for width in np.unique(widths):
+    for width in np.unique(widths) if len(widths) else [_NARROWEST_LOG2]:
         members = order[widths[order] == width]
         page_of[members] = pages + np.arange(len(members)) // (area >> width)
         row_of[members] = np.arange(len(members)) % (area >> width)
@@ -108,8 +108,8 @@ def lay_out_pages(
         record = np.searchsorted(rows.starts, nonzeros, side="right") - 1
         slot = (nonzeros - rows.starts[record]) * (area >> widths[record]) + row_of[record]
         more.append((page_of[record], slot.astype(np.int32), entries))
-    empty = _pages_of_width(rows, order[:0], _NARROWEST_LOG2, area)
-    return PageLayout(*map(np.concatenate, zip(empty, *parts, strict=True)), tuple(more))
+    labels, entries, record_rows, width_log2 = map(np.concatenate, zip(*parts, strict=True))
+    return PageLayout(labels, entries, record_rows, width_log2, tuple(more))
 
 
 @jax.jit
@@ -133,9 +133,7 @@ def fill_pages(layout: PageLayout, pool: Pool, graph: LabelGraph, measure: Measu
     scores = jnp.asarray(pool.scores)
     if not scores.size:
         scores = jnp.zeros(1)
-    values = _fill(
-        layout.entries, layout.records, layout.width_log2, layout.more, scores, weights
-    )
+    values = _fill(layout.entries, layout.records, layout.width_log2, layout.more, scores, weights)
     return Pages(
         jnp.asarray(layout.labels),
         values,
@@ -242,7 +240,7 @@ def _pages_of_width(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels, entries, records and widths of the pages that hold `members` in this order."""
     width, per_page = 1 << width_log2, area >> width_log2
-    pages = -(-len(members) // per_page)
+    pages = max(-(-len(members) // per_page), 1)  # An empty pool has one empty page.
     starts, stops = rows.starts[members], rows.starts[members + 1]
     filled = np.zeros((pages * per_page, width), bool)
     filled[: len(members)] = np.arange(width) < (stops - starts)[:, None]

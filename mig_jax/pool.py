@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
-__all__ = ["Array", "Pool", "pool_from_label_lists"]
+__all__ = ["Array", "Pool", "pool_from_label_lists", "pool_from_table"]
 
 Array = Any  # jax.Array or numpy.ndarray: the core takes either
 
@@ -54,3 +54,28 @@ def pool_from_label_lists(label_lists: list[list[int]], scores: Any) -> Pool:
         raise ValueError("label ids must not be negative")
     records = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
     return Pool(labels, records.astype(np.int32), scores)
+
+
+class _Table(Protocol):
+    """What `mig_jax.data.RecordTable` has, among other things."""
+
+    @property
+    def labels(self) -> Array: ...
+
+    @property
+    def offsets(self) -> Array: ...
+
+    @property
+    def scores(self) -> Array: ...
+
+
+def pool_from_table(table: _Table) -> Pool:
+    """The `Pool` of records read from files, as `mig_jax.data.read_pool` gives them.
+
+    Args:
+      table: `labels` int32 [entries], ascending within a record; `offsets` int64
+        [P + 1], the first entry of each record and then the end; `scores` float32 [P].
+    """
+    counts = np.diff(np.asarray(table.offsets))
+    records = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    return Pool(np.asarray(table.labels, np.int32), records, np.asarray(table.scores, np.float32))

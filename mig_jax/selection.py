@@ -25,6 +25,7 @@ class Selection:
 
     picks: np.ndarray  # int64 [N]
     gains: np.ndarray  # float32 [N]: each pick's gain at its moment, exact or linear.
+    increases: np.ndarray  # float32 [N]: by how much each pick raised E; the gains where exact.
     z: np.ndarray  # float32 [K]: information held by each label in the end.
     information: float  # E of all picks.
 
@@ -77,14 +78,22 @@ def select(
     state = initial_state(gain, measure, pages, jnp.zeros(graph.num_labels))
     picks = [np.zeros(0, np.int64)]
     gains = [np.zeros(0, np.float32)]
+    increases = [np.zeros(0, np.float32)]
     while (done := int(state.count)) < budget:
         state, found = lazy_greedy(gain, measure, pages, state, jnp.int32(budget), chunk)
         new = int(state.count) - done
         picks.append(np.asarray(found.records[:new], np.int64))
         gains.append(np.asarray(found.gains[:new]))
+        increases.append(np.asarray(found.increases[:new]))
+        if not new:
+            raise RuntimeError(f"selection stopped at {done} of {budget} picks")
         if on_chunk is not None:
             on_chunk(int(state.count))
     z = np.asarray(state.z)
     return Selection(
-        np.concatenate(picks), np.concatenate(gains), z, float(information(measure, z))
+        np.concatenate(picks),
+        np.concatenate(gains),
+        np.concatenate(increases),
+        z,
+        float(information(measure, z)),
     )

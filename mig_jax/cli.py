@@ -1,0 +1,237 @@
+"""The command `mig-jax`: flags in, files out. All computing is done by the library."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from mig_jax.errors import InputError
+
+__all__ = ["main"]
+
+# The paper's settings: arXiv 2504.13835, section 4.1.
+_PRESETS = {
+    "paper": {
+        "gain": "linear",
+        "score_function": "power",
+        "exponent": 0.8,
+        "epsilon": 1e-6,
+        "propagation": 1.0,
+        "similarity_threshold": 0.9,
+    }
+}
+
+
+def _select_flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+
+    def add(kind: Callable[..., object], name: str, *arguments: object, **options: object) -> None:
+        kind(name, *arguments, flag_values=values, **options)
+
+    add(
+        flags.DEFINE_multi_string,
+        "pool",
+        [],
+        "File with records: .jsonl, .jsonl.gz, .jsonl.zst or .parquet. May be repeated. "
+        "Without it the built-in pool is used.",
+    )
+    add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
+    add(flags.DEFINE_string, "output", None, "Where to write the selected records (.jsonl).")
+    add(flags.DEFINE_string, "label_embeddings", None, ".npz with `labels` and `embeddings`.")
+    add(
+        flags.DEFINE_enum,
+        "missing_embeddings",
+        "error",
+        ["error", "isolate"],
+        "What to do with labels of the pool that have no embedding.",
+    )
+    add(
+        flags.DEFINE_float,
+        "similarity_threshold",
+        0.9,
+        "Labels whose embeddings are this similar (cosine) are joined.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "propagation",
+        1.0,
+        "Strength of propagation between joined labels, alpha of the paper.",
+        lower_bound=0.0,
+    )
+    add(
+        flags.DEFINE_enum,
+        "gain",
+        "exact",
+        ["exact", "linear"],
+        "What each pick maximises: the true increase, or the paper's linearised one.",
+    )
+    add(flags.DEFINE_enum, "preset", None, list(_PRESETS), "The settings of the paper.")
+    add(
+        flags.DEFINE_enum,
+        "score_function",
+        "power",
+        ["power", "exponential", "log", "saturating"],
+        "Family of the information score function.",
+    )
+    add(
+        flags.DEFINE_float,
+        "exponent",
+        0.8,
+        "Exponent of the power function, above 0 and up to 1.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "rate",
+        1.0,
+        "Rate a of 1 - exp(-ax), log(1 + ax) and x / (x + 1/a).",
+        lower_bound=0.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "epsilon",
+        1e-6,
+        "Shift of the power function: (x + epsilon)^exponent.",
+        lower_bound=0.0,
+    )
+    add(flags.DEFINE_string, "vocabulary", None, "JSON list of labels; others are dropped.")
+    add(
+        flags.DEFINE_enum,
+        "format",
+        "auto",
+        ["auto", "xsample", "plain"],
+        "Layout of the records.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "on_bad_record",
+        "error",
+        ["error", "skip"],
+        "Stop at a record that cannot be used, or go on and keep it in OUTPUT.rejected.jsonl.",
+    )
+    add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
+    return values
+
+
+def _make_pool_flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+    flags.DEFINE_integer(
+        "records", None, "How many records to write.", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_string(
+        "output", None, "Where to write them, one JSON object a line.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "label_embeddings",
+        None,
+        "Where to write the embeddings of the pool's labels (.npz); not written by default.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "seed", 0, "Another seed, another pool.", lower_bound=0, flag_values=values
+    )
+    return values
+
+
+def _select(values: flags.FlagValues) -> None:
+    from mig_jax import select_command
+
+    _apply_preset(values)
+    if values.preset is not None:
+        print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
+    for name in ("similarity_threshold", "exponent", "rate"):
+        value: float = values[name].value
+        if not value > 0:
+            raise InputError(f"--{name}: found {value}, expected a number above 0")
+    for name in ("propagation", "rate", "epsilon"):
+        if not math.isfinite(values[name].value):
+            raise InputError(f"--{name}: found {values[name].value}, expected a finite number")
+    if values.missing_embeddings == "isolate" and values.label_embeddings is None:
+        raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
+    if values.label_embeddings is not None and not values.pool:
+        raise InputError("--label_embeddings: the built-in pool has its own; give --pool too")
+    select_command.run(select_command.Options(**values.flag_values_dict()))
+
+
+def _apply_preset(values: flags.FlagValues) -> None:
+    """Flags given by the user win over the preset."""
+    for name, value in _PRESETS.get(values.preset, {}).items():
+        if not values[name].present:
+            values[name].value = value
+
+
+def _make_pool(values: flags.FlagValues) -> None:
+    from mig_jax import make_pool_command
+
+    make_pool_command.run(values.records, values.output, values.label_embeddings, values.seed)
+
+
+_COMMANDS = {
+    "select": ("choose the most informative records of a pool", _select_flags, _select),
+    "make_pool": ("write a generated pool", _make_pool_flags, _make_pool),
+}
+_REQUIRED = {"select": ("budget", "output"), "make_pool": ("records", "output")}
+
+
+def _overview() -> str:
+    lines = ["usage: mig-jax COMMAND [--flag=value ...]", ""]
+    lines += [f"  {name:<12}{text}" for name, (text, _, _) in _COMMANDS.items()]
+    return "\n".join([*lines, "", "`mig-jax COMMAND --help` lists its flags."])
+
+
+def _help(name: str, values: flags.FlagValues) -> str:
+    lines = [f"usage: mig-jax {name} [--flag=value ...]", ""]
+    for flag in (values[flag] for flag in sorted(values)):
+        choices = getattr(flag.parser, "enum_values", None)
+        usage = f"--{flag.name}" + ("=" + "|".join(choices) if choices else "")
+        default = "" if flag.default in (None, []) else f" (default: {flag.default})"
+        lines += [f"  {usage}", f"      {flag.help}{default}"]
+    return "\n".join(lines)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(_overview())
+        return
+    name, *rest = arguments
+    if name == "--version":
+        print(f"mig-jax {importlib.metadata.version('mig-jax')}")
+        return
+    if name not in _COMMANDS:
+        raise InputError(f"{name}: no such command, expected {' or '.join(_COMMANDS)}")
+    _, make_flags, command = _COMMANDS[name]
+    values = make_flags()
+    if any(word in ("--help", "-h") for word in rest):
+        print(_help(name, values))
+        return
+    left_over = values([f"mig-jax {name}", *rest])[1:]
+    if left_over:
+        raise InputError(f"{left_over[0]}: expected flags only, as --flag=value")
+    for flag in _REQUIRED[name]:
+        if values[flag].value in (None, ""):
+            raise InputError(f"--{flag}: missing, expected --{flag}=...: {values[flag].help}")
+    command(values)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs `mig-jax` and returns its exit status: 0, or 2 for input that cannot be used."""
+    try:
+        _run(sys.argv[1:] if arguments is None else arguments)
+    except (InputError, flags.Error) as error:
+        print(f"mig-jax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("mig-jax: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,41 @@
+"""Packaging of mig_jax."""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
+
+TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11"]
+
+setuptools.setup(
+    name="mig-jax",
+    version=VERSION,
+    description="Chooses instruction-tuning data by information over a label graph, in JAX",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["mig_jax", "mig_jax.*"]),
+    package_data={"mig_jax": ["py.typed"]},
+    install_requires=[
+        "absl-py>=2.1",
+        "jax>=0.10",
+        "msgspec>=0.19",
+        "numpy>=2.0",
+        "pyarrow>=17",
+        "tqdm>=4.66",
+        "zstandard>=0.23",
+    ],
+    extras_require={"cuda": ["jax[cuda13]>=0.10"], "test": TEST},
+    entry_points={"console_scripts": ["mig-jax = mig_jax.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,22 @@
+"""Settings for all tests."""
+
+import pathlib
+
+import hypothesis
+import pytest
+
+# Compilation makes first calls slow: times say nothing about correctness.
+hypothesis.settings.register_profile(
+    "mig_jax", deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+)
+hypothesis.settings.load_profile("mig_jax")
+
+SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared_data() -> pathlib.Path:
+    """The folder with real pools, which stands beside the repository or nowhere."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the real pools (../shared/data) are not here")
+    return SHARED / "data"

@@ -1,0 +1,97 @@
+"""The certificate against brute force, and on real pools."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mig_jax
+from tests import oracles
+from tests.strategies import FUNCTIONS, cases, random_case, to_float64
+
+
+@given(
+    case=cases(max_records=9, max_labels=6),
+    function=st.sampled_from(FUNCTIONS),
+    budget=st.integers(0, 5),
+)
+@settings(max_examples=40)
+def test_optimum_is_between_greedys_share_and_the_bound(case, function, budget):
+    ours, phi, _ = function
+    budget = min(budget, len(case.scores))
+    measure = mig_jax.Measure(ours, case.alpha)
+    selection = mig_jax.select(case.pool, case.graph, budget, measure=measure)
+    certificate = mig_jax.certify(case.pool, case.graph, measure, selection.picks)
+    optimum = oracles.best_subset(case.rows, budget, phi)
+    own = oracles.total_information(phi, case.rows[selection.picks].sum(axis=0))
+    np.testing.assert_allclose(certificate.information, own, rtol=1e-5, atol=1e-6)
+    assert own >= (1 - 1 / math.e) * optimum - 1e-6
+    assert optimum <= certificate.upper_bound * (1 + 1e-6) + 1e-6
+    assert 0 <= certificate.certified_ratio <= 1
+
+
+@given(case=cases(max_records=8), function=st.sampled_from(FUNCTIONS), seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_bound_holds_at_any_z(case, function, seed):
+    ours, phi, _ = function
+    records = len(case.scores)
+    budget = records // 2
+    z = np.random.default_rng(seed).uniform(0, 10, case.num_labels)
+    with jax.enable_x64(True):
+        measure = to_float64(mig_jax.Measure(ours, case.alpha))
+        pool, graph = to_float64((case.pool, case.graph))
+        bound, amounts = mig_jax.upper_bound(pool, graph, measure, z, budget)
+    assert np.asarray(amounts).sum() == budget
+    assert oracles.best_subset(case.rows, budget, phi) <= float(bound) * (1 + 1e-9) + 1e-9
+
+
+def test_steps_lower_the_bound_towards_the_relaxed_optimum():
+    case = random_case(4, 400, labels=60)
+    measure = mig_jax.Measure()
+    picks = mig_jax.select(case.pool, case.graph, 80).picks
+    bounds: list[float] = []
+    mig_jax.certify(
+        case.pool, case.graph, measure, picks, on_step=lambda step, bound: bounds.append(bound)
+    )
+    assert bounds == sorted(bounds, reverse=True)
+    own = oracles.total_information(oracles.power(0.8, 1e-6), case.rows[picks].sum(axis=0))
+
+    assert bounds[-1] - own < 0.5 * (bounds[0] - own)
+
+
+def test_picks_must_be_records_each_once():
+    case = random_case(4, 10)
+    for picks in ([3, 3], [10], [-1]):
+        with pytest.raises(ValueError, match="picks"):
+            mig_jax.certify(case.pool, case.graph, mig_jax.Measure(), picks)
+
+
+@pytest.mark.slow
+def test_certified_ratios_on_a_real_pool(shared_data):
+    label_lists, scores = [], []
+    with gzip.open(shared_data / "sft_mix.jsonl.gz") as lines:
+        for line in lines:
+            annotation = json.loads(line)["annotation"]
+            label_lists.append(annotation["instag"]["content"])
+            deita = annotation["deita"]
+            turns = zip(deita["quality_scores"], deita["complexity_scores"], strict=True)
+            scores.append(np.mean([quality * complexity for quality, complexity in turns]))
+    names = sorted({label for labels in label_lists for label in labels})
+    ids = {name: i for i, name in enumerate(names)}
+    pool = mig_jax.pool_from_label_lists([[ids[x] for x in row] for row in label_lists], scores)
+    file = np.load(shared_data / "tag_embeddings.npz")
+    place = {name: i for i, name in enumerate(file["labels"].tolist())}
+    vectors = file["embeddings"].astype(np.float32)[[place[name] for name in names]]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    graph = mig_jax.label_graph_from_embeddings(vectors, 0.65)
+    for budget, least in ((2000, 0.998), (5000, 0.9995)):
+        picks = mig_jax.select(pool, graph, budget).picks
+        certificate = mig_jax.certify(pool, graph, mig_jax.Measure(), picks)
+        assert certificate.certified_ratio >= least

@@ -1,0 +1,153 @@
+"""Propagation, information and gains against dense NumPy float64."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mig_jax
+from mig_jax.label_graph import back_propagate, propagate
+from mig_jax.pages import EMPTY, fill_pages, lay_out_pages
+from tests import oracles
+from tests.strategies import FUNCTIONS, Case, cases, random_case, to_float64
+
+
+@given(case=cases(), seed=st.integers(0, 99))
+@settings(max_examples=30)
+def test_propagation_is_the_matrix_of_equation_6(case, seed):
+    x = np.random.default_rng(seed).uniform(0, 5, case.num_labels)
+    a = oracles.propagation_matrix(case.num_labels, case.edges, case.alpha)
+    np.testing.assert_allclose(a.sum(axis=1), 1)
+    np.testing.assert_allclose(propagate(case.graph, case.alpha, x), a @ x, rtol=1e-5)
+    np.testing.assert_allclose(back_propagate(case.graph, case.alpha, x), a.T @ x, rtol=1e-5)
+
+
+@given(case=cases(), area=st.sampled_from([4, 64]))
+@settings(max_examples=30)
+def test_pages_hold_every_propagated_row(case, area):
+    layout = lay_out_pages(case.pool, case.graph, area=area)
+    pages = fill_pages(layout, case.pool, case.graph, mig_jax.Measure(propagation=case.alpha))
+    rows = np.zeros((len(case.scores), case.num_labels))
+    seen = []
+    for page in range(pages.num_pages):
+        page_area = pages.labels.shape[1]
+        per_page = page_area >> int(pages.width_log2[page])
+        for row in range(pages.records.shape[1]):
+            record = int(pages.records[page, row])
+            if record == EMPTY:
+                continue
+            seen.append(record)
+            slots = np.arange(row, page_area, per_page)
+            np.add.at(rows[record], pages.labels[page, slots], pages.values[page, slots])
+    assert sorted(seen) == list(range(len(case.scores)))
+    np.testing.assert_allclose(rows, case.rows, rtol=1e-5)
+
+
+def test_a_record_with_very_many_labels_gets_a_wider_page():
+    case = Case([list(range(700)), [3]], [1.0, 2.0], 700, [], 1.0)
+    selection = mig_jax.select(case.pool, case.graph, 2)
+    assert selection.picks.tolist() == [0, 1]
+    np.testing.assert_allclose(
+        selection.information,
+        oracles.total_information(oracles.power(0.8, 1e-6), case.rows.sum(axis=0)),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: type(f[0]).__name__)
+@given(case=cases(), seed=st.integers(0, 99))
+@settings(max_examples=15)
+def test_information_and_linear_gains_are_the_definitions(function, case, seed):
+    ours, phi, derivative = function
+    rng = np.random.default_rng(seed)
+    amounts = rng.integers(0, 2, len(case.scores)).astype(np.float64)
+    with jax.enable_x64(True):
+        measure = to_float64(mig_jax.Measure(ours, case.alpha))
+        pool, graph = to_float64((case.pool, case.graph))
+        z = mig_jax.label_information(pool, graph, measure, amounts)
+        np.testing.assert_allclose(z, amounts @ case.rows, rtol=1e-9, atol=1e-12)
+        expected = oracles.total_information(phi, np.asarray(z))
+        np.testing.assert_allclose(mig_jax.information(measure, z), expected, rtol=1e-9)
+        gains = mig_jax.linear_gains(pool, graph, measure, z)
+        slow = oracles.gains(phi, derivative, case.rows, np.asarray(z), "linear")
+        np.testing.assert_allclose(gains, slow, rtol=1e-8, atol=1e-200)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: type(f[0]).__name__)
+@given(case=cases(), seed=st.integers(0, 99))
+@settings(max_examples=15)
+def test_information_is_monotone_and_submodular(function, case, seed):
+    """A ⊆ B and d not in B: E(A + d) − E(A) ≥ E(B + d) − E(B) ≥ 0."""
+    rng = np.random.default_rng(seed)
+    records = len(case.scores)
+    if not records:
+        return
+    d = int(rng.integers(records))
+    large = rng.integers(0, 2, records).astype(np.float64)
+    large[d] = 0
+    small = large * rng.integers(0, 2, records)
+    with jax.enable_x64(True):
+        measure = to_float64(mig_jax.Measure(function[0], case.alpha))
+        pool, graph = to_float64((case.pool, case.graph))
+
+        def information(amounts):
+            z = mig_jax.label_information(pool, graph, measure, amounts)
+            return float(mig_jax.information(measure, z))
+
+        one = np.eye(records)[d]
+        early = information(small + one) - information(small)
+        late = information(large + one) - information(large)
+    assert early >= late - 1e-9
+    assert late >= -1e-9
+
+
+def test_gradients_reach_every_parameter():
+    case = random_case(1, 50)
+    amounts = np.linspace(0, 1, 50)
+    with jax.enable_x64(True):
+        pool, graph = to_float64((case.pool, case.graph))
+        exponents = jnp.linspace(0.3, 0.9, case.num_labels)
+        measure = mig_jax.Measure(mig_jax.Power(exponents, jnp.float64(1e-3)), jnp.float64(0.7))
+
+        def total(measure):
+            z = mig_jax.label_information(pool, graph, measure, amounts)
+            return mig_jax.information(measure, z)
+
+        gradient = jax.jit(jax.grad(total))(measure)
+
+        def along(make):
+            h = 1e-6
+            return (total(make(h)) - total(make(-h))) / (2 * h)
+
+        function = measure.score_function
+        steps = {
+            "alpha": (
+                gradient.propagation,
+                along(lambda h: mig_jax.Measure(function, 0.7 + h)),
+            ),
+            "exponent": (
+                gradient.score_function.exponent[4],
+                along(lambda h: mig_jax.Measure(mig_jax.Power(exponents.at[4].add(h), 1e-3), 0.7)),
+            ),
+        }
+        for name, (ours, expected) in steps.items():
+            np.testing.assert_allclose(ours, expected, rtol=1e-5, err_msg=name)
+
+
+def test_page_values_are_differentiable_in_alpha():
+    case = random_case(2, 40)
+    layout = lay_out_pages(case.pool, case.graph)
+    with jax.enable_x64(True):
+        pool, graph = to_float64((case.pool, case.graph))
+
+        def total(alpha):
+            pages = fill_pages(layout, pool, graph, mig_jax.Measure(propagation=alpha))
+            return jnp.sum(jnp.sqrt(pages.values + 1e-3))
+
+        h = 1e-6
+        expected = (total(0.8 + h) - total(0.8 - h)) / (2 * h)
+        np.testing.assert_allclose(jax.grad(total)(jnp.float64(0.8)), expected, rtol=1e-6)
