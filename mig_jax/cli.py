@@ -148,12 +148,12 @@ def _select(values: flags.FlagValues) -> None:
     if values.preset is not None:
         print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
     for name in ("similarity_threshold", "exponent", "rate"):
-        value: float = values[name].value
+        value = getattr(values, name)
         if not value > 0:
             raise InputError(f"--{name}: found {value}, expected a number above 0")
     for name in ("propagation", "rate", "epsilon"):
-        if not math.isfinite(values[name].value):
-            raise InputError(f"--{name}: found {values[name].value}, expected a finite number")
+        if not math.isfinite(getattr(values, name)):
+            raise InputError(f"--{name}: found {getattr(values, name)}, expected a finite number")
     if values.missing_embeddings == "isolate" and values.label_embeddings is None:
         raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
     if values.label_embeddings is not None and not values.pool:

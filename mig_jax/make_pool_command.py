@@ -25,5 +25,5 @@ def run(records: int, output: str, label_embeddings: str | None, seed: int) -> N
         stream = outputs.open(output)
         lines = pool.lines(0, records)
         for line in tqdm.tqdm(lines, "writing", records, unit="records", file=sys.stderr):
-            stream.write(line + b"\n")
+            stream.write(line)
     print(f"wrote {records:,} records to {output}")
