@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -28,7 +27,7 @@ from mig_jax.information import Measure, information, label_information, linear_
 from mig_jax.label_graph import LabelGraph
 from mig_jax.pool import Array, Pool
 
-__all__ = ["Certificate", "certify", "upper_bound"]
+__all__ = ["Certificate", "certify", "conditional_gradient_step", "upper_bound"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Certificate:
 
 
 def upper_bound(
-    pool: Pool, graph: LabelGraph, measure: Measure, z: Array, budget: int
+    pool: Pool, graph: LabelGraph, measure: Measure, z: Array, budget: Array
 ) -> tuple[jax.Array, jax.Array]:
     """The bound of the module's docstring at z.
 
@@ -55,25 +54,50 @@ def upper_bound(
       graph: K labels.
       measure: score functions and α.
       z: float [K], at least 0.
-      budget: static, N ≤ P.
+      budget: int scalar, traced, N ≤ P.
 
     Returns:
       The bound, scalar, and the amounts float [P]: 1 for the N records with the
       largest linear gains (the lowest index among equals), else 0.
     """
     gains = linear_gains(pool, graph, measure, z)
-    largest, records = lax.top_k(gains, budget)
+    amounts = _largest(gains, budget)
     function = measure.score_function
     held = jnp.sum(function.value(z) - z * function.derivative(z))
-    amounts = jnp.zeros_like(gains).at[records].set(1)
-    return held + jnp.sum(largest), amounts
+    return held + jnp.vdot(gains, amounts), amounts
 
 
-@partial(jax.jit, static_argnames="budget")
-def _step(
-    pool: Pool, graph: LabelGraph, measure: Measure, z: Array, budget: int
+def _largest(values: jax.Array, count: Array) -> jax.Array:
+    """1 for the `count` largest of values ≥ 0, the lowest index among equals, else 0.
+
+    The smallest value that belongs to them is found bit by bit: floats of one
+    sign are ordered as their bits are. That takes a pass a bit, and no sort.
+    """
+    width = values.dtype.itemsize * 8
+    unsigned = jnp.dtype(f"uint{width}")
+    bits = lax.bitcast_convert_type(jnp.maximum(values, 0), unsigned)
+
+    def set_bit(i: Array, smallest: Array) -> Array:
+        candidate = smallest | (unsigned.type(1) << (width - 1 - i).astype(unsigned))
+        return jnp.where(jnp.sum(bits >= candidate) >= count, candidate, smallest)
+
+    smallest = lax.fori_loop(0, width, set_bit, unsigned.type(0))
+    above, equal = bits > smallest, bits == smallest
+    room = count - jnp.sum(above)
+    return (above | (equal & (jnp.cumsum(equal) <= room))).astype(values.dtype)
+
+
+@jax.jit
+def conditional_gradient_step(
+    pool: Pool, graph: LabelGraph, measure: Measure, z: Array, budget: Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The bound at z, E at z, and z after one conditional gradient step."""
+    """One conditional gradient step of the relaxed problem, where amounts lie between 0 and 1.
+
+    Args as for `upper_bound`.
+
+    Returns:
+      The bound at z, E at z, and z after the step, float [K].
+    """
     bound, amounts = upper_bound(pool, graph, measure, z, budget)
     direction = label_information(pool, graph, measure, amounts) - z
 
@@ -126,7 +150,9 @@ def certify(
             return Certificate(own, own, 0)
         lowest, steps = np.inf, 0
         while steps < max_steps:
-            bound, relaxed, z = _step(pool, graph, measure, z, int(chosen.size))
+            bound, relaxed, z = conditional_gradient_step(
+                pool, graph, measure, z, jnp.int32(chosen.size)
+            )
             lowest, steps = min(lowest, float(bound)), steps + 1
             if on_step is not None:
                 on_step(steps, lowest)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mig_jax.certificate import conditional_gradient_step
 from mig_jax.gains import EXACT, GainRule
 from mig_jax.greedy import initial_state, lazy_greedy
 from mig_jax.information import Measure, information, linear_gains
@@ -17,6 +18,10 @@ from mig_jax.pages import Pages, fill_pages, lay_out_pages
 from mig_jax.pool import Pool
 
 __all__ = ["Selection", "lay_out", "select"]
+
+# More than these order the pages no better: 50,000 of a million records need 9.2 pages a pick
+# after 6 steps as after all, and 12.4 without any (pages of 512).
+_ORDERING_STEPS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +38,20 @@ class Selection:
         return len(self.picks)
 
 
-def lay_out(pool: Pool, graph: LabelGraph, measure: Measure, *, area: int = 512) -> Pages:
-    """The propagated pool in pages, records with large first gains first."""
-    first_gains = jax.jit(linear_gains)(pool, graph, measure, jnp.zeros(graph.num_labels))
-    layout = lay_out_pages(pool, graph, priority=first_gains, area=area)
+def lay_out(
+    pool: Pool, graph: LabelGraph, measure: Measure, budget: int, *, area: int = 1024
+) -> Pages:
+    """The propagated pool in pages; records that `budget` picks will likely choose come first.
+
+    Likely means a large gain at the information that a few steps towards the
+    relaxed optimum lead to. The order never changes what is picked, only how
+    many pages are read for it.
+    """
+    z = jnp.zeros(graph.num_labels)
+    for _ in range(_ORDERING_STEPS):
+        _, _, z = conditional_gradient_step(pool, graph, measure, z, jnp.int32(budget))
+    priority = jax.jit(linear_gains)(pool, graph, measure, z)
+    layout = lay_out_pages(pool, graph, priority=priority, area=area)
     return fill_pages(layout, pool, graph, measure)
 
 
@@ -74,7 +89,7 @@ def select(
     if not 0 <= budget <= pool.num_records:
         raise ValueError(f"the budget must be in 0 to {pool.num_records}, got {budget}")
     measure = Measure() if measure is None else measure
-    pages = lay_out(pool, graph, measure) if pages is None else pages
+    pages = lay_out(pool, graph, measure, budget) if pages is None else pages
     state = initial_state(gain, measure, pages, jnp.zeros(graph.num_labels))
     picks = [np.zeros(0, np.int64)]
     gains = [np.zeros(0, np.float32)]

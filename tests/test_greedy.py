@@ -28,7 +28,7 @@ def run(greedy, case: Case, function, gain: str, budget: int, *, wide=False, are
     with jax.enable_x64(wide):
         if wide:
             pool, graph, measure = to_float64((pool, graph, measure))
-        pages = mig_jax.lay_out(pool, graph, measure, area=area)
+        pages = mig_jax.lay_out(pool, graph, measure, budget, area=area)
         state = initial_state(rule, measure, pages, jnp.zeros(graph.num_labels))
         picks: list[int] = []
         for _ in range(0, len(case.scores) + chunk, chunk):

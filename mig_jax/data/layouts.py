@@ -1,0 +1,321 @@
+"""Record layouts: how the labels and the score of a record are found in its JSON.
+
+* `xsample`: labels are `annotation.instag.content`; the score is the mean over turns
+  of `annotation.deita.quality_scores` x `annotation.deita.complexity_scores`.
+* `plain`: labels are `labels`, the score is `score`.
+
+All other fields are skipped undecoded, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+
+__all__ = [
+    "LAYOUTS",
+    "BadRecord",
+    "LabelsAndScore",
+    "Layout",
+    "convert_record",
+    "decode_plain",
+    "decode_xsample",
+    "detect_layout",
+    "told_layouts",
+]
+
+LabelsAndScore = tuple[list[str], float]
+T = TypeVar("T")
+
+# Scores are kept in float32, so one that is finite only in float64 is refused.
+_LARGEST_SCORE: Final = float(np.finfo(np.float32).max)
+_SCORE_EXPECTED: Final = "a finite number of at least 0"
+
+# What each field must be, by its path with list positions removed.
+_EXPECTED: Final = {
+    "": "one JSON object a line",
+    "labels": "a list of strings",
+    "labels[]": "a string",
+    "score": _SCORE_EXPECTED,
+    "annotation": "an object with instag and deita",
+    "annotation.instag": "an object with content",
+    "annotation.instag.content": "a list of strings",
+    "annotation.instag.content[]": "a string",
+    "annotation.deita": "an object with quality_scores and complexity_scores",
+    "annotation.deita.quality_scores": "a list of numbers, one a turn",
+    "annotation.deita.quality_scores[]": "a finite number",
+    "annotation.deita.complexity_scores": "a list of numbers, one a turn",
+    "annotation.deita.complexity_scores[]": "a finite number",
+}
+_JSON_NAMES: Final = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a number",
+    "object": "an object",
+    "str": "a string",
+}
+
+
+class BadRecord(Exception):  # noqa: N818 - it names the record, not the failure
+    """A record that cannot be used.
+
+    Attributes:
+      field: path of the field at fault, such as `annotation.deita.quality_scores`;
+        empty where the record as a whole is at fault.
+      problem: what was found there and what was expected, on one line.
+    """
+
+    def __init__(self, problem: str, field: str = "") -> None:
+        super().__init__(f"field {field}: {problem}" if field else problem)
+        self.problem = problem
+        self.field = field
+
+
+class _Plain(msgspec.Struct):
+    labels: list[str]
+    score: float
+
+
+class _InsTag(msgspec.Struct):
+    content: list[str]
+
+
+class _Deita(msgspec.Struct):
+    quality_scores: list[float]
+    complexity_scores: list[float]
+
+
+class _Annotation(msgspec.Struct):
+    instag: _InsTag
+    deita: _Deita
+
+
+class _XSample(msgspec.Struct):
+    annotation: _Annotation
+
+
+class _TellingFields(msgspec.Struct):
+    annotation: Any = None
+    labels: Any = msgspec.UNSET
+    score: Any = msgspec.UNSET
+
+
+_PLAIN_DECODER: Final = msgspec.json.Decoder(_Plain)
+_XSAMPLE_DECODER: Final = msgspec.json.Decoder(_XSample)
+_TELLING_DECODER: Final = msgspec.json.Decoder(_TellingFields)
+_SYNTAX_DECODER: Final = msgspec.json.Decoder(msgspec.Raw)
+
+
+def decode_xsample(line: bytes) -> LabelsAndScore:
+    """The labels, each once in order of first appearance, and the score of one record.
+
+    Raises:
+      BadRecord: with the field at fault and what was expected.
+    """
+    return _finish_xsample(_decode(line, _XSAMPLE_DECODER))
+
+
+def decode_plain(line: bytes) -> LabelsAndScore:
+    """The labels, each once in order of first appearance, and the score of one record.
+
+    Raises:
+      BadRecord: with the field at fault and what was expected.
+    """
+    return _finish_plain(_decode(line, _PLAIN_DECODER))
+
+
+def convert_record(row: Any, layout: str) -> LabelsAndScore:
+    """The same as the layout's decode function, for a record that is already an object.
+
+    Raises:
+      BadRecord: with the field at fault and what was expected.
+    """
+    if layout == "xsample":
+        return _finish_xsample(_convert(row, _XSample))
+    return _finish_plain(_convert(row, _Plain))
+
+
+class Layout(NamedTuple):
+    """How to decode a record, and the fields that are decoded."""
+
+    decode: Callable[[bytes], LabelsAndScore]
+    fields: tuple[str, ...]
+
+
+LAYOUTS: Final[dict[str, Layout]] = {
+    "xsample": Layout(
+        decode_xsample,
+        (
+            "annotation.instag.content",
+            "annotation.deita.quality_scores",
+            "annotation.deita.complexity_scores",
+        ),
+    ),
+    "plain": Layout(decode_plain, ("labels", "score")),
+}
+
+
+def told_layouts(line: bytes) -> tuple[str, ...]:
+    """The layouts whose telling fields the record has, of whatever type they are.
+
+    These are `annotation.instag` and `annotation.deita` for xsample, `labels` and
+    `score` for plain.
+
+    Raises:
+      BadRecord: where the line is not a JSON object.
+    """
+    found = _decode(line, _TELLING_DECODER)
+    told = []
+    if isinstance(found.annotation, dict) and {"instag", "deita"} <= found.annotation.keys():
+        told.append("xsample")
+    if found.labels is not msgspec.UNSET and found.score is not msgspec.UNSET:
+        told.append("plain")
+    return tuple(told)
+
+
+def detect_layout(line: bytes) -> str:
+    """The layout of a record; xsample where it has the telling fields of both.
+
+    Raises:
+      BadRecord: where the line is not a JSON object, or has the fields of no layout.
+    """
+    told = told_layouts(line)
+    if not told:
+        raise BadRecord(
+            "the fields of no layout were found; expected annotation.instag and "
+            "annotation.deita (layout xsample), or labels and score (layout plain)"
+        )
+    return told[0]
+
+
+def _decode(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    try:
+        return decoder.decode(line)
+    except RecursionError:
+        raise BadRecord("JSON is nested too deeply; expected one JSON object a line") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = error
+    # msgspec stops at the first wrong type; a line that is broken further on (two
+    # records run together, say) is better told as broken. And it is stricter than
+    # Python's own writer, which leaves NaN and Infinity behind; those matter only
+    # in a field that is used.
+    malformed = _malformation(line)
+    if malformed is None and isinstance(problem, msgspec.ValidationError):
+        raise _as_bad_record(problem)
+    parsed, has_constants = _parse_leniently(line)
+    if malformed is not None and not has_constants:
+        raise BadRecord(f"{malformed}; expected one JSON object a line")
+    return _convert(parsed, decoder.type)
+
+
+def _malformation(line: bytes) -> str | None:
+    try:
+        _SYNTAX_DECODER.decode(line)
+    except RecursionError:
+        return "JSON is nested too deeply"
+    except msgspec.DecodeError as error:
+        return str(error).replace("Input data was truncated", "JSON is truncated")
+    return None
+
+
+def _parse_leniently(line: bytes) -> tuple[Any, bool]:
+    """The parsed line and whether it has a NaN or Infinity; (None, False) where it fails.
+
+    Bytes that are not UTF-8 become lone surrogates in strings, to be found by
+    `_unique_labels`, and question marks in field names.
+    """
+    constants: list[str] = []
+
+    def constant(name: str) -> float:
+        constants.append(name)
+        return float(name)
+
+    def with_encodable_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # msgspec.convert cannot look at other names.
+        return {name.encode("utf-8", "replace").decode(): value for name, value in pairs}
+
+    text = line.decode("utf-8", "surrogateescape")
+    try:
+        parsed = json.loads(text, parse_constant=constant, object_pairs_hook=with_encodable_names)
+        return parsed, bool(constants)
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _convert(row: Any, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(row, kind)
+    except msgspec.ValidationError as error:
+        raise _as_bad_record(error) from None
+
+
+def _as_bad_record(error: msgspec.ValidationError) -> BadRecord:
+    """Says msgspec's finding in the terms of the layouts."""
+    message, _, path = str(error).partition(" - at `")
+    field = path.rstrip("`").removeprefix("$").removeprefix(".")
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
+        field = f"{field}.{missing[1]}" if field else missing[1]
+        found = "missing"
+    elif wrong := re.fullmatch(r"Expected `.*`, got `(.*)`", message):
+        found = f"found {_JSON_NAMES.get(wrong[1], wrong[1])}"
+    else:
+        found = message[:1].lower() + message[1:]
+    expected = _EXPECTED.get(re.sub(r"\[\d+\]", "[]", field), "a value of the layout")
+    return BadRecord(f"{found}, expected {expected}", field)
+
+
+def _finish_plain(record: _Plain) -> LabelsAndScore:
+    if not 0.0 <= record.score <= _LARGEST_SCORE:
+        raise BadRecord(f"found {_number(record.score)}, expected {_SCORE_EXPECTED}", "score")
+    return _unique_labels(record.labels, "labels"), record.score
+
+
+def _finish_xsample(record: _XSample) -> LabelsAndScore:
+    deita = record.annotation.deita
+    quality, complexity = deita.quality_scores, deita.complexity_scores
+    turns = len(quality)
+    if turns != len(complexity) or not turns:
+        raise BadRecord(
+            f"found {turns} quality and {len(complexity)} complexity scores, "
+            "expected as many of both, one a turn, and at least one",
+            "annotation.deita.quality_scores",
+        )
+    score = sum([q * c for q, c in zip(quality, complexity, strict=True)]) / turns
+    if not 0.0 <= score <= _LARGEST_SCORE:
+        for name in ("quality_scores", "complexity_scores"):
+            for turn, value in enumerate(getattr(deita, name)):
+                if not math.isfinite(value):
+                    raise BadRecord(
+                        f"found {_number(value)}, expected a finite number",
+                        f"annotation.deita.{name}[{turn}]",
+                    )
+        raise BadRecord(
+            f"the mean of quality times complexity is {_number(score)}, expected {_SCORE_EXPECTED}",
+            "annotation.deita",
+        )
+    return _unique_labels(record.annotation.instag.content, "annotation.instag.content"), score
+
+
+def _unique_labels(labels: list[str], field: str) -> list[str]:
+    for position, label in enumerate(labels):
+        try:
+            label.encode()
+        except UnicodeEncodeError:
+            raise BadRecord(
+                "found bytes that are not UTF-8, expected a string in UTF-8",
+                f"{field}[{position}]",
+            ) from None
+    return list(dict.fromkeys(labels))
+
+
+def _number(value: float) -> str:
+    if math.isfinite(value):
+        return f"{value:g}"
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
