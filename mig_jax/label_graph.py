@@ -86,8 +86,8 @@ def label_graph_from_embeddings(
       ValueError: where `threshold` is not above 0 or `embeddings` is not a matrix.
 
     >>> vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
-    >>> label_graph_from_embeddings(vectors, 0.7).similarities.round(2).tolist()
-    [0.8, 0.8]
+    >>> label_graph_from_embeddings(vectors, 0.7).targets.tolist()
+    [1, 0]
     """
     vectors = np.asarray(embeddings, np.float32)
     if vectors.ndim != 2:
