@@ -82,7 +82,7 @@ def select(
       ValueError: where the budget is negative or larger than the pool.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
-    >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.5])
+    >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
     >>> select(pool, label_graph_from_edges(2), 2).picks.tolist()
     [0, 2]
     """
