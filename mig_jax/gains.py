@@ -37,10 +37,11 @@ EXACT = GainRule(
     lambda score_function, z: score_function.prepare(z),
     lambda score_function, prepared, step: score_function.increase(prepared, step),
 )
+# Its table holds that of the exact rule as well: it tells by how much a pick raises E.
 LINEAR = GainRule(
     "linear",
-    lambda score_function, z: score_function.derivative(z),
-    lambda score_function, slope, step: slope * step,
+    lambda score_function, z: (score_function.derivative(z), score_function.prepare(z)),
+    lambda score_function, prepared, step: prepared[0] * step,
 )
 GAIN_RULES = {rule.name: rule for rule in (EXACT, LINEAR)}
 

@@ -18,12 +18,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mig_jax.gains import EXACT, GainRule, page_gains, prepare
+from mig_jax.gains import EXACT, LINEAR, GainRule, page_gains, prepare
 from mig_jax.information import Measure
 from mig_jax.pages import EMPTY, Pages
 from mig_jax.pool import Array
 
-__all__ = ["Picks", "SelectionState", "full_scan_greedy", "initial_state", "lazy_greedy"]
+__all__ = [
+    "Picks",
+    "SelectionState",
+    "full_scan_greedy",
+    "initial_state",
+    "lazy_greedy",
+    "scan_lazily",
+]
 
 # Rounding can make a recomputed gain a few units in the last place larger than
 # an older one. Bounds are raised by this much, so that laziness stays exact.
@@ -72,6 +79,9 @@ class _Search(NamedTuple):
     read: Array
 
 
+# Compiled so that parameters are float32 from the start, as in every later step: with Python
+# floats, `exponent - 1` would be rounded once, and not twice, and the first pick could differ.
+@partial(jax.jit, static_argnames="rule")
 def initial_state(rule: GainRule, measure: Measure, pages: Pages, z: Array) -> SelectionState:
     """The state before the first pick, for z float [K]: zeros, or what is held already."""
     z = jnp.asarray(z)
@@ -123,6 +133,31 @@ def full_scan_greedy(
     return lax.scan(pick, state, length=length)
 
 
+def scan_lazily(
+    rule: GainRule,
+    measure: Measure,
+    pages: Pages,
+    state: SelectionState,
+    budget: Array,
+    length: int,
+    *,
+    axis: str | None = None,
+) -> tuple[SelectionState, Picks]:
+    """`lazy_greedy` before jit, also for one shard of a pool.
+
+    Args:
+      axis: name of the mesh axis that `pages` and the page arrays of `state` are
+        sharded over, inside `shard_map`; everything else is the same on all shards.
+    """
+
+    def pick(state: SelectionState, _: None) -> tuple[SelectionState, Picks]:
+        search = _search(rule, measure, pages, state, budget)
+        state = dataclasses.replace(state, bounds=search.bounds)
+        return _take(rule, measure, pages, state, search.best, budget, search.read, axis)
+
+    return lax.scan(pick, state, length=length)
+
+
 @partial(jax.jit, static_argnames=("rule", "length"))
 def lazy_greedy(
     rule: GainRule,
@@ -133,66 +168,65 @@ def lazy_greedy(
     length: int,
 ) -> tuple[SelectionState, Picks]:
     """Picks the same records as `full_scan_greedy`, computing few gains; same arguments."""
+    return scan_lazily(rule, measure, pages, state, budget, length)
 
-    def pick(state: SelectionState, _: None) -> tuple[SelectionState, Picks]:
-        # Invariant: a page is either read, with `open` −1 and its best gain no better than `best`,
-        # or still open, with no gain above `open`. `tops` is the largest of each row of `open`.
-        # Pages bounded by 0 need no reading: their gains are 0 and stay 0.
-        def unsettled(carry: _Search) -> Array:
-            top = jnp.max(carry.tops)
-            return (top >= carry.best.gain) & (top > 0) & (state.count < budget)
 
-        def read_page(carry: _Search) -> _Search:
-            group = jnp.argmax(carry.tops)
-            bounds = carry.open[group]
-            place = jnp.argmax(bounds)
-            page = (group * bounds.shape[0] + place).astype(jnp.int32)
-            records = state.records[page]
-            gains = page_gains(
-                rule,
-                measure,
-                state.table,
-                pages.labels[page],
-                pages.values[page],
-                records,
-                pages.width_log2[page],
-            )
-            gain = jnp.max(gains)
-            record = jnp.min(jnp.where(gains == gain, records, EMPTY))
-            best = carry.best
-            better = (gain > best.gain) | ((gain == best.gain) & (record < best.record))
-            bounds = bounds.at[place].set(-1)
-            return _Search(
-                open=carry.open.at[group].set(bounds),
-                tops=carry.tops.at[group].set(jnp.max(bounds)),
-                bounds=carry.bounds.at[group, place].set(gain * (1 + _SLACK)),
-                best=_choose(better, _stand(gain, record, records, page), best),
-                read=carry.read + 1,
-            )
+def _search(
+    rule: GainRule, measure: Measure, pages: Pages, state: SelectionState, budget: Array
+) -> _Search:
+    """Reads pages until no unread one can hold a better record than the best one read."""
 
-        # Where nothing left gains anything, the tie rule names the lowest record.
-        lowest_page = jnp.argmin(state.first).astype(jnp.int32)
-        lowest = _stand(
-            jnp.zeros((), state.z.dtype),
-            state.first[lowest_page],
-            state.records[lowest_page],
-            lowest_page,
+    # Invariant: a page is either read, with `open` −1 and its best gain no better than `best`, or
+    # still open, with no gain above `open`. `tops` is the largest of each row of `open`.
+    # Pages bounded by 0 need no reading: their gains are 0 and stay 0.
+    def unsettled(carry: _Search) -> Array:
+        top = jnp.max(carry.tops)
+        return (top >= carry.best.gain) & (top > 0) & (state.count < budget)
+
+    def read_page(carry: _Search) -> _Search:
+        group = jnp.argmax(carry.tops)
+        bounds = carry.open[group]
+        place = jnp.argmax(bounds)
+        page = (group * bounds.shape[0] + place).astype(jnp.int32)
+        records = state.records[page]
+        gains = page_gains(
+            rule,
+            measure,
+            state.table,
+            pages.labels[page],
+            pages.values[page],
+            records,
+            pages.width_log2[page],
         )
-        search = lax.while_loop(
-            unsettled,
-            read_page,
-            _Search(
-                open=state.bounds,
-                tops=jnp.max(state.bounds, axis=1),
-                bounds=state.bounds,
-                best=lowest,
-                read=jnp.int32(0),
-            ),
+        gain = jnp.max(gains)
+        record = jnp.min(jnp.where(gains == gain, records, EMPTY))
+        best = carry.best
+        better = (gain > best.gain) | ((gain == best.gain) & (record < best.record))
+        bounds = bounds.at[place].set(-1)
+        return _Search(
+            open=carry.open.at[group].set(bounds),
+            tops=carry.tops.at[group].set(jnp.max(bounds)),
+            bounds=carry.bounds.at[group, place].set(gain * (1 + _SLACK)),
+            best=_choose(better, _stand(gain, record, records, page), best),
+            read=carry.read + 1,
         )
-        state = dataclasses.replace(state, bounds=search.bounds)
-        return _take(rule, measure, pages, state, search.best, budget, search.read)
 
-    return lax.scan(pick, state, length=length)
+    # Where nothing left gains anything, the tie rule names the lowest record.
+    lowest_page = jnp.argmin(state.first).astype(jnp.int32)
+    lowest = _stand(
+        jnp.zeros((), state.z.dtype),
+        state.first[lowest_page],
+        state.records[lowest_page],
+        lowest_page,
+    )
+    start = _Search(
+        open=state.bounds,
+        tops=jnp.max(state.bounds, axis=1),
+        bounds=state.bounds,
+        best=lowest,
+        read=jnp.int32(0),
+    )
+    return lax.while_loop(unsettled, read_page, start)
 
 
 def _take(
@@ -203,25 +237,37 @@ def _take(
     best: _Best,
     budget: Array,
     read: Array,
+    axis: str | None = None,
 ) -> tuple[SelectionState, Picks]:
     """Moves the best record from the pool to the selection."""
-    wanted = (state.count < budget) & (best.record != EMPTY)
     labels, values = pages.labels[best.page], pages.values[best.page]
     area, width_log2 = labels.shape[0], pages.width_log2[best.page]
-    mine = wanted & (jnp.arange(area) & ((area >> width_log2) - 1) == best.row)
-    steps = jnp.where(mine, values, 0)
-    increase = best.gain
-    if rule is not EXACT:
-        own = measure.score_function.at(labels)
-        increase = jnp.sum(own.increase(own.prepare(state.z[labels]), steps))
+    steps = jnp.where(jnp.arange(area) & ((area >> width_log2) - 1) == best.row, values, 0)
+    gain, record, here = best.gain, best.record, jnp.bool_(True)
+    increase = gain
+    if rule is LINEAR:
+        rows = jnp.zeros(state.records.shape[1], jnp.int32)
+        _, exact = state.table
+        increase = page_gains(EXACT, measure, exact, labels, values, rows, width_log2)[best.row]
+    if axis is not None:
+        # All that shards exchange for a pick: what each found best, then the row of the winner.
+        gain = lax.pmax(best.gain, axis)
+        record = lax.pmin(jnp.where(best.gain == gain, best.record, EMPTY), axis)
+        here = best.record == record
+        labels = lax.psum(jnp.where(here, labels, 0), axis)
+        steps = lax.psum(jnp.where(here, steps, 0), axis)
+        increase = lax.psum(jnp.where(here, increase, 0), axis)
+        read = lax.psum(read, axis)
+    wanted = (state.count < budget) & (record != EMPTY)
+    steps = jnp.where(wanted, steps, 0)
     z = state.z.at[labels].add(steps)
     renewed = prepare(rule, measure, z, labels)
     table = jax.tree_util.tree_map(lambda old, new: old.at[labels].set(new), state.table, renewed)
     # Whatever is read of these arrays was read before the search began or in it: XLA then
     # updates them in place, where reading them here would make it copy them at every pick.
-    row = jnp.where(wanted, best.row, state.records.shape[1])
+    row = jnp.where(wanted & here, best.row, state.records.shape[1])
     records = state.records.at[best.page, row].set(EMPTY, mode="drop")
-    page = jnp.where(wanted, best.page, state.first.shape[0])
+    page = jnp.where(wanted & here, best.page, state.first.shape[0])
     first = state.first.at[page].set(best.next, mode="drop")
     state = SelectionState(
         z=z,
@@ -232,8 +278,8 @@ def _take(
         count=state.count + wanted,
     )
     return state, Picks(
-        jnp.where(wanted, best.record, -1),
-        jnp.where(wanted, best.gain, 0),
+        jnp.where(wanted, record, -1),
+        jnp.where(wanted, gain, 0),
         jnp.where(wanted, increase, 0),
         read,
     )

@@ -1,9 +1,13 @@
 """Settings for all tests."""
 
+import os
 import pathlib
 
-import hypothesis
-import pytest
+# Before jax starts: eight virtual devices on one CPU, for the tests of sharded pools.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 
 # Compilation makes first calls slow: times say nothing about correctness.
 hypothesis.settings.register_profile(

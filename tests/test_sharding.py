@@ -1,0 +1,72 @@
+"""A sharded pool gives the picks of one device, bit for bit."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mig_jax
+from mig_jax.greedy import initial_state, lazy_greedy
+from mig_jax.sharding import pool_mesh, shard_pages, sharded_initial_state, sharded_lazy_greedy
+from tests.strategies import FUNCTIONS, Case, cases, random_case
+
+pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs 8 (virtual) devices")
+
+
+def alone(case: Case, function, gain: str, budget: int, area: int):
+    rule, measure = mig_jax.GAIN_RULES[gain], mig_jax.Measure(function, case.alpha)
+    pages = mig_jax.lay_out(case.pool, case.graph, measure, budget, area=area)
+    state = initial_state(rule, measure, pages, jnp.zeros(case.num_labels))
+    state, picks = lazy_greedy(rule, measure, pages, state, jnp.int32(budget), 40)
+    return jax.device_get((picks.records, picks.gains, picks.increases, state.z))
+
+
+def sharded(case: Case, function, gain: str, budget: int, area: int, devices: int):
+    rule, measure = mig_jax.GAIN_RULES[gain], mig_jax.Measure(function, case.alpha)
+    mesh = pool_mesh(devices)
+    pages = mig_jax.lay_out(case.pool, case.graph, measure, budget, area=area)
+    pages = shard_pages(pages, mesh)
+    state = sharded_initial_state(rule, measure, pages, jnp.zeros(case.num_labels), mesh)
+    records, gains, increases = [], [], []
+    for _ in range(2):
+        state, picks = sharded_lazy_greedy(rule, measure, pages, state, jnp.int32(budget), 20, mesh)
+        records.append(picks.records)
+        gains.append(picks.gains)
+        increases.append(picks.increases)
+    parts = (np.concatenate(records), np.concatenate(gains), np.concatenate(increases))
+    return (*parts, jax.device_get(state.z))
+
+
+@given(
+    case=cases(max_records=40),
+    function=st.sampled_from(FUNCTIONS),
+    gain=st.sampled_from(["exact", "linear"]),
+    area=st.sampled_from([8, 64]),
+    devices=st.sampled_from([1, 2, 4, 8]),
+)
+@settings(max_examples=8)
+def test_ties_and_all(case, function, gain, area, devices):
+    budget = max(len(case.scores) - 1, 0)
+    expected = alone(case, function[0], gain, budget, 16)
+    found = sharded(case, function[0], gain, budget, area, devices)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("gain", ["exact", "linear"])
+def test_a_larger_pool(devices, gain):
+    case = random_case(9, 4000, labels=200, edges=500)
+    expected = alone(case, mig_jax.Power(), gain, 40, 512)
+    found = sharded(case, mig_jax.Power(), gain, 40, 128, devices)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_more_devices_than_there_are():
+    with pytest.raises(ValueError, match="devices"):
+        pool_mesh(jax.device_count() + 1)
