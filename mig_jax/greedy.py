@@ -47,6 +47,7 @@ class SelectionState:
     records: Array  # int32 [n, rows]: the pages' records; EMPTY once picked.
     first: Array  # int32 [n]: lowest record left in each page, EMPTY where none is.
     bounds: Array  # float [groups, pages a group]: no record left in a page gains more.
+    tops: Array  # float [groups]: largest bound of each group.
     count: Array  # int32 scalar: picks so far.
 
 
@@ -69,12 +70,19 @@ class _Best(NamedTuple):
     next: Array  # The lowest record that its page keeps.
 
 
-class _Search(NamedTuple):
-    """Where the search for one pick stands; the comment in `lazy_greedy` has the invariant."""
+class _Journal(NamedTuple):
+    """Which pages a pick has read, in order, and their new bounds: only the first entries count."""
 
-    open: Array
-    tops: Array
+    pages: Array  # int32 [n]
+    bounds: Array  # float [n]
+
+
+class _Search(NamedTuple):
+    """Where the search for one pick stands; the comment in `_search` has the invariant."""
+
     bounds: Array
+    tops: Array
+    journal: _Journal
     best: _Best
     read: Array
 
@@ -96,6 +104,7 @@ def initial_state(rule: GainRule, measure: Measure, pages: Pages, z: Array) -> S
         records=jnp.asarray(pages.records),
         first=first,
         bounds=bounds.reshape(side, side),
+        tops=jnp.max(bounds.reshape(side, side), axis=1),
         count=jnp.int32(0),
     )
 
@@ -150,12 +159,23 @@ def scan_lazily(
         sharded over, inside `shard_map`; everything else is the same on all shards.
     """
 
-    def pick(state: SelectionState, _: None) -> tuple[SelectionState, Picks]:
-        search = _search(rule, measure, pages, state, budget)
-        state = dataclasses.replace(state, bounds=search.bounds)
-        return _take(rule, measure, pages, state, search.best, budget, search.read, axis)
+    def pick(
+        carry: tuple[SelectionState, _Journal], _: None
+    ) -> tuple[tuple[SelectionState, _Journal], Picks]:
+        state, journal = carry
+        search = _search(rule, measure, pages, state, journal, budget)
+        # Where nothing left gains anything, the tie rule names the lowest record.
+        best = lax.cond(search.best.gain > 0, lambda: search.best, lambda: _lowest(state))
+        state = dataclasses.replace(state, bounds=search.bounds, tops=search.tops)
+        state, picks = _take(rule, measure, pages, state, best, budget, search.read, axis)
+        return (state, search.journal), picks
 
-    return lax.scan(pick, state, length=length)
+    # Space for the journal is allocated once; a pick touches the entries that it uses, no more.
+    journal = _Journal(
+        jnp.zeros(pages.num_pages, jnp.int32), jnp.zeros(pages.num_pages, state.bounds.dtype)
+    )
+    (state, _), picks = lax.scan(pick, (state, journal), length=length)
+    return state, picks
 
 
 @partial(jax.jit, static_argnames=("rule", "length"))
@@ -172,12 +192,17 @@ def lazy_greedy(
 
 
 def _search(
-    rule: GainRule, measure: Measure, pages: Pages, state: SelectionState, budget: Array
+    rule: GainRule,
+    measure: Measure,
+    pages: Pages,
+    state: SelectionState,
+    journal: _Journal,
+    budget: Array,
 ) -> _Search:
     """Reads pages until no unread one can hold a better record than the best one read."""
 
-    # Invariant: a page is either read, with `open` −1 and its best gain no better than `best`, or
-    # still open, with no gain above `open`. `tops` is the largest of each row of `open`.
+    # Invariant: a page is either read, with a bound of −1 and its best gain no better than `best`,
+    # or unread, with no gain above its bound. `tops` is the largest bound of each group.
     # Pages bounded by 0 need no reading: their gains are 0 and stay 0.
     def unsettled(carry: _Search) -> Array:
         top = jnp.max(carry.tops)
@@ -185,7 +210,7 @@ def _search(
 
     def read_page(carry: _Search) -> _Search:
         group = jnp.argmax(carry.tops)
-        bounds = carry.open[group]
+        bounds = carry.bounds[group]
         place = jnp.argmax(bounds)
         page = (group * bounds.shape[0] + place).astype(jnp.int32)
         records = state.records[page]
@@ -203,30 +228,37 @@ def _search(
         best = carry.best
         better = (gain > best.gain) | ((gain == best.gain) & (record < best.record))
         bounds = bounds.at[place].set(-1)
+        journal = _Journal(
+            carry.journal.pages.at[carry.read].set(page),
+            carry.journal.bounds.at[carry.read].set(gain * (1 + _SLACK)),
+        )
         return _Search(
-            open=carry.open.at[group].set(bounds),
+            bounds=carry.bounds.at[group].set(bounds),
             tops=carry.tops.at[group].set(jnp.max(bounds)),
-            bounds=carry.bounds.at[group, place].set(gain * (1 + _SLACK)),
+            journal=journal,
             best=_choose(better, _stand(gain, record, records, page), best),
             read=carry.read + 1,
         )
 
-    # Where nothing left gains anything, the tie rule names the lowest record.
-    lowest_page = jnp.argmin(state.first).astype(jnp.int32)
-    lowest = _stand(
-        jnp.zeros((), state.z.dtype),
-        state.first[lowest_page],
-        state.records[lowest_page],
-        lowest_page,
-    )
-    start = _Search(
-        open=state.bounds,
-        tops=jnp.max(state.bounds, axis=1),
-        bounds=state.bounds,
-        best=lowest,
-        read=jnp.int32(0),
-    )
-    return lax.while_loop(unsettled, read_page, start)
+    zero = jnp.int32(0)
+    none = _Best(jnp.asarray(-1, state.z.dtype), EMPTY, zero, zero, EMPTY)
+    start = _Search(state.bounds, state.tops, journal, none, zero)
+    search = lax.while_loop(unsettled, read_page, start)
+
+    def put_back(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        bounds, tops = carry
+        group, place = jnp.divmod(search.journal.pages[i], bounds.shape[1])
+        bound = search.journal.bounds[i]
+        return bounds.at[group, place].set(bound), tops.at[group].max(bound)
+
+    bounds, tops = lax.fori_loop(0, search.read, put_back, (search.bounds, search.tops))
+    return search._replace(bounds=bounds, tops=tops)
+
+
+def _lowest(state: SelectionState) -> _Best:
+    """The lowest record left, as one that gains nothing."""
+    page = jnp.argmin(state.first).astype(jnp.int32)
+    return _stand(jnp.zeros((), state.z.dtype), state.first[page], state.records[page], page)
 
 
 def _take(
@@ -275,6 +307,7 @@ def _take(
         records=records,
         first=first,
         bounds=state.bounds,
+        tops=state.tops,
         count=state.count + wanted,
     )
     return state, Picks(

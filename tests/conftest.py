@@ -6,8 +6,8 @@ import pathlib
 # Before jax starts: eight virtual devices on one CPU, for the tests of sharded pools.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import pytest
 
 # Compilation makes first calls slow: times say nothing about correctness.
 hypothesis.settings.register_profile(
