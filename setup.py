@@ -25,11 +25,16 @@ setuptools.setup(
         "jax>=0.10",
         "msgspec>=0.19",
         "numpy>=2.0",
+        "orbax-checkpoint>=0.11",
         "pyarrow>=17",
         "tqdm>=4.66",
         "zstandard>=0.23",
     ],
-    extras_require={"cuda": ["jax[cuda13]>=0.10"], "test": TEST},
+    extras_require={
+        "bench": ["apricot-select>=0.6.1", "matplotlib>=3.8", "numba>=0.60", "scipy>=1.11"],
+        "cuda": ["jax[cuda13]>=0.10"],
+        "test": TEST,
+    },
     entry_points={"console_scripts": ["mig-jax = mig_jax.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

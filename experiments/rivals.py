@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq  # noqa: F401  (numba compiles calls to it)
+import heapq
 import time
 from functools import partial
 

@@ -9,7 +9,8 @@ from mig_jax.information import Measure, information, label_information, linear_
 from mig_jax.label_graph import LabelGraph, label_graph_from_edges, label_graph_from_embeddings
 from mig_jax.pool import Pool, pool_from_label_lists, pool_from_table
 from mig_jax.score_functions import FAMILIES, Exponential, Log, Power, Saturating
-from mig_jax.selection import Selection, lay_out, select
+from mig_jax.selection import Progress, Selection, lay_out, select
+from mig_jax.sharding import pool_mesh
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ __all__ = [
     "Measure",
     "Pool",
     "Power",
+    "Progress",
     "Saturating",
     "Selection",
     "certify",
@@ -36,6 +38,7 @@ __all__ = [
     "linear_gains",
     "pool_from_label_lists",
     "pool_from_table",
+    "pool_mesh",
     "select",
     "upper_bound",
 ]

@@ -118,6 +118,27 @@ def _select_flags() -> flags.FlagValues:
         "Stop at a record that cannot be used, or go on and keep it in OUTPUT.rejected.jsonl.",
     )
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
+    add(
+        flags.DEFINE_string,
+        "devices",
+        "1",
+        "How many devices to shard the pool over: a number, or `all`.",
+    )
+    add(
+        flags.DEFINE_string,
+        "checkpoint_dir",
+        None,
+        "Directory where the selection is saved as it goes on: the same command resumes after a "
+        "kill. It stays in the end, so that the same command, or one with a larger --budget, "
+        "goes on from there; delete it when done. Not used by default.",
+    )
+    add(
+        flags.DEFINE_float,
+        "checkpoint_every_seconds",
+        5.0,
+        "Time from one checkpoint to the next, at least.",
+        lower_bound=0.0,
+    )
     return values
 
 
@@ -154,6 +175,8 @@ def _select(values: flags.FlagValues) -> None:
     for name in ("propagation", "rate", "epsilon"):
         if not math.isfinite(getattr(values, name)):
             raise InputError(f"--{name}: found {getattr(values, name)}, expected a finite number")
+    if values.devices != "all" and not (values.devices.isdecimal() and int(values.devices)):
+        raise InputError(f"--devices: found {values.devices}, expected a number above 0 or all")
     if values.missing_embeddings == "isolate" and values.label_embeddings is None:
         raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
     if values.label_embeddings is not None and not values.pool:
@@ -232,6 +255,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print("mig-jax: interrupted; nothing was written", file=sys.stderr)
+        print("mig-jax: interrupted; no output was written", file=sys.stderr)
         return 130
     return 0

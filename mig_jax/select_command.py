@@ -14,11 +14,15 @@ from typing import Any
 import jax
 import numpy as np
 import tqdm
+from jax.sharding import Mesh
 
 import mig_jax
 from mig_jax import data
+from mig_jax.checkpoints import Checkpoints, fingerprint
 from mig_jax.errors import InputError
 from mig_jax.information import information, label_information
+from mig_jax.selection import Progress
+from mig_jax.sharding import pool_mesh
 
 __all__ = ["Options", "run"]
 
@@ -46,6 +50,9 @@ class Options:
     format: str
     on_bad_record: str
     certificate: bool
+    devices: str
+    checkpoint_dir: str | None
+    checkpoint_every_seconds: float
 
     @property
     def stem(self) -> str:
@@ -101,7 +108,7 @@ def run(options: Options) -> None:
         with stages.stage("graph"):
             graph = _label_graph(options, table)
         with stages.stage("selection"):
-            selection = _select(options, pool, graph, measure)
+            selection, resumed_after = _select(options, pool, graph, measure)
         certificate = None
         if options.certificate:
             with stages.stage("certificate"):
@@ -112,6 +119,7 @@ def run(options: Options) -> None:
             data.write_selection_table(table_out, table, selection.picks, selection.gains, so_far)
         random = _random_choice(pool, graph, measure, options.budget)
         manifest = _manifest(options, table, pool, graph, selection, certificate, random)
+        manifest["resumed_after"] = resumed_after
         manifest["seconds"] = stages.seconds
         data.write_json(manifest_out, manifest)
     print(_summary(options, manifest))
@@ -179,16 +187,57 @@ def _label_graph(options: Options, table: data.RecordTable) -> mig_jax.LabelGrap
 
 def _select(
     options: Options, pool: mig_jax.Pool, graph: mig_jax.LabelGraph, measure: mig_jax.Measure
-) -> mig_jax.Selection:
-    with _progress("selecting", options.budget, unit="records") as bar:
-        return mig_jax.select(
+) -> tuple[mig_jax.Selection, int]:
+    """The selection, and how many of its picks came from a checkpoint."""
+    gain = mig_jax.GAIN_RULES[options.gain]
+    with contextlib.ExitStack() as stack:
+        checkpoints, resume = None, None
+        if options.checkpoint_dir is not None:
+            checkpoints = stack.enter_context(
+                Checkpoints(
+                    options.checkpoint_dir,
+                    fingerprint(pool, graph, measure, gain),
+                    every_seconds=options.checkpoint_every_seconds,
+                )
+            )
+            resume = checkpoints.restore(
+                options.budget,
+                on_damaged=lambda picks: _say(
+                    f"passed over a damaged checkpoint after {picks:,} picks"
+                ),
+            )
+        resumed_after = 0 if resume is None else len(resume)
+        if resumed_after:
+            _say(f"resuming after {resumed_after:,} of {options.budget:,} picks")
+        bar = stack.enter_context(
+            _progress("selecting", options.budget, unit="records", initial=resumed_after)
+        )
+
+        def on_chunk(progress: Progress) -> None:
+            bar.update(len(progress) - bar.n)
+            if checkpoints is not None:
+                checkpoints.save(progress, now=len(progress) == options.budget)
+
+        selection = mig_jax.select(
             pool,
             graph,
             options.budget,
             measure=measure,
-            gain=mig_jax.GAIN_RULES[options.gain],
-            on_chunk=lambda done: bar.update(done - bar.n),
+            gain=gain,
+            mesh=_mesh(options),
+            resume=resume,
+            on_chunk=on_chunk,
         )
+    return selection, resumed_after
+
+
+def _mesh(options: Options) -> Mesh | None:
+    if options.devices == "1":
+        return None
+    try:
+        return pool_mesh(None if options.devices == "all" else int(options.devices))
+    except ValueError as error:
+        raise InputError(f"--devices: {error}") from None
 
 
 def _certify(

@@ -42,7 +42,7 @@ def pool_mesh(num_devices: int | None = None) -> Mesh:
     """
     devices = jax.devices()
     if num_devices is not None and not 1 <= num_devices <= len(devices):
-        raise ValueError(f"found {len(devices)} devices, expected at least {num_devices}")
+        raise ValueError(f"asked for {num_devices} devices, found {len(devices)}")
     return Mesh(np.array(devices[:num_devices]), (POOL_AXIS,))
 
 

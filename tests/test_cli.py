@@ -159,6 +159,8 @@ def test_malformed_third_line_of_the_published_example(shared_data, tmp_path):
         (["--budget=5", "--missing_embeddings=isolate"], ["--label_embeddings"]),
         (["--budget=5", "--label_embeddings=/nowhere.npz"], ["/nowhere.npz"]),
         (["--budget=5", "--vocabulary=/nowhere.json"], ["/nowhere.json"]),
+        (["--budget=5", "--devices=0"], ["--devices", "above 0"]),
+        (["--budget=5", "--devices=99"], ["--devices", "99"]),
         (["--budget=5", "more.jsonl"], ["more.jsonl", "--flag=value"]),
     ],
 )
@@ -175,6 +177,24 @@ def test_outputs_never_overwrite_inputs(pool_file):
     line = refused("select", f"--pool={pool_file}", "--budget=5", f"--output={pool_file}")
     assert "is an input" in line
     assert pool_file.read_bytes() == before
+
+
+def test_devices_do_not_change_the_outputs(pool_file, tmp_path):
+    outputs = []
+    for devices in ("1", "3", "all"):
+        output = tmp_path / f"{devices}.jsonl"
+        result = mig(
+            "select",
+            f"--pool={pool_file}",
+            "--budget=60",
+            f"--devices={devices}",
+            "--certificate=false",
+            f"--output={output}",
+        )
+        assert result.returncode == 0, result.stderr
+        table = output.with_suffix(".selection.parquet").read_bytes()
+        outputs.append((output.read_bytes(), table))
+    assert outputs[0] == outputs[1] == outputs[2]
 
 
 def test_unknown_command_and_help():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax.greedy import full_scan_greedy, initial_state, lazy_greedy
+from mig_jax.pages import fill_pages, lay_out_pages
 from tests import oracles
 from tests.strategies import FUNCTIONS, Case, cases, random_case, to_float64
 
@@ -154,8 +155,6 @@ def test_many_measures_at_once():
         state = initial_state(mig_jax.EXACT, measure, pages, jnp.zeros(graph.num_labels))
         return lazy_greedy(mig_jax.EXACT, measure, pages, state, jnp.int32(20), 20)[1].records
 
-    from mig_jax.pages import fill_pages, lay_out_pages
-
     layout = lay_out_pages(pool, graph, area=32)
 
     def fill(measure):
@@ -166,3 +165,12 @@ def test_many_measures_at_once():
         alone = picks(exponents[i], alphas[i])
         np.testing.assert_array_equal(together[i], alone)
     assert not np.array_equal(together[0], together[1])
+
+
+def test_records_without_any_label_are_picked_in_order():
+    pool = mig_jax.pool_from_label_lists([[], [], []], [1.0, 2.0, 3.0])
+    graph = mig_jax.label_graph_from_edges(0)
+    selection = mig_jax.select(pool, graph, 2)
+    assert selection.picks.tolist() == [0, 1]
+    assert selection.information == 0
+    assert mig_jax.certify(pool, graph, mig_jax.Measure(), selection.picks).certified_ratio == 1

@@ -70,3 +70,27 @@ def test_a_larger_pool(devices, gain):
 def test_more_devices_than_there_are():
     with pytest.raises(ValueError, match="devices"):
         pool_mesh(jax.device_count() + 1)
+
+
+@pytest.mark.parametrize("gain", ["exact", "linear"])
+def test_a_selection_resumes_on_other_devices(gain):
+    """Started on one device, gone on with on four, and finished on two."""
+    case = random_case(12, 900, labels=80, edges=200)
+    rule = mig_jax.GAIN_RULES[gain]
+    straight = mig_jax.select(case.pool, case.graph, 300, gain=rule)
+    resume = None
+    for budget, mesh in ((100, None), (200, pool_mesh(4)), (300, pool_mesh(2))):
+        seen: list[mig_jax.Progress] = []
+        selection = mig_jax.select(
+            case.pool,
+            case.graph,
+            budget,
+            gain=rule,
+            mesh=mesh,
+            resume=resume,
+            chunk=50,
+            on_chunk=seen.append,
+        )
+        resume = seen[-1]
+    for name in ("picks", "gains", "increases", "z"):
+        np.testing.assert_array_equal(getattr(selection, name), getattr(straight, name), name)
