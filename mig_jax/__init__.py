@@ -4,7 +4,7 @@ Importing this package touches no file and starts no device.
 """
 
 from mig_jax.certificate import Certificate, certify, upper_bound
-from mig_jax.gains import EXACT, GAIN_RULES, LINEAR
+from mig_jax.gains import EXACT, GAIN_RULES, LINEAR, marginal_gains
 from mig_jax.information import Measure, information, label_information, linear_gains
 from mig_jax.label_graph import LabelGraph, label_graph_from_edges, label_graph_from_embeddings
 from mig_jax.pool import Pool, pool_from_label_lists, pool_from_table
@@ -36,6 +36,7 @@ __all__ = [
     "label_information",
     "lay_out",
     "linear_gains",
+    "marginal_gains",
     "pool_from_label_lists",
     "pool_from_table",
     "pool_mesh",

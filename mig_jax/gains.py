@@ -10,17 +10,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mig_jax.information import Measure
-from mig_jax.pages import EMPTY, page_sums
+from mig_jax.pages import EMPTY, Pages, page_sums
 from mig_jax.pool import Array
 from mig_jax.score_functions import ScoreFunction
 
-__all__ = ["EXACT", "GAIN_RULES", "LINEAR", "GainRule", "page_gains", "prepare"]
+__all__ = [
+    "EXACT",
+    "GAIN_RULES",
+    "LINEAR",
+    "GainRule",
+    "marginal_gains",
+    "page_gains",
+    "prepare",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,3 +91,22 @@ def page_gains(
     # into the first addition, which would round differently from program to program.
     sums = page_sums(jnp.maximum(shares, 0), width_log2, records.shape[0])
     return jnp.where(records == EMPTY, -1, sums)
+
+
+def marginal_gains(
+    rule: GainRule, measure: Measure, pages: Pages, z: Array, num_records: int
+) -> jax.Array:
+    """Gains of all records at z (Eq. 9, or 10–11): float [P], 0 for records not in the pages.
+
+    Args:
+      rule: exact or linear.
+      measure: score functions and α.
+      pages: the propagated pool, for the same α.
+      z: float [K].
+      num_records: static, P.
+    """
+    table = prepare(rule, measure, jnp.asarray(z))
+    gains = jax.vmap(partial(page_gains, rule, measure, table))(
+        pages.labels, pages.values, pages.records, pages.width_log2
+    )
+    return jnp.zeros(num_records, gains.dtype).at[pages.records].set(gains, mode="drop")

@@ -20,7 +20,7 @@ from jax import lax
 
 from mig_jax.gains import EXACT, LINEAR, GainRule, page_gains, prepare
 from mig_jax.information import Measure
-from mig_jax.pages import EMPTY, Pages
+from mig_jax.pages import EMPTY, Pages, row_of_slot
 from mig_jax.pool import Array
 
 __all__ = [
@@ -93,16 +93,23 @@ class _Search(NamedTuple):
 def initial_state(rule: GainRule, measure: Measure, pages: Pages, z: Array) -> SelectionState:
     """The state before the first pick, for z float [K]: zeros, or what is held already."""
     z = jnp.asarray(z)
-    first = jnp.min(jnp.asarray(pages.records), axis=1)
+    table = prepare(rule, measure, z)
+
+    def bound(page: Pages) -> Array:
+        gains = page_gains(
+            rule, measure, table, page.labels, page.values, page.records, page.width_log2
+        )
+        return jnp.max(gains) * (1 + _SLACK)
+
     # The largest of n bounds is found among √n groups, then within one: 30 times an argmax's speed.
     side = max(math.isqrt(max(pages.num_pages - 1, 0)) + 1, 1)
-    bounds = jnp.where(first == EMPTY, -1, jnp.inf).astype(z.dtype)
+    bounds = lax.map(bound, pages)
     bounds = jnp.pad(bounds, (0, side * side - pages.num_pages), constant_values=-1)
     return SelectionState(
         z=z,
-        table=prepare(rule, measure, z),
+        table=table,
         records=jnp.asarray(pages.records),
-        first=first,
+        first=jnp.min(jnp.asarray(pages.records), axis=1),
         bounds=bounds.reshape(side, side),
         tops=jnp.max(bounds.reshape(side, side), axis=1),
         count=jnp.int32(0),
@@ -273,8 +280,8 @@ def _take(
 ) -> tuple[SelectionState, Picks]:
     """Moves the best record from the pool to the selection."""
     labels, values = pages.labels[best.page], pages.values[best.page]
-    area, width_log2 = labels.shape[0], pages.width_log2[best.page]
-    steps = jnp.where(jnp.arange(area) & ((area >> width_log2) - 1) == best.row, values, 0)
+    width_log2 = pages.width_log2[best.page]
+    steps = jnp.where(row_of_slot(labels.shape[0], width_log2) == best.row, values, 0)
     gain, record, here = best.gain, best.record, jnp.bool_(True)
     increase = gain
     if rule is LINEAR:

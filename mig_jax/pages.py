@@ -13,6 +13,7 @@ row itself: gains are the same, bit for bit, in whatever page a row stands.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,7 +25,15 @@ from mig_jax.information import Measure
 from mig_jax.label_graph import LabelGraph, propagation_weights
 from mig_jax.pool import Array, Pool
 
-__all__ = ["EMPTY", "PageLayout", "Pages", "fill_pages", "lay_out_pages", "page_sums"]
+__all__ = [
+    "EMPTY",
+    "PageLayout",
+    "Pages",
+    "fill_pages",
+    "lay_out_pages",
+    "page_sums",
+    "row_of_slot",
+]
 
 # Stands where a page has no record. Larger than any index, so a minimum passes over it.
 EMPTY = np.int32(2**31 - 1)
@@ -119,10 +128,8 @@ def _fill(
     values = weights[entries]
     for page, slot, entry in more:
         values = values.at[page, slot].add(weights[entry], unique_indices=True)
-    area = entries.shape[1]
-    rows = area >> width_log2  # A row's number is the slot's place modulo the rows of its page.
-    row = jnp.arange(area) & (rows[:, None] - 1)
-    record = jnp.take_along_axis(records, row, axis=1)
+    rows = row_of_slot(entries.shape[1], width_log2)
+    record = jnp.take_along_axis(records, rows, axis=1)
     return values * jnp.where(record == EMPTY, 0, scores[jnp.where(record == EMPTY, 0, record)])
 
 
@@ -142,8 +149,9 @@ def fill_pages(layout: PageLayout, pool: Pool, graph: LabelGraph, measure: Measu
     )
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def page_sums(slots: jax.Array, width_log2: jax.Array, rows: int) -> jax.Array:
-    """Sums the slots of each row of one page.
+    """Sums the slots of each row of one page; differentiable in reverse mode.
 
     Args:
       slots: float [area].
@@ -162,6 +170,28 @@ def page_sums(slots: jax.Array, width_log2: jax.Array, rows: int) -> jax.Array:
     # A loop, though a page of known width could be unrolled: unrolled, XLA fuses the additions
     # with what computes the slots and computes each slot again for every level (8 times slower).
     return lax.fori_loop(0, width_log2, add_upper_half, slots)[:rows]
+
+
+def row_of_slot(area: int, width_log2: Array) -> jax.Array:
+    """The row that each slot of a page belongs to, int32 [area] or, for [n] widths, [n, area]."""
+    rows = area >> jnp.asarray(width_log2)
+    return jnp.arange(area) & (rows[..., None] - 1)
+
+
+def _page_sums_forward(
+    slots: jax.Array, width_log2: jax.Array, rows: int
+) -> tuple[jax.Array, tuple[jax.Array, int]]:
+    return page_sums(slots, width_log2, rows), (width_log2, slots.shape[0])
+
+
+def _page_sums_backward(
+    rows: int, kept: tuple[jax.Array, int], cotangent: jax.Array
+) -> tuple[jax.Array, None]:
+    width_log2, area = kept
+    return cotangent[row_of_slot(area, width_log2)], None
+
+
+page_sums.defvjp(_page_sums_forward, _page_sums_backward)
 
 
 @dataclasses.dataclass(frozen=True)

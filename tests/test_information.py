@@ -151,3 +151,35 @@ def test_page_values_are_differentiable_in_alpha():
         h = 1e-6
         expected = (total(0.8 + h) - total(0.8 - h)) / (2 * h)
         np.testing.assert_allclose(jax.grad(total)(jnp.float64(0.8)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("gain", ["exact", "linear"])
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: type(f[0]).__name__)
+def test_marginal_gains_are_the_definitions_and_differentiable(function, gain):
+    ours, phi, derivative = function
+    case = random_case(6, 40)
+    layout = lay_out_pages(case.pool, case.graph, area=64)
+    z = np.random.default_rng(0).uniform(0.1, 5, case.num_labels)
+    with jax.enable_x64(True):
+        pool, graph = to_float64((case.pool, case.graph))
+        weights = np.random.default_rng(1).uniform(0, 1, 40)
+
+        def gains(measure, z):
+            pages = fill_pages(layout, pool, graph, measure)
+            return mig_jax.marginal_gains(mig_jax.GAIN_RULES[gain], measure, pages, z, 40)
+
+        measure = to_float64(mig_jax.Measure(ours, case.alpha))
+        slow = oracles.gains(phi, derivative, case.rows, z, gain)
+        np.testing.assert_allclose(gains(measure, jnp.asarray(z)), slow, rtol=1e-8, atol=1e-12)
+
+        def total(alpha, z):
+            return jnp.vdot(weights, gains(mig_jax.Measure(measure.score_function, alpha), z))
+
+        alpha, z = jnp.float64(0.9), jnp.asarray(z)
+        by_alpha, by_z = jax.jit(jax.grad(total, argnums=(0, 1)))(alpha, z)
+        h = 1e-6
+        expected = (total(alpha + h, z) - total(alpha - h, z)) / (2 * h)
+        np.testing.assert_allclose(by_alpha, expected, rtol=1e-5)
+        step = h * jnp.eye(case.num_labels)[3]
+        expected = (total(alpha, z + step) - total(alpha, z - step)) / (2 * h)
+        np.testing.assert_allclose(by_z[3], expected, rtol=1e-5, atol=1e-9)
