@@ -174,3 +174,22 @@ def test_records_without_any_label_are_picked_in_order():
     assert selection.picks.tolist() == [0, 1]
     assert selection.information == 0
     assert mig_jax.certify(pool, graph, mig_jax.Measure(), selection.picks).certified_ratio == 1
+
+
+@pytest.mark.parametrize("greedy", GREEDIES.values(), ids=GREEDIES)
+def test_equal_records_are_picked_lowest_first_wherever_they_stand(greedy):
+    """One record a page, in random order: the tie rule must hold between pages."""
+    measure = mig_jax.Measure()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        lists = [[int(label)] for label in rng.integers(0, 3, 32)]
+        scores = rng.integers(1, 3, 32).astype(float).tolist()
+        case = Case(lists, scores, 3, [], 1.0)
+        layout = lay_out_pages(case.pool, case.graph, priority=rng.uniform(size=32), area=4)
+        pages = fill_pages(layout, case.pool, case.graph, measure)
+        state = initial_state(mig_jax.EXACT, measure, pages, jnp.zeros(3))
+        _, found = greedy(mig_jax.EXACT, measure, pages, state, jnp.int32(32), 32)
+        picks = found.records.tolist()
+        for labels, score in {(tuple(a), b) for a, b in zip(lists, scores, strict=True)}:
+            equal = [d for d in range(32) if (tuple(lists[d]), scores[d]) == (labels, score)]
+            assert [d for d in picks if d in equal] == equal
