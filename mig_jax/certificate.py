@@ -16,16 +16,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 
 from mig_jax.information import Measure, information, label_information, linear_gains
 from mig_jax.label_graph import LabelGraph
 from mig_jax.pool import Array, Pool
+from mig_jax.sharding import (
+    POOL_AXIS,
+    REPLICATED,
+    SHARDED,
+    over_shards,
+    part_of_picks,
+    part_sizes,
+    shard_pool,
+    shard_records,
+)
 
 __all__ = ["Certificate", "certify", "conditional_gradient_step", "upper_bound"]
 
@@ -45,7 +57,13 @@ class Certificate:
 
 
 def upper_bound(
-    pool: Pool, graph: LabelGraph, measure: Measure, z: Array, budget: Array
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    z: Array,
+    budget: Array,
+    *,
+    axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The bound of the module's docstring at z.
 
@@ -55,19 +73,21 @@ def upper_bound(
       measure: score functions and α.
       z: float [K], at least 0.
       budget: int scalar, traced, N ≤ P.
+      axis: name of the mesh axis that the pool is sharded over, inside `shard_map`.
 
     Returns:
       The bound, scalar, and the amounts float [P]: 1 for the N records with the
       largest linear gains (the lowest index among equals), else 0.
     """
     gains = linear_gains(pool, graph, measure, z)
-    amounts = _largest(gains, budget)
+    amounts = _largest(gains, budget, axis)
     function = measure.score_function
     held = jnp.sum(function.value(z) - z * function.derivative(z))
-    return held + jnp.vdot(gains, amounts), amounts
+    chosen = jnp.vdot(gains, amounts)
+    return held + (chosen if axis is None else lax.psum(chosen, axis)), amounts
 
 
-def _largest(values: jax.Array, count: Array) -> jax.Array:
+def _largest(values: jax.Array, count: Array, axis: str | None) -> jax.Array:
     """1 for the `count` largest of values ≥ 0, the lowest index among equals, else 0.
 
     The smallest value that belongs to them is found bit by bit: floats of one
@@ -77,29 +97,55 @@ def _largest(values: jax.Array, count: Array) -> jax.Array:
     unsigned = jnp.dtype(f"uint{width}")
     bits = lax.bitcast_convert_type(jnp.maximum(values, 0), unsigned)
 
+    def number(found: Array) -> Array:
+        # No more than is asked for: 32 bits can count the records of a shard, not of all.
+        here = jnp.minimum(jnp.sum(found), count)
+        return here if axis is None else lax.psum(here, axis)
+
     def set_bit(i: Array, smallest: Array) -> Array:
         candidate = smallest | (unsigned.type(1) << (width - 1 - i).astype(unsigned))
-        return jnp.where(jnp.sum(bits >= candidate) >= count, candidate, smallest)
+        return jnp.where(number(bits >= candidate) >= count, candidate, smallest)
 
     smallest = lax.fori_loop(0, width, set_bit, unsigned.type(0))
     above, equal = bits > smallest, bits == smallest
-    room = count - jnp.sum(above)
+    room = count - number(above)
+    if axis is not None:
+        on_each = lax.all_gather(jnp.minimum(jnp.sum(equal), count), axis)
+        before = jnp.arange(on_each.shape[0]) < lax.axis_index(axis)
+        room -= jnp.sum(jnp.where(before, on_each, 0))
     return (above | (equal & (jnp.cumsum(equal) <= room))).astype(values.dtype)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="mesh")
 def conditional_gradient_step(
-    pool: Pool, graph: LabelGraph, measure: Measure, z: Array, budget: Array
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    z: Array,
+    budget: Array,
+    mesh: Mesh | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One conditional gradient step of the relaxed problem, where amounts lie between 0 and 1.
 
-    Args as for `upper_bound`.
+    Args as for `upper_bound`, and `mesh` where the pool is one from `shard_pool`.
 
     Returns:
       The bound at z, E at z, and z after the step, float [K].
     """
-    bound, amounts = upper_bound(pool, graph, measure, z, budget)
-    direction = label_information(pool, graph, measure, amounts) - z
+    step = over_shards(
+        partial(_step, None if mesh is None else POOL_AXIS),
+        mesh,
+        (SHARDED, REPLICATED, REPLICATED, REPLICATED, REPLICATED),
+        REPLICATED,
+    )
+    return step(pool, graph, measure, z, budget)
+
+
+def _step(
+    axis: str | None, pool: Pool, graph: LabelGraph, measure: Measure, z: Array, budget: Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    bound, amounts = upper_bound(pool, graph, measure, z, budget, axis=axis)
+    direction = label_information(pool, graph, measure, amounts, axis=axis) - z
 
     def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
@@ -111,6 +157,19 @@ def conditional_gradient_step(
     return bound, information(measure, z), z + (low + high) / 2 * direction
 
 
+@partial(jax.jit, static_argnames="mesh")
+def _held(
+    pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array, mesh: Mesh | None
+) -> jax.Array:
+    held = over_shards(
+        partial(label_information, axis=None if mesh is None else POOL_AXIS),
+        mesh,
+        (SHARDED, REPLICATED, REPLICATED, SHARDED),
+        REPLICATED,
+    )
+    return held(pool, graph, measure, amounts)
+
+
 def certify(
     pool: Pool,
     graph: LabelGraph,
@@ -119,39 +178,45 @@ def certify(
     *,
     tolerance: float = 1e-5,
     max_steps: int = 200,
+    mesh: Mesh | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Certificate:
     """Certifies a selection, in float64, so that rounding cannot make the bound too low.
 
     Args:
-      pool: P records.
+      pool: P records; where the mesh is of several processes, this one's part.
       graph: K labels.
       measure: score functions and α.
-      picks: int [N], the records selected, each at most once.
+      picks: int [N], the records selected, each at most once; indices as in `Selection`.
       tolerance: stop once the bound is within this share of the relaxed optimum.
       max_steps: stop after so many steps in any case; each costs a pass over the pool.
+      mesh: devices to shard the pool over, from `pool_mesh`; one device by default.
       on_step: called after each step with its number and the lowest bound so far.
 
     Raises:
       ValueError: where `picks` names a record twice or one that the pool does not have.
     """
     chosen = np.asarray(picks, np.int64)
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= pool.num_records):
-        raise ValueError(f"picks must be in 0 to {pool.num_records - 1}")
-    amounts = np.zeros(pool.num_records)
-    amounts[chosen] = 1
-    if amounts.sum() != chosen.size:
+    sizes = part_sizes(pool, mesh)
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= sizes.sum()):
+        raise ValueError(f"picks must be in 0 to {sizes.sum() - 1}")
+    if np.unique(chosen).size != chosen.size:
         raise ValueError("picks name a record twice")
+    amounts = np.zeros(pool.num_records)
+    amounts[part_of_picks(chosen, sizes, mesh)] = 1
     with jax.enable_x64(True):
         pool, graph, measure = jax.tree_util.tree_map(_widen, (pool, graph, measure))
-        z = label_information(pool, graph, measure, jnp.asarray(amounts))
+        taken: Array = amounts
+        if mesh is not None:
+            taken, pool = shard_records(amounts, mesh), shard_pool(pool, mesh)
+        z = _held(pool, graph, measure, taken, mesh)
         own = float(information(measure, z))
         if not chosen.size:
             return Certificate(own, own, 0)
         lowest, steps = np.inf, 0
         while steps < max_steps:
             bound, relaxed, z = conditional_gradient_step(
-                pool, graph, measure, z, jnp.int32(chosen.size)
+                pool, graph, measure, z, np.int32(chosen.size), mesh
             )
             lowest, steps = min(lowest, float(bound)), steps + 1
             if on_step is not None:
@@ -161,6 +226,6 @@ def certify(
     return Certificate(own, max(lowest, own), steps)
 
 
-def _widen(leaf: Any) -> jax.Array:
+def _widen(leaf: Any) -> np.ndarray:
     leaf = np.asarray(leaf)
-    return jnp.asarray(leaf.astype(np.float64) if np.issubdtype(leaf.dtype, np.floating) else leaf)
+    return leaf.astype(np.float64) if np.issubdtype(leaf.dtype, np.floating) else leaf

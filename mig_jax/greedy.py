@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 
 from mig_jax.gains import EXACT, LINEAR, GainRule, page_gains, prepare
 from mig_jax.information import Measure
 from mig_jax.pages import EMPTY, Pages, row_of_slot
 from mig_jax.pool import Array
+from mig_jax.sharding import POOL_AXIS, REPLICATED, SHARDED, num_parts, over_shards
 
 __all__ = [
     "Picks",
@@ -29,7 +31,6 @@ __all__ = [
     "full_scan_greedy",
     "initial_state",
     "lazy_greedy",
-    "scan_lazily",
 ]
 
 # Rounding can make a recomputed gain a few units in the last place larger than
@@ -54,7 +55,8 @@ class SelectionState:
 class Picks(NamedTuple):
     """What a chunk of the scan chose, in order; −1 and 0 once the budget or the pool is used up."""
 
-    records: Array  # int32 [length]
+    records: Array  # int32 [length]: index in its part of the pool.
+    parts: Array  # int32 [length]: the part, 0 where one process holds the pool.
     gains: Array  # float [length], exact or linear, each at the moment of its pick.
     increases: Array  # float [length]: by how much each pick raised E; the gains where exact.
     pages_read: Array  # int32 [length]: pages whose gains were computed for the pick.
@@ -87,12 +89,25 @@ class _Search(NamedTuple):
     read: Array
 
 
+# What is sharded over the mesh, and what is the same on all devices.
+_STATE = SelectionState(REPLICATED, REPLICATED, SHARDED, SHARDED, SHARDED, SHARDED, REPLICATED)
+
+
 # Compiled so that parameters are float32 from the start, as in every later step: with Python
 # floats, `exponent - 1` would be rounded once, and not twice, and the first pick could differ.
-@partial(jax.jit, static_argnames="rule")
-def initial_state(rule: GainRule, measure: Measure, pages: Pages, z: Array) -> SelectionState:
-    """The state before the first pick, for z float [K]: zeros, or what is held already."""
-    z = jnp.asarray(z)
+@partial(jax.jit, static_argnames=("rule", "mesh"))
+def initial_state(
+    rule: GainRule, measure: Measure, pages: Pages, z: Array, mesh: Mesh | None = None
+) -> SelectionState:
+    """The state before the first pick, for z float [K]: zeros, or what is held already.
+
+    `mesh` is that of the pages, where they are sharded.
+    """
+    start = over_shards(partial(_start, rule), mesh, (REPLICATED, SHARDED, REPLICATED), _STATE)
+    return start(measure, pages, jnp.asarray(z))
+
+
+def _start(rule: GainRule, measure: Measure, pages: Pages, z: Array) -> SelectionState:
     table = prepare(rule, measure, z)
 
     def bound(page: Pages) -> Array:
@@ -149,23 +164,42 @@ def full_scan_greedy(
     return lax.scan(pick, state, length=length)
 
 
-def scan_lazily(
+@partial(jax.jit, static_argnames=("rule", "length", "mesh"))
+def lazy_greedy(
     rule: GainRule,
     measure: Measure,
     pages: Pages,
     state: SelectionState,
     budget: Array,
     length: int,
-    *,
-    axis: str | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[SelectionState, Picks]:
-    """`lazy_greedy` before jit, also for one shard of a pool.
+    """Picks the same records as `full_scan_greedy`, computing few gains.
 
-    Args:
-      axis: name of the mesh axis that `pages` and the page arrays of `state` are
-        sharded over, inside `shard_map`; everything else is the same on all shards.
+    Arguments as there, and `mesh`, that of the pages, where they are sharded: every
+    device then searches its own pages, and a pick exchanges one gain and record a
+    device and the row of the record chosen. Picks are those of one device, bit for
+    bit: a gain depends on its row and on z only.
     """
+    devices_a_part = None if mesh is None else mesh.size // num_parts(mesh)
+    scan = over_shards(
+        partial(_scan_lazily, rule, length, devices_a_part),
+        mesh,
+        (REPLICATED, SHARDED, _STATE, REPLICATED),
+        (_STATE, REPLICATED),
+    )
+    return scan(measure, pages, state, budget)
 
+
+def _scan_lazily(
+    rule: GainRule,
+    length: int,
+    devices_a_part: int | None,  # None where the pool is not sharded.
+    measure: Measure,
+    pages: Pages,
+    state: SelectionState,
+    budget: Array,
+) -> tuple[SelectionState, Picks]:
     def pick(
         carry: tuple[SelectionState, _Journal], _: None
     ) -> tuple[tuple[SelectionState, _Journal], Picks]:
@@ -174,7 +208,7 @@ def scan_lazily(
         # Where nothing left gains anything, the tie rule names the lowest record.
         best = lax.cond(search.best.gain > 0, lambda: search.best, lambda: _lowest(state))
         state = dataclasses.replace(state, bounds=search.bounds, tops=search.tops)
-        state, picks = _take(rule, measure, pages, state, best, budget, search.read, axis)
+        state, picks = _take(rule, measure, pages, state, best, budget, search.read, devices_a_part)
         return (state, search.journal), picks
 
     # Space for the journal is allocated once; a pick touches the entries that it uses, no more.
@@ -183,19 +217,6 @@ def scan_lazily(
     )
     (state, _), picks = lax.scan(pick, (state, journal), length=length)
     return state, picks
-
-
-@partial(jax.jit, static_argnames=("rule", "length"))
-def lazy_greedy(
-    rule: GainRule,
-    measure: Measure,
-    pages: Pages,
-    state: SelectionState,
-    budget: Array,
-    length: int,
-) -> tuple[SelectionState, Picks]:
-    """Picks the same records as `full_scan_greedy`, computing few gains; same arguments."""
-    return scan_lazily(rule, measure, pages, state, budget, length)
 
 
 def _search(
@@ -276,27 +297,28 @@ def _take(
     best: _Best,
     budget: Array,
     read: Array,
-    axis: str | None = None,
+    devices_a_part: int | None = None,
 ) -> tuple[SelectionState, Picks]:
     """Moves the best record from the pool to the selection."""
     labels, values = pages.labels[best.page], pages.values[best.page]
     width_log2 = pages.width_log2[best.page]
     steps = jnp.where(row_of_slot(labels.shape[0], width_log2) == best.row, values, 0)
-    gain, record, here = best.gain, best.record, jnp.bool_(True)
+    gain, record, part, here = best.gain, best.record, jnp.int32(0), jnp.bool_(True)
     increase = gain
     if rule is LINEAR:
         rows = jnp.zeros(state.records.shape[1], jnp.int32)
         _, exact = state.table
         increase = page_gains(EXACT, measure, exact, labels, values, rows, width_log2)[best.row]
-    if axis is not None:
+    if devices_a_part is not None:
         # All that shards exchange for a pick: what each found best, then the row of the winner.
-        gain = lax.pmax(best.gain, axis)
-        record = lax.pmin(jnp.where(best.gain == gain, best.record, EMPTY), axis)
-        here = best.record == record
-        labels = lax.psum(jnp.where(here, labels, 0), axis)
-        steps = lax.psum(jnp.where(here, steps, 0), axis)
-        increase = lax.psum(jnp.where(here, increase, 0), axis)
-        read = lax.psum(read, axis)
+        gains, records = lax.all_gather((best.gain, best.record), POOL_AXIS)
+        winner, part = _first_of_best(gains, records, devices_a_part)
+        gain, record, here = gains[winner], records[winner], lax.axis_index(POOL_AXIS) == winner
+        labels, steps, increase = lax.psum(
+            jax.tree_util.tree_map(lambda x: jnp.where(here, x, 0), (labels, steps, increase)),
+            POOL_AXIS,
+        )
+        read = lax.psum(read, POOL_AXIS)
     wanted = (state.count < budget) & (record != EMPTY)
     steps = jnp.where(wanted, steps, 0)
     z = state.z.at[labels].add(steps)
@@ -319,10 +341,21 @@ def _take(
     )
     return state, Picks(
         jnp.where(wanted, record, -1),
+        jnp.where(wanted, part, 0),
         jnp.where(wanted, gain, 0),
         jnp.where(wanted, increase, 0),
         read,
     )
+
+
+def _first_of_best(gains: Array, records: Array, devices_a_part: int) -> tuple[Array, Array]:
+    """The device [int32] with the largest gain, and its part: among equals the first record's."""
+    parts = jnp.arange(gains.shape[0], dtype=jnp.int32) // devices_a_part
+    # EMPTY is the record of a device that has none left.
+    tied = (gains == jnp.max(gains)) & (records != EMPTY)
+    part = jnp.min(jnp.where(tied, parts, parts[-1]))
+    winner = jnp.argmin(jnp.where(tied & (parts == part), records, EMPTY)).astype(jnp.int32)
+    return winner, part
 
 
 def _first_largest(values: Array) -> Array:

@@ -10,6 +10,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from mig_jax.label_graph import LabelGraph, back_propagate, propagate
 from mig_jax.pool import Array, Pool
@@ -33,13 +34,26 @@ class Measure:
     propagation: Array = 1.0  # α of Eq. 6, at least 0.
 
 
-def raw_information(pool: Pool, num_labels: int, amounts: Array) -> jax.Array:
-    """Σ_d amounts_d · s_d · v_d (Eq. 5): float [K], for amounts float [P] in [0, 1]."""
+def raw_information(
+    pool: Pool, num_labels: int, amounts: Array, *, axis: str | None = None
+) -> jax.Array:
+    """Σ_d amounts_d · s_d · v_d (Eq. 5): float [K], for amounts float [P] in [0, 1].
+
+    `axis` is the name of the mesh axis that the pool is sharded over, inside `shard_map`.
+    """
     per_record = jnp.asarray(amounts) * pool.scores
-    return jax.ops.segment_sum(per_record[jnp.asarray(pool.records)], pool.labels, num_labels)
+    raw = jax.ops.segment_sum(per_record[jnp.asarray(pool.records)], pool.labels, num_labels)
+    return raw if axis is None else lax.psum(raw, axis)
 
 
-def label_information(pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array) -> jax.Array:
+def label_information(
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    amounts: Array,
+    *,
+    axis: str | None = None,
+) -> jax.Array:
     """z, the information held by each label: A · raw information (Eq. 7), float [K].
 
     Args:
@@ -47,8 +61,9 @@ def label_information(pool: Pool, graph: LabelGraph, measure: Measure, amounts: 
       graph: K labels.
       measure: gives α.
       amounts: float [P], how much of each record is selected: 0 or 1, or between.
+      axis: as in `raw_information`.
     """
-    raw = raw_information(pool, graph.num_labels, amounts)
+    raw = raw_information(pool, graph.num_labels, amounts, axis=axis)
     return propagate(graph, measure.propagation, raw)
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "EMPTY",
     "PageLayout",
     "Pages",
+    "deal_pages",
     "fill_pages",
     "lay_out_pages",
     "page_sums",
@@ -72,6 +73,14 @@ class PageLayout:
     records: np.ndarray  # int32 [n, rows]
     width_log2: np.ndarray  # int32 [n]
     more: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]  # page, slot, entry of A.
+
+    @property
+    def num_pages(self) -> int:
+        return len(self.labels)
+
+    @property
+    def area(self) -> int:
+        return int(self.labels.shape[1])
 
 
 def lay_out_pages(
@@ -119,6 +128,32 @@ def lay_out_pages(
         more.append((page_of[record], slot.astype(np.int32), entries))
     labels, entries, record_rows, width_log2 = map(np.concatenate, zip(*parts, strict=True))
     return PageLayout(labels, entries, record_rows, width_log2, tuple(more))
+
+
+def deal_pages(layout: PageLayout, shards: int, pages_a_shard: int) -> list[PageLayout]:
+    """Deals the pages to shards in turn, and adds empty ones until each has `pages_a_shard`."""
+
+    def deal(shard: int) -> PageLayout:
+        own = slice(shard, None, shards)
+        missing = pages_a_shard - len(layout.labels[own])
+
+        def part(array: np.ndarray, empty: int) -> np.ndarray:
+            added = np.full((missing, *array.shape[1:]), empty, array.dtype)
+            return np.concatenate([array[own], added])
+
+        more = []
+        for page, slot, entry in layout.more:
+            here = page % shards == shard
+            more.append((page[here] // shards, slot[here], entry[here]))
+        return PageLayout(
+            part(layout.labels, 0),
+            part(layout.entries, 0),
+            part(layout.records, int(EMPTY)),
+            part(layout.width_log2, _NARROWEST_LOG2),
+            tuple(more),
+        )
+
+    return [deal(shard) for shard in range(shards)]
 
 
 @jax.jit

@@ -7,18 +7,28 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from mig_jax.certificate import conditional_gradient_step
 from mig_jax.gains import EXACT, GainRule
-from mig_jax.greedy import Picks, SelectionState, initial_state, lazy_greedy
+from mig_jax.greedy import SelectionState, initial_state, lazy_greedy
 from mig_jax.information import Measure, information, linear_gains
 from mig_jax.label_graph import LabelGraph
-from mig_jax.pages import EMPTY, Pages, fill_pages, lay_out_pages
+from mig_jax.pages import EMPTY, PageLayout, Pages, deal_pages, fill_pages, lay_out_pages
 from mig_jax.pool import Pool
-from mig_jax.sharding import shard_pages, sharded_initial_state, sharded_lazy_greedy
+from mig_jax.sharding import (
+    REPLICATED,
+    SHARDED,
+    all_reduce_max,
+    over_shards,
+    own_shards,
+    part_of_picks,
+    part_sizes,
+    place_shards,
+    shard_pool,
+    unshard_records,
+)
 
 __all__ = ["Progress", "Selection", "lay_out", "resumed_state", "select"]
 
@@ -61,20 +71,70 @@ class Progress:
 
 
 def lay_out(
-    pool: Pool, graph: LabelGraph, measure: Measure, budget: int, *, area: int = 1024
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    budget: int,
+    *,
+    area: int = 1024,
+    mesh: Mesh | None = None,
 ) -> Pages:
     """The propagated pool in pages; records that `budget` picks will likely choose come first.
 
     Likely means a large gain at the information that a few steps towards the
     relaxed optimum lead to. The order never changes what is picked, only how
     many pages are read for it.
+
+    Args:
+      pool: P records; where the mesh is of several processes, this one's part.
+      graph: K labels.
+      measure: score functions and α.
+      budget: N.
+      area: slots a page has, as in `lay_out_pages`.
+      mesh: devices to deal the pages to, from `pool_mesh`; one device by default.
     """
-    z = jnp.zeros(graph.num_labels)
-    for _ in range(_ORDERING_STEPS):
-        _, _, z = conditional_gradient_step(pool, graph, measure, z, jnp.int32(budget))
-    priority = jax.jit(linear_gains)(pool, graph, measure, z)
+    priority = _priority(pool, graph, measure, budget, mesh)
     layout = lay_out_pages(pool, graph, priority=priority, area=area)
-    return fill_pages(layout, pool, graph, measure)
+    if mesh is None:
+        return fill_pages(layout, pool, graph, measure)
+    widest = all_reduce_max(layout.area, mesh)
+    if layout.area < widest:  # Another part has a longer row.
+        layout = lay_out_pages(pool, graph, priority=priority, area=widest)
+    return _dealt(layout, pool, graph, measure, mesh)
+
+
+def _priority(
+    pool: Pool, graph: LabelGraph, measure: Measure, budget: int, mesh: Mesh | None
+) -> np.ndarray:
+    z = np.zeros(graph.num_labels, np.float32)
+    records = pool.num_records
+    if mesh is not None:
+        pool = shard_pool(pool, mesh)
+    for _ in range(_ORDERING_STEPS):
+        _, _, z = conditional_gradient_step(pool, graph, measure, z, np.int32(budget), mesh)
+    gains = _linear_gains(pool, graph, measure, z, mesh)
+    return np.asarray(gains) if mesh is None else unshard_records(gains, records, mesh)
+
+
+@partial(jax.jit, static_argnames="mesh")
+def _linear_gains(
+    pool: Pool, graph: LabelGraph, measure: Measure, z: np.ndarray, mesh: Mesh | None
+) -> jax.Array:
+    gains = over_shards(linear_gains, mesh, (SHARDED, REPLICATED, REPLICATED, REPLICATED), SHARDED)
+    return gains(pool, graph, measure, z)
+
+
+def _dealt(
+    layout: PageLayout, pool: Pool, graph: LabelGraph, measure: Measure, mesh: Mesh
+) -> Pages:
+    """Pages on the devices of the mesh, each filled where it stays."""
+    devices = own_shards(mesh)
+    pages_a_shard = all_reduce_max(-(-layout.num_pages // len(devices)), mesh)
+    shards = []
+    for own, device in zip(deal_pages(layout, len(devices), pages_a_shard), devices, strict=True):
+        with jax.default_device(device):
+            shards.append(fill_pages(own, pool, graph, measure))
+    return jax.tree_util.tree_map(lambda *blocks: place_shards(list(blocks), mesh), *shards)
 
 
 def resumed_state(fresh: SelectionState, progress: Progress) -> SelectionState:
@@ -92,8 +152,8 @@ def resumed_state(fresh: SelectionState, progress: Progress) -> SelectionState:
         raise ValueError(f"the table to resume from has shapes {found}, expected {shapes}")
     return dataclasses.replace(
         fresh,
-        table=jax.tree_util.tree_unflatten(structure, map(jnp.asarray, progress.table)),
-        count=jnp.int32(len(progress)),
+        table=jax.tree_util.tree_unflatten(structure, progress.table),
+        count=np.int32(len(progress)),
     )
 
 
@@ -113,13 +173,13 @@ def select(
     """Picks `budget` records greedily, each the one with the largest marginal gain.
 
     Args:
-      pool: P records.
-      graph: K labels.
+      pool: P records; where the mesh is of several processes, the part of this one.
+      graph: K labels, the same in all processes, as is every other argument.
       budget: N, from 0 to P.
       measure: score functions and α; the default is the paper's φ and α = 1.
       gain: `EXACT` (Eq. 9) or `LINEAR` (Eq. 10–11, what the paper's Algorithm 1 maximises).
       chunk: picks between two calls of `on_chunk`; never changes what is picked.
-      pages: what `lay_out` gives, where it is at hand already.
+      pages: what `lay_out` gives for this mesh, where it is at hand already.
       mesh: devices to shard the pool over, from `pool_mesh`; one device by default. Never
         changes what is picked.
       resume: where to go on, as `on_chunk` was given it for the same pool, graph, measure
@@ -135,28 +195,24 @@ def select(
     >>> select(pool, label_graph_from_edges(2), 2).picks.tolist()
     [0, 2]
     """
-    if not 0 <= budget <= pool.num_records:
-        raise ValueError(f"the budget must be in 0 to {pool.num_records}, got {budget}")
+    sizes = part_sizes(pool, mesh)
+    if not 0 <= budget <= sizes.sum():
+        raise ValueError(f"the budget must be in 0 to {sizes.sum()}, got {budget}")
     measure = Measure() if measure is None else measure
     done = 0 if resume is None else len(resume)
     if done > budget:
         raise ValueError(f"{done} records are picked already, more than the budget of {budget}")
     if resume is not None and done == budget:
         return _selection(measure, resume)
-    pages = lay_out(pool, graph, measure, budget) if pages is None else pages
-    z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
+    pages = lay_out(pool, graph, measure, budget, mesh=mesh) if pages is None else pages
+    z = np.zeros(max(graph.num_labels, 1), np.float32)  # Gathers need a row for no label too.
     if resume is not None:
-        z = jnp.asarray(resume.z)
-        pages = _without(pages, resume.picks)
-    start: Callable[..., SelectionState] = initial_state
-    scan: Callable[..., tuple[SelectionState, Picks]] = lazy_greedy
-    if mesh is not None:
-        pages = shard_pages(pages, mesh)
-        start = partial(sharded_initial_state, mesh=mesh)
-        scan = partial(sharded_lazy_greedy, mesh=mesh)
-    state = start(gain, measure, pages, z)
+        z = resume.z
+        pages = _without(pages, part_of_picks(resume.picks, sizes, mesh), mesh)
+    state = initial_state(gain, measure, pages, z, mesh)
     if resume is not None:
         state = resumed_state(state, resume)
+    first_of_part = np.cumsum(sizes) - sizes
     picks = np.zeros(budget, np.int64)
     gains, increases = np.zeros(budget, state.z.dtype), np.zeros(budget, state.z.dtype)
     if resume is not None:
@@ -173,11 +229,13 @@ def select(
         )
 
     while done < budget:
-        state, found = scan(gain, measure, pages, state, jnp.int32(budget), chunk)
+        state, found = lazy_greedy(gain, measure, pages, state, np.int32(budget), chunk, mesh)
         before, done = done, int(state.count)
         if done == before:
             raise RuntimeError(f"selection stopped at {done} of {budget} picks")
-        picks[before:done] = np.asarray(found.records)[: done - before]
+        picks[before:done] = (first_of_part[np.asarray(found.parts)] + np.asarray(found.records))[
+            : done - before
+        ]
         gains[before:done] = np.asarray(found.gains)[: done - before]
         increases[before:done] = np.asarray(found.increases)[: done - before]
         if on_chunk is not None:
@@ -185,9 +243,17 @@ def select(
     return _selection(measure, progress())
 
 
-def _without(pages: Pages, picks: np.ndarray) -> Pages:
-    records = np.asarray(pages.records)
-    return dataclasses.replace(pages, records=np.where(np.isin(records, picks), EMPTY, records))
+def _without(pages: Pages, picks: np.ndarray, mesh: Mesh | None) -> Pages:
+    """The pages less the records picked, which are named within this part of the pool."""
+
+    def rest(records: jax.Array) -> np.ndarray:
+        return np.where(np.isin(np.asarray(records), picks), EMPTY, np.asarray(records))
+
+    if mesh is None:
+        return dataclasses.replace(pages, records=rest(pages.records))
+    shards = {shard.device: shard.data for shard in pages.records.addressable_shards}
+    blocks = [rest(shards[device]) for device in own_shards(mesh)]
+    return dataclasses.replace(pages, records=place_shards(blocks, mesh))
 
 
 def _selection(measure: Measure, done: Progress) -> Selection:

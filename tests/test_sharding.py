@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax.greedy import initial_state, lazy_greedy
-from mig_jax.sharding import pool_mesh, shard_pages, sharded_initial_state, sharded_lazy_greedy
+from mig_jax.sharding import pool_mesh
 from tests.strategies import FUNCTIONS, Case, cases, random_case
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs 8 (virtual) devices")
@@ -28,12 +28,11 @@ def alone(case: Case, function, gain: str, budget: int, area: int):
 def sharded(case: Case, function, gain: str, budget: int, area: int, devices: int):
     rule, measure = mig_jax.GAIN_RULES[gain], mig_jax.Measure(function, case.alpha)
     mesh = pool_mesh(devices)
-    pages = mig_jax.lay_out(case.pool, case.graph, measure, budget, area=area)
-    pages = shard_pages(pages, mesh)
-    state = sharded_initial_state(rule, measure, pages, jnp.zeros(case.num_labels), mesh)
+    pages = mig_jax.lay_out(case.pool, case.graph, measure, budget, area=area, mesh=mesh)
+    state = initial_state(rule, measure, pages, jnp.zeros(case.num_labels), mesh)
     records, gains, increases = [], [], []
     for _ in range(2):
-        state, picks = sharded_lazy_greedy(rule, measure, pages, state, jnp.int32(budget), 20, mesh)
+        state, picks = lazy_greedy(rule, measure, pages, state, jnp.int32(budget), 20, mesh)
         records.append(picks.records)
         gains.append(picks.gains)
         increases.append(picks.increases)
