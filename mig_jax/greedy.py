@@ -310,15 +310,22 @@ def _take(
         _, exact = state.table
         increase = page_gains(EXACT, measure, exact, labels, values, rows, width_log2)[best.row]
     if devices_a_part is not None:
-        # All that shards exchange for a pick: what each found best, then the row of the winner.
-        gains, records = lax.all_gather((best.gain, best.record), POOL_AXIS)
+        # All that shards exchange for a pick, in two messages: what each found best, then the
+        # row of the winner. A message costs more than what is in it.
+        bits = jnp.dtype(f"int{gain.dtype.itemsize * 8}")
+        found = jnp.stack([lax.bitcast_convert_type(gain, bits), record.astype(bits)])
+        found = lax.all_gather(found, POOL_AXIS)
+        gains, records = lax.bitcast_convert_type(found[:, 0], gain.dtype), found[:, 1]
         winner, part = _first_of_best(gains, records, devices_a_part)
-        gain, record, here = gains[winner], records[winner], lax.axis_index(POOL_AXIS) == winner
-        labels, steps, increase = lax.psum(
-            jax.tree_util.tree_map(lambda x: jnp.where(here, x, 0), (labels, steps, increase)),
-            POOL_AXIS,
-        )
-        read = lax.psum(read, POOL_AXIS)
+        gain, record = gains[winner], records[winner].astype(record.dtype)
+        here = lax.axis_index(POOL_AXIS) == winner
+        reals = lax.bitcast_convert_type(jnp.append(steps, increase), bits)
+        row = jnp.where(here, jnp.concatenate([labels.astype(bits), reals]), 0)
+        row = lax.psum(jnp.append(row, read.astype(bits)), POOL_AXIS)
+        labels, reals, read = jnp.split(row, [labels.shape[0], row.shape[0] - 1])
+        labels, read = labels.astype(jnp.int32), read[0].astype(jnp.int32)
+        reals = lax.bitcast_convert_type(reals, gain.dtype)
+        steps, increase = reals[:-1], reals[-1]
     wanted = (state.count < budget) & (record != EMPTY)
     steps = jnp.where(wanted, steps, 0)
     z = state.z.at[labels].add(steps)
