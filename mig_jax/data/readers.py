@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, Literal, NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
 from mig_jax.data.input_files import BYTE_ORDER_MARK, FileStamp, LineFile
-from mig_jax.data.layouts import (
-    LAYOUTS,
-    BadRecord,
-    LabelsAndScore,
-    convert_record,
-    detect_layout,
-    told_layouts,
-)
+from mig_jax.data.layouts import LAYOUTS, BadRecord, detect_layout
 from mig_jax.data.parquet_files import ParquetRows
+from mig_jax.data.reading_workers import decode_in_parallel
+from mig_jax.data.record_parts import Decoded, Decoding, decode_file
 from mig_jax.data.record_table import RecordTable, RecordTableBuilder
 from mig_jax.errors import InputError
 
-__all__ = ["read_pool", "read_vocabulary"]
+__all__ = ["Progress", "cores", "distinct_files", "open_file", "read_pool", "read_vocabulary"]
 
 Progress = Callable[[int], None]
 
 
-class _Decoded(NamedTuple):
-    """One record of a file, usable or not."""
-
-    line: int
-    position: int
-    outcome: LabelsAndScore | BadRecord
-    text: bytes  # Empty for a usable row of Parquet.
+# Small enough that all cores end at about the same time; started with some ten of them.
+_RANGE_SIZE: Final = 1 << 24
+# Less text is read in this process before another one has started.
+_PARALLEL_FROM: Final = 1 << 26
+_COMPRESSION: Final = 4
 
 
 def read_pool(
@@ -44,6 +39,7 @@ def read_pool(
     on_bad_record: Literal["error", "skip"] = "error",
     rejects: BinaryIO | None = None,
     progress: Progress | None = None,
+    workers: int | None = None,
 ) -> RecordTable:
     """Reads the records of all files, in order, into one table.
 
@@ -62,6 +58,9 @@ def read_pool(
         `text.encode("utf-8", "surrogateescape")` is the line again. Of a row of
         Parquet the text is a JSON object of the fields that were read.
       progress: gets the bytes consumed so far, of all files as they are stored.
+      workers: processes that read, this one included; None for one a core. One file
+        that is compressed, and less than 64 MB of text, is read in this one. The table
+        does not depend on it.
 
     Raises:
       InputError: for a bad record where `on_bad_record` is "error"; and always where a
@@ -72,34 +71,49 @@ def read_pool(
         raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
     if on_bad_record not in ("error", "skip"):
         raise ValueError(f"on_bad_record is {on_bad_record!r}, expected error or skip")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}, expected at least 1")
     skip = on_bad_record == "skip"
-    stamps = _distinct_files([os.fspath(path) for path in paths])
-    files = [_open_file(stamp) for stamp in stamps]
+    stamps = distinct_files([os.fspath(path) for path in paths])
+    files = [open_file(stamp) for stamp in stamps]
     layouts = [_layout_of(file, layout, skip) for file in files]
     _check_one_layout(stamps, layouts)
 
-    builder = RecordTableBuilder(None if vocabulary is None else frozenset(vocabulary))
+    known = None if vocabulary is None else frozenset(vocabulary)
+    tasks = [
+        [Decoding(file, name, known, not skip, *cut) for cut in _ranges(file)]
+        for file, name in zip(files, layouts, strict=True)
+    ]
+    builder = RecordTableBuilder()
     consumed = records_skipped = 0
-    for file_index, (file, name) in enumerate(zip(files, layouts, strict=True)):
-        path = file.stamp.path
-        used_before, first_bad, bad = len(builder), "", 0
-        for line, position, outcome, text in _decode_file(file, name, _after(progress, consumed)):
-            if not isinstance(outcome, BadRecord):
-                labels, score = outcome
-                builder.add(labels, score, file_index=file_index, line=line, position=position)
-                continue
-            if not skip:
-                raise _bad_record_error(path, line, outcome)
-            bad += 1
-            first_bad = first_bad or str(_bad_record_error(path, line, outcome))
-            if rejects is not None:
-                rejects.write(_reject(path, line, outcome, text))
-        if len(builder) == used_before:
-            raise _no_usable_record(path, bad, first_bad)
-        records_skipped += bad
-        consumed += file.stamp.size
-        if progress is not None:
-            progress(consumed)
+    with contextlib.closing(_decode_ahead(tasks, workers)) as results:
+        for file_index, (file, of_file) in enumerate(zip(files, tasks, strict=True)):
+            path = file.stamp.path
+            used_before, first_bad, bad, lines_before = len(builder), "", 0, 0
+            within = _after(progress, consumed)
+            for task in of_file:
+                decoded = next(results)
+                lines_passed = 0
+                for part, bad_lines in decoded or decode_file(task, within):
+                    builder.add(part, file_index=file_index, lines_before=lines_before)
+                    lines_passed = part.lines_passed
+                    for line, reason, text in bad_lines:
+                        line += lines_before
+                        if not skip:
+                            raise _bad_record_error(path, line, reason)
+                        first_bad = first_bad or str(_bad_record_error(path, line, reason))
+                        if rejects is not None:
+                            rejects.write(_reject(path, line, reason, text))
+                    bad += len(bad_lines)
+                lines_before += lines_passed
+                if within is not None and task.stop is not None:
+                    within(task.stop)
+            if len(builder) == used_before:
+                raise _no_usable_record(path, bad, first_bad)
+            records_skipped += bad
+            consumed += file.stamp.size
+            if progress is not None:
+                progress(consumed)
     return builder.build(
         files=tuple(stamp.path for stamp in stamps),
         layouts=tuple(layouts),
@@ -127,7 +141,12 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
     return labels
 
 
-def _distinct_files(paths: Sequence[str]) -> list[FileStamp]:
+def distinct_files(paths: Sequence[str]) -> list[FileStamp]:
+    """The stamps of the files.
+
+    Raises:
+      InputError: where there is no file, one is not regular, or one is given twice.
+    """
     if not paths:
         raise InputError("no file of records is given; expected at least one")
     stamps: dict[tuple[int, int], FileStamp] = {}
@@ -138,7 +157,8 @@ def _distinct_files(paths: Sequence[str]) -> list[FileStamp]:
     return list(stamps.values())
 
 
-def _open_file(stamp: FileStamp) -> LineFile | ParquetRows:
+def open_file(stamp: FileStamp) -> LineFile | ParquetRows:
+    """The records of a file, by the ending of its name; nothing is opened yet."""
     return ParquetRows(stamp) if stamp.path.lower().endswith(".parquet") else LineFile(stamp)
 
 
@@ -170,37 +190,42 @@ def _check_one_layout(stamps: Sequence[FileStamp], layouts: Sequence[str]) -> No
             )
 
 
-def _decode_file(
-    file: LineFile | ParquetRows, layout: str, progress: Progress | None
-) -> Iterator[_Decoded]:
-    outcome: LabelsAndScore | BadRecord
-    if isinstance(file, ParquetRows):
-        for position, row in enumerate(file.scan(layout, progress)):
-            text = b""
-            try:
-                outcome = convert_record(row, layout)
-            except BadRecord as bad:
-                outcome, text = bad, json.dumps(row, default=str).encode()
-            yield _Decoded(position + 1, position, outcome, text)
-        return
-    decode = LAYOUTS[layout].decode
-    for line in file.scan(progress):
-        try:
-            outcome = decode(line.text)
-        except BadRecord as bad:
-            outcome = _other_layout(line.text, layout) or bad
-        yield _Decoded(line.number, line.position, outcome, line.text)
+def _ranges(file: LineFile | ParquetRows) -> list[tuple[int, int | None]]:
+    """The ranges that a file is decoded in; one where its text can only be read in turn."""
+    if isinstance(file, ParquetRows) or file.is_compressed:
+        return [(0, None)]
+    starts = range(0, max(file.stamp.size, 1), _RANGE_SIZE)
+    # The last has no end: a file may have grown.
+    return [(start, start + _RANGE_SIZE) for start in starts[:-1]] + [(starts[-1], None)]
 
 
-def _other_layout(line: bytes, layout: str) -> BadRecord | None:
-    """The better reason, where a record is bad because it has another layout."""
+def _decode_ahead(
+    tasks: Sequence[Sequence[Decoding]], workers: int | None
+) -> Generator[list[Decoded] | None]:
+    """What each task decodes to, in order; None where it is to be decoded by the caller."""
+    if workers is None:
+        workers = cores()
+    every = [task for of_file in tasks for task in of_file]
+    text = sum(_text_size(of_file[0].file) for of_file in tasks)
+    workers = min(workers, len(every))
+    if workers == 1 or text < _PARALLEL_FROM:
+        yield from itertools.repeat(None, len(every))
+    else:
+        yield from decode_in_parallel(every, workers)
+
+
+def _text_size(file: LineFile | ParquetRows) -> int:
+    """About how many bytes of JSON the file would be."""
+    is_plain = isinstance(file, LineFile) and not file.is_compressed
+    return file.stamp.size * (1 if is_plain else _COMPRESSION)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
     try:
-        told = told_layouts(line)
-    except BadRecord:
-        return None
-    if not told or layout in told:
-        return None
-    return BadRecord(f"found a record of layout {told[0]}, expected layout {layout}")
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not on Linux.
+        return os.cpu_count() or 1
 
 
 def _after(progress: Progress | None, consumed: int) -> Progress | None:
