@@ -4,7 +4,7 @@ from mig_jax.data.builtin_pool import BuiltinPool
 from mig_jax.data.label_embeddings import read_label_embeddings, write_label_embeddings
 from mig_jax.data.layouts import BadRecord, decode_plain, decode_xsample, detect_layout
 from mig_jax.data.readers import read_pool, read_vocabulary
-from mig_jax.data.reading_cache import default_cache_folder, read_pool_cached
+from mig_jax.data.reading_cache import default_cache_folder
 from mig_jax.data.record_table import RecordSource, RecordTable
 from mig_jax.data.writers import OutputFiles, write_json, write_records, write_selection_table
 
@@ -20,7 +20,6 @@ __all__ = [
     "detect_layout",
     "read_label_embeddings",
     "read_pool",
-    "read_pool_cached",
     "read_vocabulary",
     "write_json",
     "write_label_embeddings",

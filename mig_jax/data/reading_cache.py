@@ -1,4 +1,4 @@
-"""Keeps what was read from large pools, so that a second run need not read them again.
+"""Keeps what was read from pools, so that a second run need not read them again.
 
 A pool is known by the bytes of its files, not by their names or times: a copy is the
 same pool, and a changed file is another one. Any file of the cache, and its folder, may
@@ -7,167 +7,137 @@ be deleted at any time.
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import hashlib
 import io
 import json
 import os
 import pathlib
 import secrets
-import time
-import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import platformdirs
+import xxhash
 
-from mig_jax.data.input_files import FileStamp
-from mig_jax.data.readers import Progress, cores, distinct_files, open_file, read_pool
+import mig_jax
+from mig_jax.data.input_files import LineFile
+from mig_jax.data.parquet_files import ParquetRows
 from mig_jax.data.record_table import RecordTable
 from mig_jax.errors import InputError
 
-__all__ = ["default_cache_folder", "read_pool_cached"]
+__all__ = ["Writable", "default_cache_folder", "read_through_cache"]
 
-# Part of the key: a change of what is stored, or of how records are read, needs a new one.
-_FORMAT: Final = "mig_jax reading cache 1"
-# What is read in less time is not worth a file, and no file this small takes as long.
-_LEAST_SECONDS: Final = 1.0
-_LEAST_BYTES: Final = 1 << 22
-# More text of rejected records is not kept, nor is the pool.
+# Part of the key, as is the version: a change of what is stored, or of how records are
+# read, needs a new one.
+_FORMAT: Final = 1
+# A pool with more text of rejected records is not kept: it would have to be held.
 _MOST_REJECTS: Final = 1 << 26
-# Files are hashed in pieces, on all cores. Of the hashes of the standard library SHA-256
-# is the fastest where the processor has instructions for it.
-_PIECE: Final = 1 << 25
-_BUFFER_SIZE: Final = 1 << 20
 
 _ARRAYS: Final = ("labels", "offsets", "scores", "file_index", "line", "position")
 _COUNTS: Final = ("records_read", "records_skipped", "labels_dropped")
 
 
-def default_cache_folder() -> pathlib.Path:
-    """`$XDG_CACHE_HOME/mig_jax`, or `~/.cache/mig_jax`; it need not exist."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    # The standard has relative paths ignored.
-    base = pathlib.Path(given) if os.path.isabs(given) else pathlib.Path("~/.cache").expanduser()
-    return base / "mig_jax"
+class Writable(Protocol):
+    """What takes bytes, as an open binary file does."""
+
+    def write(self, text: bytes, /) -> object: ...
 
 
-def read_pool_cached(
-    paths: Sequence[str | os.PathLike[str]],
+def default_cache_folder() -> str:
+    """Where the platform wants caches, such as `~/.cache/mig_jax`; it need not exist."""
+    return platformdirs.user_cache_dir("mig_jax", appauthor=False)
+
+
+def read_through_cache(
+    read: Callable[[Writable | None], RecordTable],
     *,
-    cache: str | os.PathLike[str] | None,
-    layout: Literal["auto", "xsample", "plain"] = "auto",
-    vocabulary: Sequence[str] | None = None,
-    on_bad_record: Literal["error", "skip"] = "error",
-    rejects: BinaryIO | None = None,
-    progress: Progress | None = None,
-    workers: int | None = None,
+    folder: str | os.PathLike[str],
+    files: Sequence[LineFile | ParquetRows],
+    choices: Sequence[Any],
+    rejects: Writable | None,
+    tell: Callable[[str], None],
 ) -> RecordTable:
-    """The same as `read_pool`, from a file of the folder `cache` where it has one.
+    """What `read(rejects)` gives and writes, from a file of `folder` where it has one.
 
-    Else the files are read and, where that took a second or more, what was read is
-    kept; the folder is made for it. A cache that cannot be used costs a warning, never
-    the run. None stands for no cache. All other arguments are those of `read_pool`, and
-    `rejects` gets the same lines.
+    Else it is read, and kept. `choices`, which JSON must take, are all that the table
+    depends on besides the files. `tell` gets a line where the cache was used, or could
+    not be; that never ends the reading.
 
     Raises:
-      InputError: as `read_pool` does.
+      InputError: as `read` does.
     """
-    text = _Copied(rejects)
-
-    def read() -> RecordTable:
-        return read_pool(
-            paths,
-            layout=layout,
-            vocabulary=vocabulary,
-            on_bad_record=on_bad_record,
-            rejects=None if rejects is None else text,  # type: ignore[arg-type]
-            progress=progress,
-            workers=workers,
-        )
-
-    if cache is None:
-        return read()
-    stamps = distinct_files([os.fspath(path) for path in paths])
-    if sum(stamp.size for stamp in stamps) < _LEAST_BYTES:
-        return read()
-    choices = [layout, on_bad_record, rejects is not None]
-    if vocabulary is not None:
-        choices.append(sorted(set(vocabulary)))
     try:
-        key = _key(stamps, choices)
+        key = _key(files, choices, with_names=rejects is not None)
     except OSError:
-        return read()  # Which says what is wrong with the file.
-    stored = pathlib.Path(cache, f"{key}.npz")
-    if (found := _load(stored, stamps)) is not None:
-        table, told = found
+        return read(rejects)  # Which says what is wrong with the file.
+    path = pathlib.Path(folder, f"{key}.npz")
+    try:
+        table, rejected = _load(path, files)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except Exception as error:  # A damaged file may raise anything.
+        tell(f"{path}: is damaged or cannot be read ({type(error).__name__}); reading the pool")
+    else:
+        tell(f"the pool is unchanged: read from {path}")
         if rejects is not None:
-            rejects.write(told)
-        if progress is not None:
-            progress(sum(stamp.size for stamp in stamps))
+            rejects.write(rejected)
         return table
-    start = time.perf_counter()
-    table = read()
-    if time.perf_counter() - start >= _LEAST_SECONDS and text.copy is not None:
-        # A file that was changed meanwhile is not the one that was hashed.
-        with contextlib.suppress(InputError):
-            for stamp in stamps:
-                stamp.check_unchanged()
-            _store(stored, table, bytes(text.copy))
+    copied = None if rejects is None else _Copied(rejects)
+    table = read(copied)
+    kept = b"" if copied is None else copied.text
+    if kept is not None and _are_unchanged(files):
+        try:
+            _store(path, table, bytes(kept))
+        except OSError as error:
+            tell(f"{path.parent}: {error.strerror or error}; what was read is not kept there")
     return table
 
 
 class _Copied:
     """Passes on what is written, and keeps it unless it is much."""
 
-    def __init__(self, stream: BinaryIO | None) -> None:
+    def __init__(self, stream: Writable) -> None:
         self._stream = stream
-        self.copy: bytearray | None = bytearray()
+        self.text: bytearray | None = bytearray()
 
-    def write(self, text: bytes) -> None:
-        assert self._stream is not None
+    def write(self, text: bytes, /) -> None:
         self._stream.write(text)
-        if self.copy is not None:
-            self.copy += text
-            if len(self.copy) > _MOST_REJECTS:
-                self.copy = None
+        if self.text is not None:
+            self.text += text
+            if len(self.text) > _MOST_REJECTS:
+                self.text = None
 
 
-def _key(stamps: Sequence[FileStamp], choices: Sequence[Any]) -> str:
-    """A name for all that the table depends on but the names of the files."""
-    pieces = [(stamp.path, start) for stamp in stamps for start in range(0, stamp.size, _PIECE)]
-    with concurrent.futures.ThreadPoolExecutor(cores()) as threads:
-        digests = iter(list(threads.map(lambda piece: _piece_digest(*piece), pieces)))
-    # The ending tells how a file is read.
-    files = [
-        [
-            os.path.splitext(stamp.path)[1].lower(),
-            stamp.size,
-            [next(digests) for _ in range(0, stamp.size, _PIECE)],
-        ]
-        for stamp in stamps
-    ]
+def _key(files: Sequence[LineFile | ParquetRows], choices: Sequence[Any], with_names: bool) -> str:
+    """A name for all that the table and, `with_names`, its rejects depend on."""
+    contents = []
+    for file in files:
+        path = file.stamp.path
+        with open(path, "rb", buffering=0) as stream:
+            # As fast as memory is read; it need not withstand malice.
+            digest = hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()  # type: ignore[arg-type]
+        # The ending tells how a file is read.
+        contents.append([path if with_names else os.path.splitext(path)[1].lower(), digest])
     # Labels may be lone surrogates, which only this JSON writer takes.
-    return hashlib.sha256(json.dumps([_FORMAT, files, *choices]).encode("ascii")).hexdigest()
+    text = json.dumps([_FORMAT, mig_jax.__version__, with_names, contents, *choices])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
 
 
-def _piece_digest(path: str, start: int) -> str:
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_BUFFER_SIZE))
-    with open(path, "rb", buffering=0) as stream:
-        stream.seek(start)
-        left = _PIECE
-        while left and (got := stream.readinto(buffer[: min(left, _BUFFER_SIZE)])):
-            digest.update(buffer[:got])
-            left -= got
-    return digest.hexdigest()
+def _are_unchanged(files: Sequence[LineFile | ParquetRows]) -> bool:
+    """False where a file was changed meanwhile: it may not be the one that was hashed."""
+    try:
+        for file in files:
+            file.stamp.check_unchanged()
+    except InputError:
+        return False
+    return True
 
 
 def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
-    about = {name: getattr(table, name) for name in ("files", "layouts", *_COUNTS)}
+    about = {name: getattr(table, name) for name in ("layouts", *_COUNTS)}
     names = [name.encode() for name in table.label_names]
     members = {name: getattr(table, name) for name in _ARRAYS} | {
         # Fixed-width strings of NumPy would lose zeros at their end.
@@ -176,66 +146,38 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
         "about": _as_bytes(json.dumps(about).encode("ascii")),
         "rejects": _as_bytes(rejects),
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as stream:
-                np.savez(stream, allow_pickle=False, **members)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        warnings.warn(
-            f"what was read is not kept: {path.parent}: {error.strerror or error}", stacklevel=3
-        )
+        with open(temporary, "xb") as stream:
+            np.savez(stream, allow_pickle=False, **members)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def _load(path: pathlib.Path, stamps: Sequence[FileStamp]) -> tuple[RecordTable, bytes] | None:
-    """The table of these files and the text of its rejects; None where there is none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = dict(_arrays(archive))
-        about = json.loads(members["about"].tobytes())
-        text, ends = members["label_text"].tobytes(), members["label_ends"].tolist()
-        files = tuple(stamp.path for stamp in stamps)
-        table = RecordTable(
-            **{name: members[name] for name in _ARRAYS},
-            **{name: about[name] for name in _COUNTS},
-            label_names=[
-                text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)
-            ],
-            files=files,
-            layouts=tuple(about["layouts"]),
-            sources=tuple(open_file(stamp) for stamp in stamps),
-        )
-        return table, _renamed(members["rejects"].tobytes(), about["files"], files)
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # A damaged file may raise anything.
-        warnings.warn(
-            f"{path}: is damaged or cannot be read ({type(error).__name__}); reading the pool",
-            stacklevel=3,
-        )
-        return None
-
-
-def _arrays(archive: zipfile.ZipFile) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    for name in archive.namelist():
-        # Reading a member checks its checksum: only then are its bytes made an array.
-        content = io.BytesIO(archive.read(name))
-        array = np.lib.format.read_array(content, allow_pickle=False)
-        yield name.removesuffix(".npy"), array
-
-
-def _renamed(rejects: bytes, before: Iterable[str], now: Iterable[str]) -> bytes:
-    """The lines of rejects with the present names of the files."""
-    names = dict(zip(before, now, strict=True))
-    if all(old == new for old, new in names.items()):
-        return rejects
-    records = [json.loads(line) for line in rejects.splitlines()]
-    lines = [json.dumps(record | {"file": names[record["file"]]}) for record in records]
-    return "".join(line + "\n" for line in lines).encode("ascii")
+def _load(path: pathlib.Path, files: Sequence[LineFile | ParquetRows]) -> tuple[RecordTable, bytes]:
+    """The table, of these files, and the text of its rejects."""
+    members: dict[str, Any] = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            # Reading a member checks its checksum: only then are its bytes made an array.
+            content = io.BytesIO(archive.read(name))
+            array = np.lib.format.read_array(content, allow_pickle=False)
+            members[name.removesuffix(".npy")] = array
+    about = json.loads(members["about"].tobytes())
+    text, ends = members["label_text"].tobytes(), members["label_ends"].tolist()
+    table = RecordTable(
+        **{name: members[name] for name in _ARRAYS},
+        **{name: about[name] for name in _COUNTS},
+        label_names=[
+            text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)
+        ],
+        files=tuple(file.stamp.path for file in files),
+        layouts=tuple(about["layouts"]),
+        sources=tuple(files),
+    )
+    return table, members["rejects"].tobytes()
 
 
 def _as_bytes(text: bytes) -> npt.NDArray[np.uint8]:

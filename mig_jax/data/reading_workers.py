@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import os
 import pathlib
 import pickle
@@ -17,28 +18,31 @@ import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from mig_jax.data.record_parts import Decoded, Decoding, decode_file
+from mig_jax.errors import InputError
 
 __all__ = ["decode_in_parallel", "serve"]
 
-# What one decoding may hold of the text of bad records; ranges are smaller.
+# What one answer may hold of the text of bad records; ranges are smaller.
 _MOST_BAD_TEXT: Final = 1 << 26
 
-# `mig_jax` itself is left empty there: its names need JAX, reading needs none of them.
+# Both packages are left empty there: their names need JAX, and reading needs none of them.
 _CHILD_PROGRAM: Final = """
-import sys, types
-package = types.ModuleType("mig_jax")
-package.__path__ = [sys.argv[1]]
-sys.modules["mig_jax"] = package
+import pathlib, sys, types
+for name in ("mig_jax", "mig_jax.data"):
+    package = types.ModuleType(name)
+    package.__path__ = [str(pathlib.Path(sys.argv[1], *name.split(".")))]
+    sys.modules[name] = package
 sys.path[:] = sys.argv[2:]
 from mig_jax.data.reading_workers import serve
 serve()
 """
+
+_Answer = list[Decoded] | InputError | None
 
 
 def decode_in_parallel(
@@ -46,26 +50,48 @@ def decode_in_parallel(
 ) -> Iterator[list[Decoded] | None]:
     """Yields for each decoding, in order, what `decode_file` yields, or None.
 
-    None stands for a file with too much text of bad records to hold: decode it here, as
-    it comes. This process is one of the `workers`, which are at most two decodings each
-    ahead of the caller. Close the iterator to end them all.
+    None is for the caller to decode here, as it comes: a file with too much text of bad
+    records to hold, or one whose process was killed. The `workers` processes are at most
+    two decodings each ahead of the caller, who should have little to do meanwhile: a
+    busy interpreter keeps the threads from fetching answers. Close the iterator to end
+    all processes.
 
     Raises:
       InputError: where a file cannot be read to its end, in the order of the decodings.
     """
-    crew = _Crew(workers)
+    children: list[subprocess.Popen[bytes]] = []
+    free: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
     threads = ThreadPoolExecutor(workers, thread_name_prefix="mig_jax_reading")
-    ahead: collections.deque[Future[list[Decoded] | None]] = collections.deque()
+    ahead: collections.deque[Future[_Answer]] = collections.deque()
+
+    def ask(decoding: Decoding) -> _Answer:
+        child = free.get()
+        try:
+            return _ask(child, decoding)
+        finally:
+            free.put(child)
+
     try:
+        for _ in range(workers):
+            with contextlib.suppress(OSError):  # As where there are too many processes.
+                children.append(_start_child())
+                free.put(children[-1])
+        if not children:
+            yield from itertools.repeat(None, len(decodings))
+            return
         for decoding in decodings:
-            ahead.append(threads.submit(crew.decode, decoding))
+            ahead.append(threads.submit(ask, decoding))
             if len(ahead) == 2 * workers:
-                yield ahead.popleft().result()
+                yield _result(ahead.popleft())
         while ahead:
-            yield ahead.popleft().result()
+            yield _result(ahead.popleft())
     finally:
-        crew.dismiss()
-        threads.shutdown(cancel_futures=True)
+        for child in children:
+            child.kill()
+        threads.shutdown(cancel_futures=True)  # Those that wait find their child dead.
+        for child in children:
+            with contextlib.suppress(OSError):  # Of a question that was never read.
+                child.communicate()
 
 
 def serve() -> None:
@@ -73,94 +99,55 @@ def serve() -> None:
     # Ctrl-C reaches the whole process group; the parent says what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
-    sys.stdout = sys.stderr
+    os.dup2(2, 1)  # Whatever else is printed must not stand among the answers.
     with contextlib.suppress(EOFError, OSError):  # The parent is gone.
         while True:
-            decoding = pickle.load(sys.stdin.buffer)
-            outcome: list[Decoded] | Exception | None
-            try:
-                outcome = _decode_whole(decoding)
-            except Exception as error:
-                outcome = error
-            pickle.dump(outcome, answers, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(_answer(pickle.load(sys.stdin.buffer)), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
 
 
-class _Crew:
-    """This process and its children; `decode` is called in one thread for each of them."""
-
-    def __init__(self, workers: int) -> None:
-        self._children: list[subprocess.Popen[bytes]] = []
-        self._stopped = threading.Event()
-        # Who is free; None is this process.
-        self._free: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
-        self._free.put(None)
-        for _ in range(workers - 1):
-            # Where no process can be started, the threads here do the work.
-            with contextlib.suppress(OSError):
-                self._children.append(_start_child())
-                self._free.put(self._children[-1])
-
-    def decode(self, decoding: Decoding) -> list[Decoded] | None:
-        try:
-            worker = self._free.get_nowait()
-        except queue.Empty:
-            return _decode_whole(decoding, self._stopped)
-        try:
-            if worker is None:
-                return _decode_whole(decoding, self._stopped)
-            try:
-                outcome = _ask(worker, decoding)
-            except (EOFError, OSError, pickle.UnpicklingError):
-                # The child has been killed, as by the system when memory is short.
-                return _decode_whole(decoding, self._stopped)
-        finally:
-            self._free.put(worker)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    def dismiss(self) -> None:
-        """Ends the children and what is being decoded here; nothing of it is wanted."""
-        self._stopped.set()
-        for child in self._children:
-            child.kill()
-        for child in self._children:
-            child.wait()
-            # The answers are closed by the garbage collector: a thread may be reading them.
-            assert child.stdin is not None
-            with contextlib.suppress(OSError):
-                child.stdin.close()
+def _answer(decoding: Decoding) -> _Answer:
+    parts = []
+    bad_text = 0
+    try:
+        for part in decode_file(decoding):
+            parts.append(part)
+            bad_text += sum(len(bad.text) for bad in part.bad)
+            if bad_text > _MOST_BAD_TEXT:
+                return None
+    except InputError as error:
+        return error
+    except Exception:  # No memory, say: the parent will do it, or tell.
+        return None
+    return parts
 
 
 def _start_child() -> subprocess.Popen[bytes]:
-    package = pathlib.Path(__file__).parents[1]
+    root = pathlib.Path(__file__).parents[2]
     return subprocess.Popen(
-        [sys.executable, "-I", "-c", _CHILD_PROGRAM, str(package), *sys.path],
+        [sys.executable, "-I", "-c", _CHILD_PROGRAM, str(root), *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # NumPy would start a thread a core, for linear algebra that is not done here.
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )
 
 
-def _ask(child: subprocess.Popen[bytes], decoding: Decoding) -> list[Decoded] | Exception | None:
+def _ask(child: subprocess.Popen[bytes], decoding: Decoding) -> _Answer:
+    """The child's answer; None where it has been killed, as by the system for its memory."""
     assert child.stdin is not None
     assert child.stdout is not None
-    pickle.dump(decoding, child.stdin, pickle.HIGHEST_PROTOCOL)
-    child.stdin.flush()
-    outcome: list[Decoded] | Exception | None = pickle.load(child.stdout)
-    return outcome
+    try:
+        pickle.dump(decoding, child.stdin, pickle.HIGHEST_PROTOCOL)
+        child.stdin.flush()
+        answer: _Answer = pickle.load(child.stdout)
+    except (EOFError, OSError, pickle.UnpicklingError):
+        return None
+    return answer
 
 
-def _decode_whole(
-    decoding: Decoding, stopped: threading.Event | None = None
-) -> list[Decoded] | None:
-    """All that `decode_file` yields; None where it is too much or no longer wanted."""
-    parts = []
-    bad_text = 0
-    with contextlib.closing(decode_file(decoding)) as decoded:  # type: ignore[type-var]
-        for part in decoded:
-            parts.append(part)
-            bad_text += sum(len(bad.text) for bad in part.bad)
-            if bad_text > _MOST_BAD_TEXT or (stopped is not None and stopped.is_set()):
-                return None
-    return parts
+def _result(future: Future[_Answer]) -> list[Decoded] | None:
+    answer = future.result()
+    if isinstance(answer, InputError):
+        raise answer
+    return answer
