@@ -27,8 +27,8 @@ _Progress = Callable[[int], None]
 
 # Small enough that all cores end at about the same time; started with some ten of them.
 _RANGE_SIZE: Final = 1 << 24
-# Less text is read in this process before another one has started.
-_PARALLEL_FROM: Final = 1 << 26
+# Less text is read in this process almost before others have started.
+_PARALLEL_FROM: Final = 1 << 27
 # About how many bytes of JSON a byte of a compressed file stands for.
 _COMPRESSION: Final = 4
 
@@ -63,7 +63,7 @@ def read_pool(
         Parquet the text is a JSON object of the fields that were read.
       progress: gets the bytes consumed so far, of all files as they are stored.
       workers: processes that read; None for one a core. One file that is compressed,
-        and less than 64 MB of text, is read in this process. The table does not depend
+        and less than 128 MB of text, is read in this process. The table does not depend
         on it.
       cache: folder that keeps what was read: where it has the same bytes, read the same
         way by the same version, they are not read again. It is made where it is not
