@@ -117,6 +117,14 @@ def _select_flags() -> flags.FlagValues:
         ["error", "skip"],
         "Stop at a record that cannot be used, or go on and keep it in OUTPUT.rejected.jsonl.",
     )
+    add(
+        flags.DEFINE_string,
+        "cache",
+        None,
+        "Folder that keeps what was read from --pool, so that the same files need not be read "
+        "again; `none` for no cache. It may be deleted at any time. By default the platform's "
+        "folder for caches: $XDG_CACHE_HOME/mig_jax or ~/.cache/mig_jax on Linux.",
+    )
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
         flags.DEFINE_string,
@@ -177,6 +185,8 @@ def _select(values: flags.FlagValues) -> None:
             raise InputError(f"--{name}: found {getattr(values, name)}, expected a finite number")
     if values.devices != "all" and not (values.devices.isdecimal() and int(values.devices)):
         raise InputError(f"--devices: found {values.devices}, expected a number above 0 or all")
+    if values.cache == "":
+        raise InputError("--cache: found nothing, expected a folder or none")
     if values.missing_embeddings == "isolate" and values.label_embeddings is None:
         raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
     if values.label_embeddings is not None and not values.pool:

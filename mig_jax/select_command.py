@@ -49,6 +49,7 @@ class Options:
     vocabulary: str | None
     format: str
     on_bad_record: str
+    cache: str | None
     certificate: bool
     devices: str
     checkpoint_dir: str | None
@@ -141,6 +142,8 @@ def _read(options: Options, outputs: data.OutputFiles) -> data.RecordTable:
             on_bad_record=options.on_bad_record,  # type: ignore[arg-type]
             rejects=rejects,
             progress=lambda done: bar.update(done - bar.n),
+            cache=None if options.cache == "none" else options.cache or data.default_cache_folder(),
+            on_cache=_say,
         )
 
 

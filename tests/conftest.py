@@ -18,6 +18,14 @@ hypothesis.settings.load_profile("mig_jax")
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache_folder(tmp_path_factory: pytest.TempPathFactory):
+    """Commands that the tests run must not fill the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def shared_data() -> pathlib.Path:
     """The folder with real pools, which stands beside the repository or nowhere."""

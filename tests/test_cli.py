@@ -113,6 +113,24 @@ def test_preset_and_flags_that_win_over_it(pool_file, tmp_path):
         assert "no edges" in result.stderr
 
 
+def test_a_second_run_starts_from_the_cache(pool_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    output = tmp_path / "o.jsonl"
+    base = ("select", f"--pool={pool_file}", "--budget=5", "--certificate=false")
+    outputs, said = [], []
+    for extra in ((), (f"--cache={tmp_path / 'home' / 'mig_jax'}",), ("--cache=none",)):
+        result = mig(*base, *extra, f"--output={output}")
+        assert result.returncode == 0, result.stderr
+        outputs.append([output.read_bytes(), result.stdout])
+        said.append("the pool is unchanged: read from" in result.stderr)
+    assert said == [False, True, False]
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert len(list((tmp_path / "home" / "mig_jax").iterdir())) == 1
+    assert refused(*base, f"--output={output}", "--cache=") == (
+        "mig-jax: --cache: found nothing, expected a folder or none"
+    )
+
+
 def test_built_in_pool_needs_no_files(tmp_path):
     result = mig("select", "--budget=20", f"--output={tmp_path / 'o.jsonl'}")
     assert result.returncode == 0, result.stderr

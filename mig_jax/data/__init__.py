@@ -4,6 +4,7 @@ from mig_jax.data.builtin_pool import BuiltinPool
 from mig_jax.data.label_embeddings import read_label_embeddings, write_label_embeddings
 from mig_jax.data.layouts import BadRecord, decode_plain, decode_xsample, detect_layout
 from mig_jax.data.readers import read_pool, read_vocabulary
+from mig_jax.data.reading_cache import default_cache_folder
 from mig_jax.data.record_table import RecordSource, RecordTable
 from mig_jax.data.writers import OutputFiles, write_json, write_records, write_selection_table
 
@@ -15,6 +16,7 @@ __all__ = [
     "RecordTable",
     "decode_plain",
     "decode_xsample",
+    "default_cache_folder",
     "detect_layout",
     "read_label_embeddings",
     "read_pool",

@@ -18,11 +18,10 @@ import zstandard
 
 from mig_jax.errors import InputError
 
-__all__ = ["BYTE_ORDER_MARK", "FileStamp", "LineFile", "TextLine"]
+__all__ = ["BYTE_ORDER_MARK", "FileStamp", "LineBlock", "LineFile", "TextLine", "bare_line"]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BUFFER_SIZE = 1 << 18
-_LINES_A_REPORT = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +68,14 @@ class TextLine(NamedTuple):
     text: bytes  # Without its b"\n", and without the file's byte-order mark.
 
 
+class LineBlock(NamedTuple):
+    """Whole lines of a file, blank ones and the byte-order mark included."""
+
+    position: int  # Byte offset of the first of them in the uncompressed text.
+    buffer: bytearray  # Used again for the next block.
+    end: int  # The lines are buffer[:end]; the last, too, ends in b"\n".
+
+
 @dataclasses.dataclass(frozen=True)
 class LineFile:
     """A text file of lines, plain or compressed (told by the ending .gz or .zst)."""
@@ -79,23 +86,63 @@ class LineFile:
     def is_compressed(self) -> bool:
         return self.stamp.path.lower().endswith((".gz", ".zst"))
 
-    def scan(self, progress: Callable[[int], None] | None = None) -> Iterator[TextLine]:
+    def scan(self) -> Iterator[TextLine]:
         """Yields the lines that are not blank, in order.
 
-        Lines end at b"\\n" only. `progress` gets the bytes of the file consumed so far.
+        Lines end at b"\\n" only.
 
         Raises:
           InputError: where the file cannot be read to its end.
         """
         position = 0
-        with self._open() as (raw, text):
+        with self._open() as (_, text):
             for number, line in enumerate(text, 1):
-                content = _bare_line(line, position)
+                content = bare_line(line, position)
                 if content and not content.isspace():
                     yield TextLine(number, position, content)
                 position += len(line)
-                if progress is not None and not number % _LINES_A_REPORT:
+
+    def blocks(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[LineBlock]:
+        """Yields the lines that start in bytes [start, stop) of the uncompressed text.
+
+        Wherever a file is cut, each of its lines starts in one range. Memory is that of
+        a block, or twice the longest line. `progress` gets the bytes of the file
+        consumed so far.
+
+        Raises:
+          InputError: where the file cannot be read to its end.
+        """
+        with self._open() as (raw, text):
+            position = _first_line_from(text, start, stop)
+            buffer = bytearray(_BUFFER_SIZE)
+            held = 0  # Bytes at the start of the buffer, of a line that has not ended.
+            while stop is None or position < stop:
+                got = text.readinto(memoryview(buffer)[held:])
+                if progress is not None:
                     progress(raw.tell())
+                if not got:
+                    if held:
+                        yield LineBlock(position, buffer[:held] + b"\n", held + 1)
+                    return
+                total = held + got
+                end = buffer.rfind(b"\n", held, total) + 1
+                if not end:
+                    held = total
+                    if held == len(buffer):
+                        buffer = buffer + bytearray(len(buffer))
+                    continue
+                if stop is not None and position + end > stop:
+                    # The last line is the one that the last byte of the range is in.
+                    end = buffer.find(b"\n", stop - 1 - position) + 1
+                yield LineBlock(position, buffer, end)
+                held = total - end
+                buffer[:held] = buffer[end:total]
+                position += end
 
     def read_records(self, positions: npt.NDArray[np.int64]) -> Iterator[bytes]:
         """Yields the lines at ascending byte offsets, without their b"\\n".
@@ -121,7 +168,7 @@ class LineFile:
                         "expected the file to be as it was read"
                     )
                 here += len(line)
-                yield _bare_line(line, position)
+                yield bare_line(line, position)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[io.FileIO, io.BufferedReader]]:
@@ -186,7 +233,23 @@ class _ZstdStream(io.RawIOBase):
         return count
 
 
-def _bare_line(line: bytes, position: int) -> bytes:
+def _first_line_from(text: io.BufferedReader, start: int, stop: int | None) -> int:
+    """Puts plain text where the first line at or after `start` starts; tells where.
+
+    Looks no further than `stop`: behind it, no line of the range can start.
+    """
+    if not start:
+        return 0
+    position = text.seek(start - 1)
+    while (stop is None or position < stop) and (part := text.readline(_BUFFER_SIZE)):
+        position += len(part)
+        if part.endswith(b"\n"):
+            break
+    return position
+
+
+def bare_line(line: bytes, position: int) -> bytes:
+    """The line without its b"\\n" and, at the start of the file, its byte-order mark."""
     return (line if position else line.removeprefix(BYTE_ORDER_MARK)).removesuffix(b"\n")
 
 

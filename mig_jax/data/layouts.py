@@ -27,6 +27,8 @@ __all__ = [
     "decode_plain",
     "decode_xsample",
     "detect_layout",
+    "parse_plain",
+    "parse_xsample",
     "told_layouts",
 ]
 
@@ -78,26 +80,27 @@ class BadRecord(Exception):  # noqa: N818 - it names the record, not the failure
         self.field = field
 
 
-class _Plain(msgspec.Struct):
+# Records are trees, and there are millions: the garbage collector need not track them.
+class _Plain(msgspec.Struct, gc=False):
     labels: list[str]
     score: float
 
 
-class _InsTag(msgspec.Struct):
+class _InsTag(msgspec.Struct, gc=False):
     content: list[str]
 
 
-class _Deita(msgspec.Struct):
+class _Deita(msgspec.Struct, gc=False):
     quality_scores: list[float]
     complexity_scores: list[float]
 
 
-class _Annotation(msgspec.Struct):
+class _Annotation(msgspec.Struct, gc=False):
     instag: _InsTag
     deita: _Deita
 
 
-class _XSample(msgspec.Struct):
+class _XSample(msgspec.Struct, gc=False):
     annotation: _Annotation
 
 
@@ -131,6 +134,38 @@ def decode_plain(line: bytes) -> LabelsAndScore:
     return _finish_plain(_decode(line, _PLAIN_DECODER))
 
 
+def parse_xsample(line: bytes | memoryview) -> LabelsAndScore | None:
+    """The labels as they stand, repeats included, and the score of a record without fault.
+
+    None for every other line: `decode_xsample` tells what is wrong, or finds that it
+    can be used after all. This one is for the many: it takes a third of the time.
+    """
+    try:
+        annotation = _XSAMPLE_DECODER.decode(line).annotation
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    deita = annotation.deita
+    quality, complexity = deita.quality_scores, deita.complexity_scores
+    if len(quality) == 1 == len(complexity):
+        # Adding 0.0 turns -0.0 into 0.0, as the sum does.
+        score = quality[0] * complexity[0] + 0.0
+    elif quality and len(quality) == len(complexity):
+        score = _mean_product(quality, complexity)
+    else:
+        return None
+    return (annotation.instag.content, score) if 0.0 <= score <= _LARGEST_SCORE else None
+
+
+def parse_plain(line: bytes | memoryview) -> LabelsAndScore | None:
+    """The same for `decode_plain`."""
+    try:
+        record = _PLAIN_DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    score = record.score
+    return (record.labels, score) if 0.0 <= score <= _LARGEST_SCORE else None
+
+
 def convert_record(row: Any, layout: str) -> LabelsAndScore:
     """The same as the layout's decode function, for a record that is already an object.
 
@@ -145,12 +180,14 @@ def convert_record(row: Any, layout: str) -> LabelsAndScore:
 class Layout(NamedTuple):
     """How to decode a record, and the fields that are decoded."""
 
+    parse: Callable[[bytes | memoryview], LabelsAndScore | None]
     decode: Callable[[bytes], LabelsAndScore]
     fields: tuple[str, ...]
 
 
 LAYOUTS: Final[dict[str, Layout]] = {
     "xsample": Layout(
+        parse_xsample,
         decode_xsample,
         (
             "annotation.instag.content",
@@ -158,7 +195,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
             "annotation.deita.complexity_scores",
         ),
     ),
-    "plain": Layout(decode_plain, ("labels", "score")),
+    "plain": Layout(parse_plain, decode_plain, ("labels", "score")),
 }
 
 
@@ -287,7 +324,7 @@ def _finish_xsample(record: _XSample) -> LabelsAndScore:
             "expected as many of both, one a turn, and at least one",
             "annotation.deita.quality_scores",
         )
-    score = sum([q * c for q, c in zip(quality, complexity, strict=True)]) / turns
+    score = _mean_product(quality, complexity)
     if not 0.0 <= score <= _LARGEST_SCORE:
         for name in ("quality_scores", "complexity_scores"):
             for turn, value in enumerate(getattr(deita, name)):
@@ -301,6 +338,10 @@ def _finish_xsample(record: _XSample) -> LabelsAndScore:
             "annotation.deita",
         )
     return _unique_labels(record.annotation.instag.content, "annotation.instag.content"), score
+
+
+def _mean_product(quality: list[float], complexity: list[float]) -> float:
+    return sum([q * c for q, c in zip(quality, complexity, strict=True)]) / len(quality)
 
 
 def _unique_labels(labels: list[str], field: str) -> list[str]:

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, Literal, NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from typing import Final, Literal
 
 import msgspec
 
 from mig_jax.data.input_files import BYTE_ORDER_MARK, FileStamp, LineFile
-from mig_jax.data.layouts import (
-    LAYOUTS,
-    BadRecord,
-    LabelsAndScore,
-    convert_record,
-    detect_layout,
-    told_layouts,
-)
+from mig_jax.data.layouts import LAYOUTS, BadRecord, detect_layout
 from mig_jax.data.parquet_files import ParquetRows
+from mig_jax.data.reading_cache import Writable, read_through_cache
+from mig_jax.data.reading_workers import decode_in_parallel
+from mig_jax.data.record_parts import Decoded, Decoding, decode_file
 from mig_jax.data.record_table import RecordTable, RecordTableBuilder
 from mig_jax.errors import InputError
 
 __all__ = ["read_pool", "read_vocabulary"]
 
-Progress = Callable[[int], None]
+_RecordFile = LineFile | ParquetRows
+_Progress = Callable[[int], None]
 
-
-class _Decoded(NamedTuple):
-    """One record of a file, usable or not."""
-
-    line: int
-    position: int
-    outcome: LabelsAndScore | BadRecord
-    text: bytes  # Empty for a usable row of Parquet.
+# Small enough that all cores end at about the same time; started with some ten of them.
+_RANGE_SIZE: Final = 1 << 24
+# Less text is read in this process almost before others have started.
+_PARALLEL_FROM: Final = 1 << 27
+# About how many bytes of JSON a byte of a compressed file stands for.
+_COMPRESSION: Final = 4
 
 
 def read_pool(
@@ -42,8 +39,11 @@ def read_pool(
     layout: Literal["auto", "xsample", "plain"] = "auto",
     vocabulary: Sequence[str] | None = None,
     on_bad_record: Literal["error", "skip"] = "error",
-    rejects: BinaryIO | None = None,
-    progress: Progress | None = None,
+    rejects: Writable | None = None,
+    progress: Callable[[int], None] | None = None,
+    workers: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    on_cache: Callable[[str], None] | None = None,
 ) -> RecordTable:
     """Reads the records of all files, in order, into one table.
 
@@ -62,6 +62,14 @@ def read_pool(
         `text.encode("utf-8", "surrogateescape")` is the line again. Of a row of
         Parquet the text is a JSON object of the fields that were read.
       progress: gets the bytes consumed so far, of all files as they are stored.
+      workers: processes that read; None for one a core. One file that is compressed,
+        and less than 128 MB of text, is read in this process. The table does not depend
+        on it.
+      cache: folder that keeps what was read: where it has the same bytes, read the same
+        way by the same version, they are not read again. It is made where it is not
+        there, and may be deleted at any time. None for no cache.
+      on_cache: gets a line about what came from the cache, or why it could not be used;
+        that never ends the reading.
 
     Raises:
       InputError: for a bad record where `on_bad_record` is "error"; and always where a
@@ -72,39 +80,106 @@ def read_pool(
         raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
     if on_bad_record not in ("error", "skip"):
         raise ValueError(f"on_bad_record is {on_bad_record!r}, expected error or skip")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}, expected at least 1")
     skip = on_bad_record == "skip"
-    stamps = _distinct_files([os.fspath(path) for path in paths])
-    files = [_open_file(stamp) for stamp in stamps]
-    layouts = [_layout_of(file, layout, skip) for file in files]
-    _check_one_layout(stamps, layouts)
+    files = [_open_file(stamp) for stamp in _distinct_files([os.fspath(path) for path in paths])]
+    known = None if vocabulary is None else frozenset(vocabulary)
 
-    builder = RecordTableBuilder(None if vocabulary is None else frozenset(vocabulary))
-    consumed = records_skipped = 0
-    for file_index, (file, name) in enumerate(zip(files, layouts, strict=True)):
-        path = file.stamp.path
-        used_before, first_bad, bad = len(builder), "", 0
-        for line, position, outcome, text in _decode_file(file, name, _after(progress, consumed)):
-            if not isinstance(outcome, BadRecord):
-                labels, score = outcome
-                builder.add(labels, score, file_index=file_index, line=line, position=position)
-                continue
-            if not skip:
-                raise _bad_record_error(path, line, outcome)
-            bad += 1
-            first_bad = first_bad or str(_bad_record_error(path, line, outcome))
-            if rejects is not None:
-                rejects.write(_reject(path, line, outcome, text))
-        if len(builder) == used_before:
-            raise _no_usable_record(path, bad, first_bad)
-        records_skipped += bad
-        consumed += file.stamp.size
-        if progress is not None:
-            progress(consumed)
+    def read(rejects: Writable | None) -> RecordTable:
+        name = _layout(files, layout, skip)
+        tasks = [
+            [Decoding(file, name, known, not skip, *cut) for cut in _ranges(file)] for file in files
+        ]
+        bad = [_BadRecords(file.stamp.path, skip, rejects) for file in files]
+        return _read(tasks, bad, progress, _cores() if workers is None else workers)
+
+    if cache is None:
+        return read(rejects)
+    table = read_through_cache(
+        read,
+        folder=cache,
+        files=files,
+        choices=[layout, on_bad_record, None if known is None else sorted(known)],
+        rejects=rejects,
+        tell=on_cache or (lambda line: None),
+    )
+    if progress is not None:
+        progress(sum(file.stamp.size for file in files))
+    return table
+
+
+class _BadRecords:
+    """The records of one file that cannot be used: the first ends the reading, or all are kept."""
+
+    def __init__(self, path: str, skip: bool, rejects: Writable | None) -> None:
+        self._path = path
+        self._skip = skip
+        self._rejects = rejects
+        self._first: InputError | None = None
+        self.count = 0
+
+    def meet(self, line: int, bad: BadRecord, text: bytes) -> None:
+        """Raises `InputError` where bad records are not skipped."""
+        separator = ", " if bad.field else ": "
+        error = InputError(f"{self._path}, line {line}{separator}{bad}")
+        if not self._skip:
+            raise error
+        self._first = self._first or error
+        self.count += 1
+        if self._rejects is not None:
+            # Python's own JSON writer, as it takes the lone surrogates that stand for
+            # bytes that are not UTF-8.
+            reject = {
+                "file": self._path,
+                "line": line,
+                "reason": str(bad),
+                "text": text.decode("utf-8", "surrogateescape"),
+            }
+            self._rejects.write(json.dumps(reject).encode("ascii") + b"\n")
+
+    def nothing_usable(self) -> InputError:
+        if not self.count:
+            return InputError(f"{self._path}: holds no records; expected at least one")
+        return InputError(
+            f"{self._path}: all of its records ({self.count}) are bad; the first: {self._first}"
+        )
+
+
+def _read(
+    tasks: Sequence[Sequence[Decoding]],
+    bad: Sequence[_BadRecords],
+    progress: _Progress | None,
+    workers: int,
+) -> RecordTable:
+    """The table of all files, of which each has its tasks and its bad records."""
+    files = [of_file[0].file for of_file in tasks]
+    builder = RecordTableBuilder()
+    consumed = 0
+    with contextlib.closing(_decode_ahead(tasks, workers)) as results:
+        for file_index, (of_file, bad_of_file) in enumerate(zip(tasks, bad, strict=True)):
+            used_before, lines_before = len(builder), 0
+            within = _after(progress, consumed)
+            for task in of_file:
+                lines_passed = 0
+                for part, bad_lines in next(results) or decode_file(task, within):
+                    builder.add(part, file_index=file_index, lines_before=lines_before)
+                    for line, reason, text in bad_lines:
+                        bad_of_file.meet(lines_before + line, reason, text)
+                    lines_passed = part.lines_passed
+                lines_before += lines_passed
+                if within is not None and task.stop is not None:
+                    within(task.stop)
+            if len(builder) == used_before:
+                raise bad_of_file.nothing_usable()
+            consumed += files[file_index].stamp.size
+            if progress is not None:
+                progress(consumed)
     return builder.build(
-        files=tuple(stamp.path for stamp in stamps),
-        layouts=tuple(layouts),
+        files=tuple(file.stamp.path for file in files),
+        layouts=tuple(of_file[0].layout for of_file in tasks),
         sources=tuple(files),
-        records_skipped=records_skipped,
+        records_skipped=sum(of_file.count for of_file in bad),
     )
 
 
@@ -128,6 +203,11 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _distinct_files(paths: Sequence[str]) -> list[FileStamp]:
+    """The stamps of the files.
+
+    Raises:
+      InputError: where there is no file, one is not regular, or one is given twice.
+    """
     if not paths:
         raise InputError("no file of records is given; expected at least one")
     stamps: dict[tuple[int, int], FileStamp] = {}
@@ -138,96 +218,75 @@ def _distinct_files(paths: Sequence[str]) -> list[FileStamp]:
     return list(stamps.values())
 
 
-def _open_file(stamp: FileStamp) -> LineFile | ParquetRows:
+def _open_file(stamp: FileStamp) -> _RecordFile:
+    """The records of a file, by the ending of its name; nothing is opened yet."""
     return ParquetRows(stamp) if stamp.path.lower().endswith(".parquet") else LineFile(stamp)
 
 
-def _layout_of(file: LineFile | ParquetRows, layout: str, skip: bool) -> str:
-    """The layout asked for or, for "auto", the one that the file's own records tell."""
+def _layout(files: Sequence[_RecordFile], layout: str, skip: bool) -> str:
+    """The layout asked for or, for "auto", the one that all files tell."""
+    layouts = [_layout_of(file, layout, skip) for file in files]
+    for file, name in zip(files, layouts, strict=True):
+        if name != layouts[0]:
+            raise InputError(
+                f"{file.stamp.path}: has layout {name}, but {files[0].stamp.path} has layout "
+                f"{layouts[0]}; expected one layout for all files of a pool"
+            )
+    return layouts[0]
+
+
+def _layout_of(file: _RecordFile, layout: str, skip: bool) -> str:
     if isinstance(file, ParquetRows):
         return file.detect_layout(layout)
     if layout != "auto":
         return layout
-    bad, first_bad = 0, ""
+    bad = _BadRecords(file.stamp.path, skip, None)
     for line in file.scan():
         try:
             return detect_layout(line.text)
-        except BadRecord as error:
-            told = _bad_record_error(file.stamp.path, line.number, error)
-            if not skip:
-                raise told from None
-            bad += 1
-            first_bad = first_bad or str(told)
-    raise _no_usable_record(file.stamp.path, bad, first_bad)
+        except BadRecord as reason:
+            bad.meet(line.number, reason, line.text)
+    raise bad.nothing_usable()
 
 
-def _check_one_layout(stamps: Sequence[FileStamp], layouts: Sequence[str]) -> None:
-    for stamp, layout in zip(stamps, layouts, strict=True):
-        if layout != layouts[0]:
-            raise InputError(
-                f"{stamp.path}: has layout {layout}, but {stamps[0].path} has layout "
-                f"{layouts[0]}; expected one layout for all files of a pool"
-            )
+def _ranges(file: _RecordFile) -> list[tuple[int, int | None]]:
+    """The ranges that a file is decoded in; one where its text can only be read in turn."""
+    if isinstance(file, ParquetRows) or file.is_compressed:
+        return [(0, None)]
+    starts = range(0, max(file.stamp.size, 1), _RANGE_SIZE)
+    # The last has no end: a file may have grown.
+    return [(start, start + _RANGE_SIZE) for start in starts[:-1]] + [(starts[-1], None)]
 
 
-def _decode_file(
-    file: LineFile | ParquetRows, layout: str, progress: Progress | None
-) -> Iterator[_Decoded]:
-    outcome: LabelsAndScore | BadRecord
-    if isinstance(file, ParquetRows):
-        for position, row in enumerate(file.scan(layout, progress)):
-            text = b""
-            try:
-                outcome = convert_record(row, layout)
-            except BadRecord as bad:
-                outcome, text = bad, json.dumps(row, default=str).encode()
-            yield _Decoded(position + 1, position, outcome, text)
-        return
-    decode = LAYOUTS[layout].decode
-    for line in file.scan(progress):
-        try:
-            outcome = decode(line.text)
-        except BadRecord as bad:
-            outcome = _other_layout(line.text, layout) or bad
-        yield _Decoded(line.number, line.position, outcome, line.text)
+def _decode_ahead(
+    tasks: Sequence[Sequence[Decoding]], workers: int
+) -> Generator[list[Decoded] | None]:
+    """What each task decodes to, in order; None where it is to be decoded by the caller."""
+    every = [task for of_file in tasks for task in of_file]
+    text = sum(_text_size(of_file[0].file) for of_file in tasks)
+    workers = min(workers, len(every))
+    if workers == 1 or text < _PARALLEL_FROM:
+        yield from itertools.repeat(None, len(every))
+    else:
+        yield from decode_in_parallel(every, workers)
 
 
-def _other_layout(line: bytes, layout: str) -> BadRecord | None:
-    """The better reason, where a record is bad because it has another layout."""
+def _text_size(file: _RecordFile) -> int:
+    """About how many bytes of JSON the file would be."""
+    is_plain = isinstance(file, LineFile) and not file.is_compressed
+    return file.stamp.size * (1 if is_plain else _COMPRESSION)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
     try:
-        told = told_layouts(line)
-    except BadRecord:
-        return None
-    if not told or layout in told:
-        return None
-    return BadRecord(f"found a record of layout {told[0]}, expected layout {layout}")
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not on Linux.
+        return os.cpu_count() or 1
 
 
-def _after(progress: Progress | None, consumed: int) -> Progress | None:
+def _after(progress: _Progress | None, consumed: int) -> _Progress | None:
     """Progress within a file as progress over all files."""
     if progress is None:
         return None
     return lambda within: progress(consumed + within)
-
-
-def _bad_record_error(path: str, line: int, bad: BadRecord) -> InputError:
-    separator = ", " if bad.field else ": "
-    return InputError(f"{path}, line {line}{separator}{bad}")
-
-
-def _no_usable_record(path: str, bad: int, first_bad: str) -> InputError:
-    if not bad:
-        return InputError(f"{path}: holds no records; expected at least one")
-    return InputError(f"{path}: all of its records ({bad}) are bad; the first: {first_bad}")
-
-
-def _reject(path: str, line: int, bad: BadRecord, text: bytes) -> bytes:
-    # Python's own JSON writer, as it takes the lone surrogates that stand for bytes
-    # that are not UTF-8.
-    record = {
-        "file": path,
-        "line": line,
-        "reason": str(bad),
-        "text": text.decode("utf-8", "surrogateescape"),
-    }
-    return json.dumps(record).encode("ascii") + b"\n"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from array import array
-from collections.abc import Collection, Iterator
-from typing import Protocol
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RecordSource", "RecordTable", "RecordTableBuilder", "sort_entries"]
+__all__ = ["RecordPart", "RecordSource", "RecordTable", "RecordTableBuilder", "sort_entries"]
 
 
 class RecordSource(Protocol):
@@ -59,39 +58,43 @@ class RecordTable:
         return len(self.label_names)
 
 
-class RecordTableBuilder:
-    """Collects records one by one; holds numbers only, and each label string once."""
+class RecordPart(NamedTuple):
+    """R records that follow each other in a file, on their own: a step to the table.
 
-    def __init__(self, vocabulary: Collection[str] | None = None) -> None:
-        """`vocabulary` should answer `in` quickly: a set."""
-        self._vocabulary = vocabulary
+    The entries of a record are `labels[sum(counts[:r]):sum(counts[:r + 1])]`.
+    """
+
+    labels: npt.NDArray[np.int32]  # [entries]: ids into names, ascending in a record.
+    counts: npt.NDArray[np.int64]  # [R]: entries of each record.
+    scores: npt.NDArray[np.float32]  # [R].
+    names: list[str]  # Sorted.
+    line: npt.NDArray[np.int64]  # [R]: from 1, the first line of the text that was decoded.
+    position: npt.NDArray[np.int64]  # [R]: as in RecordTable.
+    lines_passed: int  # Lines of that text up to the end of this part, of all kinds.
+    labels_dropped: int
+
+
+class RecordTableBuilder:
+    """Collects the parts of a table; holds numbers only, and each label string once."""
+
+    def __init__(self) -> None:
         self._ids: dict[str, int] = {}
-        self._labels = array("i")
-        self._offsets = array("q", [0])
-        self._scores = array("f")
-        self._file_index = array("i")
-        self._line = array("q")
-        self._position = array("q")
-        self._dropped = 0
+        self._parts: list[RecordPart] = []  # Their names taken out.
+        self._file_index: list[int] = []  # Of each part.
+        self._records = 0
 
     def __len__(self) -> int:
-        return len(self._scores)
+        return self._records
 
-    def add(
-        self, labels: list[str], score: float, *, file_index: int, line: int, position: int
-    ) -> None:
-        """Adds a record; `labels` must hold each label once."""
-        if self._vocabulary is not None:
-            known = [label for label in labels if label in self._vocabulary]
-            self._dropped += len(labels) - len(known)
-            labels = known
+    def add(self, part: RecordPart, *, file_index: int, lines_before: int) -> None:
+        """Adds the next part; `lines_before` lines of the file precede its text."""
         ids = self._ids
-        self._labels.extend([ids.setdefault(label, len(ids)) for label in labels])
-        self._offsets.append(len(self._labels))
-        self._scores.append(score)
+        new_id = np.array([ids.setdefault(name, len(ids)) for name in part.names], np.int32)
+        labels = new_id[part.labels] if len(part.labels) else part.labels
+        line = part.line + lines_before
+        self._parts.append(part._replace(labels=labels, line=line, names=[]))
         self._file_index.append(file_index)
-        self._line.append(line)
-        self._position.append(position)
+        self._records += len(part.scores)
 
     def build(
         self,
@@ -101,27 +104,30 @@ class RecordTableBuilder:
         sources: tuple[RecordSource, ...],
         records_skipped: int,
     ) -> RecordTable:
-        """The table of all records added."""
-        offsets = np.frombuffer(self._offsets, np.int64)
+        """The table of all records added, of which there must be one."""
+        parts = self._parts
+        counts = np.concatenate([part.counts for part in parts])
         label_names = sorted(self._ids)
         # Ids were given out by first appearance; the table's follow the sorted names.
+        # Both these and the names of a part ascend, so entries stay in order.
         sorted_id = np.empty(len(label_names), np.int32)
         sorted_id[[self._ids[name] for name in label_names]] = np.arange(len(label_names))
-        labels = sorted_id[np.frombuffer(self._labels, np.int32)]
         return RecordTable(
-            labels=sort_entries(labels, offsets, len(label_names)),
-            offsets=offsets,
-            scores=np.frombuffer(self._scores, np.float32),
+            labels=sorted_id[np.concatenate([part.labels for part in parts])],
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+            scores=np.concatenate([part.scores for part in parts]),
             label_names=label_names,
             files=files,
             layouts=layouts,
             sources=sources,
-            file_index=np.frombuffer(self._file_index, np.int32),
-            line=np.frombuffer(self._line, np.int64),
-            position=np.frombuffer(self._position, np.int64),
+            file_index=np.repeat(
+                np.array(self._file_index, np.int32), [len(part.scores) for part in parts]
+            ),
+            line=np.concatenate([part.line for part in parts]),
+            position=np.concatenate([part.position for part in parts]),
             records_read=len(self) + records_skipped,
             records_skipped=records_skipped,
-            labels_dropped=self._dropped,
+            labels_dropped=sum(part.labels_dropped for part in parts),
         )
 
 
