@@ -25,19 +25,16 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
-from mig_jax.information import Measure, information, label_information, linear_gains
+from mig_jax.information import (
+    Measure,
+    information,
+    label_information,
+    linear_gains,
+    selected_information,
+)
 from mig_jax.label_graph import LabelGraph
 from mig_jax.pool import Array, Pool
-from mig_jax.sharding import (
-    POOL_AXIS,
-    REPLICATED,
-    SHARDED,
-    over_shards,
-    part_of_picks,
-    part_sizes,
-    shard_pool,
-    shard_records,
-)
+from mig_jax.sharding import POOL_AXIS, REPLICATED, SHARDED, over_shards, shard_pool
 
 __all__ = ["Certificate", "certify", "conditional_gradient_step", "upper_bound"]
 
@@ -157,19 +154,6 @@ def _step(
     return bound, information(measure, z), z + (low + high) / 2 * direction
 
 
-@partial(jax.jit, static_argnames="mesh")
-def _held(
-    pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array, mesh: Mesh | None
-) -> jax.Array:
-    held = over_shards(
-        partial(label_information, axis=None if mesh is None else POOL_AXIS),
-        mesh,
-        (SHARDED, REPLICATED, REPLICATED, SHARDED),
-        REPLICATED,
-    )
-    return held(pool, graph, measure, amounts)
-
-
 def certify(
     pool: Pool,
     graph: LabelGraph,
@@ -196,20 +180,12 @@ def certify(
     Raises:
       ValueError: where `picks` names a record twice or one that the pool does not have.
     """
-    chosen = np.asarray(picks, np.int64)
-    sizes = part_sizes(pool, mesh)
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= sizes.sum()):
-        raise ValueError(f"picks must be in 0 to {sizes.sum() - 1}")
-    if np.unique(chosen).size != chosen.size:
-        raise ValueError("picks name a record twice")
-    amounts = np.zeros(pool.num_records)
-    amounts[part_of_picks(chosen, sizes, mesh)] = 1
+    chosen = np.asarray(picks)
     with jax.enable_x64(True):
         pool, graph, measure = jax.tree_util.tree_map(_widen, (pool, graph, measure))
-        taken: Array = amounts
+        z = selected_information(pool, graph, measure, chosen, mesh=mesh)
         if mesh is not None:
-            taken, pool = shard_records(amounts, mesh), shard_pool(pool, mesh)
-        z = _held(pool, graph, measure, taken, mesh)
+            pool = shard_pool(pool, mesh)
         own = float(information(measure, z))
         if not chosen.size:
             return Certificate(own, own, 0)

@@ -21,6 +21,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from mig_jax.errors import InputError
 from mig_jax.gains import GainRule
@@ -28,23 +29,34 @@ from mig_jax.information import Measure
 from mig_jax.label_graph import LabelGraph
 from mig_jax.pool import Pool
 from mig_jax.selection import Progress
+from mig_jax.sharding import all_gather_parts
 
 __all__ = ["Checkpoints", "fingerprint"]
 
 _KEPT = 2  # The one before the newest is there for when the newest is damaged.
 
 
-def fingerprint(pool: Pool, graph: LabelGraph, measure: Measure, gain: GainRule) -> dict[str, str]:
+def fingerprint(
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    gain: GainRule,
+    mesh: Mesh | None = None,
+) -> dict[str, str]:
     """What decides the picks: a hash or a text for each named part.
 
-    The budget is no part: the picks of a smaller budget are the first of a larger one.
+    Where the mesh is of several processes, `pool` is this one's part, and how the pool is
+    cut into parts belongs to the run. The budget does not: the picks of a smaller budget
+    are the first of a larger one.
     """
     import mig_jax
 
+    own = _digest([pool.labels, pool.records, pool.scores])
+    parts = all_gather_parts(np.frombuffer(own.encode(), np.uint8), mesh)
     leaves, structure = jax.tree_util.tree_flatten(measure)
     device = jax.devices()[0]
     return {
-        "pool": _digest([pool.labels, pool.records, pool.scores]),
+        "pool": own if len(parts) == 1 else _digest(parts),
         "graph": _digest([graph.num_labels, graph.sources, graph.targets, graph.similarities]),
         "parameters": _digest([*leaves, str(structure), gain.name, str(jnp.result_type(float))]),
         # Rounding differs between versions and between kinds of devices, and picks with it.
@@ -157,9 +169,15 @@ class Checkpoints:
         """Orbax's manager; removes what killed saves left behind where `clean` is true."""
         import orbax.checkpoint as ocp
 
+        # Of several processes, the one that opens a directory is alone with it.
+        own = jax.process_index()
         return ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=own, active_processes={own}, barrier_sync_key_prefix="mig_jax"
+                ),
+                create=False,
                 max_to_keep=_KEPT,
                 # A save takes a tenth of a second every few: less than a thread is worth.
                 enable_async_checkpointing=False,

@@ -129,8 +129,38 @@ def _select_flags() -> flags.FlagValues:
     add(
         flags.DEFINE_string,
         "devices",
-        "1",
-        "How many devices to shard the pool over: a number, or `all`.",
+        None,
+        "How many devices to shard the pool over: a number, or `all`. By default 1, or all of "
+        "them with --coordinator_address.",
+    )
+    add(
+        flags.DEFINE_string,
+        "coordinator_address",
+        None,
+        "host:port of process 0, where several processes select together: the same command is "
+        "started once for each of them, with its --process_id. All must see the same --pool "
+        "files, and each reads a part of them; process 0 writes.",
+    )
+    add(
+        flags.DEFINE_integer,
+        "num_processes",
+        1,
+        "How many processes there are, with --coordinator_address.",
+        lower_bound=1,
+    )
+    add(
+        flags.DEFINE_integer,
+        "process_id",
+        0,
+        "Which of the processes this is, from 0.",
+        lower_bound=0,
+    )
+    add(
+        flags.DEFINE_integer,
+        "process_timeout_seconds",
+        60,
+        "How long to wait for the other processes at the start, and for a sign of life later.",
+        lower_bound=1,
     )
     add(
         flags.DEFINE_string,
@@ -183,15 +213,35 @@ def _select(values: flags.FlagValues) -> None:
     for name in ("propagation", "rate", "epsilon"):
         if not math.isfinite(getattr(values, name)):
             raise InputError(f"--{name}: found {getattr(values, name)}, expected a finite number")
-    if values.devices != "all" and not (values.devices.isdecimal() and int(values.devices)):
-        raise InputError(f"--devices: found {values.devices}, expected a number above 0 or all")
+    devices = values.devices
+    if devices not in (None, "all") and not (devices.isdecimal() and int(devices)):
+        raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
     if values.cache == "":
         raise InputError("--cache: found nothing, expected a folder or none")
+    _check_processes(values)
     if values.missing_embeddings == "isolate" and values.label_embeddings is None:
         raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
     if values.label_embeddings is not None and not values.pool:
         raise InputError("--label_embeddings: the built-in pool has its own; give --pool too")
     select_command.run(select_command.Options(**values.flag_values_dict()))
+
+
+def _check_processes(values: flags.FlagValues) -> None:
+    address = values.coordinator_address
+    if address is None:
+        if values.num_processes > 1:
+            raise InputError("--num_processes: goes with --coordinator_address=HOST:PORT")
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"--coordinator_address: found {address}, expected HOST:PORT")
+    if values.process_id >= values.num_processes:
+        raise InputError(
+            f"--process_id: found {values.process_id}, expected less than --num_processes, "
+            f"which is {values.num_processes}"
+        )
+    if not values.pool:
+        raise InputError("--coordinator_address: goes with --pool=FILE")
 
 
 def _apply_preset(values: flags.FlagValues) -> None:

@@ -7,14 +7,27 @@ through its (record, label) entries only, never as a dense P×K array.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 
 from mig_jax.label_graph import LabelGraph, back_propagate, propagate
 from mig_jax.pool import Array, Pool
 from mig_jax.score_functions import Power, ScoreFunction
+from mig_jax.sharding import (
+    POOL_AXIS,
+    REPLICATED,
+    SHARDED,
+    over_shards,
+    part_of_picks,
+    part_sizes,
+    shard_pool,
+    shard_records,
+)
 
 __all__ = [
     "Measure",
@@ -22,6 +35,7 @@ __all__ = [
     "label_information",
     "linear_gains",
     "raw_information",
+    "selected_information",
 ]
 
 
@@ -65,6 +79,47 @@ def label_information(
     """
     raw = raw_information(pool, graph.num_labels, amounts, axis=axis)
     return propagate(graph, measure.propagation, raw)
+
+
+def selected_information(
+    pool: Pool, graph: LabelGraph, measure: Measure, picks: Array, *, mesh: Mesh | None = None
+) -> jax.Array:
+    """z of a selection, float [K].
+
+    Args:
+      pool: P records; where the mesh is of several processes, this one's part.
+      graph: K labels.
+      measure: gives α.
+      picks: int [N], records as in `Selection`, each at most once.
+      mesh: devices to shard the pool over; one device by default.
+
+    Raises:
+      ValueError: where `picks` names a record twice or one that the pool does not have.
+    """
+    chosen = np.asarray(picks, np.int64)
+    sizes = part_sizes(pool, mesh)
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= sizes.sum()):
+        raise ValueError(f"picks must be in 0 to {sizes.sum() - 1}")
+    if np.unique(chosen).size != chosen.size:
+        raise ValueError("picks name a record twice")
+    amounts = np.zeros(pool.num_records, pool.scores.dtype)
+    amounts[part_of_picks(chosen, sizes, mesh)] = 1
+    if mesh is None:
+        return _held(pool, graph, measure, amounts, mesh)
+    return _held(shard_pool(pool, mesh), graph, measure, shard_records(amounts, mesh), mesh)
+
+
+@partial(jax.jit, static_argnames="mesh")
+def _held(
+    pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array, mesh: Mesh | None
+) -> jax.Array:
+    held = over_shards(
+        partial(label_information, axis=None if mesh is None else POOL_AXIS),
+        mesh,
+        (SHARDED, REPLICATED, REPLICATED, SHARDED),
+        REPLICATED,
+    )
+    return held(pool, graph, measure, amounts)
 
 
 def information(measure: Measure, z: Array) -> jax.Array:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -20,13 +19,27 @@ import mig_jax
 from mig_jax import data
 from mig_jax.checkpoints import Checkpoints, fingerprint
 from mig_jax.errors import InputError
-from mig_jax.information import information, label_information
+from mig_jax.pool_parts import progress_of_first, read_part, table_of_picks
+from mig_jax.processes import joined, together
 from mig_jax.selection import Progress
-from mig_jax.sharding import pool_mesh
+from mig_jax.selection_report import (
+    at_least,
+    labels_covered,
+    manifest,
+    random_choice,
+    summary,
+)
+from mig_jax.sharding import (
+    all_gather_parts,
+    num_parts,
+    own_part,
+    part_sizes,
+    pool_mesh,
+)
 
 __all__ = ["Options", "run"]
 
-_RANDOM_CHOICES = 5
+_TABLE_ENDING = ".selection.parquet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +64,11 @@ class Options:
     on_bad_record: str
     cache: str | None
     certificate: bool
-    devices: str
+    devices: str | None
+    coordinator_address: str | None
+    num_processes: int
+    process_id: int
+    process_timeout_seconds: int
     checkpoint_dir: str | None
     checkpoint_every_seconds: float
 
@@ -89,71 +106,129 @@ def run(options: Options) -> None:
     Raises:
       InputError: for anything given that cannot be used.
     """
+    if options.coordinator_address is None:
+        _run(options)
+        return
+    with joined(
+        options.coordinator_address,
+        options.num_processes,
+        options.process_id,
+        timeout_seconds=options.process_timeout_seconds,
+    ):
+        _say(
+            f"{options.num_processes} processes have joined; should one be lost, the others end "
+            f"within {options.process_timeout_seconds} s"
+        )
+        _run(options)
+
+
+def _run(options: Options) -> None:
+    """The command in one process, or in one of several: the first of them speaks and writes."""
     stages = _Stages()
+    mesh = _mesh(options)
+    leads = own_part(mesh) == 0
     inputs = [*options.pool, options.label_embeddings, options.vocabulary]
     with data.OutputFiles([path for path in inputs if path]) as outputs:
         # Opened first: a folder that is not there is known before the work, not after.
-        records_out = outputs.open(options.output)
-        manifest_out = outputs.open(options.stem + ".manifest.json")
-        table_out = outputs.open(options.stem + ".selection.parquet")
+        names = [options.output, options.stem + ".manifest.json", options.stem + _TABLE_ENDING]
+        opened = together(lambda: [outputs.open(name) for name in names if leads], mesh)
         with stages.stage("reading"):
-            table = _read(options, outputs)
-        _say_read(table)
-        if options.budget > table.num_records:
+            table = _read(options, outputs, mesh)
+        pool = mig_jax.pool_from_table(table)
+        num_records = int(part_sizes(pool, mesh).sum())
+        _say_read(table, num_records, mesh)
+        if options.budget > num_records:
             raise InputError(
                 f"--budget: found {options.budget}, expected at most the pool's "
-                f"{table.num_records:,} records"
+                f"{num_records:,} records"
             )
         measure = options.measure()
-        pool = mig_jax.pool_from_table(table)
         with stages.stage("graph"):
-            graph = _label_graph(options, table)
+            graph = together(lambda: _label_graph(options, table), mesh)
         with stages.stage("selection"):
-            selection, resumed_after = _select(options, pool, graph, measure)
+            selection, resumed_after = _select(options, pool, graph, measure, mesh)
         certificate = None
         if options.certificate:
             with stages.stage("certificate"):
-                certificate = _certify(pool, graph, measure, selection)
+                certificate = _certify(pool, graph, measure, selection, mesh)
+        about = {
+            **manifest(dataclasses.asdict(options), table, graph, selection, certificate, mesh),
+            "records_used": num_records,
+            "labels_covered": labels_covered(pool, graph, selection.picks, mesh),
+            "random_choice": random_choice(pool, graph, measure, options.budget, mesh),
+            "resumed_after": resumed_after,
+        }
         with stages.stage("writing"):
-            data.write_records(table, selection.picks, records_out)
-            so_far = np.cumsum(selection.increases, dtype=np.float64)
-            data.write_selection_table(table_out, table, selection.picks, selection.gains, so_far)
-        random = _random_choice(pool, graph, measure, options.budget)
-        manifest = _manifest(options, table, pool, graph, selection, certificate, random)
-        manifest["resumed_after"] = resumed_after
-        manifest["seconds"] = stages.seconds
-        data.write_json(manifest_out, manifest)
-    print(_summary(options, manifest))
+            picked, picks = table_of_picks(table, selection.picks, mesh)
+            together(lambda: _write(opened, picked, picks, selection) if leads else None, mesh)
+        about["seconds"] = stages.seconds
+        if leads:
+            data.write_json(opened[1], about)
+    if leads:
+        print(summary(about, options.output))
 
 
-def _read(options: Options, outputs: data.OutputFiles) -> data.RecordTable:
+def _write(
+    opened: list[BinaryIO],
+    table: data.RecordTable,
+    picks: np.ndarray,
+    selection: mig_jax.Selection,
+) -> None:
+    records_out, _, table_out = opened
+    data.write_records(table, picks, records_out)
+    so_far = np.cumsum(selection.increases, dtype=np.float64)
+    data.write_selection_table(table_out, table, picks, selection.gains, so_far)
+
+
+def _read(options: Options, outputs: data.OutputFiles, mesh: Mesh | None) -> data.RecordTable:
     if not options.pool:
         return data.BuiltinPool().table()
-    vocabulary = None if options.vocabulary is None else data.read_vocabulary(options.vocabulary)
+    vocabulary = None
+    if options.vocabulary is not None:
+        path = options.vocabulary
+        vocabulary = together(lambda: data.read_vocabulary(path), mesh)
     rejects = None
     if options.on_bad_record == "skip":
-        rejects = outputs.open(options.stem + ".rejected.jsonl")
+        # Where several processes read, each keeps what it rejects.
+        part = f".{own_part(mesh)}" if own_part(mesh) else ""
+        rejected = f"{options.stem}.rejected{part}.jsonl"
+        rejects = together(lambda: outputs.open(rejected), mesh)
+    common: dict[str, Any] = {
+        "layout": options.format,
+        "vocabulary": vocabulary,
+        "on_bad_record": options.on_bad_record,
+    }
     size = sum(os.path.getsize(path) for path in options.pool if os.path.isfile(path))
     with _progress("reading", size, unit="B", unit_scale=True) as bar:
+
+        def progress(done: int) -> None:
+            bar.update(done - bar.n)
+
+        if mesh is not None and num_parts(mesh) > 1:
+            return read_part(
+                mesh,
+                lambda index, count: data.share_of_pool(options.pool, index, count, **common),
+                rejects=rejects,
+                progress=progress,
+            )
         return data.read_pool(
             options.pool,
-            layout=options.format,  # type: ignore[arg-type]
-            vocabulary=vocabulary,
-            on_bad_record=options.on_bad_record,  # type: ignore[arg-type]
+            **common,
             rejects=rejects,
-            progress=lambda done: bar.update(done - bar.n),
+            progress=progress,
             cache=None if options.cache == "none" else options.cache or data.default_cache_folder(),
             on_cache=_say,
         )
 
 
-def _say_read(table: data.RecordTable) -> None:
-    text = f"{table.num_records:,} records with {table.num_labels:,} labels"
+def _say_read(table: data.RecordTable, num_records: int, mesh: Mesh | None) -> None:
+    text = f"{num_records:,} records with {table.num_labels:,} labels"
     if table.records_skipped:
         text += f"; {table.records_skipped:,} bad records skipped"
     if table.labels_dropped:
         text += f"; {table.labels_dropped:,} labels dropped that are not in the vocabulary"
-    without = int(np.count_nonzero(np.diff(table.offsets) == 0))
+    own_without = np.array([np.count_nonzero(np.diff(table.offsets) == 0)])
+    without = int(np.sum(all_gather_parts(own_without, mesh)))
     if without:
         text += f"; {without:,} records have no label"
     _say(text)
@@ -189,26 +264,19 @@ def _label_graph(options: Options, table: data.RecordTable) -> mig_jax.LabelGrap
 
 
 def _select(
-    options: Options, pool: mig_jax.Pool, graph: mig_jax.LabelGraph, measure: mig_jax.Measure
+    options: Options,
+    pool: mig_jax.Pool,
+    graph: mig_jax.LabelGraph,
+    measure: mig_jax.Measure,
+    mesh: Mesh | None,
 ) -> tuple[mig_jax.Selection, int]:
     """The selection, and how many of its picks came from a checkpoint."""
     gain = mig_jax.GAIN_RULES[options.gain]
     with contextlib.ExitStack() as stack:
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
-            checkpoints = stack.enter_context(
-                Checkpoints(
-                    options.checkpoint_dir,
-                    fingerprint(pool, graph, measure, gain),
-                    every_seconds=options.checkpoint_every_seconds,
-                )
-            )
-            resume = checkpoints.restore(
-                options.budget,
-                on_damaged=lambda picks: _say(
-                    f"passed over a damaged checkpoint after {picks:,} picks"
-                ),
-            )
+            run = fingerprint(pool, graph, measure, gain, mesh)
+            checkpoints, resume = _checkpoints(options, run, stack, mesh)
         resumed_after = 0 if resume is None else len(resume)
         if resumed_after:
             _say(f"resuming after {resumed_after:,} of {options.budget:,} picks")
@@ -227,18 +295,45 @@ def _select(
             options.budget,
             measure=measure,
             gain=gain,
-            mesh=_mesh(options),
+            mesh=mesh,
             resume=resume,
             on_chunk=on_chunk,
         )
     return selection, resumed_after
 
 
+def _checkpoints(
+    options: Options, run: dict[str, str], stack: contextlib.ExitStack, mesh: Mesh | None
+) -> tuple[Checkpoints | None, Progress | None]:
+    """The checkpoints, held by the first process only, and where all go on."""
+
+    def restore() -> tuple[Checkpoints | None, Progress | None]:
+        if own_part(mesh):
+            return None, None
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                str(options.checkpoint_dir), run, every_seconds=options.checkpoint_every_seconds
+            )
+        )
+        resume = checkpoints.restore(
+            options.budget,
+            on_damaged=lambda picks: _say(
+                f"passed over a damaged checkpoint after {picks:,} picks"
+            ),
+        )
+        return checkpoints, resume
+
+    checkpoints, resume = together(restore, mesh)
+    return checkpoints, progress_of_first(resume, mesh)
+
+
 def _mesh(options: Options) -> Mesh | None:
-    if options.devices == "1":
+    alone = options.coordinator_address is None
+    devices = options.devices or ("1" if alone else "all")
+    if alone and devices == "1":
         return None
     try:
-        return pool_mesh(None if options.devices == "all" else int(options.devices))
+        return pool_mesh(None if devices == "all" else int(devices))
     except ValueError as error:
         raise InputError(f"--devices: {error}") from None
 
@@ -248,96 +343,28 @@ def _certify(
     graph: mig_jax.LabelGraph,
     measure: mig_jax.Measure,
     selection: mig_jax.Selection,
+    mesh: Mesh | None,
 ) -> mig_jax.Certificate:
     with _progress("certifying", None, unit="steps") as bar:
 
         def on_step(step: int, bound: float) -> None:
-            bar.set_postfix_str(_at_least(selection.information / bound), refresh=False)
+            bar.set_postfix_str(at_least(selection.information / bound), refresh=False)
             bar.update(step - bar.n)
 
-        return mig_jax.certify(pool, graph, measure, selection.picks, on_step=on_step)
-
-
-def _random_choice(
-    pool: mig_jax.Pool, graph: mig_jax.LabelGraph, measure: mig_jax.Measure, budget: int
-) -> dict[str, float]:
-    """E and labels covered of a random choice of the same size, on average."""
-    rng = np.random.default_rng(0)
-    values, covered = [], []
-    for _ in range(_RANDOM_CHOICES):
-        chosen = rng.choice(pool.num_records, budget, replace=False)
-        amounts = np.zeros(pool.num_records, np.float32)
-        amounts[chosen] = 1
-        values.append(float(information(measure, label_information(pool, graph, measure, amounts))))
-        covered.append(_labels_covered(pool, chosen))
-    return {"information": float(np.mean(values)), "labels_covered": float(np.mean(covered))}
-
-
-def _labels_covered(pool: mig_jax.Pool, picks: np.ndarray) -> int:
-    chosen = np.zeros(pool.num_records, bool)
-    chosen[picks] = True
-    return len(np.unique(np.asarray(pool.labels)[chosen[np.asarray(pool.records)]]))
-
-
-def _manifest(
-    options: Options,
-    table: data.RecordTable,
-    pool: mig_jax.Pool,
-    graph: mig_jax.LabelGraph,
-    selection: mig_jax.Selection,
-    certificate: mig_jax.Certificate | None,
-    random: dict[str, float],
-) -> dict[str, Any]:
-    information_held = selection.information if certificate is None else certificate.information
-    return {
-        "files": list(table.files),
-        "records_read": table.records_read,
-        "records_used": table.num_records,
-        "records_skipped": table.records_skipped,
-        "labels": graph.num_labels,
-        "labels_dropped": table.labels_dropped,
-        "edges": graph.num_edges,
-        "budget": options.budget,
-        "gain": options.gain,
-        "information": information_held,
-        "upper_bound": None if certificate is None else certificate.upper_bound,
-        "certified_ratio": None if certificate is None else certificate.certified_ratio,
-        "labels_covered": _labels_covered(pool, selection.picks),
-        "random_choice": random,
-        "parameters": dataclasses.asdict(options),
-        "versions": {
-            "mig_jax": mig_jax.__version__,
-            "jax": jax.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "device": jax.devices()[0].device_kind,
-    }
-
-
-def _summary(options: Options, manifest: dict[str, Any]) -> str:
-    random = manifest["random_choice"]
-    lines = [
-        f"selected {options.budget:,} of {manifest['records_used']:,} records -> {options.output}",
-        f"  information E   {manifest['information']:,.1f}"
-        f"   (a random choice: {random['information']:,.1f})",
-        f"  labels covered  {manifest['labels_covered']:,} of {manifest['labels']:,}"
-        f"   (a random choice: {random['labels_covered']:,.0f})",
-    ]
-    if manifest["certified_ratio"] is not None:
-        share = _at_least(manifest["certified_ratio"])
-        lines.append(f"  certified       {share} of the best possible E")
-    return "\n".join(lines)
-
-
-def _at_least(ratio: float) -> str:
-    """A ratio in per cent, rounded down: what is said must be proven."""
-    return f"at least {np.floor(ratio * 1e4) / 1e2:.2f} %"
+        return mig_jax.certify(pool, graph, measure, selection.picks, mesh=mesh, on_step=on_step)
 
 
 def _progress(name: str, total: int | None, **options: Any) -> tqdm.tqdm:
-    return tqdm.tqdm(desc=name, total=total, file=sys.stderr, mininterval=0.2, **options)
+    return tqdm.tqdm(
+        desc=name,
+        total=total,
+        file=sys.stderr,
+        mininterval=0.2,
+        disable=jax.process_index() > 0,
+        **options,
+    )
 
 
 def _say(text: str) -> None:
-    tqdm.tqdm.write(text, file=sys.stderr)
+    if jax.process_index() == 0:
+        tqdm.tqdm.write(text, file=sys.stderr)

@@ -6,12 +6,14 @@ from mig_jax.data.layouts import BadRecord, decode_plain, decode_xsample, detect
 from mig_jax.data.readers import read_pool, read_vocabulary
 from mig_jax.data.reading_cache import default_cache_folder
 from mig_jax.data.record_table import RecordSource, RecordTable
+from mig_jax.data.shares import PoolShare, share_of_pool
 from mig_jax.data.writers import OutputFiles, write_json, write_records, write_selection_table
 
 __all__ = [
     "BadRecord",
     "BuiltinPool",
     "OutputFiles",
+    "PoolShare",
     "RecordSource",
     "RecordTable",
     "decode_plain",
@@ -21,6 +23,7 @@ __all__ = [
     "read_label_embeddings",
     "read_pool",
     "read_vocabulary",
+    "share_of_pool",
     "write_json",
     "write_label_embeddings",
     "write_records",

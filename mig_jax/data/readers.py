@@ -20,10 +20,23 @@ from mig_jax.data.record_parts import Decoded, Decoding, decode_file
 from mig_jax.data.record_table import RecordTable, RecordTableBuilder
 from mig_jax.errors import InputError
 
-__all__ = ["read_pool", "read_vocabulary"]
+__all__ = [
+    "BadRecords",
+    "RecordFile",
+    "can_be_cut",
+    "common_layout",
+    "distinct_files",
+    "is_whole",
+    "open_file",
+    "ranges",
+    "read_pool",
+    "read_ranges",
+    "read_vocabulary",
+]
 
-_RecordFile = LineFile | ParquetRows
+RecordFile = LineFile | ParquetRows
 _Progress = Callable[[int], None]
+_Range = tuple[int, int | None]  # Bytes from the first up to the second, or to the end.
 
 # Small enough that all cores end at about the same time; started with some ten of them.
 _RANGE_SIZE: Final = 1 << 24
@@ -83,16 +96,16 @@ def read_pool(
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
     skip = on_bad_record == "skip"
-    files = [_open_file(stamp) for stamp in _distinct_files([os.fspath(path) for path in paths])]
+    files = [open_file(stamp) for stamp in distinct_files([os.fspath(path) for path in paths])]
     known = None if vocabulary is None else frozenset(vocabulary)
 
     def read(rejects: Writable | None) -> RecordTable:
-        name = _layout(files, layout, skip)
+        name = common_layout(files, layout, skip)
         tasks = [
-            [Decoding(file, name, known, not skip, *cut) for cut in _ranges(file)] for file in files
+            [Decoding(file, name, known, not skip, *cut) for cut in ranges(file)] for file in files
         ]
-        bad = [_BadRecords(file.stamp.path, skip, rejects) for file in files]
-        return _read(tasks, bad, progress, _cores() if workers is None else workers)
+        bad = [BadRecords(file.stamp.path, skip, rejects) for file in files]
+        return read_ranges(files, tasks, bad, progress, workers)
 
     if cache is None:
         return read(rejects)
@@ -109,7 +122,7 @@ def read_pool(
     return table
 
 
-class _BadRecords:
+class BadRecords:
     """The records of one file that cannot be used: the first ends the reading, or all are kept."""
 
     def __init__(self, path: str, skip: bool, rejects: Writable | None) -> None:
@@ -146,41 +159,51 @@ class _BadRecords:
         )
 
 
-def _read(
+def read_ranges(
+    files: Sequence[RecordFile],
     tasks: Sequence[Sequence[Decoding]],
-    bad: Sequence[_BadRecords],
+    bad: Sequence[BadRecords],
     progress: _Progress | None,
-    workers: int,
+    workers: int | None,
+    lines_before: Sequence[int] | None = None,
 ) -> RecordTable:
-    """The table of all files, of which each has its tasks and its bad records."""
-    files = [of_file[0].file for of_file in tasks]
+    """The table of what the tasks of each file decode, of which there may be none.
+
+    `lines_before` tells how many lines of each file precede its first task.
+    """
     builder = RecordTableBuilder()
     consumed = 0
-    with contextlib.closing(_decode_ahead(tasks, workers)) as results:
+    with contextlib.closing(_decode_ahead(tasks, workers or _cores())) as results:
         for file_index, (of_file, bad_of_file) in enumerate(zip(tasks, bad, strict=True)):
-            used_before, lines_before = len(builder), 0
+            used_before = len(builder)
+            line = 0 if lines_before is None else int(lines_before[file_index])
             within = _after(progress, consumed)
             for task in of_file:
                 lines_passed = 0
                 for part, bad_lines in next(results) or decode_file(task, within):
-                    builder.add(part, file_index=file_index, lines_before=lines_before)
-                    for line, reason, text in bad_lines:
-                        bad_of_file.meet(lines_before + line, reason, text)
+                    builder.add(part, file_index=file_index, lines_before=line)
+                    for number, reason, text in bad_lines:
+                        bad_of_file.meet(line + number, reason, text)
                     lines_passed = part.lines_passed
-                lines_before += lines_passed
+                line += lines_passed
                 if within is not None and task.stop is not None:
                     within(task.stop)
-            if len(builder) == used_before:
+            if of_file and len(builder) == used_before and is_whole(of_file):
                 raise bad_of_file.nothing_usable()
             consumed += files[file_index].stamp.size
             if progress is not None:
                 progress(consumed)
     return builder.build(
         files=tuple(file.stamp.path for file in files),
-        layouts=tuple(of_file[0].layout for of_file in tasks),
+        layouts=tuple(of_file[0].layout if of_file else "" for of_file in tasks),
         sources=tuple(files),
         records_skipped=sum(of_file.count for of_file in bad),
     )
+
+
+def is_whole(tasks: Sequence[Decoding]) -> bool:
+    """Whether the tasks of a file are all of it."""
+    return tasks[0].start == 0 and tasks[-1].stop is None
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
@@ -202,7 +225,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
     return labels
 
 
-def _distinct_files(paths: Sequence[str]) -> list[FileStamp]:
+def distinct_files(paths: Sequence[str]) -> list[FileStamp]:
     """The stamps of the files.
 
     Raises:
@@ -218,12 +241,12 @@ def _distinct_files(paths: Sequence[str]) -> list[FileStamp]:
     return list(stamps.values())
 
 
-def _open_file(stamp: FileStamp) -> _RecordFile:
+def open_file(stamp: FileStamp) -> RecordFile:
     """The records of a file, by the ending of its name; nothing is opened yet."""
     return ParquetRows(stamp) if stamp.path.lower().endswith(".parquet") else LineFile(stamp)
 
 
-def _layout(files: Sequence[_RecordFile], layout: str, skip: bool) -> str:
+def common_layout(files: Sequence[RecordFile], layout: str, skip: bool) -> str:
     """The layout asked for or, for "auto", the one that all files tell."""
     layouts = [_layout_of(file, layout, skip) for file in files]
     for file, name in zip(files, layouts, strict=True):
@@ -235,12 +258,12 @@ def _layout(files: Sequence[_RecordFile], layout: str, skip: bool) -> str:
     return layouts[0]
 
 
-def _layout_of(file: _RecordFile, layout: str, skip: bool) -> str:
+def _layout_of(file: RecordFile, layout: str, skip: bool) -> str:
     if isinstance(file, ParquetRows):
         return file.detect_layout(layout)
     if layout != "auto":
         return layout
-    bad = _BadRecords(file.stamp.path, skip, None)
+    bad = BadRecords(file.stamp.path, skip, None)
     for line in file.scan():
         try:
             return detect_layout(line.text)
@@ -249,13 +272,19 @@ def _layout_of(file: _RecordFile, layout: str, skip: bool) -> str:
     raise bad.nothing_usable()
 
 
-def _ranges(file: _RecordFile) -> list[tuple[int, int | None]]:
-    """The ranges that a file is decoded in; one where its text can only be read in turn."""
-    if isinstance(file, ParquetRows) or file.is_compressed:
+def ranges(file: RecordFile, start: int = 0, stop: int | None = None) -> list[_Range]:
+    """The ranges that a file, or those of its bytes, is decoded in; one where it can't be cut."""
+    if not can_be_cut(file):
         return [(0, None)]
-    starts = range(0, max(file.stamp.size, 1), _RANGE_SIZE)
-    # The last has no end: a file may have grown.
-    return [(start, start + _RANGE_SIZE) for start in starts[:-1]] + [(starts[-1], None)]
+    end = file.stamp.size if stop is None else stop
+    starts = range(start, max(end, start + 1), _RANGE_SIZE)
+    # The last of a file has no end: the file may have grown.
+    return [(cut, cut + _RANGE_SIZE) for cut in starts[:-1]] + [(starts[-1], stop)]
+
+
+def can_be_cut(file: RecordFile) -> bool:
+    """Whether its text can be read from anywhere, and not only from its start."""
+    return isinstance(file, LineFile) and not file.is_compressed
 
 
 def _decode_ahead(
@@ -263,18 +292,17 @@ def _decode_ahead(
 ) -> Generator[list[Decoded] | None]:
     """What each task decodes to, in order; None where it is to be decoded by the caller."""
     every = [task for of_file in tasks for task in of_file]
-    text = sum(_text_size(of_file[0].file) for of_file in tasks)
+    text = sum(_text_size(of_file[0].file) for of_file in tasks if of_file)
     workers = min(workers, len(every))
-    if workers == 1 or text < _PARALLEL_FROM:
+    if workers <= 1 or text < _PARALLEL_FROM:
         yield from itertools.repeat(None, len(every))
     else:
         yield from decode_in_parallel(every, workers)
 
 
-def _text_size(file: _RecordFile) -> int:
+def _text_size(file: RecordFile) -> int:
     """About how many bytes of JSON the file would be."""
-    is_plain = isinstance(file, LineFile) and not file.is_compressed
-    return file.stamp.size * (1 if is_plain else _COMPRESSION)
+    return file.stamp.size * (1 if can_be_cut(file) else _COMPRESSION)
 
 
 def _cores() -> int:

@@ -104,8 +104,20 @@ class RecordTableBuilder:
         sources: tuple[RecordSource, ...],
         records_skipped: int,
     ) -> RecordTable:
-        """The table of all records added, of which there must be one."""
-        parts = self._parts
+        """The table of all records added."""
+        nothing = np.zeros(0, np.int64)
+        parts = self._parts or [
+            RecordPart(
+                nothing.astype(np.int32),
+                nothing,
+                nothing.astype(np.float32),
+                [],
+                nothing,
+                nothing,
+                0,
+                0,
+            )
+        ]
         counts = np.concatenate([part.counts for part in parts])
         label_names = sorted(self._ids)
         # Ids were given out by first appearance; the table's follow the sorted names.
@@ -121,7 +133,7 @@ class RecordTableBuilder:
             layouts=layouts,
             sources=sources,
             file_index=np.repeat(
-                np.array(self._file_index, np.int32), [len(part.scores) for part in parts]
+                np.array(self._file_index or [0], np.int32), [len(part.scores) for part in parts]
             ),
             line=np.concatenate([part.line for part in parts]),
             position=np.concatenate([part.position for part in parts]),
