@@ -1,0 +1,336 @@
+"""What learning is for: an objective, and how selections are judged on data that it never saw.
+
+A task gives each selection a loss on the validation data, by which the grid's best cell is
+chosen, and a loss for each of n test items, of which comparisons draw bootstrap samples.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow.parquet as pq
+
+import mig_jax
+from experiments.planted import plant
+from mig_jax import data, objectives
+from mig_jax.data.conversations import read_conversations
+from mig_jax.data.validation_files import ValidationSet, read_validation
+from mig_jax.errors import InputError
+from mig_jax.information import label_information
+from mig_jax.parameters import harden
+from mig_jax.proxies import (
+    CountModel,
+    ResponseBags,
+    cluster_instructions,
+    count_model,
+    response_bags,
+    response_losses,
+)
+from mig_jax.response_net import Judge
+from mig_jax.token_bags import conversation_bags
+
+__all__ = ["OBJECTIVES", "Candidate", "Inputs", "Task", "make_task"]
+
+_MODELS = 2  # Count models that learning takes in turn.
+_JUDGES = 5
+# The judge is no model that learning saw: another kind, other hashes, another size.
+_FIRST_JUDGE_SEED = 1000
+_JUDGE = Judge(0, buckets=8192, hidden=48)
+_EPOCHS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The pool, and the data that the flags name."""
+
+    table: data.RecordTable
+    pool: mig_jax.Pool
+    graph: mig_jax.LabelGraph  # From the lowest threshold that may be learned.
+    embeddings: np.ndarray  # float [K, width]
+    budget: int
+    seed: int
+    validation: str | None
+    test: str | None
+    task: str | None
+    say: Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A selection to be judged, and how its method values any other selection."""
+
+    picks: np.ndarray
+    value: Callable[[np.ndarray], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An objective to learn by, and how selections are judged."""
+
+    objective: objectives.Objective
+    validation_loss: Callable[[Candidate], float]
+    test_losses: Callable[[Candidate], np.ndarray]  # float [n], one an item.
+    groups: np.ndarray  # [n]: the loss is the mean over groups of their items' means.
+    loss_name: str
+
+
+def make_task(name: str, inputs: Inputs) -> Task:
+    """The task of an objective.
+
+    Raises:
+      InputError: where the objective needs data that is not given, or cannot use it.
+    """
+    return OBJECTIVES[name](inputs)
+
+
+def _planted(inputs: Inputs) -> Task:
+    if inputs.validation or inputs.test:
+        raise InputError("--objective=planted: brings its own data; give no --validation or --test")
+    truth = plant(inputs.pool, _joined(inputs.graph, 0.9), inputs.embeddings, inputs.seed)
+    objective = truth.objective
+    measure = truth.learned.measure
+    best = mig_jax.select(inputs.pool, objective.graph, inputs.budget, measure=measure)
+    of_best = np.asarray(_utility_of_labels(objective, measure, _amounts(inputs, best.picks)))
+
+    def test_losses(candidate: Candidate) -> np.ndarray:
+        reached = _utility_of_labels(objective, measure, _amounts(inputs, candidate.picks))
+        return (of_best - np.asarray(reached)) / of_best.mean()
+
+    def validation_loss(candidate: Candidate) -> float:
+        return float(np.mean(_missed(objective, _amounts(inputs, candidate.picks))))
+
+    groups = np.zeros(len(of_best), np.int32)
+    name = "share of the true utility missed"
+    return Task(objective, validation_loss, test_losses, groups, name)
+
+
+@jax.jit
+def _utility_of_labels(
+    objective: objectives.Objective, measure: mig_jax.Measure, amounts: jax.Array
+) -> jax.Array:
+    z = label_information(objective.pool, objective.graph, measure, amounts)
+    return measure.score_function.value(z)
+
+
+@jax.jit
+def _missed(objective: objectives.Objective, amounts: jax.Array) -> jax.Array:
+    return objective.missed(amounts)
+
+
+def _validation(inputs: Inputs) -> Task:
+    dev, test = _two_sets(inputs, "validation")
+    inputs.say("reading the texts of the pool")
+    conversations = conversation_bags(read_conversations(inputs.table))
+    asked = conversation_bags(dev.conversations)
+    models: list[CountModel] = []
+    bags: list[ResponseBags] = []
+    for number in range(_MODELS):
+        inputs.say(f"clustering instructions, model {number + 1} of {_MODELS}")
+        clusters = cluster_instructions(
+            conversations.instructions, seed=_MODELS * inputs.seed + number
+        )
+        models.append(count_model(conversations, clusters))
+        bags.append(response_bags(asked, clusters))
+    objective = objectives.validation(models, bags, dev.groups, seed=inputs.seed)
+    shares = _shares(dev.groups)
+
+    def validation_loss(candidate: Candidate) -> float:
+        amounts = _amounts(inputs, candidate.picks)
+        losses = [np.asarray(_losses(m, b, amounts)) for m, b in zip(models, bags, strict=True)]
+        return float(np.mean(losses, axis=0) @ shares)
+
+    answers = conversation_bags(test.conversations)
+    steps = max(_EPOCHS * inputs.budget // _JUDGE.batch, 1)
+    judges = [
+        dataclasses.replace(_JUDGE, seed=_FIRST_JUDGE_SEED + number, steps=steps)
+        for number in range(_JUDGES)
+    ]
+    prepared = [judge.prepare(answers) for judge in judges]
+
+    def test_losses(candidate: Candidate) -> np.ndarray:
+        rows = np.sort(candidate.picks)
+        selected = conversations.take(rows)
+        return np.mean(
+            [j.losses(j.prepare(selected), p) for j, p in zip(judges, prepared, strict=True)],
+            axis=0,
+        )
+
+    name = "nats a token of the test responses"
+    return Task(objective, validation_loss, test_losses, test.groups, name)
+
+
+@jax.jit
+def _losses(model: CountModel, bags: ResponseBags, amounts: jax.Array) -> jax.Array:
+    return response_losses(model.fit(amounts), bags)
+
+
+def _target(inputs: Inputs) -> Task:
+    dev, test = _two_sets(inputs, "target")
+    names = inputs.table.label_names
+    wanted, judged = dev.label_ids(names), test.label_ids(names)
+    objective = objectives.target(wanted, inputs.pool, inputs.graph, seed=inputs.seed)
+
+    def cross_entropies(candidate: Candidate, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        log_share = np.asarray(_log_shares(objective, _amounts(inputs, candidate.picks)))
+        return np.array([-np.mean(log_share[list(row)]) for row in rows if row])
+
+    return Task(
+        objective,
+        lambda candidate: float(np.mean(cross_entropies(candidate, wanted))),
+        lambda candidate: cross_entropies(candidate, judged),
+        np.zeros(sum(bool(row) for row in judged), np.int32),
+        "cross-entropy of the test labels under the selected information, in nats",
+    )
+
+
+@jax.jit
+def _log_shares(objective: objectives.Target, amounts: jax.Array) -> jax.Array:
+    fixed = mig_jax.Measure(propagation=objective.propagation)
+    z = label_information(objective.pool, objective.graph, fixed, amounts)
+    return jnp.log(0.999 * z / jnp.sum(z) + 0.001 / z.shape[0])
+
+
+def _imitation(inputs: Inputs) -> Task:
+    given, hidden = (
+        _record_set(inputs, path, flag) for path, flag in _two_paths(inputs, "imitation")
+    )
+    objective = objectives.imitation(given, inputs.pool, inputs.graph, seed=inputs.seed)
+
+    def missed(candidate: Candidate, wanted: np.ndarray) -> np.ndarray:
+        return 1.0 - np.isin(wanted, candidate.picks)
+
+    return Task(
+        objective,
+        lambda candidate: float(np.mean(missed(candidate, given))),
+        lambda candidate: missed(candidate, hidden),
+        np.zeros(len(hidden), np.int32),
+        "share of the test records that the selection misses",
+    )
+
+
+def _subsets(inputs: Inputs) -> Task:
+    (runs, results), (judged, outcomes) = (
+        _measured(inputs, path) for path, _ in _two_paths(inputs, "subsets")
+    )
+    objective = objectives.subsets(runs, results, inputs.pool, seed=inputs.seed)
+    better, worse = np.nonzero(outcomes[:, None] > outcomes[None, :])
+    if not len(better):
+        raise InputError(f"{inputs.test}: all results are the same; expected different ones")
+
+    def wrong(
+        candidate: Candidate, sets: list[np.ndarray], first: object, second: object
+    ) -> object:
+        values = np.array([candidate.value(picks) for picks in sets])
+        gap = values[first] - values[second]
+        return np.where(gap > 0, 0.0, np.where(gap < 0, 1.0, 0.5))
+
+    known_better, known_worse = np.nonzero(results[:, None] > results[None, :])
+    return Task(
+        objective,
+        lambda c: float(np.mean(wrong(c, runs, known_better, known_worse))),
+        lambda c: wrong(c, judged, better, worse),
+        np.zeros(len(better), np.int32),
+        "share of the pairs of test runs that are ranked the wrong way round",
+    )
+
+
+OBJECTIVES: dict[str, Callable[[Inputs], Task]] = {
+    "planted": _planted,
+    "target": _target,
+    "validation": _validation,
+    "subsets": _subsets,
+    "imitation": _imitation,
+}
+
+
+def _two_paths(inputs: Inputs, name: str) -> list[tuple[str, str]]:
+    paths = {"validation": inputs.validation, "test": inputs.test}
+    for flag, path in paths.items():
+        if not path:
+            raise InputError(f"--objective={name}: needs --{flag}=FILE")
+    return [(str(path), flag) for flag, path in paths.items()]
+
+
+def _two_sets(inputs: Inputs, name: str) -> list[ValidationSet]:
+    sets = [read_validation(path) for path, _ in _two_paths(inputs, name)]
+    return [s.of_group(inputs.task) for s in sets] if inputs.task else sets
+
+
+def _record_set(inputs: Inputs, path: str, flag: str) -> np.ndarray:
+    """Records of the pool that a table of picks names, as `mig-jax select` writes it."""
+    try:
+        named = pq.read_table(path, columns=["file", "line"]).to_pydict()
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}: {str(error).splitlines()[0]}; expected a Parquet table with the columns "
+            "file and line, as mig-jax select writes it"
+        ) from None
+    table = inputs.table
+    names = [os.path.basename(file) for file in table.files]
+    place = {
+        (names[file], line): row
+        for row, (file, line) in enumerate(
+            zip(table.file_index.tolist(), table.line.tolist(), strict=True)
+        )
+    }
+    found = []
+    for file, line in zip(named["file"], named["line"], strict=True):
+        row = place.get((os.path.basename(file), line))
+        if row is None:
+            raise InputError(
+                f"{path}: names line {line} of {file}, which is no record of the pool; expected "
+                "records of --pool"
+            )
+        found.append(row)
+    return np.array(found, np.int64)
+
+
+def _measured(inputs: Inputs, path: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """The subsets that a CSV table names, and what was measured of each."""
+    expected = "expected a CSV table with the columns subset (a file) and score (a number)"
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; {expected}") from None
+    if not rows or not {"subset", "score"} <= rows[0].keys():
+        raise InputError(f"{path}: {expected}")
+    scores, sets = [], []
+    for line, row in enumerate(rows, 2):
+        try:
+            score = float(row["score"])
+        except (TypeError, ValueError):
+            score = math.nan
+        if not math.isfinite(score):
+            raise InputError(
+                f"{path}, line {line}, score: found {row['score']}, expected a finite number"
+            )
+        scores.append(score)
+        file = os.path.join(os.path.dirname(path), row["subset"] or "")
+        sets.append(_record_set(inputs, file, "subset"))
+    return sets, np.array(scores)
+
+
+def _amounts(inputs: Inputs, picks: np.ndarray) -> jax.Array:
+    amounts = np.zeros(inputs.pool.num_records, np.float32)
+    amounts[picks] = 1
+    return jnp.asarray(amounts)
+
+
+def _shares(groups: np.ndarray) -> np.ndarray:
+    _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return 1 / counts[group] / len(counts)
+
+
+def _joined(graph: mig_jax.LabelGraph, threshold: float) -> mig_jax.LabelGraph:
+    from mig_jax.parameters import shared_start
+
+    empty = mig_jax.pool_from_label_lists([], [])
+    return harden(shared_start(threshold=threshold), empty, graph)[1]
