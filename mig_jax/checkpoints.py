@@ -31,7 +31,7 @@ from mig_jax.pool import Pool
 from mig_jax.selection import Progress
 from mig_jax.sharding import all_gather_parts
 
-__all__ = ["Checkpoints", "fingerprint"]
+__all__ = ["Checkpoints", "digest", "fingerprint"]
 
 _KEPT = 2  # The one before the newest is there for when the newest is damaged.
 
@@ -51,14 +51,14 @@ def fingerprint(
     """
     import mig_jax
 
-    own = _digest([pool.labels, pool.records, pool.scores])
+    own = digest([pool.labels, pool.records, pool.scores])
     parts = all_gather_parts(np.frombuffer(own.encode(), np.uint8), mesh)
     leaves, structure = jax.tree_util.tree_flatten(measure)
     device = jax.devices()[0]
     return {
-        "pool": own if len(parts) == 1 else _digest(parts),
-        "graph": _digest([graph.num_labels, graph.sources, graph.targets, graph.similarities]),
-        "parameters": _digest([*leaves, str(structure), gain.name, str(jnp.result_type(float))]),
+        "pool": own if len(parts) == 1 else digest(parts),
+        "graph": digest([graph.num_labels, graph.sources, graph.targets, graph.similarities]),
+        "parameters": digest([*leaves, str(structure), gain.name, str(jnp.result_type(float))]),
         # Rounding differs between versions and between kinds of devices, and picks with it.
         "versions": f"mig_jax {mig_jax.__version__}, jax {jax.__version__}",
         "device": f"{device.platform} {device.device_kind}",
@@ -223,7 +223,7 @@ class Checkpoints:
         )
 
 
-def _digest(values: Iterable[Any]) -> str:
+def digest(values: Iterable[Any]) -> str:
     """SHA-256 over type, shape and bytes of arrays, numbers and strings."""
     digest = hashlib.sha256()
     for value in values:
