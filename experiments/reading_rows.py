@@ -49,11 +49,9 @@ def _cached(path: str, cache: str) -> Records:
 
 
 def _records(table: data.RecordTable) -> Records:
-    ids = np.split(table.labels, table.offsets[1:-1])
-    return (
-        ([table.label_names[label] for label in labels], score)
-        for labels, score in zip(ids, table.scores.tolist(), strict=True)
-    )
+    for record, score in enumerate(table.scores.tolist()):
+        labels = table.labels[table.offsets[record] : table.offsets[record + 1]]
+        yield [table.label_names[label] for label in labels], score
 
 
 def pydantic_record() -> Any:
