@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from mig_jax.errors import InputError
+from mig_jax.inputs import check_input_flags, define_input_flags
+from mig_jax.terminal import exit_status, help_text
 
 __all__ = ["main"]
 
@@ -33,23 +34,9 @@ def _select_flags() -> flags.FlagValues:
     def add(kind: Callable[..., object], name: str, *arguments: object, **options: object) -> None:
         kind(name, *arguments, flag_values=values, **options)
 
-    add(
-        flags.DEFINE_multi_string,
-        "pool",
-        [],
-        "File with records: .jsonl, .jsonl.gz, .jsonl.zst or .parquet. May be repeated. "
-        "Without it the built-in pool is used.",
-    )
+    define_input_flags(add)
     add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
     add(flags.DEFINE_string, "output", None, "Where to write the selected records (.jsonl).")
-    add(flags.DEFINE_string, "label_embeddings", None, ".npz with `labels` and `embeddings`.")
-    add(
-        flags.DEFINE_enum,
-        "missing_embeddings",
-        "error",
-        ["error", "isolate"],
-        "What to do with labels of the pool that have no embedding.",
-    )
     add(
         flags.DEFINE_float,
         "similarity_threshold",
@@ -101,29 +88,6 @@ def _select_flags() -> flags.FlagValues:
         1e-6,
         "Shift of the power function: (x + epsilon)^exponent.",
         lower_bound=0.0,
-    )
-    add(flags.DEFINE_string, "vocabulary", None, "JSON list of labels; others are dropped.")
-    add(
-        flags.DEFINE_enum,
-        "format",
-        "auto",
-        ["auto", "xsample", "plain"],
-        "Layout of the records.",
-    )
-    add(
-        flags.DEFINE_enum,
-        "on_bad_record",
-        "error",
-        ["error", "skip"],
-        "Stop at a record that cannot be used, or go on and keep it in OUTPUT.rejected.jsonl.",
-    )
-    add(
-        flags.DEFINE_string,
-        "cache",
-        None,
-        "Folder that keeps what was read from --pool, so that the same files need not be read "
-        "again; `none` for no cache. It may be deleted at any time. By default the platform's "
-        "folder for caches: $XDG_CACHE_HOME/mig_jax or ~/.cache/mig_jax on Linux.",
     )
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
@@ -216,13 +180,8 @@ def _select(values: flags.FlagValues) -> None:
     devices = values.devices
     if devices not in (None, "all") and not (devices.isdecimal() and int(devices)):
         raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
-    if values.cache == "":
-        raise InputError("--cache: found nothing, expected a folder or none")
     _check_processes(values)
-    if values.missing_embeddings == "isolate" and values.label_embeddings is None:
-        raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
-    if values.label_embeddings is not None and not values.pool:
-        raise InputError("--label_embeddings: the built-in pool has its own; give --pool too")
+    check_input_flags(values)
     select_command.run(select_command.Options(**values.flag_values_dict()))
 
 
@@ -270,16 +229,6 @@ def _overview() -> str:
     return "\n".join([*lines, "", "`mig-jax COMMAND --help` lists its flags."])
 
 
-def _help(name: str, values: flags.FlagValues) -> str:
-    lines = [f"usage: mig-jax {name} [--flag=value ...]", ""]
-    for flag in (values[flag] for flag in sorted(values)):
-        choices = getattr(flag.parser, "enum_values", None)
-        usage = f"--{flag.name}" + ("=" + "|".join(choices) if choices else "")
-        default = "" if flag.default in (None, []) else f" (default: {flag.default})"
-        lines += [f"  {usage}", f"      {flag.help}{default}"]
-    return "\n".join(lines)
-
-
 def _run(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(_overview())
@@ -293,7 +242,7 @@ def _run(arguments: Sequence[str]) -> None:
     _, make_flags, command = _COMMANDS[name]
     values = make_flags()
     if any(word in ("--help", "-h") for word in rest):
-        print(_help(name, values))
+        print(help_text(f"mig-jax {name}", values))
         return
     left_over = values([f"mig-jax {name}", *rest])[1:]
     if left_over:
@@ -306,15 +255,5 @@ def _run(arguments: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `mig-jax` and returns its exit status: 0, or 2 for input that cannot be used."""
-    try:
-        _run(sys.argv[1:] if arguments is None else arguments)
-    except (InputError, flags.Error) as error:
-        print(f"mig-jax: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("mig-jax: interrupted; no output was written", file=sys.stderr)
-        return 130
-    return 0
+    given = sys.argv[1:] if arguments is None else arguments
+    return exit_status("mig-jax", lambda: _run(given), interrupted="no output was written")

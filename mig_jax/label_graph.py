@@ -15,6 +15,7 @@ from mig_jax.pool import Array
 __all__ = [
     "LabelGraph",
     "back_propagate",
+    "cut_edges",
     "gate_edges",
     "label_graph_from_edges",
     "label_graph_from_embeddings",
@@ -34,7 +35,8 @@ class LabelGraph:
 
     sources: Array  # int32 [M]
     targets: Array  # int32 [M]
-    similarities: Array  # float32 [M], above 0; 0 where `gate_edges` closed an edge.
+    # float32 [M], above 0; 0 where `cut_edges` cut or `gate_edges` closed an edge.
+    similarities: Array
     num_labels: int = dataclasses.field(metadata={"static": True})
 
     @property
@@ -112,6 +114,20 @@ def label_graph_from_embeddings(
     return _both_directions(num_labels, p, q, np.minimum(similarities, 1))
 
 
+def cut_edges(graph: LabelGraph, threshold: Array) -> LabelGraph:
+    """The graph with every similarity below `threshold` set to 0, which shares nothing.
+
+    The shapes stay, so that the threshold can be traced: one graph, built at the lowest
+    threshold of interest, serves all others.
+
+    >>> cut_edges(label_graph_from_edges(3, [(0, 1, 0.5), (1, 2, 0.9)]), 0.8).similarities.tolist()
+    [0.0, 0.0, 0.8999999761581421, 0.8999999761581421]
+    """
+    similarities = jnp.asarray(graph.similarities)
+    kept = similarities >= jnp.asarray(threshold, similarities.dtype)
+    return dataclasses.replace(graph, similarities=jnp.where(kept, similarities, 0))
+
+
 def gate_edges(graph: LabelGraph, threshold: Array, width: Array) -> LabelGraph:
     """Lets edges fade out below a similarity threshold: T of section 3.1, made differentiable.
 
@@ -149,7 +165,9 @@ def propagation_weights(graph: LabelGraph, propagation: Array) -> tuple[jax.Arra
     """
     similarities = jnp.asarray(graph.similarities)
     received = jax.ops.segment_sum(similarities, graph.targets, graph.num_labels)
-    total = 1 + propagation * received
+    # The product is never below −1. Saying so keeps compilers from fusing it into the sum, which
+    # would round differently from program to program; gradients are those without it.
+    total = 1 + jnp.maximum(propagation * received, -1)
     return 1 / total, propagation * similarities / total[jnp.asarray(graph.targets)]
 
 

@@ -8,6 +8,11 @@ of width 8, or 4 rows of width 128. Slot s of row r stands at position
 s · rows + r, so that adding the upper half of a page to its lower half, again
 and again, ends with one sum a row. The order of additions depends only on the
 row itself: gains are the same, bit for bit, in whatever page a row stands.
+
+Slots of a row stand in the order of the similarity that reaches them, its own
+labels first. Where a graph loses its weakest edges, what is left of a row is
+therefore its beginning, and zeros behind it change no sum: with edges gated at
+a threshold, gains are those of a layout made for that threshold, bit for bit.
 """
 
 from __future__ import annotations
@@ -69,11 +74,11 @@ class PageLayout:
     adding it is deterministic on every device.
     """
 
-    labels: np.ndarray  # int32 [n, area]
-    entries: np.ndarray  # int32 [n, area]: first entry of A.
-    records: np.ndarray  # int32 [n, rows]
-    width_log2: np.ndarray  # int32 [n]
-    more: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]  # page, slot, entry of A.
+    labels: Array  # int32 [n, area]
+    entries: Array  # int32 [n, area]: first entry of A.
+    records: Array  # int32 [n, rows]
+    width_log2: Array  # int32 [n]
+    more: tuple[tuple[Array, Array, Array], ...]  # page, slot, entry of A.
 
     @property
     def num_pages(self) -> int:
@@ -232,7 +237,7 @@ page_sums.defvjp(_page_sums_forward, _page_sums_backward)
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-    """The nonzeros of the propagated pool, record after record, labels ascending."""
+    """The nonzeros of the propagated pool, record after record, the strongest first."""
 
     starts: np.ndarray  # int64 [P + 1]
     labels: np.ndarray  # int32 [nonzeros]
@@ -247,6 +252,10 @@ def _propagated_rows(pool: Pool, graph: LabelGraph) -> _Rows:
     sources, targets = np.asarray(graph.sources), np.asarray(graph.targets)
     first_edge = np.searchsorted(sources, np.arange(num_labels + 1)).astype(np.int64)
     records, labels = np.asarray(pool.records, np.int64), np.asarray(pool.labels, np.int64)
+    # 0 for a label itself, then the more the weaker: what slots of a row are ordered by.
+    similarities = np.asarray(graph.similarities)
+    _, weakness = np.unique(-similarities, return_inverse=True)
+    weakness = np.concatenate([np.zeros(num_labels, np.int64), 1 + weakness])
     label_bits = max(int(num_labels).bit_length(), 1)
     entry_bits = int(num_labels + len(targets)).bit_length()
     # Record, label and entry of A share one int64, whose sort is many times an argsort's speed.
@@ -273,17 +282,24 @@ def _propagated_rows(pool: Pool, graph: LabelGraph) -> _Rows:
         first = np.ones(len(places), bool)
         first[1:] = places[1:] != places[:-1]
         nonzero = np.cumsum(first) - 1
-        round_of = np.arange(len(places)) - np.flatnonzero(first)[nonzero]
+        starts = np.flatnonzero(first)
+        round_of = np.arange(len(places)) - starts[nonzero]
+        places, strongest = places[first], np.zeros(0, np.int64)
+        if starts.size:
+            strongest = np.minimum.reduceat(weakness[entry], starts)
+        local = places >> label_bits
+        order = np.argsort((local << entry_bits) | strongest, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
         for number in range(1, int(round_of.max(initial=0)) + 1):
             if len(more) < number:
                 more.append([])
             here = round_of == number
-            more[number - 1].append((nonzero[here] + done, entry[here].astype(np.int32)))
-        places = places[first]
-        found_labels.append((places & ((1 << label_bits) - 1)).astype(np.int32))
-        found_entries.append(entry[first].astype(np.int32))
+            more[number - 1].append((rank[nonzero[here]] + done, entry[here].astype(np.int32)))
+        found_labels.append((places[order] & ((1 << label_bits) - 1)).astype(np.int32))
+        found_entries.append(entry[first][order].astype(np.int32))
         stop = min(start + chunk, num_records)
-        lengths[start:stop] = np.bincount(places >> label_bits, minlength=stop - start)
+        lengths[start:stop] = np.bincount(local, minlength=stop - start)
         done += len(places)
     return _Rows(
         np.concatenate([[0], np.cumsum(lengths)]),

@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import jax
 import numpy as np
-import tqdm
 from jax.sharding import Mesh
 
 import mig_jax
 from mig_jax import data
 from mig_jax.checkpoints import Checkpoints, fingerprint
 from mig_jax.errors import InputError
-from mig_jax.pool_parts import progress_of_first, read_part, table_of_picks
+from mig_jax.inputs import InputOptions, read_label_graph, read_table, say_read
+from mig_jax.pool_parts import progress_of_first, table_of_picks
 from mig_jax.processes import joined, together
 from mig_jax.selection import Progress
 from mig_jax.selection_report import (
@@ -29,13 +27,8 @@ from mig_jax.selection_report import (
     random_choice,
     summary,
 )
-from mig_jax.sharding import (
-    all_gather_parts,
-    num_parts,
-    own_part,
-    part_sizes,
-    pool_mesh,
-)
+from mig_jax.sharding import own_part, part_sizes, pool_mesh
+from mig_jax.terminal import progress_bar, say
 
 __all__ = ["Options", "run"]
 
@@ -43,14 +36,11 @@ _TABLE_ENDING = ".selection.parquet"
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(InputOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
-    pool: list[str]
     budget: int
     output: str
-    label_embeddings: str | None
-    missing_embeddings: str
     similarity_threshold: float
     propagation: float
     gain: str
@@ -59,10 +49,6 @@ class Options:
     exponent: float
     rate: float
     epsilon: float
-    vocabulary: str | None
-    format: str
-    on_bad_record: str
-    cache: str | None
     certificate: bool
     devices: str | None
     coordinator_address: str | None
@@ -115,7 +101,7 @@ def run(options: Options) -> None:
         options.process_id,
         timeout_seconds=options.process_timeout_seconds,
     ):
-        _say(
+        say(
             f"{options.num_processes} processes have joined; should one be lost, the others end "
             f"within {options.process_timeout_seconds} s"
         )
@@ -133,10 +119,10 @@ def _run(options: Options) -> None:
         names = [options.output, options.stem + ".manifest.json", options.stem + _TABLE_ENDING]
         opened = together(lambda: [outputs.open(name) for name in names if leads], mesh)
         with stages.stage("reading"):
-            table = _read(options, outputs, mesh)
+            table = read_table(options, outputs, options.stem, mesh)
         pool = mig_jax.pool_from_table(table)
         num_records = int(part_sizes(pool, mesh).sum())
-        _say_read(table, num_records, mesh)
+        say_read(table, num_records, mesh)
         if options.budget > num_records:
             raise InputError(
                 f"--budget: found {options.budget}, expected at most the pool's "
@@ -144,7 +130,8 @@ def _run(options: Options) -> None:
             )
         measure = options.measure()
         with stages.stage("graph"):
-            graph = together(lambda: _label_graph(options, table), mesh)
+            threshold = options.similarity_threshold
+            graph = together(lambda: read_label_graph(options, table, threshold), mesh)
         with stages.stage("selection"):
             selection, resumed_after = _select(options, pool, graph, measure, mesh)
         certificate = None
@@ -180,89 +167,6 @@ def _write(
     data.write_selection_table(table_out, table, picks, selection.gains, so_far)
 
 
-def _read(options: Options, outputs: data.OutputFiles, mesh: Mesh | None) -> data.RecordTable:
-    if not options.pool:
-        return data.BuiltinPool().table()
-    vocabulary = None
-    if options.vocabulary is not None:
-        path = options.vocabulary
-        vocabulary = together(lambda: data.read_vocabulary(path), mesh)
-    rejects = None
-    if options.on_bad_record == "skip":
-        # Where several processes read, each keeps what it rejects.
-        part = f".{own_part(mesh)}" if own_part(mesh) else ""
-        rejected = f"{options.stem}.rejected{part}.jsonl"
-        rejects = together(lambda: outputs.open(rejected), mesh)
-    common: dict[str, Any] = {
-        "layout": options.format,
-        "vocabulary": vocabulary,
-        "on_bad_record": options.on_bad_record,
-    }
-    size = sum(os.path.getsize(path) for path in options.pool if os.path.isfile(path))
-    with _progress("reading", size, unit="B", unit_scale=True) as bar:
-
-        def progress(done: int) -> None:
-            bar.update(done - bar.n)
-
-        if mesh is not None and num_parts(mesh) > 1:
-            return read_part(
-                mesh,
-                lambda index, count: data.share_of_pool(options.pool, index, count, **common),
-                rejects=rejects,
-                progress=progress,
-            )
-        return data.read_pool(
-            options.pool,
-            **common,
-            rejects=rejects,
-            progress=progress,
-            cache=None if options.cache == "none" else options.cache or data.default_cache_folder(),
-            on_cache=_say,
-        )
-
-
-def _say_read(table: data.RecordTable, num_records: int, mesh: Mesh | None) -> None:
-    text = f"{num_records:,} records with {table.num_labels:,} labels"
-    if table.records_skipped:
-        text += f"; {table.records_skipped:,} bad records skipped"
-    if table.labels_dropped:
-        text += f"; {table.labels_dropped:,} labels dropped that are not in the vocabulary"
-    own_without = np.array([np.count_nonzero(np.diff(table.offsets) == 0)])
-    without = int(np.sum(all_gather_parts(own_without, mesh)))
-    if without:
-        text += f"; {without:,} records have no label"
-    _say(text)
-
-
-def _label_graph(options: Options, table: data.RecordTable) -> mig_jax.LabelGraph:
-    if not options.pool:
-        names, vectors = data.BuiltinPool().label_embeddings()
-        place = {name: i for i, name in enumerate(names)}
-        vectors, present = vectors[[place[name] for name in table.label_names]], None
-    elif options.label_embeddings is not None:
-        vectors, present = data.read_label_embeddings(
-            options.label_embeddings,
-            table.label_names,
-            missing=options.missing_embeddings,  # type: ignore[arg-type]
-        )
-    else:
-        _say(
-            "the label graph has no edges: give --label_embeddings=EMB.npz to let labels of "
-            "similar meaning share information"
-        )
-        return mig_jax.label_graph_from_edges(table.num_labels)
-    graph = mig_jax.label_graph_from_embeddings(
-        vectors, options.similarity_threshold, present=present
-    )
-    _say(
-        f"label graph: {graph.num_edges:,} edges at similarity {options.similarity_threshold:g} "
-        f"or more, {2 * graph.num_edges / max(graph.num_labels, 1):.1f} neighbours a label"
-    )
-    if not graph.num_edges:
-        _say("no two labels are that similar: a lower --similarity_threshold would join some")
-    return graph
-
-
 def _select(
     options: Options,
     pool: mig_jax.Pool,
@@ -279,9 +183,9 @@ def _select(
             checkpoints, resume = _checkpoints(options, run, stack, mesh)
         resumed_after = 0 if resume is None else len(resume)
         if resumed_after:
-            _say(f"resuming after {resumed_after:,} of {options.budget:,} picks")
+            say(f"resuming after {resumed_after:,} of {options.budget:,} picks")
         bar = stack.enter_context(
-            _progress("selecting", options.budget, unit="records", initial=resumed_after)
+            progress_bar("selecting", options.budget, unit="records", initial=resumed_after)
         )
 
         def on_chunk(progress: Progress) -> None:
@@ -317,9 +221,7 @@ def _checkpoints(
         )
         resume = checkpoints.restore(
             options.budget,
-            on_damaged=lambda picks: _say(
-                f"passed over a damaged checkpoint after {picks:,} picks"
-            ),
+            on_damaged=lambda picks: say(f"passed over a damaged checkpoint after {picks:,} picks"),
         )
         return checkpoints, resume
 
@@ -345,26 +247,10 @@ def _certify(
     selection: mig_jax.Selection,
     mesh: Mesh | None,
 ) -> mig_jax.Certificate:
-    with _progress("certifying", None, unit="steps") as bar:
+    with progress_bar("certifying", None, unit="steps") as bar:
 
         def on_step(step: int, bound: float) -> None:
             bar.set_postfix_str(at_least(selection.information / bound), refresh=False)
             bar.update(step - bar.n)
 
         return mig_jax.certify(pool, graph, measure, selection.picks, mesh=mesh, on_step=on_step)
-
-
-def _progress(name: str, total: int | None, **options: Any) -> tqdm.tqdm:
-    return tqdm.tqdm(
-        desc=name,
-        total=total,
-        file=sys.stderr,
-        mininterval=0.2,
-        disable=jax.process_index() > 0,
-        **options,
-    )
-
-
-def _say(text: str) -> None:
-    if jax.process_index() == 0:
-        tqdm.tqdm.write(text, file=sys.stderr)

@@ -1,0 +1,190 @@
+"""What commands share that take a pool and its label graph: flags, and reading them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from absl import flags
+from jax.sharding import Mesh
+
+import mig_jax
+from mig_jax import data
+from mig_jax.errors import InputError
+from mig_jax.pool_parts import read_part
+from mig_jax.processes import together
+from mig_jax.sharding import all_gather_parts, num_parts, own_part
+from mig_jax.terminal import progress_bar, say
+
+__all__ = [
+    "InputOptions",
+    "check_input_flags",
+    "define_input_flags",
+    "read_label_graph",
+    "read_table",
+    "say_read",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class InputOptions:
+    """The flags of `define_input_flags`."""
+
+    pool: list[str]
+    label_embeddings: str | None
+    missing_embeddings: str
+    vocabulary: str | None
+    format: str
+    on_bad_record: str
+    cache: str | None
+
+
+def define_input_flags(add: Callable[..., None]) -> None:
+    """Adds the flags that name a pool, by `add(kind, name, default, help, ...)`."""
+    add(
+        flags.DEFINE_multi_string,
+        "pool",
+        [],
+        "File with records: .jsonl, .jsonl.gz, .jsonl.zst or .parquet. May be repeated. "
+        "Without it the built-in pool is used.",
+    )
+    add(flags.DEFINE_string, "label_embeddings", None, ".npz with `labels` and `embeddings`.")
+    add(
+        flags.DEFINE_enum,
+        "missing_embeddings",
+        "error",
+        ["error", "isolate"],
+        "What to do with labels of the pool that have no embedding.",
+    )
+    add(flags.DEFINE_string, "vocabulary", None, "JSON list of labels; others are dropped.")
+    add(
+        flags.DEFINE_enum,
+        "format",
+        "auto",
+        ["auto", "xsample", "plain"],
+        "Layout of the records.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "on_bad_record",
+        "error",
+        ["error", "skip"],
+        "Stop at a record that cannot be used, or go on and keep it in OUTPUT.rejected.jsonl.",
+    )
+    add(
+        flags.DEFINE_string,
+        "cache",
+        None,
+        "Folder that keeps what was read from --pool, so that the same files need not be read "
+        "again; `none` for no cache. It may be deleted at any time. By default the platform's "
+        "folder for caches: $XDG_CACHE_HOME/mig_jax or ~/.cache/mig_jax on Linux.",
+    )
+
+
+def check_input_flags(values: flags.FlagValues) -> None:
+    """Raises InputError where these flags contradict each other."""
+    if values.cache == "":
+        raise InputError("--cache: found nothing, expected a folder or none")
+    if values.missing_embeddings == "isolate" and values.label_embeddings is None:
+        raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
+    if values.label_embeddings is not None and not values.pool:
+        raise InputError("--label_embeddings: the built-in pool has its own; give --pool too")
+
+
+def read_table(
+    options: InputOptions, outputs: data.OutputFiles, stem: str, mesh: Mesh | None
+) -> data.RecordTable:
+    """The pool, or this process's part of it; what is rejected goes to STEM.rejected.jsonl.
+
+    Raises:
+      InputError: where a file cannot be used.
+    """
+    if not options.pool:
+        return data.BuiltinPool().table()
+    vocabulary = None
+    if options.vocabulary is not None:
+        path = options.vocabulary
+        vocabulary = together(lambda: data.read_vocabulary(path), mesh)
+    rejects = None
+    if options.on_bad_record == "skip":
+        # Where several processes read, each keeps what it rejects.
+        part = f".{own_part(mesh)}" if own_part(mesh) else ""
+        rejected = f"{stem}.rejected{part}.jsonl"
+        rejects = together(lambda: outputs.open(rejected), mesh)
+    common: dict[str, Any] = {
+        "layout": options.format,
+        "vocabulary": vocabulary,
+        "on_bad_record": options.on_bad_record,
+    }
+    size = sum(os.path.getsize(path) for path in options.pool if os.path.isfile(path))
+    with progress_bar("reading", size, unit="B", unit_scale=True) as bar:
+
+        def progress(done: int) -> None:
+            bar.update(done - bar.n)
+
+        if mesh is not None and num_parts(mesh) > 1:
+            return read_part(
+                mesh,
+                lambda index, count: data.share_of_pool(options.pool, index, count, **common),
+                rejects=rejects,
+                progress=progress,
+            )
+        return data.read_pool(
+            options.pool,
+            **common,
+            rejects=rejects,
+            progress=progress,
+            cache=None if options.cache == "none" else options.cache or data.default_cache_folder(),
+            on_cache=say,
+        )
+
+
+def say_read(table: data.RecordTable, num_records: int, mesh: Mesh | None) -> None:
+    """Tells what was read: `num_records` in all processes together."""
+    text = f"{num_records:,} records with {table.num_labels:,} labels"
+    if table.records_skipped:
+        text += f"; {table.records_skipped:,} bad records skipped"
+    if table.labels_dropped:
+        text += f"; {table.labels_dropped:,} labels dropped that are not in the vocabulary"
+    own_without = np.array([np.count_nonzero(np.diff(table.offsets) == 0)])
+    without = int(np.sum(all_gather_parts(own_without, mesh)))
+    if without:
+        text += f"; {without:,} records have no label"
+    say(text)
+
+
+def read_label_graph(
+    options: InputOptions, table: data.RecordTable, threshold: float
+) -> mig_jax.LabelGraph:
+    """The graph that joins labels of the table with a similarity of `threshold` or more.
+
+    Raises:
+      InputError: where the embeddings cannot be used.
+    """
+    if not options.pool:
+        names, vectors = data.BuiltinPool().label_embeddings()
+        place = {name: i for i, name in enumerate(names)}
+        vectors, present = vectors[[place[name] for name in table.label_names]], None
+    elif options.label_embeddings is not None:
+        vectors, present = data.read_label_embeddings(
+            options.label_embeddings,
+            table.label_names,
+            missing=options.missing_embeddings,  # type: ignore[arg-type]
+        )
+    else:
+        say(
+            "the label graph has no edges: give --label_embeddings=EMB.npz to let labels of "
+            "similar meaning share information"
+        )
+        return mig_jax.label_graph_from_edges(table.num_labels)
+    graph = mig_jax.label_graph_from_embeddings(vectors, threshold, present=present)
+    say(
+        f"label graph: {graph.num_edges:,} edges at similarity {threshold:g} "
+        f"or more, {2 * graph.num_edges / max(graph.num_labels, 1):.1f} neighbours a label"
+    )
+    if not graph.num_edges:
+        say("no two labels are that similar: a lower threshold would join some")
+    return graph
