@@ -17,7 +17,15 @@ from experiments.learning_tasks import Candidate, Inputs, Task
 from mig_jax.information import information, selected_information
 from mig_jax.parameters import LearnedMeasure, harden
 
-__all__ = ["Chosen", "bootstrap", "chosen_by_grid", "compare", "grid_cells", "select_learned"]
+__all__ = [
+    "Chosen",
+    "bootstrap",
+    "chosen_by_grid",
+    "compare",
+    "grid_cells",
+    "paper_measure",
+    "select_learned",
+]
 
 _RANDOM_SEEDS = 5
 _BOOTSTRAP_SAMPLES = 2000
@@ -162,9 +170,14 @@ def _without_search(inputs: Inputs) -> Iterator[Chosen]:
     candidate = Candidate(top, lambda picks: float(scores[picks].mean()))
     yield Chosen("top_score", [candidate], time.perf_counter() - start)
     start = time.perf_counter()
-    paper = select_learned(inputs, _cell(0.8, _PAPER_THRESHOLD, 1.0), "linear")
+    paper = select_learned(inputs, paper_measure(), "linear")
     seconds = time.perf_counter() - start
     yield Chosen("paper", [paper], seconds, "exponent 0.8, threshold 0.9, alpha 1, linear gains")
+
+
+def paper_measure() -> LearnedMeasure:
+    """The paper's settings (arXiv 2504.13835, section 4.1); its gains are linear."""
+    return _cell(0.8, _PAPER_THRESHOLD, 1.0)
 
 
 def _cell(exponent: float, threshold: float, propagation: float) -> LearnedMeasure:

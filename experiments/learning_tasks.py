@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -34,9 +35,18 @@ from mig_jax.proxies import (
     response_losses,
 )
 from mig_jax.response_net import Judge
-from mig_jax.token_bags import conversation_bags
+from mig_jax.token_bags import Conversations, conversation_bags
 
-__all__ = ["OBJECTIVES", "Candidate", "Inputs", "Task", "make_task"]
+__all__ = [
+    "OBJECTIVES",
+    "Candidate",
+    "CountModels",
+    "Inputs",
+    "Judges",
+    "Task",
+    "make_task",
+    "mean_over_groups",
+]
 
 _MODELS = 2  # Count models that learning takes in turn.
 _JUDGES = 5
@@ -124,46 +134,79 @@ def _missed(objective: objectives.Objective, amounts: jax.Array) -> jax.Array:
     return objective.missed(amounts)
 
 
+class Judges:
+    """Networks that learning never saw, trained afresh on each selection to be judged.
+
+    Another kind of model than learning's, with other hashes and of another size.
+    """
+
+    def __init__(self, pool: Conversations, test: Conversations, budget: int) -> None:
+        steps = max(_EPOCHS * budget // _JUDGE.batch, 1)
+        self._pool = pool
+        self._judges = [
+            dataclasses.replace(_JUDGE, seed=_FIRST_JUDGE_SEED + number, steps=steps)
+            for number in range(_JUDGES)
+        ]
+        self._tests = [judge.prepare(test) for judge in self._judges]
+
+    def losses(self, picks: np.ndarray) -> np.ndarray:
+        """The loss of each test record, the mean over the judges: float [n], nats a token."""
+        selected = self._pool.take(np.sort(picks))
+        pairs = zip(self._judges, self._tests, strict=True)
+        return np.mean([judge.losses(judge.prepare(selected), test) for judge, test in pairs], 0)
+
+
+class CountModels:
+    """The models of a pool that learning takes in turn, with clusters of their own."""
+
+    def __init__(self, pool: Conversations, seed: int, say: Callable[[str], None]) -> None:
+        self._clusters = []
+        for number in range(_MODELS):
+            say(f"clustering instructions, model {number + 1} of {_MODELS}")
+            self._clusters.append(
+                cluster_instructions(pool.instructions, seed=_MODELS * seed + number)
+            )
+        self._models = [count_model(pool, clusters) for clusters in self._clusters]
+
+    def objective(self, dev: ValidationSet, seed: int) -> objectives.Validation:
+        """The validation objective for the records of `dev`."""
+        bags = self._bags(dev)
+        return objectives.validation(self._models, bags, dev.groups, seed=seed)
+
+    def losses(self, dev: ValidationSet, amounts: jax.Array) -> np.ndarray:
+        """The loss of each record of `dev`, the mean over the models: float [n]."""
+        pairs = zip(self._models, self._bags(dev), strict=True)
+        return np.mean([np.asarray(_losses(m, b, amounts)) for m, b in pairs], axis=0)
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019 - as long as the models live
+    def _bags(self, dev: ValidationSet) -> list[ResponseBags]:
+        asked = conversation_bags(dev.conversations)
+        return [response_bags(asked, clusters) for clusters in self._clusters]
+
+
+def mean_over_groups(losses: np.ndarray, groups: np.ndarray) -> float:
+    """The mean over groups of their items' mean losses."""
+    return float(np.mean([losses[groups == group].mean() for group in np.unique(groups)]))
+
+
 def _validation(inputs: Inputs) -> Task:
     dev, test = _two_sets(inputs, "validation")
     inputs.say("reading the texts of the pool")
-    conversations = conversation_bags(read_conversations(inputs.table))
-    asked = conversation_bags(dev.conversations)
-    models: list[CountModel] = []
-    bags: list[ResponseBags] = []
-    for number in range(_MODELS):
-        inputs.say(f"clustering instructions, model {number + 1} of {_MODELS}")
-        clusters = cluster_instructions(
-            conversations.instructions, seed=_MODELS * inputs.seed + number
-        )
-        models.append(count_model(conversations, clusters))
-        bags.append(response_bags(asked, clusters))
-    objective = objectives.validation(models, bags, dev.groups, seed=inputs.seed)
-    shares = _shares(dev.groups)
+    pool = conversation_bags(read_conversations(inputs.table))
+    models = CountModels(pool, inputs.seed, inputs.say)
+    judges = Judges(pool, conversation_bags(test.conversations), inputs.budget)
 
     def validation_loss(candidate: Candidate) -> float:
-        amounts = _amounts(inputs, candidate.picks)
-        losses = [np.asarray(_losses(m, b, amounts)) for m, b in zip(models, bags, strict=True)]
-        return float(np.mean(losses, axis=0) @ shares)
+        losses = models.losses(dev, _amounts(inputs, candidate.picks))
+        return mean_over_groups(losses, dev.groups)
 
-    answers = conversation_bags(test.conversations)
-    steps = max(_EPOCHS * inputs.budget // _JUDGE.batch, 1)
-    judges = [
-        dataclasses.replace(_JUDGE, seed=_FIRST_JUDGE_SEED + number, steps=steps)
-        for number in range(_JUDGES)
-    ]
-    prepared = [judge.prepare(answers) for judge in judges]
-
-    def test_losses(candidate: Candidate) -> np.ndarray:
-        rows = np.sort(candidate.picks)
-        selected = conversations.take(rows)
-        return np.mean(
-            [j.losses(j.prepare(selected), p) for j, p in zip(judges, prepared, strict=True)],
-            axis=0,
-        )
-
-    name = "nats a token of the test responses"
-    return Task(objective, validation_loss, test_losses, test.groups, name)
+    return Task(
+        models.objective(dev, inputs.seed),
+        validation_loss,
+        lambda candidate: judges.losses(candidate.picks),
+        test.groups,
+        "nats a token of the test responses",
+    )
 
 
 @jax.jit
@@ -322,11 +365,6 @@ def _amounts(inputs: Inputs, picks: np.ndarray) -> jax.Array:
     amounts = np.zeros(inputs.pool.num_records, np.float32)
     amounts[picks] = 1
     return jnp.asarray(amounts)
-
-
-def _shares(groups: np.ndarray) -> np.ndarray:
-    _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    return 1 / counts[group] / len(counts)
 
 
 def _joined(graph: mig_jax.LabelGraph, threshold: float) -> mig_jax.LabelGraph:
