@@ -13,6 +13,7 @@ plots. The same command in the same DIR goes on where it was stopped, to the sam
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 import time
@@ -26,6 +27,7 @@ from absl import app, flags
 
 import mig_jax
 from experiments.comparison import compare, select_learned
+from experiments.learning_report import LearningReport, write_report
 from experiments.learning_tasks import OBJECTIVES, Inputs, make_task
 from mig_jax import data
 from mig_jax.errors import InputError
@@ -133,8 +135,6 @@ def _settings() -> dict[str, Any]:
 
 
 def _run() -> None:
-    from experiments.learning_report import LearningReport, write_report
-
     inputs = _inputs()
     folder = pathlib.Path(_WORKDIR.value)
     task = make_task(_OBJECTIVE.value, inputs)
@@ -150,7 +150,10 @@ def _run() -> None:
     ):
         resume = states.restore(initial_state(*parts, key, **common))
         bar.update(0 if resume is None else int(resume.step))
-        start = saved_at = time.perf_counter()
+        clock = folder / "seconds.json"
+        spent = json.loads(clock.read_text()) if resume is not None and clock.exists() else 0.0
+        saved_at = time.perf_counter()
+        start = saved_at - spent
 
         def on_step(state: LearningState, temperature: float) -> None:
             nonlocal saved_at
@@ -163,6 +166,7 @@ def _run() -> None:
             bar.update(int(state.step) - bar.n)
             if time.perf_counter() - saved_at > _SAVE_EVERY_SECONDS:
                 states.save(state)
+                clock.write_text(json.dumps(time.perf_counter() - start))
                 saved_at = time.perf_counter()
 
         found = learn(
@@ -176,6 +180,7 @@ def _run() -> None:
         )
         seconds = time.perf_counter() - start
         states.save(found.state)
+        clock.write_text(json.dumps(seconds))
     save_learned(folder / "params", parameterisation, found.params, inputs.table.label_names)
     with tqdm.tqdm(desc="comparing with the grid", unit="cells", file=sys.stderr) as bar:
 
@@ -196,8 +201,10 @@ def _run() -> None:
     write_report(
         folder,
         LearningReport(
-            settings={**_settings(), "loss": task.loss_name, "grid": grid},
+            settings=_settings(),
             objective=_OBJECTIVE.value,
+            loss_name=task.loss_name,
+            grid=grid,
             label_names=inputs.table.label_names,
             label_counts=counts,
             before=before,
