@@ -56,6 +56,7 @@ class Pages:
         return int(self.labels.shape[0])
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PageLayout:
     """Where every nonzero of the propagated pool goes; depends on the graph's edges only.

@@ -1,10 +1,12 @@
 """All that reads or writes files, and the built-in pool; NumPy and host only."""
 
 from mig_jax.data.builtin_pool import BuiltinPool
+from mig_jax.data.conversations import decode_conversation, read_conversations
 from mig_jax.data.label_embeddings import read_label_embeddings, write_label_embeddings
 from mig_jax.data.layouts import BadRecord, decode_plain, decode_xsample, detect_layout
 from mig_jax.data.readers import read_pool, read_vocabulary
 from mig_jax.data.record_table import RecordSource, RecordTable
+from mig_jax.data.validation_files import ValidationSet, read_validation
 from mig_jax.data.writers import OutputFiles, write_json, write_records, write_selection_table
 
 __all__ = [
@@ -13,11 +15,15 @@ __all__ = [
     "OutputFiles",
     "RecordSource",
     "RecordTable",
+    "ValidationSet",
+    "decode_conversation",
     "decode_plain",
     "decode_xsample",
     "detect_layout",
+    "read_conversations",
     "read_label_embeddings",
     "read_pool",
+    "read_validation",
     "read_vocabulary",
     "write_json",
     "write_label_embeddings",
