@@ -26,7 +26,7 @@ from mig_jax.information import Measure
 from mig_jax.label_features import FeatureBasis
 from mig_jax.label_graph import LabelGraph, gate_edges
 from mig_jax.pool import Array, Pool
-from mig_jax.score_functions import Power, ScoreFunction, safe_base
+from mig_jax.score_functions import FAMILIES, Power, ScoreFunction, safe_base
 
 __all__ = [
     "Free",
@@ -74,7 +74,7 @@ def shared_start(
       threshold: T.
       score_exponent: β, above 0.
     """
-    phi: Any = score_function or dataclasses.replace(Power(), epsilon=1e-3)
+    phi: Any = FAMILIES["power"](epsilon=1e-3) if score_function is None else score_function
     phi = jax.tree_util.tree_map(jnp.asarray, phi)
     alpha, *others = (
         jnp.asarray(x, jnp.result_type(float)) for x in (propagation, threshold, score_exponent)
