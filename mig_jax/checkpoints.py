@@ -29,7 +29,7 @@ from mig_jax.label_graph import LabelGraph
 from mig_jax.pool import Pool
 from mig_jax.selection import Progress
 
-__all__ = ["Checkpoints", "fingerprint"]
+__all__ = ["Checkpoints", "digest", "fingerprint"]
 
 _KEPT = 2  # The one before the newest is there for when the newest is damaged.
 
@@ -44,9 +44,9 @@ def fingerprint(pool: Pool, graph: LabelGraph, measure: Measure, gain: GainRule)
     leaves, structure = jax.tree_util.tree_flatten(measure)
     device = jax.devices()[0]
     return {
-        "pool": _digest([pool.labels, pool.records, pool.scores]),
-        "graph": _digest([graph.num_labels, graph.sources, graph.targets, graph.similarities]),
-        "parameters": _digest([*leaves, str(structure), gain.name, str(jnp.result_type(float))]),
+        "pool": digest([pool.labels, pool.records, pool.scores]),
+        "graph": digest([graph.num_labels, graph.sources, graph.targets, graph.similarities]),
+        "parameters": digest([*leaves, str(structure), gain.name, str(jnp.result_type(float))]),
         # Rounding differs between versions and between kinds of devices, and picks with it.
         "versions": f"mig_jax {mig_jax.__version__}, jax {jax.__version__}",
         "device": f"{device.platform} {device.device_kind}",
@@ -205,7 +205,7 @@ class Checkpoints:
         )
 
 
-def _digest(values: Iterable[Any]) -> str:
+def digest(values: Iterable[Any]) -> str:
     """SHA-256 over type, shape and bytes of arrays, numbers and strings."""
     digest = hashlib.sha256()
     for value in values:
