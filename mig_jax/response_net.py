@@ -109,7 +109,7 @@ def _train_and_judge(
     unigram = jnp.log((1 - _UNSEEN_SHARE) * seen + _UNSEEN_SHARE / judge.buckets)
     params["params"]["output"]["bias"] = unigram
     optimiser = optax.adamw(
-        optax.cosine_decay_schedule(judge.learning_rate, judge.steps),
+        optax.cosine_decay_schedule(judge.learning_rate, max(judge.steps, 1)),
         weight_decay=judge.weight_decay,
         mask=partial(jax.tree_util.tree_map, lambda leaf: leaf.ndim > 1),
     )
