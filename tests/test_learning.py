@@ -117,6 +117,43 @@ def test_states_of_another_run_are_refused_and_damaged_ones_passed_over(tmp_path
         assert int(states.restore(like).step) == 2
 
 
+def test_a_strong_prior_keeps_labels_alike():
+    free, held = (
+        learning.learn(
+            POOL,
+            GRAPH,
+            dataclasses.replace(FREE, prior=prior),
+            TARGET,
+            BUDGET,
+            KEY,
+            **{**SETTINGS, "steps": 10},
+        ).state.params["weights"]
+        for prior in (1e-3, 1e3)
+    )
+    assert np.abs(held).max() < 0.3 * np.abs(free).max()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Alternating:
+    """An objective of one's own: it wants more propagation and less of it in turn."""
+
+    needs_selection = False
+
+    def losses(self, pool, graph, measure, selection, turn=None):
+        del pool, graph
+        assert selection is None
+        sign = 0.0 if turn is None else jnp.where(turn % 2 == 0, -1.0, 1.0)
+        return sign * measure.propagation, measure.propagation
+
+
+def test_objectives_of_ones_own_get_the_step_as_their_turn():
+    found = []
+    _learn(_Alternating(), steps=2, on_step=lambda state, _: found.append(state.params))
+    first, second = (float(params["propagation"]) for params in found)
+    np.testing.assert_allclose([first, second], [0.03, 0.03 + 0.1 * (0.21 - 0.3)], rtol=1e-4)
+
+
 def test_a_finished_run_resumes_to_its_result():
     whole = _learn(steps=4)
     again = _learn(steps=4, resume=whole.state, on_step=lambda *_: pytest.fail("a step was taken"))
