@@ -84,8 +84,9 @@ def label_features(
         raise ValueError(
             f"embeddings have {vectors.shape[1]} columns, expected {len(basis.mean)} as learned"
         )
+    basis = jax.tree_util.tree_map(np.asarray, basis)
     present = vectors.any(axis=1, keepdims=True)
-    meaning = np.where(present, (vectors - basis.mean) @ np.asarray(basis.components), 0)
+    meaning = np.where(present, (vectors - basis.mean) @ basis.components, 0)
     statistics = (_statistics(pool, graph) - basis.centre) / basis.spread
     return np.concatenate([meaning, statistics], axis=1).astype(np.float32)
 

@@ -85,11 +85,11 @@ def save_learned(
         }
     else:
         about |= {"kind": "features", "hidden": parameterisation.hidden}
+        about["highest_threshold"] = float(parameterisation.highest_threshold)
         tree = {
             "params": params,
             "start": dataclasses.asdict(parameterisation.start),
             "basis": dataclasses.asdict(parameterisation.basis),
-            "thresholds": [parameterisation.lowest_threshold, parameterisation.highest_threshold],
         }
     tree = jax.tree_util.tree_map(np.asarray, tree)
     import orbax.checkpoint as ocp
@@ -145,8 +145,8 @@ def restore_learned(
         row_of = {label: row for row, label in enumerate(about["labels"])}
         rows = np.array([row_of.get(label, -1) for label in label_names], np.int64)
 
-        def of_labels(values: np.ndarray, common: np.ndarray) -> np.ndarray:
-            return np.where(rows >= 0, values[rows], common) if values.ndim else values
+        def of_labels(values: jax.Array, common: jax.Array) -> jax.Array:
+            return jnp.where(rows >= 0, values[rows], common) if values.ndim else values
 
         return jax.tree_util.tree_map(of_labels, learned, shared)
     if embeddings is None:
@@ -160,7 +160,7 @@ def restore_learned(
     except ValueError as error:
         raise InputError(f"{directory}: {error}") from None
     start = _measure(tree["start"], about["family"])
-    low, high = tree["thresholds"]
+    low, high = about["lowest_threshold"], about["highest_threshold"]
     parameterisation = FromFeatures(start, features, basis, about["hidden"], low, high)
     return parameterisation.learned(tree["params"])
 
@@ -311,7 +311,7 @@ def _read(directory: str | os.PathLike[str]) -> dict[str, Any]:
         known = False
     if not known:
         raise InputError(f"{directory}: does not hold learned parameters; {_EXPECTED}")
-    return {"about": about, "arrays": jax.tree_util.tree_map(np.asarray, arrays)}
+    return {"about": about, "arrays": jax.tree_util.tree_map(jnp.asarray, arrays)}
 
 
 def _absolute(directory: str | os.PathLike[str]) -> str:

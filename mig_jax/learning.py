@@ -123,7 +123,6 @@ class _Problem:
 
 
 def initial_state(
-    pool: Pool,
     graph: LabelGraph,
     parameterisation: Parameterisation,
     key: jax.Array,
@@ -136,7 +135,6 @@ def initial_state(
 
     Arguments are those of `learn`.
     """
-    del pool
     optimiser = optimiser or _default_optimiser()
     params = parameterisation.init(key)
     dtype = jnp.result_type(float)
@@ -162,7 +160,7 @@ def learn(
     *,
     steps: int = 40,
     optimiser: optax.GradientTransformation | None = None,
-    temperatures: tuple[float, float] = (0.3, 0.1),
+    temperatures: tuple[float, float] = (0.1, 0.05),
     gate_width: float = 0.02,
     evaluate_every: int = 5,
     patience: int = 4,
@@ -214,7 +212,7 @@ def learn(
     # On the device once, and not at every step.
     problem = jax.device_put(problem)
     settings = {"steps": steps, "evaluate_every": evaluate_every, "optimiser": optimiser}
-    state = initial_state(pool, graph, parameterisation, key, **settings)  # type: ignore[arg-type]
+    state = initial_state(graph, parameterisation, key, **settings)  # type: ignore[arg-type]
     if resume is not None:
         if resume.history.shape != state.history.shape:
             raise ValueError(
@@ -228,16 +226,21 @@ def learn(
         step = int(state.step)
         index = -(-step // evaluate_every)
         if (step % evaluate_every == 0 or step == steps) and math.isnan(state.history[index, 0]):
-            state = _evaluate(problem, state, index)
-            if not np.isfinite(state.history[index]).all():
+            losses = np.asarray(_losses(problem, state.params, state.z))
+            if not np.isfinite(losses).all():
                 raise FloatingPointError(f"the loss is not finite after {step} steps")
+            state = _evaluated(state, index, losses)
         # Judged from the state alone, so that a resumed run stops where this one does.
-        waited = index - -(-int(state.best_step) // evaluate_every)
+        waited = step // evaluate_every - -(-int(state.best_step) // evaluate_every)
         stopped = waited >= patience
         if stopped or step >= steps:
             break
         temperature = float(_temperature(problem, state.step))
-        state = _update(problem, state, optimiser)
+        moving = state.params, state.optimiser, state.z, state.step
+        params, optimiser_state, z = _update(problem, *moving, optimiser=optimiser)
+        state = dataclasses.replace(
+            state, params=params, optimiser=optimiser_state, z=z, step=state.step + 1
+        )
         if on_step is not None:
             on_step(state, temperature)
     return Learned(
@@ -313,55 +316,51 @@ def _temperature(problem: _Problem, step: Array) -> jax.Array:
 
 
 def _selected(
-    problem: _Problem, state: LearningState, params: Params, temperature: Array
+    problem: _Problem, params: Params, z: Array, temperature: Array
 ) -> tuple[tuple[Pool, LabelGraph, Measure], RelaxedSelection | None]:
     learned = problem.parameterisation.learned(params)
     softened = soften(learned, problem.pool, problem.graph, problem.width)
     if not problem.objective.needs_selection:
         return softened, None
-    return softened, relaxed_selection(*softened, problem.budget, temperature, start=state.z)
+    return softened, relaxed_selection(*softened, problem.budget, temperature, start=z)
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(jax.jit, static_argnames="optimiser")
 def _update(
-    problem: _Problem, state: LearningState, optimiser: optax.GradientTransformation
-) -> LearningState:
-    def loss(params: Params) -> tuple[jax.Array, Array]:
-        temperature = _temperature(problem, state.step)
-        softened, selection = _selected(problem, state, params, temperature)
-        fitted, _ = problem.objective.losses(*softened, selection, turn=state.step)
-        z = state.z if selection is None else selection.z
-        return fitted + problem.parameterisation.penalty(params), z
+    problem: _Problem,
+    params: Params,
+    optimiser_state: Any,
+    z: Array,
+    step: Array,
+    *,
+    optimiser: optax.GradientTransformation,
+) -> tuple[Params, Any, Array]:
+    """The parameters, the optimiser's state and the relaxed solution of one step."""
 
-    gradient, z = jax.grad(loss, has_aux=True)(state.params)
-    updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
-    return dataclasses.replace(
-        state,
-        params=optax.apply_updates(state.params, updates),
-        optimiser=optimiser_state,
-        z=z,
-        step=state.step + 1,
-    )
+    def loss(params: Params) -> tuple[jax.Array, Array]:
+        softened, selection = _selected(problem, params, z, _temperature(problem, step))
+        fitted, _ = problem.objective.losses(*softened, selection, turn=step)
+        solution = z if selection is None else selection.z
+        return fitted + problem.parameterisation.penalty(params), solution
+
+    gradient, z = jax.grad(loss, has_aux=True)(params)
+    updates, optimiser_state = optimiser.update(gradient, optimiser_state, params)
+    return optax.apply_updates(params, updates), optimiser_state, z
 
 
 @jax.jit
-def _evaluate(problem: _Problem, state: LearningState, index: Array) -> LearningState:
-    softened, selection = _selected(problem, state, state.params, problem.temperatures[1])
-    losses = jnp.stack(problem.objective.losses(*softened, selection))
-    better = losses[1] < state.best_loss - _LEAST_IMPROVEMENT * jnp.abs(losses[1])
-    # The first evaluation is the best of those so far.
-    better = better | jnp.isinf(state.best_loss)
-    best, best_loss, best_step = jax.tree_util.tree_map(
-        partial(jnp.where, better),
-        (state.params, losses[1], state.step),
-        (state.best, state.best_loss, state.best_step),
-    )
+def _losses(problem: _Problem, params: Params, z: Array) -> jax.Array:
+    """Fitted and held-out loss at the last temperature: float [2]."""
+    softened, selection = _selected(problem, params, z, problem.temperatures[1])
+    return jnp.stack(problem.objective.losses(*softened, selection))
+
+
+def _evaluated(state: LearningState, index: int, losses: np.ndarray) -> LearningState:
+    state = dataclasses.replace(state, history=state.history.at[index].set(losses))
+    if not losses[1] < state.best_loss - _LEAST_IMPROVEMENT * abs(losses[1]):
+        return state
     return dataclasses.replace(
-        state,
-        best=best,
-        best_loss=best_loss,
-        best_step=best_step,
-        history=state.history.at[index].set(losses),
+        state, best=state.params, best_loss=jnp.asarray(losses[1]), best_step=state.step
     )
 
 
