@@ -15,7 +15,6 @@ import os
 import pathlib
 import pickle
 import queue
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from mig_jax.data.record_parts import Decoded, Decoding, decode_file
-from mig_jax.errors import InputError
 
 __all__ = ["decode_in_parallel", "serve"]
 
@@ -42,22 +40,17 @@ from mig_jax.data.reading_workers import serve
 serve()
 """
 
-_Answer = list[Decoded] | InputError | None
+_Answer = list[Decoded] | None
 
 
-def decode_in_parallel(
-    decodings: Sequence[Decoding], workers: int
-) -> Iterator[list[Decoded] | None]:
+def decode_in_parallel(decodings: Sequence[Decoding], workers: int) -> Iterator[_Answer]:
     """Yields for each decoding, in order, what `decode_file` yields, or None.
 
-    None is for the caller to decode here, as it comes: a file with too much text of bad
-    records to hold, or one whose process was killed. The `workers` processes are at most
-    two decodings each ahead of the caller, who should have little to do meanwhile: a
-    busy interpreter keeps the threads from fetching answers. Close the iterator to end
-    all processes.
-
-    Raises:
-      InputError: where a file cannot be read to its end, in the order of the decodings.
+    None is for the caller to decode here, as it comes: a file that cannot be read to its
+    end or has too much text of bad records to hold, or one whose process was killed. The
+    `workers` processes are at most two decodings each ahead of the caller, who should
+    have little to do meanwhile: a busy interpreter keeps the threads from fetching
+    answers. Close the iterator to end all processes.
     """
     children: list[subprocess.Popen[bytes]] = []
     free: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
@@ -82,9 +75,9 @@ def decode_in_parallel(
         for decoding in decodings:
             ahead.append(threads.submit(ask, decoding))
             if len(ahead) == 2 * workers:
-                yield _result(ahead.popleft())
+                yield ahead.popleft().result()
         while ahead:
-            yield _result(ahead.popleft())
+            yield ahead.popleft().result()
     finally:
         for child in children:
             child.kill()
@@ -96,8 +89,6 @@ def decode_in_parallel(
 
 def serve() -> None:
     """What a child does: answers decodings from its input on its output, until they end."""
-    # Ctrl-C reaches the whole process group; the parent says what happens then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # Whatever else is printed must not stand among the answers.
     with contextlib.suppress(EOFError, OSError):  # The parent is gone.
@@ -115,9 +106,7 @@ def _answer(decoding: Decoding) -> _Answer:
             bad_text += sum(len(bad.text) for bad in part.bad)
             if bad_text > _MOST_BAD_TEXT:
                 return None
-    except InputError as error:
-        return error
-    except Exception:  # No memory, say: the parent will do it, or tell.
+    except Exception:  # The parent will come to the same place and tell, or have more memory.
         return None
     return parts
 
@@ -128,6 +117,8 @@ def _start_child() -> subprocess.Popen[bytes]:
         [sys.executable, "-I", "-c", _CHILD_PROGRAM, str(root), *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # A group of its own: Ctrl-C reaches the parent only, who ends the others.
+        process_group=0,
         # NumPy would start a thread a core, for linear algebra that is not done here.
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )
@@ -143,11 +134,4 @@ def _ask(child: subprocess.Popen[bytes], decoding: Decoding) -> _Answer:
         answer: _Answer = pickle.load(child.stdout)
     except (EOFError, OSError, pickle.UnpicklingError):
         return None
-    return answer
-
-
-def _result(future: Future[_Answer]) -> list[Decoded] | None:
-    answer = future.result()
-    if isinstance(answer, InputError):
-        raise answer
     return answer

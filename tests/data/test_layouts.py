@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -60,6 +61,33 @@ def test_any_text_is_decoded(labels: list[str], score: float, other: str) -> Non
             return
         assert decode_plain(line) == (list(dict.fromkeys(labels)), score)
     assert convert_record(record, "plain") == (list(dict.fromkeys(labels)), score)
+
+
+SCORES = (0, -0.0, 2.5, -3, 1e30, "1", float("nan"))
+SCORE_LISTS = [
+    list(scores) for turns in range(3) for scores in itertools.product(SCORES, repeat=turns)
+]
+
+
+@pytest.mark.parametrize("labels", [["b", "a", "b"], [3]])
+def test_the_fast_way_agrees_with_the_careful_one(labels: list[Any]) -> None:
+    lines = [
+        ("xsample", xsample(labels, quality, complexity))
+        for quality, complexity in itertools.product(SCORE_LISTS, SCORE_LISTS)
+    ]
+    lines += [
+        ("plain", json.dumps({"labels": labels, "score": score}).encode()) for score in SCORES
+    ]
+    for layout, line in lines:
+        found = LAYOUTS[layout].parse(line)
+        try:
+            expected = LAYOUTS[layout].decode(line)
+        except BadRecord:
+            assert found is None, line
+            continue
+        assert found is not None, line
+        # As text, because 0.0 and -0.0 are equal.
+        assert [list(dict.fromkeys(found[0])), str(found[1])] == [expected[0], str(expected[1])]
 
 
 TRAILING = "JSON is malformed: trailing characters (byte {}); expected one JSON object a line"

@@ -167,7 +167,7 @@ def test_files_of_all_kinds(
 
 
 def test_trouble_with_a_file_comes_after_the_bad_record_before_it(
-    tmp_path: Path, cut: Callable[[int], None]
+    tmp_path: Path, cut: Callable[[int], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
     paths = many_files(tmp_path)
     paths[1].write_bytes(paths[1].read_bytes()[:-9])
@@ -177,6 +177,7 @@ def test_trouble_with_a_file_comes_after_the_bad_record_before_it(
     paths[0].write_bytes(paths[0].read_bytes() + BAD[0])
     told, _ = outcome(paths, workers=3, layout="plain")
     assert told.startswith(f"{paths[0]}, line 9: JSON")
+    assert not capfd.readouterr().err  # Of the workers.
 
 
 @pytest.mark.parametrize("text", [b"", b"\n \r\n" * 30])
@@ -296,6 +297,7 @@ def test_workers_end_with_the_program(store: Store, tmp_path: Path, how: signal.
     )
     assert process.stdout is not None
     pids = [int(process.stdout.readline()) for _ in range(2)]
+    assert process.pid not in map(os.getpgid, pids)
     assert process.stdout.readline() == "reading\n"
     if how == signal.SIGINT:
         os.killpg(process.pid, how)  # As the terminal does it.
@@ -303,7 +305,6 @@ def test_workers_end_with_the_program(store: Store, tmp_path: Path, how: signal.
         process.kill()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == -how
-    # All that is said is what the parent says: no worker has a traceback of its own.
     assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == (how == signal.SIGINT)
     limit = time.monotonic() + 30
     while any(is_running(pid) for pid in pids):
