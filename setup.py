@@ -8,7 +8,8 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
 
-LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11"]
+PLOTS = ["matplotlib>=3.8"]
+LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
 TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *LEARN]
 
 setuptools.setup(
@@ -37,13 +38,14 @@ setuptools.setup(
         "bench": [
             "apricot-select>=0.6.1",
             "jsonlines>=4.0",
-            "matplotlib>=3.8",
+            *PLOTS,
             "numba>=0.60",
             "pydantic>=2.9",
             "scipy>=1.11",
         ],
         "cuda": ["jax[cuda13]>=0.10"],
         "learn": LEARN,
+        "plots": PLOTS,
         "test": TEST,
     },
     entry_points={"console_scripts": ["mig-jax = mig_jax.cli:main"]},

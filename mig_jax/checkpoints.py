@@ -56,7 +56,7 @@ def fingerprint(
     leaves, structure = jax.tree_util.tree_flatten(measure)
     device = jax.devices()[0]
     return {
-        "pool": digest([pool.labels, pool.records, pool.scores]),
+        "pool": own if len(parts) == 1 else digest(parts),
         "graph": digest([graph.num_labels, graph.sources, graph.targets, graph.similarities]),
         "parameters": digest([*leaves, str(structure), gain.name, str(jnp.result_type(float))]),
         # Rounding differs between versions and between kinds of devices, and picks with it.

@@ -121,7 +121,12 @@ def test_nan_in_a_table_of_results(files, tmp_path):
     table = tmp_path / "results.csv"
     table.write_text("subset,score\na.parquet,nan\n")
     done = run(
-        tmp_path, *files[:2], "--budget=40", "--objective=subsets", f"--validation={table}", f"--test={table}"
+        tmp_path,
+        *files[:2],
+        "--budget=40",
+        "--objective=subsets",
+        f"--validation={table}",
+        f"--test={table}",
     )
     assert done.returncode == 2
     assert "line 2, score: found nan, expected a finite number" in done.stderr

@@ -193,7 +193,8 @@ def test_untrained_judge_predicts_the_unigram_of_the_selection():
     found = judge.losses(judge.prepare(train), judge.prepare(others))
     folded = token_bags.fold(train.responses, 64, 1)
     seen = np.bincount(folded.tokens, folded.counts, 64) / 20
-    log_p = np.log(0.98 * seen + 0.02 / 64)
+    # 200 records of evenly spread tokens are added to the 20.
+    log_p = np.log((20 * seen + 200 / 64) / 220)
     wanted = token_bags.fold(others.responses, 64, 1)
     expected = -np.bincount(wanted.records, wanted.counts * log_p[wanted.tokens], 5)
     np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -7,6 +7,7 @@ from mig_jax.data.layouts import BadRecord, decode_plain, decode_xsample, detect
 from mig_jax.data.readers import read_pool, read_vocabulary
 from mig_jax.data.reading_cache import default_cache_folder
 from mig_jax.data.record_table import RecordSource, RecordTable
+from mig_jax.data.shares import PoolShare, share_of_pool
 from mig_jax.data.validation_files import ValidationSet, read_validation
 from mig_jax.data.writers import OutputFiles, write_json, write_records, write_selection_table
 
