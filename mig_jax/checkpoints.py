@@ -31,7 +31,7 @@ from mig_jax.pool import Pool
 from mig_jax.selection import Progress
 from mig_jax.sharding import all_gather_parts
 
-__all__ = ["Checkpoints", "digest", "fingerprint"]
+__all__ = ["Checkpoints", "differences", "digest", "fingerprint", "input_fingerprint"]
 
 _KEPT = 2  # The one before the newest is there for when the newest is damaged.
 
@@ -49,20 +49,40 @@ def fingerprint(
     cut into parts belongs to the run. The budget does not: the picks of a smaller budget
     are the first of a larger one.
     """
+    leaves, structure = jax.tree_util.tree_flatten(measure)
+    parameters = [*leaves, str(structure), gain.name, str(jnp.result_type(float))]
+    return {**input_fingerprint(pool, graph, mesh), "parameters": digest(parameters)}
+
+
+def input_fingerprint(pool: Pool, graph: LabelGraph, mesh: Mesh | None = None) -> dict[str, str]:
+    """The parts of `fingerprint` that are the same for all parameters."""
     import mig_jax
 
     own = digest([pool.labels, pool.records, pool.scores])
     parts = all_gather_parts(np.frombuffer(own.encode(), np.uint8), mesh)
-    leaves, structure = jax.tree_util.tree_flatten(measure)
     device = jax.devices()[0]
     return {
         "pool": own if len(parts) == 1 else digest(parts),
         "graph": digest([graph.num_labels, graph.sources, graph.targets, graph.similarities]),
-        "parameters": digest([*leaves, str(structure), gain.name, str(jnp.result_type(float))]),
         # Rounding differs between versions and between kinds of devices, and picks with it.
         "versions": f"mig_jax {mig_jax.__version__}, jax {jax.__version__}",
         "device": f"{device.platform} {device.device_kind}",
     }
+
+
+def differences(run: dict[str, Any], now: dict[str, Any]) -> str:
+    """In which parts two fingerprints differ, in words; empty where in none.
+
+    >>> differences({"pool": "3f", "device": "cpu"}, {"pool": "8a", "device": "gpu"})
+    'pool, device (cpu; now gpu) differ'
+    """
+    differing = [name for name in now if run.get(name) != now[name]]
+    texts = []
+    for name in differing:
+        # All but hashes can be told.
+        told = name in run and name not in ("pool", "graph", "parameters")
+        texts.append(f"{name} ({run[name]}; now {now[name]})" if told else name)
+    return f"{', '.join(texts)} {'differs' if len(texts) == 1 else 'differ'}" if texts else ""
 
 
 class Checkpoints:
@@ -207,15 +227,9 @@ class Checkpoints:
             return None
 
     def _refuse_another_run(self, run: dict[str, str]) -> None:
-        differing = [name for name in self._run if run.get(name) != self._run[name]]
-        if not differing:
-            return
-        texts = []
-        for name in differing:
-            told = name in ("versions", "device") and name in run
-            texts.append(f"{name} ({run[name]}; now {self._run[name]})" if told else name)
-        verb = "differs" if len(differing) == 1 else "differ"
-        raise self._refusal(f"holds checkpoints of another run: {', '.join(texts)} {verb}")
+        differing = differences(run, self._run)
+        if differing:
+            raise self._refusal(f"holds checkpoints of another run: {differing}")
 
     def _refusal(self, what: str) -> InputError:
         return InputError(
