@@ -6,11 +6,18 @@ Importing this package touches no file and starts no device.
 from mig_jax.certificate import Certificate, certify, upper_bound
 from mig_jax.gains import EXACT, GAIN_RULES, LINEAR, marginal_gains
 from mig_jax.information import Measure, information, label_information, linear_gains
-from mig_jax.label_graph import LabelGraph, label_graph_from_edges, label_graph_from_embeddings
+from mig_jax.label_graph import (
+    LabelGraph,
+    gate_edges,
+    label_graph_from_edges,
+    label_graph_from_embeddings,
+)
 from mig_jax.pool import Pool, pool_from_label_lists, pool_from_table
+from mig_jax.relaxation import RelaxedSelection, relaxed_selection
 from mig_jax.score_functions import FAMILIES, Exponential, Log, Power, Saturating
 from mig_jax.selection import Progress, Selection, lay_out, select
 from mig_jax.sharding import pool_mesh
+from mig_jax.soft_top import soft_top
 
 __version__ = "0.1.0"
 
@@ -27,9 +34,11 @@ __all__ = [
     "Pool",
     "Power",
     "Progress",
+    "RelaxedSelection",
     "Saturating",
     "Selection",
     "certify",
+    "gate_edges",
     "information",
     "label_graph_from_edges",
     "label_graph_from_embeddings",
@@ -40,6 +49,8 @@ __all__ = [
     "pool_from_label_lists",
     "pool_from_table",
     "pool_mesh",
+    "relaxed_selection",
     "select",
+    "soft_top",
     "upper_bound",
 ]

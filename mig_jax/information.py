@@ -36,6 +36,7 @@ __all__ = [
     "linear_gains",
     "raw_information",
     "selected_information",
+    "worth_of_records",
 ]
 
 
@@ -127,13 +128,21 @@ def information(measure: Measure, z: Array) -> jax.Array:
     return jnp.sum(measure.score_function.value(jnp.asarray(z)))
 
 
+def worth_of_records(pool: Pool, graph: LabelGraph, measure: Measure, slopes: Array) -> jax.Array:
+    """slopes·ê_d for every record, float [P], for slopes float [K].
+
+    The transpose of `label_information`, which is linear in the amounts.
+    """
+    worth = back_propagate(graph, measure.propagation, slopes)
+    of_entries = worth[jnp.asarray(pool.labels)]
+    sums = jax.ops.segment_sum(of_entries, pool.records, pool.num_records, indices_are_sorted=True)
+    return pool.scores * sums
+
+
 def linear_gains(pool: Pool, graph: LabelGraph, measure: Measure, z: Array) -> jax.Array:
     """φ'(z)·ê_d for every record (Eq. 10–11): float [P].
 
     Never below the exact gain E(D ∪ {d}) − E(D), because φ is concave.
     """
     slopes = measure.score_function.derivative(jnp.asarray(z))
-    worth = back_propagate(graph, measure.propagation, slopes)
-    of_entries = worth[jnp.asarray(pool.labels)]
-    sums = jax.ops.segment_sum(of_entries, pool.records, pool.num_records, indices_are_sorted=True)
-    return pool.scores * sums
+    return worth_of_records(pool, graph, measure, slopes)

@@ -15,6 +15,7 @@ from mig_jax.pool import Array
 __all__ = [
     "LabelGraph",
     "back_propagate",
+    "gate_edges",
     "label_graph_from_edges",
     "label_graph_from_embeddings",
     "propagate",
@@ -33,7 +34,7 @@ class LabelGraph:
 
     sources: Array  # int32 [M]
     targets: Array  # int32 [M]
-    similarities: Array  # float32 [M], above 0
+    similarities: Array  # float32 [M], above 0; 0 where `gate_edges` closed an edge.
     num_labels: int = dataclasses.field(metadata={"static": True})
 
     @property
@@ -109,6 +110,27 @@ def label_graph_from_embeddings(
     p, q, similarities = (np.concatenate(parts) for parts in zip(*found, strict=True))
     # Rounding can put the cosine of two equal vectors a little over 1.
     return _both_directions(num_labels, p, q, np.minimum(similarities, 1))
+
+
+def gate_edges(graph: LabelGraph, threshold: Array, width: Array) -> LabelGraph:
+    """Lets edges fade out below a similarity threshold: T of section 3.1, made differentiable.
+
+    Each similarity is multiplied by sigmoid((similarity − threshold)/width). As the
+    width goes to 0 this becomes the hard threshold. No edge is added: build the
+    graph at a threshold some widths below those that the gate shall reach.
+
+    Args:
+      graph: K labels.
+      threshold: scalar, the similarity at which half of it is left.
+      width: scalar above 0, how far from the threshold the gate is still soft.
+
+    >>> graph = label_graph_from_edges(3, [(0, 1, 0.9), (1, 2, 0.6)])
+    >>> [round(float(x), 2) for x in gate_edges(graph, 0.7, 0.02).similarities]
+    [0.9, 0.9, 0.0, 0.0]
+    """
+    similarities = jnp.asarray(graph.similarities)
+    gate = jax.nn.sigmoid((similarities - threshold) / width)
+    return dataclasses.replace(graph, similarities=similarities * gate)
 
 
 def propagation_weights(graph: LabelGraph, propagation: Array) -> tuple[jax.Array, jax.Array]:

@@ -1,0 +1,311 @@
+"""Differentiable selection: amounts between 0 and 1 that sum to the budget.
+
+The relaxed problem maximises, over w in [0, 1]^P with Σ w = N,
+
+    Σ_k φ_k(z_k) + τ · Σ_d entropy(w_d),    z = Σ_d w_d·ê_d,
+
+where entropy(w) = −w·log w − (1 − w)·log(1 − w). It is strictly concave. At its
+one solution
+
+    w_d = sigmoid((φ'(z)·ê_d − λ)/τ),
+
+the soft top N (`mig_jax.soft_top`) of the linear gains, so that z is a fixed
+point: the information R(z) of the amounts that z calls for is z itself.
+
+Its dual function is smooth, and never below the maximum, for every z ≥ 0:
+
+    D(z) = Σ_k [φ_k(z_k) − z_k·φ'_k(z_k)] + min over λ of
+           λ·N + τ·Σ_d softplus((φ'(z)·ê_d − λ)/τ).
+
+D falls along Newton's direction for R(z) = z, which is what makes the solver
+safe. With C = diag(−φ''(z)) and G = Σ_d c_d·(ê_d − ē)(ê_d − ē)ᵀ, where
+c = w·(1 − w)/τ and ē is the mean of the ê weighted by c, the Jacobian of R is
+−G·C. So (I + G·C) is self-adjoint in the inner product weighted by C, its
+eigenvalues there are 1 or more, and conjugate gradients solve with it, forwards
+and backwards, by passes over the entries of the pool.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mig_jax.information import Measure, label_information, linear_gains, worth_of_records
+from mig_jax.label_graph import LabelGraph, propagation_weights
+from mig_jax.pool import Array, Pool
+from mig_jax.soft_top import soft_top
+
+__all__ = ["RelaxedSelection", "relaxed_selection"]
+
+# A label loses at most this part of its information in one step.
+_LARGEST_LOSS = 0.99
+_MAX_HALVINGS = 20
+_MAX_CONJUGATE_STEPS = 100
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RelaxedSelection:
+    """The solution of the relaxed problem, or how close to it the solver came."""
+
+    amounts: Array  # float [P]: w, how much of each record is selected; they sum to N.
+    z: Array  # float [K]: information held by each label, that of the amounts.
+    threshold: Array  # float scalar: λ, the linear gain of a record selected by half.
+    residual: Array  # float scalar: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved where within the tolerance.
+    steps: Array  # int32 scalar: Newton steps taken.
+
+
+def relaxed_selection(
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    budget: Array,
+    temperature: Array,
+    *,
+    start: Array | None = None,
+    tolerance: float = 1e-4,
+    max_steps: int = 60,
+) -> RelaxedSelection:
+    """Selects `budget` records softly, differentiably in all that is float.
+
+    Gradients of `amounts`, `z` and `threshold` flow, in reverse mode, to the
+    measure, the graph's similarities, the pool's scores and the temperature, by
+    the implicit function theorem: the memory does not grow with the steps taken.
+    They are those of the exact solution up to an error of the residual's order.
+    Nothing of size P×K or K×K is made.
+
+    Args:
+      pool: P records.
+      graph: K labels.
+      measure: score functions and α.
+      budget: scalar, N, from 0 to P; may be traced.
+      temperature: scalar above 0, in units of a typical gain: τ is the temperature
+        times the mean linear gain of all records where each is selected by N/P. So
+        it means the same whatever the scale of scores and weights. At 1 amounts are
+        spread over most of the pool; at 0.01 almost all are near 0 or 1.
+      start: float [K], the z of a similar problem, from which fewer steps are needed;
+        no gradient flows to it. By default the information where each record is
+        selected by N/P.
+      tolerance: stop at a residual of this much.
+      max_steps: stop after so many Newton steps in any case. Nothing is raised then:
+        compare the `residual` with the tolerance.
+    """
+    uniform = jnp.full(pool.num_records, 1.0) * budget / max(pool.num_records, 1)
+    even = label_information(pool, graph, measure, uniform)
+    gains = linear_gains(pool, graph, measure, even)
+    typical = jnp.sum(gains) / max(pool.num_records, 1)
+    # Where no record gains anything, all amounts are N / P at every temperature.
+    tau = temperature * jnp.where(typical > 0, typical, 1)
+    start = even if start is None else jnp.where(start > 0, start, even)
+    problem = _Problem(pool, graph, measure, tau)
+    settings = (lax.stop_gradient(jnp.asarray(budget, even.dtype)), tolerance, max_steps)
+    return _solve(problem, *settings, lax.stop_gradient(start))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """All that the solution depends on, but for the budget."""
+
+    pool: Pool
+    graph: LabelGraph
+    measure: Measure
+    tau: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Response:
+    """What some z calls for."""
+
+    odds: Array  # float [P]: log-odds of the amounts.
+    threshold: Array  # λ
+    z: Array  # float [K]: R(z), the information of the amounts.
+
+
+def _respond(problem: _Problem, budget: Array, z: Array, guess: Array | None = None) -> _Response:
+    pool, graph, measure = problem.pool, problem.graph, problem.measure
+    gains = linear_gains(pool, graph, measure, z)
+    odds, threshold = soft_top(gains, budget, problem.tau, guess)
+    amounts = jax.nn.sigmoid(odds)
+    return _Response(odds, threshold, label_information(pool, graph, measure, amounts))
+
+
+def _dual(problem: _Problem, budget: Array, z: Array, response: _Response) -> jax.Array:
+    """D(z) of the module's docstring."""
+    phi = problem.measure.score_function
+    spread = problem.tau * jnp.sum(jax.nn.softplus(response.odds))
+    return jnp.sum(phi.value(z) - z * phi.derivative(z)) + response.threshold * budget + spread
+
+
+@dataclasses.dataclass(frozen=True)
+class _Linearisation:
+    """R around z: its Jacobian is −G·C."""
+
+    curvature: jax.Array  # float [K]: C, −φ''(z).
+    spread: Callable[[jax.Array], jax.Array]  # G, of float [K].
+    preconditioner: jax.Array  # float [K]: the diagonal of (I + G·C), but for ē, inverted.
+
+    def solve(self, right: jax.Array, tolerance: float) -> jax.Array:
+        """x with (I + G·C)·x = right, by preconditioned conjugate gradients."""
+        curvature, preconditioner = self.curvature, self.preconditioner
+
+        def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+            return jnp.sum(curvature * a * b)
+
+        def unsolved(state: Any) -> jax.Array:
+            step, *_, size = state
+            return (step < _MAX_CONJUGATE_STEPS) & (size > tolerance**2 * first)
+
+        def improve(state: Any) -> Any:
+            step, x, left, direction, size = state
+            image = direction + self.spread(curvature * direction)
+            length = size / dot(direction, image)
+            x, left = x + length * direction, left - length * image
+            scaled = preconditioner * left
+            new_size = dot(left, scaled)
+            return step + 1, x, left, scaled + new_size / size * direction, new_size
+
+        # The start is exact where the curvature is 0, which the weighted residual is blind to.
+        x = preconditioner * right
+        left = right - x - self.spread(curvature * x)
+        direction = preconditioner * left
+        first = dot(right, x)
+        state = (jnp.int32(0), x, left, direction, dot(left, direction))
+        return lax.while_loop(unsolved, improve, state)[1]
+
+
+def _linearise(problem: _Problem, z: jax.Array, odds: jax.Array) -> _Linearisation:
+    pool, graph, measure = problem.pool, problem.graph, problem.measure
+    slope = measure.score_function.derivative
+    curvature = jnp.maximum(-jax.jvp(slope, (z,), (jnp.ones_like(z),))[1], 0)
+    share = jax.nn.sigmoid(odds) * jax.nn.sigmoid(-odds)
+    total = jnp.sum(share)
+    total = jnp.where(total > 0, total, 1)
+
+    def spread(slopes: jax.Array) -> jax.Array:
+        worth = worth_of_records(pool, graph, measure, slopes)
+        moved = share * (worth - jnp.vdot(share, worth) / total) / problem.tau
+        return label_information(pool, graph, measure, moved)
+
+    kept, carried = propagation_weights(graph, measure.propagation)
+    squares = share * pool.scores**2 / problem.tau
+    own = jax.ops.segment_sum(squares[pool.records], pool.labels, graph.num_labels)
+    arriving = jax.ops.segment_sum(carried**2 * own[graph.sources], graph.targets, graph.num_labels)
+    diagonal = 1 + curvature * (kept**2 * own + arriving)
+    return _Linearisation(curvature, spread, 1 / diagonal)
+
+
+def _along(z: jax.Array, step: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The point t of the path that leaves z in the direction `step`, and its velocity.
+
+    Straight where a label gains. Where it loses, information falls hyperbolically:
+    it stays above 0, and slopes, which are steep there, do not overshoot.
+    """
+    loss = jnp.where((step < 0) & (z > 0), -step / jnp.where(z > 0, z, 1), 0)
+    loss = jnp.minimum(loss, _LARGEST_LOSS / (1 - _LARGEST_LOSS))
+    gain = jnp.maximum(step, 0)
+    shrink = 1 / (1 + t * loss)
+    return z * shrink + t * gain, gain - z * loss * shrink**2
+
+
+def _newton(
+    problem: _Problem, budget: jax.Array, tolerance: float, max_steps: int, start: jax.Array
+) -> tuple[jax.Array, _Response, jax.Array, jax.Array]:
+    """z, its response, the residual and the number of steps."""
+    phi = problem.measure.score_function
+    noise = 10 * jnp.finfo(start.dtype).eps
+
+    def residual(z: jax.Array, response: _Response) -> jax.Array:
+        size = jnp.sum(jnp.abs(response.z))
+        return jnp.sum(jnp.abs(response.z - z)) / jnp.where(size > 0, size, 1)
+
+    def unsolved(state: Any) -> jax.Array:
+        step, z, response, _, moved = state
+        return (residual(z, response) > tolerance) & (step < max_steps) & moved
+
+    def improve(state: Any) -> Any:
+        step, z, response, height, _ = state
+        linear = _linearise(problem, z, response.odds)
+        away = response.z - z
+        direction = linear.solve(away, 0.03)
+        slope = -jnp.sum(linear.curvature * away * direction)
+
+        def attempt(t: jax.Array) -> tuple[jax.Array, _Response, jax.Array, jax.Array]:
+            new_z, velocity = _along(z, direction, t)
+            new = _respond(problem, budget, new_z, response.threshold)
+            new_height = _dual(problem, budget, new_z, new)
+            bend = jax.jvp(phi.derivative, (new_z,), (velocity,))[1]
+            new_slope = jnp.sum((new.z - new_z) * bend)
+            # Where rounding hides the fall of D, its slope still tells (Hager and Zhang 2005).
+            falls = new_height <= height + 1e-4 * t * slope
+            level = new_height <= height + noise * jnp.abs(height)
+            good = falls | (level & (new_slope <= 0.8 * jnp.abs(slope)))
+            return new_z, new, new_height, good
+
+        def search(state: Any) -> Any:
+            halvings, *_ = state
+            return halvings + 1, *attempt(0.5 ** (halvings + 1))
+
+        found = lax.while_loop(
+            lambda state: ~state[-1] & (state[0] < _MAX_HALVINGS),
+            search,
+            (jnp.zeros((), start.dtype), *attempt(jnp.ones((), start.dtype))),
+        )
+        _, new_z, new, new_height, good = found
+        # Where no step is good enough, stay: rounding allows no more.
+        kept = jax.tree_util.tree_map(
+            partial(jnp.where, good), (new_z, new, new_height), (z, response, height)
+        )
+        return step + 1, *kept, good
+
+    response = _respond(problem, budget, start)
+    state = (jnp.int32(0), start, response, _dual(problem, budget, start, response), True)
+    steps, z, response, _, _ = lax.while_loop(unsolved, improve, state)
+    return z, response, residual(z, response), steps
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _solve(
+    problem: _Problem, budget: jax.Array, tolerance: float, max_steps: int, start: jax.Array
+) -> RelaxedSelection:
+    return _solve_forward(problem, budget, tolerance, max_steps, start)[0]
+
+
+def _solve_forward(
+    problem: _Problem, budget: jax.Array, tolerance: float, max_steps: int, start: jax.Array
+) -> tuple[RelaxedSelection, Any]:
+    z, response, residual, steps = _newton(problem, budget, tolerance, max_steps, start)
+    amounts = jax.nn.sigmoid(response.odds)
+    solution = RelaxedSelection(amounts, response.z, response.threshold, residual, steps)
+    return solution, (problem, budget, z, response.threshold)
+
+
+def _solve_backward(
+    tolerance: float, max_steps: int, kept: Any, cotangent: RelaxedSelection
+) -> tuple[Any, ...]:
+    """With z = R(z, θ) solved, dz = (I + G·C)⁻¹·R_θ·dθ: one solve, then one ordinary gradient."""
+    problem, budget, z, guess = kept
+
+    def outputs(problem: _Problem, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        response = _respond(problem, budget, z, guess)
+        return response.odds, response.z, response.threshold
+
+    (odds, _, _), pull = jax.vjp(outputs, problem, z)
+    amounts = jax.nn.sigmoid(odds)
+    of_odds = cotangent.amounts * amounts * jax.nn.sigmoid(-odds)
+    _, of_z = pull((of_odds, cotangent.z, cotangent.threshold))
+    # (I + C·G)⁻¹·x = x − C·(I + G·C)⁻¹·G·x.
+    linear = _linearise(problem, z, odds)
+    through = of_z - linear.curvature * linear.solve(linear.spread(of_z), 1e-5)
+    of_problem, _ = pull((of_odds, cotangent.z + through, cotangent.threshold))
+    return of_problem, jnp.zeros_like(budget), jnp.zeros_like(z)
+
+
+_solve.defvjp(_solve_forward, _solve_backward)

@@ -1,0 +1,142 @@
+"""The N largest of P values, softly: amounts between 0 and 1 that sum to N.
+
+Each amount is sigmoid((value − λ)/τ), with the one threshold λ for which they
+sum to N. Among all amounts in [0, 1] of sum N these have the largest
+Σ amount·value + τ·(entropy of the amounts, each taken as a coin). As the
+temperature τ goes to 0 they become 1 for the N largest values and 0 elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mig_jax.pool import Array
+
+__all__ = ["soft_top"]
+
+_MAX_STEPS = 100
+# Newton alone for so many steps; then every second step halves the bracket.
+_NEWTON_STEPS = 8
+# Log-odds that stand for an amount of 0 or 1: 1e-35 is still a normal float32.
+_LARGEST_LOG_ODDS = 80.0
+
+
+def soft_top(
+    values: Array, count: Array, temperature: Array, guess: Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Log-odds of the amounts, and their threshold λ.
+
+    Differentiable in values and temperature, in forward and reverse mode, by the
+    implicit function theorem.
+
+    Args:
+      values: float [P].
+      count: scalar, N, from 0 to P; may be traced.
+      temperature: scalar above 0, τ, in the unit of the values.
+      guess: scalar, where to look for λ first; changes the time it takes only.
+
+    Returns:
+      (value − λ)/τ, float [P], whose sigmoid is the amount, and λ, scalar. The
+      amounts sum to N as closely as their type can tell: log-odds keep digits
+      that λ has lost where τ is small next to it.
+
+    >>> odds, threshold = soft_top(jnp.array([3.0, 1.0, 2.0, 0.0]), 2, 0.01)
+    >>> jax.nn.sigmoid(odds).round(2).tolist(), round(float(threshold), 2)
+    ([1.0, 0.0, 1.0, 0.0], 1.5)
+    """
+    values = jnp.asarray(values)
+    if not values.shape[0]:
+        return values, jnp.zeros((), values.dtype)
+    if guess is None:
+        guess = jnp.mean(values)
+    as_values = (jnp.asarray(x, values.dtype) for x in (count, temperature, guess))
+    return _soft_top(values, *as_values)
+
+
+@jax.custom_jvp
+def _soft_top(
+    values: jax.Array, count: jax.Array, temperature: jax.Array, guess: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    low, high = jnp.min(values), jnp.max(values)
+    target = _log_odds(count, values.shape[0] - count)
+
+    def solve(centre: jax.Array, start: jax.Array, precision: float) -> tuple[jax.Array, jax.Array]:
+        scaled = (values - centre) / temperature
+        # At these shifts no, or every, amount is less than N / P.
+        ends = (low - centre) / temperature - target, (high - centre) / temperature - target
+        return scaled, _shift(scaled, target, *ends, start, precision)
+
+    guess = jnp.clip(guess, low - temperature * target, high - temperature * target)
+    _, shift = solve(guess, jnp.zeros_like(guess), 1e-3)
+    # Once more around the value nearest to the threshold: differences from it are exact where
+    # amounts are neither 0 nor 1, however small the temperature.
+    threshold = guess + temperature * shift
+    centre = values[jnp.argmin(jnp.abs(values - threshold))]
+    precision = 4 * float(jnp.finfo(values.dtype).eps)
+    scaled, shift = solve(centre, (threshold - centre) / temperature, precision)
+    return scaled - shift, centre + temperature * shift
+
+
+@_soft_top.defjvp
+def _soft_top_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    temperature = primals[2]
+    of_values, _, of_temperature, _ = tangents
+    odds, threshold = _soft_top(*primals)
+    # The threshold moves so that the amounts still sum to N.
+    share = jax.nn.sigmoid(odds) * jax.nn.sigmoid(-odds)
+    total = jnp.sum(share)
+    share = jnp.where(total > 0, share / jnp.where(total > 0, total, 1), 0)
+    moved = of_values - odds * of_temperature
+    of_threshold = jnp.vdot(share, moved)
+    return (odds, threshold), ((moved - of_threshold) / temperature, of_threshold)
+
+
+def _log_odds(above: jax.Array, below: jax.Array) -> jax.Array:
+    odds = jnp.log(jnp.maximum(above, 0)) - jnp.log(jnp.maximum(below, 0))
+    return jnp.clip(odds, -_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
+
+
+def _shift(
+    scaled: jax.Array,
+    target: jax.Array,
+    low: jax.Array,
+    high: jax.Array,
+    start: jax.Array,
+    precision: float,
+) -> jax.Array:
+    """The shift for which Σ sigmoid(scaled − shift) = N, where log(N / (P − N)) is the target.
+
+    Newton's method on the log-odds of the sum, which are almost linear in the
+    shift where they are far from the target, kept within a shrinking bracket.
+    """
+
+    def unsolved(state: Any) -> jax.Array:
+        step, shift, low, high, error = state
+        return (step < _MAX_STEPS) & (jnp.abs(error) > precision) & (low < shift) & (shift < high)
+
+    def improve(state: Any) -> Any:
+        step, shift, low, high, _ = state
+        amounts, rest = jax.nn.sigmoid(scaled - shift), jax.nn.sigmoid(shift - scaled)
+        above, below = _sum(amounts), _sum(rest)
+        error = _log_odds(above, below) - target
+        low, high = jnp.where(error > 0, shift, low), jnp.where(error < 0, shift, high)
+        slope = jnp.sum(amounts * rest) * (1 / above + 1 / below)
+        newton = shift + error / slope
+        inside = (newton > low) & (newton < high)  # False where the slope is 0 or not finite.
+        halve = ~inside | ((step >= _NEWTON_STEPS) & (step % 2 == 1))
+        return step + 1, jnp.where(halve, low + (high - low) / 2, newton), low, high, error
+
+    start = jnp.where((start > low) & (start < high), start, low + (high - low) / 2)
+    state = (jnp.int32(0), start, low, high, jnp.full_like(start, jnp.inf))
+    return lax.while_loop(unsolved, improve, state)[1]
+
+
+def _sum(x: jax.Array) -> jax.Array:
+    """A sum in two levels, which loses less to rounding than one running sum of a million."""
+    rows = max(int(x.shape[0] ** 0.5), 1)
+    whole = x.shape[0] // rows * rows
+    return jnp.sum(jnp.sum(x[:whole].reshape(rows, -1), axis=1)) + jnp.sum(x[whole:])
