@@ -17,7 +17,7 @@ from mig_jax.relaxation import RelaxedSelection, relaxed_selection
 from mig_jax.score_functions import FAMILIES, Exponential, Log, Power, Saturating
 from mig_jax.selection import Progress, Selection, lay_out, select
 from mig_jax.sharding import pool_mesh
-from mig_jax.soft_top import soft_top
+from mig_jax.soft_greedy import softened_greedy
 
 __version__ = "0.1.0"
 
@@ -51,6 +51,6 @@ __all__ = [
     "pool_mesh",
     "relaxed_selection",
     "select",
-    "soft_top",
+    "softened_greedy",
     "upper_bound",
 ]

@@ -41,8 +41,10 @@ from mig_jax.label_graph import LabelGraph, propagation_weights
 from mig_jax.pool import Array, Pool
 from mig_jax.soft_top import soft_top
 
-__all__ = ["RelaxedSelection", "relaxed_selection"]
+__all__ = ["LEAST_INFORMATION", "RelaxedSelection", "relaxed_selection", "typical_gain"]
 
+# A label holds this much at least where slopes are taken: at 0 they may be infinite.
+LEAST_INFORMATION = 1e-12
 # A label loses at most this part of its information in one step.
 _LARGEST_LOSS = 0.99
 _MAX_HALVINGS = 20
@@ -85,8 +87,7 @@ def relaxed_selection(
       graph: K labels.
       measure: score functions and α.
       budget: scalar, N, from 0 to P; may be traced.
-      temperature: scalar above 0, in units of a typical gain: τ is the temperature
-        times the mean linear gain of all records where each is selected by N/P. So
+      temperature: scalar above 0, in units of `typical_gain`: τ is their product, so that
         it means the same whatever the scale of scores and weights. At 1 amounts are
         spread over most of the pool; at 0.01 almost all are near 0 or 1.
       start: float [K], the z of a similar problem, from which fewer steps are needed;
@@ -96,16 +97,31 @@ def relaxed_selection(
       max_steps: stop after so many Newton steps in any case. Nothing is raised then:
         compare the `residual` with the tolerance.
     """
-    uniform = jnp.full(pool.num_records, 1.0) * budget / max(pool.num_records, 1)
-    even = label_information(pool, graph, measure, uniform)
-    gains = linear_gains(pool, graph, measure, even)
-    typical = jnp.sum(gains) / max(pool.num_records, 1)
-    # Where no record gains anything, all amounts are N / P at every temperature.
-    tau = temperature * jnp.where(typical > 0, typical, 1)
+    tau = temperature * typical_gain(pool, graph, measure, budget)
+    even = _even_information(pool, graph, measure, budget)
     start = even if start is None else jnp.where(start > 0, start, even)
     problem = _Problem(pool, graph, measure, tau)
-    settings = (lax.stop_gradient(jnp.asarray(budget, even.dtype)), tolerance, max_steps)
-    return _solve(problem, *settings, lax.stop_gradient(start))
+    # The type that all that is float has in common.
+    dtype = jax.eval_shape(_respond, problem, budget, start).z.dtype
+    start = lax.stop_gradient(jnp.maximum(start, LEAST_INFORMATION).astype(dtype))
+    budget = lax.stop_gradient(jnp.asarray(budget, dtype))
+    return _solve(problem, budget, tolerance, max_steps, start)
+
+
+def typical_gain(pool: Pool, graph: LabelGraph, measure: Measure, budget: Array) -> jax.Array:
+    """The mean linear gain of all records where each is selected by N/P: the unit of temperatures.
+
+    1 where no record gains anything, because then amounts are N/P at every temperature.
+    """
+    even = _even_information(pool, graph, measure, budget)
+    gains = linear_gains(pool, graph, measure, jnp.maximum(even, LEAST_INFORMATION))
+    total = jnp.sum(gains)
+    return jnp.where(total > 0, total / max(pool.num_records, 1), 1)
+
+
+def _even_information(pool: Pool, graph: LabelGraph, measure: Measure, budget: Array) -> jax.Array:
+    share = jnp.asarray(budget, jnp.result_type(pool.scores)) / max(pool.num_records, 1)
+    return label_information(pool, graph, measure, jnp.full(pool.num_records, share))
 
 
 @jax.tree_util.register_dataclass
@@ -208,11 +224,11 @@ def _along(z: jax.Array, step: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.
     Straight where a label gains. Where it loses, information falls hyperbolically:
     it stays above 0, and slopes, which are steep there, do not overshoot.
     """
-    loss = jnp.where((step < 0) & (z > 0), -step / jnp.where(z > 0, z, 1), 0)
-    loss = jnp.minimum(loss, _LARGEST_LOSS / (1 - _LARGEST_LOSS))
     gain = jnp.maximum(step, 0)
+    loss = jnp.minimum(jnp.maximum(-step, 0) / z, _LARGEST_LOSS / (1 - _LARGEST_LOSS))
     shrink = 1 / (1 + t * loss)
-    return z * shrink + t * gain, gain - z * loss * shrink**2
+    point = jnp.maximum(z * shrink + t * gain, LEAST_INFORMATION)
+    return point, gain - z * loss * shrink**2
 
 
 def _newton(
@@ -237,7 +253,9 @@ def _newton(
         direction = linear.solve(away, 0.03)
         slope = -jnp.sum(linear.curvature * away * direction)
 
-        def attempt(t: jax.Array) -> tuple[jax.Array, _Response, jax.Array, jax.Array]:
+        def attempt(state: Any) -> Any:
+            halvings, *_ = state
+            t = 0.5**halvings
             new_z, velocity = _along(z, direction, t)
             new = _respond(problem, budget, new_z, response.threshold)
             new_height = _dual(problem, budget, new_z, new)
@@ -247,18 +265,13 @@ def _newton(
             falls = new_height <= height + 1e-4 * t * slope
             level = new_height <= height + noise * jnp.abs(height)
             good = falls | (level & (new_slope <= 0.8 * jnp.abs(slope)))
-            return new_z, new, new_height, good
+            return halvings + 1, new_z, new, new_height, good
 
-        def search(state: Any) -> Any:
-            halvings, *_ = state
-            return halvings + 1, *attempt(0.5 ** (halvings + 1))
-
-        found = lax.while_loop(
-            lambda state: ~state[-1] & (state[0] < _MAX_HALVINGS),
-            search,
-            (jnp.zeros((), start.dtype), *attempt(jnp.ones((), start.dtype))),
+        _, new_z, new, new_height, good = lax.while_loop(
+            lambda state: ~state[-1] & (state[0] <= _MAX_HALVINGS),
+            attempt,
+            (jnp.zeros((), z.dtype), z, response, height, False),
         )
-        _, new_z, new, new_height, good = found
         # Where no step is good enough, stay: rounding allows no more.
         kept = jax.tree_util.tree_map(
             partial(jnp.where, good), (new_z, new, new_height), (z, response, height)

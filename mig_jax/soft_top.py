@@ -63,22 +63,23 @@ def _soft_top(
 ) -> tuple[jax.Array, jax.Array]:
     low, high = jnp.min(values), jnp.max(values)
     target = _log_odds(count, values.shape[0] - count)
+    precision = jnp.asarray([1e-3, 4 * jnp.finfo(values.dtype).eps], values.dtype)
 
-    def solve(centre: jax.Array, start: jax.Array, precision: float) -> tuple[jax.Array, jax.Array]:
+    def approach(turn: Array, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        threshold, centre, _ = state
+        # First from the guess, then around the value nearest to the threshold: differences from
+        # it are exact where amounts are neither 0 nor 1, however small the temperature.
+        centre = jnp.where(turn == 0, centre, values[jnp.argmin(jnp.abs(values - threshold))])
         scaled = (values - centre) / temperature
         # At these shifts no, or every, amount is less than N / P.
         ends = (low - centre) / temperature - target, (high - centre) / temperature - target
-        return scaled, _shift(scaled, target, *ends, start, precision)
+        start = (threshold - centre) / temperature
+        shift = _shift(scaled, target, *ends, start, precision[turn])
+        return centre + temperature * shift, centre, shift
 
-    guess = jnp.clip(guess, low - temperature * target, high - temperature * target)
-    _, shift = solve(guess, jnp.zeros_like(guess), 1e-3)
-    # Once more around the value nearest to the threshold: differences from it are exact where
-    # amounts are neither 0 nor 1, however small the temperature.
-    threshold = guess + temperature * shift
-    centre = values[jnp.argmin(jnp.abs(values - threshold))]
-    precision = 4 * float(jnp.finfo(values.dtype).eps)
-    scaled, shift = solve(centre, (threshold - centre) / temperature, precision)
-    return scaled - shift, centre + temperature * shift
+    state = (guess, guess, jnp.zeros_like(guess))
+    threshold, centre, shift = lax.fori_loop(0, 2, approach, state)
+    return (values - centre) / temperature - shift, threshold
 
 
 @_soft_top.defjvp
@@ -106,7 +107,7 @@ def _shift(
     low: jax.Array,
     high: jax.Array,
     start: jax.Array,
-    precision: float,
+    precision: jax.Array,
 ) -> jax.Array:
     """The shift for which Σ sigmoid(scaled − shift) = N, where log(N / (P − N)) is the target.
 
@@ -128,7 +129,8 @@ def _shift(
         newton = shift + error / slope
         inside = (newton > low) & (newton < high)  # False where the slope is 0 or not finite.
         halve = ~inside | ((step >= _NEWTON_STEPS) & (step % 2 == 1))
-        return step + 1, jnp.where(halve, low + (high - low) / 2, newton), low, high, error
+        moved = jnp.where(halve, low + (high - low) / 2, newton)
+        return step + 1, jnp.where(jnp.abs(error) > precision, moved, shift), low, high, error
 
     start = jnp.where((start > low) & (start < high), start, low + (high - low) / 2)
     state = (jnp.int32(0), start, low, high, jnp.full_like(start, jnp.inf))
