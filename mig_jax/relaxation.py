@@ -72,7 +72,7 @@ def relaxed_selection(
     *,
     start: Array | None = None,
     tolerance: float = 1e-4,
-    max_steps: int = 60,
+    max_steps: int = 100,
 ) -> RelaxedSelection:
     """Selects `budget` records softly, differentiably in all that is float.
 
@@ -238,9 +238,12 @@ def _newton(
     phi = problem.measure.score_function
     noise = 10 * jnp.finfo(start.dtype).eps
 
+    def away(z: jax.Array, response: _Response) -> jax.Array:
+        return jnp.maximum(response.z, LEAST_INFORMATION) - z
+
     def residual(z: jax.Array, response: _Response) -> jax.Array:
-        size = jnp.sum(jnp.abs(response.z))
-        return jnp.sum(jnp.abs(response.z - z)) / jnp.where(size > 0, size, 1)
+        size = jnp.sum(jnp.maximum(response.z, LEAST_INFORMATION))
+        return jnp.sum(jnp.abs(away(z, response))) / jnp.where(size > 0, size, 1)
 
     def unsolved(state: Any) -> jax.Array:
         step, z, response, _, moved = state
@@ -249,9 +252,9 @@ def _newton(
     def improve(state: Any) -> Any:
         step, z, response, height, _ = state
         linear = _linearise(problem, z, response.odds)
-        away = response.z - z
-        direction = linear.solve(away, 0.03)
-        slope = -jnp.sum(linear.curvature * away * direction)
+        residue = away(z, response)
+        direction = linear.solve(residue, 0.1)
+        slope = -jnp.sum(linear.curvature * residue * direction)
 
         def attempt(state: Any) -> Any:
             halvings, *_ = state
@@ -260,7 +263,7 @@ def _newton(
             new = _respond(problem, budget, new_z, response.threshold)
             new_height = _dual(problem, budget, new_z, new)
             bend = jax.jvp(phi.derivative, (new_z,), (velocity,))[1]
-            new_slope = jnp.sum((new.z - new_z) * bend)
+            new_slope = jnp.sum(away(new_z, new) * bend)
             # Where rounding hides the fall of D, its slope still tells (Hager and Zhang 2005).
             falls = new_height <= height + 1e-4 * t * slope
             level = new_height <= height + noise * jnp.abs(height)

@@ -21,8 +21,9 @@ __all__ = ["soft_top"]
 _MAX_STEPS = 100
 # Newton alone for so many steps; then every second step halves the bracket.
 _NEWTON_STEPS = 8
-# Log-odds that stand for an amount of 0 or 1: 1e-35 is still a normal float32.
-_LARGEST_LOG_ODDS = 80.0
+# The amounts never sum to less than this share of P, nor do the rests: the least log-odds are
+# about −80, whose sigmoid is still a normal float32.
+_LEAST_SHARE = 1e-35
 
 
 def soft_top(
@@ -62,7 +63,9 @@ def _soft_top(
     values: jax.Array, count: jax.Array, temperature: jax.Array, guess: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     low, high = jnp.min(values), jnp.max(values)
-    target = _log_odds(count, values.shape[0] - count)
+    least = values.shape[0] * _LEAST_SHARE
+    above, below = jnp.maximum(count, least), jnp.maximum(values.shape[0] - count, least)
+    target = jnp.log(above) - jnp.log(below)
     precision = jnp.asarray([1e-3, 4 * jnp.finfo(values.dtype).eps], values.dtype)
 
     def approach(turn: Array, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
@@ -74,7 +77,7 @@ def _soft_top(
         # At these shifts no, or every, amount is less than N / P.
         ends = (low - centre) / temperature - target, (high - centre) / temperature - target
         start = (threshold - centre) / temperature
-        shift = _shift(scaled, target, *ends, start, precision[turn])
+        shift = _shift(scaled, above, below, *ends, start, precision[turn])
         return centre + temperature * shift, centre, shift
 
     state = (guess, guess, jnp.zeros_like(guess))
@@ -96,20 +99,16 @@ def _soft_top_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return (odds, threshold), ((moved - of_threshold) / temperature, of_threshold)
 
 
-def _log_odds(above: jax.Array, below: jax.Array) -> jax.Array:
-    odds = jnp.log(jnp.maximum(above, 0)) - jnp.log(jnp.maximum(below, 0))
-    return jnp.clip(odds, -_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
-
-
 def _shift(
     scaled: jax.Array,
-    target: jax.Array,
+    above: jax.Array,
+    below: jax.Array,
     low: jax.Array,
     high: jax.Array,
     start: jax.Array,
     precision: jax.Array,
 ) -> jax.Array:
-    """The shift for which Σ sigmoid(scaled − shift) = N, where log(N / (P − N)) is the target.
+    """The shift for which Σ sigmoid(scaled − shift) = above, and Σ sigmoid(shift − scaled) = below.
 
     Newton's method on the log-odds of the sum, which are almost linear in the
     shift where they are far from the target, kept within a shrinking bracket.
@@ -122,15 +121,17 @@ def _shift(
     def improve(state: Any) -> Any:
         step, shift, low, high, _ = state
         amounts, rest = jax.nn.sigmoid(scaled - shift), jax.nn.sigmoid(shift - scaled)
-        above, below = _sum(amounts), _sum(rest)
-        error = _log_odds(above, below) - target
+        sum_above, sum_below = _sum(amounts), _sum(rest)
+        error = jnp.log(sum_above / above) - jnp.log(sum_below / below)
         low, high = jnp.where(error > 0, shift, low), jnp.where(error < 0, shift, high)
-        slope = jnp.sum(amounts * rest) * (1 / above + 1 / below)
+        slope = jnp.sum(amounts * rest) * (1 / sum_above + 1 / sum_below)
         newton = shift + error / slope
         inside = (newton > low) & (newton < high)  # False where the slope is 0 or not finite.
         halve = ~inside | ((step >= _NEWTON_STEPS) & (step % 2 == 1))
-        moved = jnp.where(halve, low + (high - low) / 2, newton)
-        return step + 1, jnp.where(jnp.abs(error) > precision, moved, shift), low, high, error
+        searched = jnp.where(halve, low + (high - low) / 2, newton)
+        polished = jnp.where(inside, newton, shift)
+        new_shift = jnp.where(jnp.abs(error) > precision, searched, polished)
+        return step + 1, new_shift, low, high, error
 
     start = jnp.where((start > low) & (start < high), start, low + (high - low) / 2)
     state = (jnp.int32(0), start, low, high, jnp.full_like(start, jnp.inf))
