@@ -63,6 +63,7 @@ class RelaxedSelection:
     steps: Array  # int32 scalar: Newton steps taken.
 
 
+@jax.jit
 def relaxed_selection(
     pool: Pool,
     graph: LabelGraph,
@@ -71,8 +72,8 @@ def relaxed_selection(
     temperature: Array,
     *,
     start: Array | None = None,
-    tolerance: float = 1e-4,
-    max_steps: int = 100,
+    tolerance: Array = 1e-4,
+    max_steps: Array = 100,
 ) -> RelaxedSelection:
     """Selects `budget` records softly, differentiably in all that is float.
 
@@ -103,9 +104,9 @@ def relaxed_selection(
     problem = _Problem(pool, graph, measure, tau)
     # The type that all that is float has in common.
     dtype = jax.eval_shape(_respond, problem, budget, start).z.dtype
-    start = lax.stop_gradient(jnp.maximum(start, LEAST_INFORMATION).astype(dtype))
-    budget = lax.stop_gradient(jnp.asarray(budget, dtype))
-    return _solve(problem, budget, tolerance, max_steps, start)
+    start = jnp.maximum(start, LEAST_INFORMATION).astype(dtype)
+    budget = jnp.asarray(budget, dtype)
+    return _solve(problem, *lax.stop_gradient((budget, tolerance, max_steps, start)))
 
 
 def typical_gain(pool: Pool, graph: LabelGraph, measure: Measure, budget: Array) -> jax.Array:
@@ -168,7 +169,7 @@ class _Linearisation:
     spread: Callable[[jax.Array], jax.Array]  # G, of float [K].
     preconditioner: jax.Array  # float [K]: the diagonal of (I + G·C), but for ē, inverted.
 
-    def solve(self, right: jax.Array, tolerance: float) -> jax.Array:
+    def solve(self, right: jax.Array, tolerance: Array) -> jax.Array:
         """x with (I + G·C)·x = right, by preconditioned conjugate gradients."""
         curvature, preconditioner = self.curvature, self.preconditioner
 
@@ -232,7 +233,7 @@ def _along(z: jax.Array, step: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.
 
 
 def _newton(
-    problem: _Problem, budget: jax.Array, tolerance: float, max_steps: int, start: jax.Array
+    problem: _Problem, budget: Array, tolerance: Array, max_steps: Array, start: jax.Array
 ) -> tuple[jax.Array, _Response, jax.Array, jax.Array]:
     """z, its response, the residual and the number of steps."""
     phi = problem.measure.score_function
@@ -253,7 +254,9 @@ def _newton(
         step, z, response, height, _ = state
         linear = _linearise(problem, z, response.odds)
         residue = away(z, response)
-        direction = linear.solve(residue, 0.1)
+        # The nearer, the more exactly: few passes early, and still fast convergence in the end.
+        exactness = jnp.minimum(jnp.sqrt(residual(z, response)), 0.1)
+        direction = linear.solve(residue, exactness)
         slope = -jnp.sum(linear.curvature * residue * direction)
 
         def attempt(state: Any) -> Any:
@@ -287,15 +290,15 @@ def _newton(
     return z, response, residual(z, response), steps
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@jax.custom_vjp
 def _solve(
-    problem: _Problem, budget: jax.Array, tolerance: float, max_steps: int, start: jax.Array
+    problem: _Problem, budget: Array, tolerance: Array, max_steps: Array, start: jax.Array
 ) -> RelaxedSelection:
     return _solve_forward(problem, budget, tolerance, max_steps, start)[0]
 
 
 def _solve_forward(
-    problem: _Problem, budget: jax.Array, tolerance: float, max_steps: int, start: jax.Array
+    problem: _Problem, budget: Array, tolerance: Array, max_steps: Array, start: jax.Array
 ) -> tuple[RelaxedSelection, Any]:
     z, response, residual, steps = _newton(problem, budget, tolerance, max_steps, start)
     amounts = jax.nn.sigmoid(response.odds)
@@ -303,9 +306,7 @@ def _solve_forward(
     return solution, (problem, budget, z, response.threshold)
 
 
-def _solve_backward(
-    tolerance: float, max_steps: int, kept: Any, cotangent: RelaxedSelection
-) -> tuple[Any, ...]:
+def _solve_backward(kept: Any, cotangent: RelaxedSelection) -> tuple[Any, ...]:
     """With z = R(z, θ) solved, dz = (I + G·C)⁻¹·R_θ·dθ: one solve, then one ordinary gradient."""
     problem, budget, z, guess = kept
 
@@ -321,7 +322,7 @@ def _solve_backward(
     linear = _linearise(problem, z, odds)
     through = of_z - linear.curvature * linear.solve(linear.spread(of_z), 1e-5)
     of_problem, _ = pull((of_odds, cotangent.z + through, cotangent.threshold))
-    return of_problem, jnp.zeros_like(budget), jnp.zeros_like(z)
+    return of_problem, None, None, None, None
 
 
 _solve.defvjp(_solve_forward, _solve_backward)

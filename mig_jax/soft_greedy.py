@@ -29,6 +29,7 @@ __all__ = ["softened_greedy"]
 _HALVINGS = 60
 
 
+@partial(jax.jit, static_argnames=("budget", "gain"))
 def softened_greedy(
     pool: Pool,
     graph: LabelGraph,

@@ -26,6 +26,7 @@ _NEWTON_STEPS = 8
 _LEAST_SHARE = 1e-35
 
 
+@jax.jit
 def soft_top(
     values: Array, count: Array, temperature: Array, guess: Array | None = None
 ) -> tuple[jax.Array, jax.Array]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mig_jax
+from mig_jax.label_graph import propagate
 
 
 @pytest.mark.parametrize("block", [1, 7, 50, 1000])
@@ -58,3 +59,27 @@ def test_edges_that_are_refused(edges, message):
 def test_threshold_must_be_above_zero():
     with pytest.raises(ValueError, match="above 0"):
         mig_jax.label_graph_from_embeddings(np.ones((2, 1)), 0.0)
+
+
+def test_a_narrow_gate_is_the_hard_threshold():
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(40, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    wide = mig_jax.label_graph_from_embeddings(vectors, 0.1)
+    hard = mig_jax.label_graph_from_embeddings(vectors, 0.5)
+    gated = mig_jax.gate_edges(wide, 0.5, 1e-6)
+    kept = np.asarray(gated.similarities) > 0.25
+    np.testing.assert_array_equal(np.asarray(gated.sources)[kept], hard.sources)
+    np.testing.assert_array_equal(np.asarray(gated.targets)[kept], hard.targets)
+    np.testing.assert_allclose(np.asarray(gated.similarities)[kept], hard.similarities)
+    np.testing.assert_allclose(np.asarray(gated.similarities)[~kept], 0, atol=1e-6)
+    x = rng.uniform(0, 5, 40)
+    np.testing.assert_allclose(propagate(gated, 1.0, x), propagate(hard, 1.0, x), rtol=1e-5)
+
+
+def test_a_wide_gate_fades():
+    graph = mig_jax.label_graph_from_edges(3, [(0, 1, 0.8), (1, 2, 0.6)])
+    gated = mig_jax.gate_edges(graph, 0.7, 0.1)
+    gate = 1 / (1 + np.exp([-1.0, -1.0, 1.0, 1.0]))
+    expected = np.array([0.8, 0.8, 0.6, 0.6]) * gate
+    np.testing.assert_allclose(gated.similarities[np.array([0, 1, 2, 3])], expected, rtol=1e-5)
