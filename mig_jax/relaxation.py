@@ -320,7 +320,8 @@ def _solve_backward(kept: Any, cotangent: RelaxedSelection) -> tuple[Any, ...]:
     _, of_z = pull((of_odds, cotangent.z, cotangent.threshold))
     # (I + C·G)⁻¹·x = x − C·(I + G·C)⁻¹·G·x.
     linear = _linearise(problem, z, odds)
-    through = of_z - linear.curvature * linear.solve(linear.spread(of_z), 1e-5)
+    exactness = jnp.finfo(z.dtype).eps ** 0.75
+    through = of_z - linear.curvature * linear.solve(linear.spread(of_z), exactness)
     of_problem, _ = pull((of_odds, cotangent.z + through, cotangent.threshold))
     return of_problem, None, None, None, None
 
