@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import mig_jax
-from mig_jax.relaxation import typical_gain
 from tests.strategies import Case, random_case, to_float64
 
 BUDGET = 30
@@ -159,14 +158,3 @@ def test_memory_does_not_grow_with_the_steps():
     assert program.memory_analysis().temp_size_in_bytes < 4 * dense
     steps = [int(program(jnp.float32(1), jnp.int32(most))[1]) for most in (1, 4)]
     assert steps == [1, 4]
-
-
-def test_typical_gain_is_differentiable_at_zero_information():
-    pool = mig_jax.pool_from_label_lists([[0], [1]], [1.0, 0.0])
-    graph = mig_jax.label_graph_from_edges(3)
-
-    def unit(alpha):
-        measure = mig_jax.Measure(mig_jax.Power(0.3, 0.0), alpha)
-        return typical_gain(pool, graph, measure, 1)
-
-    assert np.isfinite(jax.grad(unit)(1.0))
