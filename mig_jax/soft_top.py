@@ -122,7 +122,7 @@ def _shift(
     def improve(state: Any) -> Any:
         step, shift, low, high, _ = state
         amounts, rest = jax.nn.sigmoid(scaled - shift), jax.nn.sigmoid(shift - scaled)
-        sum_above, sum_below = _sum(amounts), _sum(rest)
+        sum_above, sum_below = jnp.sum(amounts), jnp.sum(rest)
         error = jnp.log(sum_above / above) - jnp.log(sum_below / below)
         low, high = jnp.where(error > 0, shift, low), jnp.where(error < 0, shift, high)
         slope = jnp.sum(amounts * rest) * (1 / sum_above + 1 / sum_below)
@@ -137,10 +137,3 @@ def _shift(
     start = jnp.where((start > low) & (start < high), start, low + (high - low) / 2)
     state = (jnp.int32(0), start, low, high, jnp.full_like(start, jnp.inf))
     return lax.while_loop(unsolved, improve, state)[1]
-
-
-def _sum(x: jax.Array) -> jax.Array:
-    """A sum in two levels, which loses less to rounding than one running sum of a million."""
-    rows = max(int(x.shape[0] ** 0.5), 1)
-    whole = x.shape[0] // rows * rows
-    return jnp.sum(jnp.sum(x[:whole].reshape(rows, -1), axis=1)) + jnp.sum(x[whole:])
