@@ -102,6 +102,7 @@ def _json(report: LearningReport) -> dict[str, Any]:
         "stopped_early": report.stopped_early,
         "seconds": report.seconds,
         "grid": report.grid,
+        "picks": report.picks_after.tolist(),
     }
 
 

@@ -89,6 +89,14 @@ def _select_flags() -> flags.FlagValues:
         "Shift of the power function: (x + epsilon)^exponent.",
         lower_bound=0.0,
     )
+    add(
+        flags.DEFINE_string,
+        "params",
+        None,
+        "Directory with learned parameters, as experiments.learn_params writes it. They take the "
+        "place of --score_function, --exponent, --rate, --epsilon, --propagation and "
+        "--similarity_threshold.",
+    )
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
         flags.DEFINE_string,
@@ -167,6 +175,7 @@ def _make_pool_flags() -> flags.FlagValues:
 def _select(values: flags.FlagValues) -> None:
     from mig_jax import select_command
 
+    _check_params(values, select_command.REPLACED_BY_PARAMS)
     _apply_preset(values)
     if values.preset is not None:
         print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
@@ -183,6 +192,19 @@ def _select(values: flags.FlagValues) -> None:
     _check_processes(values)
     check_input_flags(values)
     select_command.run(select_command.Options(**values.flag_values_dict()))
+
+
+def _check_params(values: flags.FlagValues, replaced: Sequence[str]) -> None:
+    """Learned parameters stand alone: no flag says the same again."""
+    if values.params is None:
+        return
+    if not values.params:
+        raise InputError("--params: found nothing, expected a directory of learned parameters")
+    if given := [f"--{name}" for name in replaced if values[name].present]:
+        raise InputError(f"--params: takes the place of {', '.join(given)}; give one or the other")
+    if values.coordinator_address is not None:
+        # What is learned is relative to the whole pool, of which each process reads a part.
+        raise InputError("--params: does not go with --coordinator_address")
 
 
 def _check_processes(values: flags.FlagValues) -> None:

@@ -156,6 +156,27 @@ def say_read(table: data.RecordTable, num_records: int, mesh: Mesh | None) -> No
     say(text)
 
 
+def label_embeddings(
+    options: InputOptions, table: data.RecordTable
+) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """The embedding of each label of the table, and which labels have one; None without any.
+
+    Raises:
+      InputError: where the embeddings cannot be used.
+    """
+    if not options.pool:
+        names, vectors = data.BuiltinPool().label_embeddings()
+        place = {name: i for i, name in enumerate(names)}
+        return vectors[[place[name] for name in table.label_names]], None
+    if options.label_embeddings is None:
+        return None
+    return data.read_label_embeddings(
+        options.label_embeddings,
+        table.label_names,
+        missing=options.missing_embeddings,  # type: ignore[arg-type]
+    )
+
+
 def read_label_graph(
     options: InputOptions, table: data.RecordTable, threshold: float
 ) -> mig_jax.LabelGraph:
@@ -164,22 +185,14 @@ def read_label_graph(
     Raises:
       InputError: where the embeddings cannot be used.
     """
-    if not options.pool:
-        names, vectors = data.BuiltinPool().label_embeddings()
-        place = {name: i for i, name in enumerate(names)}
-        vectors, present = vectors[[place[name] for name in table.label_names]], None
-    elif options.label_embeddings is not None:
-        vectors, present = data.read_label_embeddings(
-            options.label_embeddings,
-            table.label_names,
-            missing=options.missing_embeddings,  # type: ignore[arg-type]
-        )
-    else:
+    embeddings = label_embeddings(options, table)
+    if embeddings is None:
         say(
             "the label graph has no edges: give --label_embeddings=EMB.npz to let labels of "
             "similar meaning share information"
         )
         return mig_jax.label_graph_from_edges(table.num_labels)
+    vectors, present = embeddings
     graph = mig_jax.label_graph_from_embeddings(vectors, threshold, present=present)
     say(
         f"label graph: {graph.num_edges:,} edges at similarity {threshold:g} "

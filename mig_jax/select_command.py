@@ -7,7 +7,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from jax.sharding import Mesh
@@ -16,7 +16,13 @@ import mig_jax
 from mig_jax import data
 from mig_jax.checkpoints import Checkpoints, fingerprint
 from mig_jax.errors import InputError
-from mig_jax.inputs import InputOptions, read_label_graph, read_table, say_read
+from mig_jax.inputs import (
+    InputOptions,
+    label_embeddings,
+    read_label_graph,
+    read_table,
+    say_read,
+)
 from mig_jax.pool_parts import progress_of_first, table_of_picks
 from mig_jax.processes import joined, together
 from mig_jax.selection import Progress
@@ -30,8 +36,18 @@ from mig_jax.selection_report import (
 from mig_jax.sharding import own_part, part_sizes, pool_mesh
 from mig_jax.terminal import progress_bar, say
 
-__all__ = ["Options", "run"]
+__all__ = ["REPLACED_BY_PARAMS", "Options", "run"]
 
+# Flags whose place is taken by what --params holds.
+REPLACED_BY_PARAMS = (
+    "preset",
+    "score_function",
+    "exponent",
+    "rate",
+    "epsilon",
+    "propagation",
+    "similarity_threshold",
+)
 _TABLE_ENDING = ".selection.parquet"
 
 
@@ -49,6 +65,7 @@ class Options(InputOptions):
     exponent: float
     rate: float
     epsilon: float
+    params: str | None
     certificate: bool
     devices: str | None
     coordinator_address: str | None
@@ -63,6 +80,11 @@ class Options(InputOptions):
         """What the names of the other outputs begin with."""
         base, ending = os.path.splitext(self.output)
         return base if ending in (".jsonl", ".json") else self.output
+
+    def parameters(self) -> dict[str, Any]:
+        """The flags that count, for the manifest."""
+        unused = () if self.params is None else REPLACED_BY_PARAMS
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in unused}
 
     def measure(self) -> mig_jax.Measure:
         family = mig_jax.FAMILIES[self.score_function]
@@ -128,10 +150,8 @@ def _run(options: Options) -> None:
                 f"--budget: found {options.budget}, expected at most the pool's "
                 f"{num_records:,} records"
             )
-        measure = options.measure()
         with stages.stage("graph"):
-            threshold = options.similarity_threshold
-            graph = together(lambda: read_label_graph(options, table, threshold), mesh)
+            pool, graph, measure, learned = together(lambda: _problem(options, table, pool), mesh)
         with stages.stage("selection"):
             selection, resumed_after = _select(options, pool, graph, measure, mesh)
         certificate = None
@@ -139,11 +159,12 @@ def _run(options: Options) -> None:
             with stages.stage("certificate"):
                 certificate = _certify(pool, graph, measure, selection, mesh)
         about = {
-            **manifest(dataclasses.asdict(options), table, graph, selection, certificate, mesh),
+            **manifest(options.parameters(), table, graph, selection, certificate, mesh),
             "records_used": num_records,
             "labels_covered": labels_covered(pool, graph, selection.picks, mesh),
             "random_choice": random_choice(pool, graph, measure, options.budget, mesh),
             "resumed_after": resumed_after,
+            **learned,
         }
         with stages.stage("writing"):
             picked, picks = table_of_picks(table, selection.picks, mesh)
@@ -153,6 +174,35 @@ def _run(options: Options) -> None:
             data.write_json(opened[1], about)
     if leads:
         print(summary(about, options.output))
+
+
+def _problem(
+    options: Options, table: data.RecordTable, pool: mig_jax.Pool
+) -> tuple[mig_jax.Pool, mig_jax.LabelGraph, mig_jax.Measure, dict[str, Any]]:
+    """Pool, graph and measure to select with; and what of them is learned, for the manifest."""
+    if options.params is None:
+        graph = read_label_graph(options, table, options.similarity_threshold)
+        return pool, graph, options.measure(), {}
+    # Not at the top: only who has learned parameters needs optax, flax and orbax here.
+    from mig_jax.learned_files import learned_threshold, restore_learned
+    from mig_jax.parameters import harden
+
+    graph = read_label_graph(options, table, learned_threshold(options.params))
+    embeddings = label_embeddings(options, table)
+    vectors = None if embeddings is None else embeddings[0]
+    learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
+    pool, graph, measure = harden(learned, pool, graph)
+    about = {
+        "propagation": float(measure.propagation),
+        "threshold": float(learned.threshold),
+        "score_exponent": float(learned.score_exponent),
+    }
+    say(
+        f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
+        f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
+        f"{about['threshold']:.3g} or more"
+    )
+    return pool, graph, measure, {"learned": about}
 
 
 def _write(

@@ -11,6 +11,7 @@ import sys
 import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from mig_jax.data import BuiltinPool
@@ -72,6 +73,39 @@ def test_report_and_parameters(objective, files, tmp_path):
     for name in ("loss", "parameters", "score_functions", "selected"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{name}.png" in (tmp_path / "report.md").read_text()
+
+    selected = tmp_path / "selected.jsonl"
+    words = ["select", *files[:2], f"--params={tmp_path / 'params'}", f"--output={selected}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mig_jax", *words, "--budget=40", "--cache=none"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(selected.with_suffix(".manifest.json").read_text())
+    for name in ("propagation", "threshold", "score_exponent"):
+        assert manifest["learned"][name] == pytest.approx(report["learned"][name], rel=1e-6)
+    assert len(selected.read_text().splitlines()) == 40
+    assert _picks(selected) == report["picks"]
+
+
+def _picks(selected: pathlib.Path) -> list[int]:
+    table = pq.read_table(selected.with_suffix(".selection.parquet"))
+    return [line - 1 for line in table["line"].to_pylist()]
+
+
+def test_params_stand_alone(tmp_path):
+    words = ["--params=x", "--exponent=0.5", "--budget=3", f"--output={tmp_path / 'o.jsonl'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mig_jax", "select", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "--params: takes the place of --exponent" in done.stderr
 
 
 @pytest.mark.slow
