@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,6 @@ from mig_jax.errors import InputError
 from mig_jax.information import Measure
 from mig_jax.label_features import FeatureBasis, label_features
 from mig_jax.label_graph import LabelGraph
-from mig_jax.learning import LearningState
-from mig_jax.objectives import Objective
 from mig_jax.parameters import (
     Free,
     FromFeatures,
@@ -34,6 +32,10 @@ from mig_jax.parameters import (
 )
 from mig_jax.pool import Pool
 from mig_jax.score_functions import FAMILIES
+
+if TYPE_CHECKING:  # Applying what was learned needs nothing of the extra that learning does.
+    from mig_jax.learning import LearningState
+    from mig_jax.objectives import Objective
 
 __all__ = [
     "LearningStates",

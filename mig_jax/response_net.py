@@ -9,6 +9,7 @@ what the selection is worth.
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 from typing import Any
 
@@ -27,9 +28,6 @@ __all__ = ["Judge", "PaddedConversations", "ResponseNet"]
 _EVALUATED_AT_ONCE = 256
 _INSTRUCTION_BUCKETS = 8192
 _WIDTH = 128
-# Records' worth of evenly spread tokens in the unigram that the network starts from: chosen
-# with the epochs on validation losses of random selections and the paper's, never of learned.
-_EVEN_RECORDS = 200.0
 
 
 class ResponseNet(nn.Module):
@@ -68,7 +66,10 @@ class Judge:
     seed: int
     buckets: int = 4096  # For response tokens.
     hidden: int = 64
-    steps: int = 150
+    # Chosen on random selections and the paper's, so that it favours no learned one: more
+    # overfits small selections.
+    epochs: float = 10.0
+    to_uniform: float = 200.0  # Records that count as uniform in the unigram it starts from.
     batch: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
@@ -106,10 +107,11 @@ def _train_and_judge(
     params = net.init(start_key, selected.asked[:1], selected.asked_shares[:1])
     # At the start every record gets the unigram of all that was selected.
     counts = jnp.zeros(judge.buckets).at[selected.answered].add(selected.answered_shares)
-    unigram = jnp.log((counts + _EVEN_RECORDS / judge.buckets) / (count + _EVEN_RECORDS))
-    params["params"]["output"]["bias"] = unigram
+    smoothed = counts + judge.to_uniform / judge.buckets
+    params["params"]["output"]["bias"] = jnp.log(smoothed / jnp.sum(smoothed))
+    steps = math.ceil(judge.epochs * count / judge.batch)
     optimiser = optax.adamw(
-        optax.cosine_decay_schedule(judge.learning_rate, max(judge.steps, 1)),
+        optax.cosine_decay_schedule(judge.learning_rate, max(steps, 1)),
         weight_decay=judge.weight_decay,
         mask=partial(jax.tree_util.tree_map, lambda leaf: leaf.ndim > 1),
     )
@@ -123,7 +125,7 @@ def _train_and_judge(
         return (optax.apply_updates(params, updates), optimiser_state), None
 
     start = params, optimiser.init(params)
-    (params, _), _ = lax.scan(step, start, jnp.arange(judge.steps))
+    (params, _), _ = lax.scan(step, start, jnp.arange(steps))
 
     def of_record(record: PaddedConversations) -> jax.Array:
         return _loss(net, params, jax.tree_util.tree_map(lambda leaf: leaf[None], record))[0]

@@ -174,7 +174,7 @@ def test_clusters_find_topics_and_fit_small_pools():
 
 
 def test_judge_prefers_what_is_about_the_same_and_repeats_itself():
-    judge = Judge(seed=1, buckets=256, hidden=8, steps=60, batch=16)
+    judge = Judge(seed=1, buckets=256, hidden=8, epochs=24, batch=16)
     others = judge.prepare(_conversations(30, 9, ("cooking",)))
     train = {topic: _conversations(40, 2, (topic,)) for topic in ("cooking", "algebra")}
     losses = {topic: judge.losses(judge.prepare(train[topic]), others) for topic in train}
@@ -182,19 +182,18 @@ def test_judge_prefers_what_is_about_the_same_and_repeats_itself():
     assert losses["cooking"].mean() < losses["algebra"].mean() - 0.5
     again = judge.losses(judge.prepare(train["cooking"]), others)
     np.testing.assert_array_equal(again, losses["cooking"])
-    other = Judge(seed=2, buckets=256, hidden=8, steps=60, batch=16)
+    other = Judge(seed=2, buckets=256, hidden=8, epochs=24, batch=16)
     prepared = other.prepare(train["cooking"]), other.prepare(_conversations(30, 9, ("cooking",)))
     assert abs(other.losses(*prepared) - losses["cooking"]).max() > 1e-4
 
 
 def test_untrained_judge_predicts_the_unigram_of_the_selection():
-    judge = Judge(seed=1, buckets=64, hidden=4, steps=0)
+    judge = Judge(seed=1, buckets=64, hidden=4, epochs=0)
     train, others = _conversations(20, 2), _conversations(5, 3)
     found = judge.losses(judge.prepare(train), judge.prepare(others))
     folded = token_bags.fold(train.responses, 64, 1)
-    seen = np.bincount(folded.tokens, folded.counts, 64) / 20
-    # 200 records of evenly spread tokens are added to the 20.
-    log_p = np.log((20 * seen + 200 / 64) / 220)
+    seen = np.bincount(folded.tokens, folded.counts, 64)
+    log_p = np.log((seen + 200 / 64) / 220)
     wanted = token_bags.fold(others.responses, 64, 1)
     expected = -np.bincount(wanted.records, wanted.counts * log_p[wanted.tokens], 5)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
