@@ -225,13 +225,11 @@ def _run() -> None:
         for budget in _BUDGETS.value
         for setting in settings
     ]
-    judges: dict[int, Judges] = {}
+    judges = Judges(study.texts, study.answers)
     for budget, setting, seed in tqdm.tqdm(wanted, desc="rows", file=sys.stderr):
         if (budget, setting, seed) in done:
             continue
-        if budget not in judges:
-            judges = {budget: Judges(study.texts, study.answers, budget)}
-        row = _row(study, budget, setting, seed, judges[budget])
+        row = _row(study, budget, setting, seed, judges)
         with kept.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         rows.append(row)

@@ -53,7 +53,6 @@ _JUDGES = 5
 # The judge is no model that learning saw: another kind, other hashes, another size.
 _FIRST_JUDGE_SEED = 1000
 _JUDGE = Judge(0, buckets=8192, hidden=48)
-_EPOCHS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,11 +139,10 @@ class Judges:
     Another kind of model than learning's, with other hashes and of another size.
     """
 
-    def __init__(self, pool: Conversations, test: Conversations, budget: int) -> None:
-        steps = max(_EPOCHS * budget // _JUDGE.batch, 1)
+    def __init__(self, pool: Conversations, test: Conversations) -> None:
         self._pool = pool
         self._judges = [
-            dataclasses.replace(_JUDGE, seed=_FIRST_JUDGE_SEED + number, steps=steps)
+            dataclasses.replace(_JUDGE, seed=_FIRST_JUDGE_SEED + number)
             for number in range(_JUDGES)
         ]
         self._tests = [judge.prepare(test) for judge in self._judges]
@@ -194,7 +192,7 @@ def _validation(inputs: Inputs) -> Task:
     inputs.say("reading the texts of the pool")
     pool = conversation_bags(read_conversations(inputs.table))
     models = CountModels(pool, inputs.seed, inputs.say)
-    judges = Judges(pool, conversation_bags(test.conversations), inputs.budget)
+    judges = Judges(pool, conversation_bags(test.conversations))
 
     def validation_loss(candidate: Candidate) -> float:
         losses = models.losses(dev, _amounts(inputs, candidate.picks))

@@ -9,7 +9,6 @@ what the selection is worth.
 from __future__ import annotations
 
 import dataclasses
-import math
 from functools import partial
 from typing import Any
 
@@ -109,7 +108,7 @@ def _train_and_judge(
     counts = jnp.zeros(judge.buckets).at[selected.answered].add(selected.answered_shares)
     smoothed = counts + judge.to_uniform / judge.buckets
     params["params"]["output"]["bias"] = jnp.log(smoothed / jnp.sum(smoothed))
-    steps = math.ceil(judge.epochs * count / judge.batch)
+    steps = int(judge.epochs * count // judge.batch)
     optimiser = optax.adamw(
         optax.cosine_decay_schedule(judge.learning_rate, max(steps, 1)),
         weight_decay=judge.weight_decay,
