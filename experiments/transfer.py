@@ -1,0 +1,211 @@
+"""Learned on some sources of a pool, used on others that learning never saw.
+
+    python -m experiments.transfer --workdir=DIR --pool=POOL --label_embeddings=EMB.npz \
+        --validation=DEV.jsonl --test=TEST.jsonl [--budget=2000] [--seeds=3]
+
+The records have a field `source`, a string or a list whose first item is one. Sources are
+dealt to two halves of about equal size. A function of label features is learned on the one
+half and selects from the other; the paper's defaults and what was learned there directly
+select from it too. The other way round makes the second row of a seed.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import tqdm
+from absl import app, flags
+
+import mig_jax
+from experiments.comparison import bootstrap, paper_measure, select_learned
+from experiments.learning_tasks import CountModels, Inputs, Judges
+from mig_jax import data
+from mig_jax.errors import InputError
+from mig_jax.label_features import fit_feature_basis, label_features
+from mig_jax.learning import learn
+from mig_jax.parameters import FromFeatures, shared_start
+from mig_jax.token_bags import Conversations, conversation_bags
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for transfer.csv.", required=True)
+_POOL = flags.DEFINE_multi_string("pool", None, "Records, as for mig-jax select.", required=True)
+_EMBEDDINGS = flags.DEFINE_string("label_embeddings", None, ".npz.", required=True)
+_VALIDATION = flags.DEFINE_string("validation", None, "JSON lines; learned from.", required=True)
+_TEST = flags.DEFINE_string("test", None, "JSON lines; judged on.", required=True)
+_BUDGET = flags.DEFINE_integer("budget", 2000, "Records to select from a half.", lower_bound=1)
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Of learning.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 40, "Most steps of learning.", lower_bound=1)
+
+_LOWEST_THRESHOLD, _HIGHEST_THRESHOLD = 0.6, 0.97
+
+
+class _Sourced(msgspec.Struct):
+    source: str | list[Any]
+
+
+def _sources(table: data.RecordTable) -> np.ndarray:
+    """The source of each record of a pool of one file."""
+    decoder = msgspec.json.Decoder(_Sourced)
+    found = []
+    for index, source in enumerate(table.sources):
+        rows = np.flatnonzero(table.file_index == index)
+        for line in source.read_records(table.position[rows]):
+            try:
+                name = decoder.decode(line).source
+            except msgspec.DecodeError as error:
+                raise InputError(f"{table.files[index]}: {error}; expected `source`") from None
+            found.append(name if isinstance(name, str) else str(name[0]))
+    return np.array(found)
+
+
+def _halves(sources: np.ndarray) -> np.ndarray:
+    """Bool [P]: in the second half. Sources are dealt, largest first, to the smaller half."""
+    names, counts = np.unique(sources, return_counts=True)
+    if len(names) < 2:
+        raise InputError("--pool: all records have one source; expected at least two")
+    sizes, second = [0, 0], []
+    for place in np.argsort(-counts, kind="stable"):
+        half = int(sizes[1] < sizes[0])
+        sizes[half] += int(counts[place])
+        if half:
+            second.append(names[place])
+    return np.isin(sources, second)
+
+
+def _part(table: data.RecordTable, rows: np.ndarray) -> data.RecordTable:
+    """The table of these records alone, with the labels that they have."""
+    counts = np.diff(table.offsets)[rows]
+    starts = table.offsets[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    entries = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+    used, labels = np.unique(table.labels[entries], return_inverse=True)
+    columns = {n: getattr(table, n)[rows] for n in ("scores", "file_index", "line", "position")}
+    return dataclasses.replace(
+        table,
+        labels=labels.astype(np.int32),
+        offsets=offsets,
+        label_names=[table.label_names[label] for label in used],
+        **columns,
+    )
+
+
+class _Half:
+    """A half of the pool, with all that learning and judging need of it."""
+
+    def __init__(self, table: data.RecordTable, texts: Conversations, test: Conversations) -> None:
+        vectors, present = data.read_label_embeddings(_EMBEDDINGS.value, table.label_names)
+        self.inputs = Inputs(
+            table=table,
+            pool=mig_jax.pool_from_table(table),
+            graph=mig_jax.label_graph_from_embeddings(vectors, _LOWEST_THRESHOLD, present=present),
+            embeddings=np.asarray(vectors, np.float32),
+            budget=_BUDGET.value,
+            seed=0,
+            validation=_VALIDATION.value,
+            test=_TEST.value,
+            task=None,
+            say=_say,
+        )
+        self.texts = texts
+        self.judges = Judges(texts, test)
+
+    def parameterisation(self, basis: Any) -> FromFeatures:
+        inputs = self.inputs
+        return FromFeatures(
+            start=shared_start(threshold=0.65),
+            features=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
+            basis=basis,
+            lowest_threshold=jnp.asarray(_LOWEST_THRESHOLD),
+            highest_threshold=jnp.asarray(_HIGHEST_THRESHOLD),
+        )
+
+    def basis(self) -> Any:
+        return fit_feature_basis(self.inputs.pool, self.inputs.graph, self.inputs.embeddings)
+
+    def learn(self, dev: data.ValidationSet, seed: int) -> Any:
+        """Parameters learned on this half."""
+        inputs = self.inputs
+        objective = CountModels(self.texts, seed, _say).objective(dev, seed)
+        found = learn(
+            inputs.pool,
+            inputs.graph,
+            self.parameterisation(self.basis()),
+            objective,
+            inputs.budget,
+            jax.random.key(seed),
+            steps=_STEPS.value,
+        )
+        return found.params
+
+
+def _say(text: str) -> None:
+    tqdm.tqdm.write(text, file=sys.stderr)
+
+
+def _run() -> None:
+    folder = pathlib.Path(_WORKDIR.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = data.read_pool(_POOL.value, cache=data.default_cache_folder())
+    second = _halves(_sources(table))
+    texts = conversation_bags(data.read_conversations(table))
+    dev, test = data.read_validation(_VALIDATION.value), data.read_validation(_TEST.value)
+    answers = conversation_bags(test.conversations)
+    halves = []
+    for which in (~second, second):
+        rows = np.flatnonzero(which)
+        halves.append(_Half(_part(table, rows), texts.take(rows), answers))
+    papers = [
+        h.judges.losses(select_learned(h.inputs, paper_measure(), "linear").picks) for h in halves
+    ]
+    rows_out = []
+    for seed in range(_SEEDS.value):
+        start = time.perf_counter()
+        params = [half.learn(dev, seed) for half in halves]
+        for place, half in enumerate(halves):
+            other = halves[1 - place]
+            moved = half.parameterisation(other.basis()).learned(params[1 - place])
+            own = half.parameterisation(half.basis()).learned(params[place])
+            losses = {
+                "transferred": half.judges.losses(select_learned(half.inputs, moved).picks),
+                "own": half.judges.losses(select_learned(half.inputs, own).picks),
+                "paper": papers[place],
+            }
+            row: dict[str, Any] = {"seed": seed, "used_on": "first" if place == 0 else "second"}
+            row |= {name: bootstrap(loss, test.groups)[0] for name, loss in losses.items()}
+            gap = bootstrap(losses["transferred"] - losses["paper"], test.groups)
+            row |= {"over_paper": gap[0], "over_paper_low": gap[1], "over_paper_high": gap[2]}
+            rows_out.append(row)
+            _say(
+                f"seed {seed}, used on the {row['used_on']} half: transferred "
+                f"{row['transferred']:.4f}, own {row['own']:.4f}, paper {row['paper']:.4f}; "
+                f"transferred less paper {gap[0]:+.4f} ({gap[1]:+.4f} to {gap[2]:+.4f})"
+            )
+        _say(f"seed {seed}: {time.perf_counter() - start:.0f} s")
+        with (folder / "transfer.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, rows_out[0])
+            writer.writeheader()
+            writer.writerows(rows_out)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
+    try:
+        if len(arguments) > 1:
+            raise InputError(f"{arguments[1]}: expected flags only, as --flag=value")
+        _run()
+    except InputError as error:
+        print(f"transfer: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main)
