@@ -23,14 +23,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-from absl import app, flags
+from absl import app, flags, logging
 
 import mig_jax
-from experiments.comparison import bootstrap, grid_cells, paper_measure, select_learned
+from experiments.comparison import bootstrap, grid_cells, grid_picks, paper_measure, select_learned
 from experiments.learning_tasks import CountModels, Inputs, Judges, mean_over_groups
 from mig_jax import data
 from mig_jax.errors import InputError
-from mig_jax.grid import Cell, lay_out_grid, select_grid, stack_cells
 from mig_jax.label_features import fit_feature_basis, label_features
 from mig_jax.learning import learn
 from mig_jax.parameters import Free, shared_start
@@ -95,36 +94,19 @@ def _grid(study: _Study, budget: int) -> dict[str, Any]:
     if path.exists():
         return dict(np.load(path))
     start = time.perf_counter()
-    cells = list(grid_cells())
-    layout = None
-    picks: list[np.ndarray | None] = [None] * len(cells)
-    for gain in ("exact", "linear"):
-        rows = [row for row, cell in enumerate(cells) if cell[3] == gain]
-        made = [_cell(*cells[row][:3]) for row in rows]
-        pool, graph = study.inputs.pool, study.inputs.graph
-        if layout is None:
-            layout = lay_out_grid(pool, graph, made[len(made) // 2], budget)
-        rule = mig_jax.GAIN_RULES[gain]
-        found = select_grid(pool, graph, stack_cells(made), budget, gain=rule, layout=layout)
-        for row, chosen in zip(rows, np.asarray(found.picks), strict=True):
-            picks[row] = chosen
+    picks = grid_picks(_with_budget(study.inputs, budget))
     selecting = time.perf_counter() - start
     models = study.models(0)
     start = time.perf_counter()
-    losses = [models.losses(study.dev, study.amounts(p)) for p in picks if p is not None]
+    losses = [models.losses(study.dev, study.amounts(p)) for p in picks]
     judging = time.perf_counter() - start
     grid = {
-        "picks": np.stack([p for p in picks if p is not None]),
+        "picks": np.stack(picks),
         "losses": np.stack(losses),
         "seconds": np.array([selecting, judging]),
     }
     np.savez(path, **grid)
     return grid
-
-
-def _cell(exponent: float, threshold: float, propagation: float) -> Cell:
-    function = mig_jax.Power(exponent, 1e-6, 1.0)
-    return Cell(mig_jax.Measure(function, propagation), threshold)
 
 
 def _fixed(study: _Study, budget: int, judges: Judges) -> dict[str, np.ndarray]:
@@ -247,6 +229,7 @@ def _run() -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
+    logging.set_verbosity(logging.WARNING)  # Orbax tells much.
     try:
         if len(arguments) > 1:
             raise InputError(f"{arguments[1]}: expected flags only, as --flag=value")

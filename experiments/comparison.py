@@ -14,6 +14,7 @@ import numpy as np
 
 import mig_jax
 from experiments.learning_tasks import Candidate, Inputs, Task
+from mig_jax.grid import Cell, lay_out_grid, select_grid, stack_cells
 from mig_jax.information import information, selected_information
 from mig_jax.parameters import LearnedMeasure, harden
 
@@ -48,17 +49,43 @@ def grid_cells() -> Iterator[tuple[float, float, float, str]]:
     return itertools.product(exponents, thresholds, (0.5, 1.0), ("exact", "linear"))
 
 
+def grid_picks(inputs: Inputs) -> list[np.ndarray]:
+    """The picks of each cell of `grid_cells`, all of one gain in one compiled call."""
+    cells = list(grid_cells())
+    made = [
+        Cell(mig_jax.Measure(mig_jax.Power(exponent, 1e-6, 1.0), propagation), threshold)
+        for exponent, threshold, propagation, _ in cells
+    ]
+    layout = lay_out_grid(inputs.pool, inputs.graph, made[len(made) // 2], inputs.budget)
+    picks: dict[int, np.ndarray] = {}
+    for name, rule in mig_jax.GAIN_RULES.items():
+        rows = [row for row, cell in enumerate(cells) if cell[3] == name]
+        found = select_grid(
+            inputs.pool,
+            inputs.graph,
+            stack_cells([made[row] for row in rows]),
+            inputs.budget,
+            gain=rule,
+            layout=layout,
+        )
+        picks.update(zip(rows, np.asarray(found.picks), strict=True))
+    return [picks[row] for row in range(len(cells))]
+
+
 def select_learned(inputs: Inputs, learned: LearnedMeasure, gain: str = "exact") -> Candidate:
     """The hard selection of a measure."""
     pool, graph, measure = harden(learned, inputs.pool, inputs.graph)
     rule = mig_jax.GAIN_RULES[gain]
     picks = mig_jax.select(pool, graph, inputs.budget, measure=measure, gain=rule).picks
+    return Candidate(picks, _value(inputs, learned))
 
+
+def _value(inputs: Inputs, learned: LearnedMeasure) -> Callable[[np.ndarray], float]:
     def value(chosen: np.ndarray) -> float:
-        z = selected_information(pool, graph, measure, chosen)
-        return float(information(measure, z))
+        pool, graph, measure = harden(learned, inputs.pool, inputs.graph)
+        return float(information(measure, selected_information(pool, graph, measure, chosen)))
 
-    return Candidate(picks, value)
+    return value
 
 
 def chosen_by_grid(
@@ -68,8 +95,10 @@ def chosen_by_grid(
     start = time.perf_counter()
     cells = list(grid_cells())
     best, table = None, []
-    for number, (exponent, threshold, propagation, gain) in enumerate(cells, 1):
-        found = select_learned(inputs, _cell(exponent, threshold, propagation), gain)
+    for number, (about, picks) in enumerate(zip(cells, grid_picks(inputs), strict=True), 1):
+        exponent, threshold, propagation, gain = about
+        measure = _cell(exponent, threshold, propagation)
+        found = Candidate(picks, _value(inputs, measure))
         loss = task.validation_loss(found)
         table.append(
             {

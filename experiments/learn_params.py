@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-from absl import app, flags
+from absl import app, flags, logging
 
 import mig_jax
 from experiments.comparison import compare, select_learned
@@ -148,7 +148,7 @@ def _run() -> None:
         LearningStates(folder / "state", run) as states,
         tqdm.tqdm(desc="learning", total=_STEPS.value, unit="steps", file=sys.stderr) as bar,
     ):
-        resume = states.restore(initial_state(*parts, key, **common))
+        resume = states.restore(initial_state(inputs.graph, parameterisation, key, **common))
         bar.update(0 if resume is None else int(resume.step))
         clock = folder / "seconds.json"
         spent = json.loads(clock.read_text()) if resume is not None and clock.exists() else 0.0
@@ -201,10 +201,8 @@ def _run() -> None:
     write_report(
         folder,
         LearningReport(
-            settings=_settings(),
+            settings={**_settings(), "loss": task.loss_name, "grid": grid},
             objective=_OBJECTIVE.value,
-            loss_name=task.loss_name,
-            grid=grid,
             label_names=inputs.table.label_names,
             label_counts=counts,
             before=before,
@@ -239,6 +237,7 @@ def _say(text: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
+    logging.set_verbosity(logging.WARNING)  # Orbax tells much.
     try:
         if len(arguments) > 1:
             raise InputError(f"{arguments[1]}: expected flags only, as --flag=value")

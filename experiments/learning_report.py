@@ -1,274 +1,400 @@
-"""The report of a run of learning: report.json, report.md and its pictures."""
+"""The report of what was learned: report.json for programs, report.md and pictures for people."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 import pathlib
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-import mig_jax
+from experiments import learning_plots
 from mig_jax import data
 from mig_jax.learning import Evaluation
 from mig_jax.parameters import LearnedMeasure, shape_name
+from mig_jax.pool import Pool
+from mig_jax.score_functions import FAMILIES
 
-__all__ = ["LearningReport", "write_report"]
+__all__ = [
+    "LearningReport",
+    "label_changes",
+    "most_changed",
+    "report_content",
+    "report_text",
+    "write_report",
+]
 
-_METHODS = {
-    "learned": "learned",
-    "grid": "best of the grid",
-    "paper": "the paper's defaults",
-    "top_score": "top score",
-    "random": "random",
-}
-_NAMED = 8  # Labels named in a picture.
-_CURVES = 12
-_NAME_HEIGHT = 0.05  # Of a name in a picture, as part of its height.
-_MOVED = 20
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#8a8a8a"
+_QUANTILES = {"lowest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "highest": 1.0}
+_LISTED = 15  # Labels in the table of those that changed most.
+_NAMED = 8  # Of them, in the picture.
+# What is learned of rarer labels rests on little: they are named only where all are rare.
+_RECORDS_TO_BE_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class LearningReport:
-    """All that is told of a run."""
+    """What one run of learning started from, what it came to, and how that was judged."""
 
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # Of the run, as JSON has them.
     objective: str
-    loss_name: str
-    label_names: list[str]
-    label_counts: np.ndarray  # int [K]: records with each label.
-    before: LearnedMeasure
+    label_names: list[str]  # K
+    label_counts: np.ndarray  # int [K]: records that have the label.
+    before: LearnedMeasure  # The starting parameters: scalars, or float [K].
     after: LearnedMeasure
     history: list[Evaluation]
-    pool: mig_jax.Pool
-    picks_before: np.ndarray
-    picks_after: np.ndarray
+    pool: Pool
+    picks_before: np.ndarray  # int [N]: the selection with the starting parameters.
+    picks_after: np.ndarray  # int [N]
+    # One object a method: `method`, `test_loss`, `low`, `high`, `seconds`; also
+    # `validation_loss`, `detail` and, for the paired difference to `learned`,
+    # `over_learned`, `over_learned_low` and `over_learned_high` where they are known.
     comparison: list[dict[str, Any]]
-    grid: list[dict[str, Any]]  # Validation loss of every cell.
     best_step: int
     stopped_early: bool
-    seconds: float
+    seconds: float  # Of learning.
 
 
-def write_report(folder: pathlib.Path, report: LearningReport) -> None:
-    """Writes report.json, report.md and four pictures that it shows."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "report.json").open("wb") as stream:
-        data.write_json(stream, _json(report))
+def write_report(folder: str | os.PathLike[str], report: LearningReport) -> None:
+    """Writes report.json, report.md and the pictures it shows; all of them, or none.
+
+    Args:
+      folder: made where it does not exist; files of these names are replaced.
+      report: what to tell.
+
+    Raises:
+      InputError: where the folder cannot be written to.
+    """
+    os.makedirs(folder, exist_ok=True)
+    changes = label_changes(report)
     pictures = {
-        "loss": _loss(report),
-        "parameters": _parameters(report),
-        "score_functions": _score_functions(report),
-        "selected": _selected(report),
+        "loss.png": learning_plots.loss_figure(report.history, report.best_step),
+        "parameters.png": learning_plots.parameters_figure(changes, most_changed(changes)[:_NAMED]),
+        "score_functions.png": learning_plots.score_functions_figure(
+            report.before.measure.score_function, report.after.measure.score_function, changes
+        ),
+        "selected_by_label.png": learning_plots.selected_figure(changes),
     }
-    for name, figure in pictures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
-    (folder / "report.md").write_text(_text(report), encoding="utf-8")
+    with data.OutputFiles() as outputs:
+        data.write_json(outputs.open(pathlib.Path(folder, "report.json")), report_content(report))
+        text = outputs.open(pathlib.Path(folder, "report.md"))
+        text.write(report_text(report).encode())
+        for name, figure in pictures.items():
+            stream = outputs.open(pathlib.Path(folder, name))
+            figure.savefig(stream, format="png", dpi=learning_plots.DPI)
 
 
-def _shape(report: LearningReport, learned: LearnedMeasure) -> np.ndarray:
-    function = learned.measure.score_function
-    return np.broadcast_to(getattr(function, shape_name(function)), len(report.label_names))
+def label_changes(report: LearningReport) -> learning_plots.LabelChanges:
+    """What learning changed, label by label."""
+    count = len(report.label_names)
+
+    def of_labels(learned: LearnedMeasure) -> tuple[np.ndarray, np.ndarray]:
+        phi: Any = learned.measure.score_function
+        leaves = getattr(phi, shape_name(phi)), phi.weight
+        shapes, weights = (np.broadcast_to(np.asarray(x, np.float64), count) for x in leaves)
+        return shapes, weights
+
+    def picked(picks: np.ndarray) -> np.ndarray:
+        chosen = np.zeros(report.pool.num_records, bool)
+        chosen[np.asarray(picks, np.int64)] = True
+        labels = np.asarray(report.pool.labels)[chosen[np.asarray(report.pool.records)]]
+        return np.bincount(labels, minlength=count)
+
+    return learning_plots.LabelChanges(
+        list(report.label_names),
+        np.asarray(report.label_counts, np.int64),
+        shape_name(report.after.measure.score_function),
+        *of_labels(report.before),
+        *of_labels(report.after),
+        picked(report.picks_before),
+        picked(report.picks_after),
+    )
 
 
-def _weight(report: LearningReport, learned: LearnedMeasure) -> np.ndarray:
-    return np.broadcast_to(learned.measure.score_function.weight, len(report.label_names))
+def most_changed(changes: learning_plots.LabelChanges) -> list[int]:
+    """Labels by how far their parameters moved, farthest first; none that did not move.
+
+    Shape and weight count on log scales and from their median move: where all labels
+    double their weight, the selection stays the same. Ties go to the lowest label.
+    """
+
+    def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        ratio = np.log(after) - np.log(before)
+        return ratio - (np.median(ratio[own]) if own.any() else 0.0)
+
+    own = changes.records >= _RECORDS_TO_BE_NAMED
+    if not own.any():
+        own = changes.records > 0
+    distance = np.hypot(
+        moved(changes.shape_before, changes.shape_after),
+        moved(changes.weight_before, changes.weight_after),
+    )
+    distance = np.where(own, distance, 0.0)
+    order = np.argsort(-distance, kind="stable")
+    # Below that it is rounding.
+    return [int(label) for label in order if distance[label] > 1e-5][:_LISTED]
 
 
-def _most_changed(report: LearningReport) -> np.ndarray:
-    """Labels in the order of how much their weight changed."""
-    change = np.log(_weight(report, report.after)) - np.log(_weight(report, report.before))
-    return np.argsort(-np.abs(change), kind="stable")
-
-
-def _json(report: LearningReport) -> dict[str, Any]:
-    after = report.after
+def _shared(learned: LearnedMeasure) -> dict[str, float]:
     return {
-        "objective": report.objective,
-        "loss": report.loss_name,
-        "settings": report.settings,
-        "comparison": report.comparison,
-        "learned": {
-            "propagation": float(after.measure.propagation),
-            "threshold": float(after.threshold),
-            "score_exponent": float(after.score_exponent),
-            shape_name(after.measure.score_function): _quantiles(_shape(report, after)),
-            "weight": _quantiles(_weight(report, after)),
-        },
-        "history": [dataclasses.asdict(evaluation) for evaluation in report.history],
-        "best_step": report.best_step,
-        "stopped_early": report.stopped_early,
-        "seconds": report.seconds,
-        "grid": report.grid,
-        "picks": report.picks_after.tolist(),
+        "propagation": float(learned.measure.propagation),
+        "threshold": float(learned.threshold),
+        "score_exponent": float(learned.score_exponent),
     }
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:
-    shares = (0.05, 0.25, 0.5, 0.75, 0.95)
-    return {f"{share:g}": float(np.quantile(values, share)) for share in shares}
+    return {name: float(np.quantile(values, share)) for name, share in _QUANTILES.items()}
 
 
-def _text(report: LearningReport) -> str:
-    after, history = report.after, report.history
-    shape = shape_name(after.measure.score_function)
-    first, best = history[0], min(history, key=lambda evaluation: evaluation.held_out)
-    lines = [
-        f"# Learned by the objective `{report.objective}`",
-        "",
-        f"Loss: {report.loss_name}; the lower the better. Intervals are 95 % bootstrap intervals "
-        "over the test data; differences are paired.",
-        "",
-        "| method | test loss | 95 % interval | more than learned | validation loss | seconds | |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in sorted(report.comparison, key=lambda row: row["test_loss"]):
-        gap = "" if row["method"] == "learned" else _gap(row)
-        lines.append(
-            f"| {_METHODS.get(row['method'], row['method'])} | {row['test_loss']:.4f} "
-            f"| {row['low']:.4f} to {row['high']:.4f} | {gap} | {row['validation_loss']:.4f} "
-            f"| {row['seconds']:.1f} | {row['detail']} |"
-        )
-    stopped = "stopped early, " if report.stopped_early else ""
-    lines += [
-        "",
-        f"Learning took {report.seconds:.0f} s ({stopped}best after {report.best_step} steps by "
-        f"the held-out part of the validation data: {first.held_out:.4f} before, "
-        f"{best.held_out:.4f} then).",
-        "",
-        "![losses](loss.png)",
-        "",
-        "## What was learned",
-        "",
-        f"Propagation {float(after.measure.propagation):.3f}, similarity threshold "
-        f"{float(after.threshold):.3f}, score exponent {float(after.score_exponent):.3f}. "
-        f"The median label has {shape} {np.median(_shape(report, after)):.3f} and weight "
-        f"{np.median(_weight(report, after)):.3f}.",
-        "",
-        f"| most changed label | records | {shape} | weight |",
-        "|---|---|---|---|",
-    ]
-    for label in _most_changed(report)[:_MOVED]:
-        name = report.label_names[label].replace("|", "\\|")
-        lines.append(
-            f"| {name} | {report.label_counts[label]:,} | {_shape(report, after)[label]:.3f} "
-            f"| {_weight(report, after)[label]:.3f} |"
-        )
-    pictures = ("parameters", "score_functions", "selected")
-    lines += [line for name in pictures for line in ("", f"![{name}]({name}.png)")]
-    return "\n".join(lines) + "\n"
-
-
-def _gap(row: dict[str, Any]) -> str:
-    low, high = row["over_learned_low"], row["over_learned_high"]
-    return f"{row['over_learned']:+.4f} ({low:+.4f} to {high:+.4f})"
-
-
-def _loss(report: LearningReport) -> Figure:
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    steps = [evaluation.step for evaluation in report.history]
-    axes.plot(steps, [e.fitted for e in report.history], color=_BLUE, label="fitted")
-    axes.plot(steps, [e.held_out for e in report.history], color=_ORANGE, label="held out")
-    axes.axvline(report.best_step, color=_GREY, linestyle=":", label="best")
-    axes.set(xlabel="step", ylabel="loss on validation data")
-    axes.legend(frameon=False)
-    heat = axes.twinx()
-    heat.plot(steps, [e.temperature for e in report.history], color=_GREY, linewidth=0.8)
-    heat.set_ylabel("temperature of the relaxed selection", color=_GREY)
-    heat.tick_params(colors=_GREY)
-    heat.set_ylim(bottom=0)
-    return figure
-
-
-def _parameters(report: LearningReport) -> Figure:
-    figure = Figure(figsize=(10, 4.8), layout="constrained")
-    name = shape_name(report.after.measure.score_function)
-    named = _most_changed(report)[:_NAMED]
-    for axes, title, of in zip(
-        figure.subplots(1, 2), (name, "weight"), (_shape, _weight), strict=True
-    ):
-        values, start = of(report, report.after), of(report, report.before)
-        count = np.maximum(report.label_counts, 0.8)
-        axes.scatter(count, values, s=7, color=_BLUE, alpha=0.35, linewidths=0)
-        axes.axhline(np.median(start), color=_GREY, linestyle="--", linewidth=1, label="before")
-        axes.set(xscale="log", xlabel="records with the label", title=f"learned {title}")
-        if title == "weight":
-            axes.set_yscale("log")
-        # At the right, each at its own height where the one below leaves room.
-        low, high = axes.get_ylim()
-        scaled = np.log(values) - np.log(low) if title == "weight" else values - low
-        room = np.log(high / low) if title == "weight" else high - low
-        order, above = named[np.argsort(values[named])], 0.0
-        for place, label in enumerate(order):
-            highest = 1 - _NAME_HEIGHT * (len(order) - place)
-            above = max(above, min(float(scaled[label] / room), highest))
-            axes.annotate(
-                report.label_names[label][:28],
-                (count[label], values[label]),
-                xytext=(1.02, above),
-                textcoords="axes fraction",
-                fontsize=8,
-                va="center",
-                annotation_clip=False,
-                arrowprops={"arrowstyle": "-", "color": _ORANGE, "linewidth": 0.5},
-            )
-            above += _NAME_HEIGHT
-        axes.legend(frameon=False, loc="lower left")
-    return figure
-
-
-def _score_functions(report: LearningReport) -> Figure:
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    held = np.zeros(len(report.label_names))
-    chosen = np.isin(np.asarray(report.pool.records), report.picks_after)
-    np.add.at(held, np.asarray(report.pool.labels)[chosen], 1.0)
-    x = np.geomspace(0.1, max(np.quantile(held, 0.99), 1.0), 200)
-    order = np.argsort(-report.label_counts, kind="stable")
-    picked = order[np.linspace(0, len(order) - 1, min(_CURVES, len(order))).astype(int)]
-    colours = _colours(len(picked))
-    for colour, label in zip(colours, picked, strict=True):
-        function = report.after.measure.score_function.at(np.array(label))
-        name = f"{report.label_names[label][:24]} ({report.label_counts[label]:,})"
-        axes.plot(x, np.asarray(function.value(x)), color=colour, linewidth=1.4, label=name)
-    before = report.before.measure.score_function.at(np.array(picked[0]))
-    axes.plot(x, np.asarray(before.value(x)), "--", color="black", label="all labels, before")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="information that a label holds (records of mean score)",
-        ylabel="what it is worth",
-        title="score functions, from frequent labels to rare ones",
+def report_content(report: LearningReport) -> dict[str, Any]:
+    """What report.json holds; None for numbers that are not finite."""
+    changes = label_changes(report)
+    family = type(report.after.measure.score_function)
+    before, after = set(np.asarray(report.picks_before)), set(np.asarray(report.picks_after))
+    learned = {
+        "family": next(name for name, kind in FAMILIES.items() if kind is family),
+        "shared": {"before": _shared(report.before), "after": _shared(report.after)},
+        f"{changes.shape}s": {
+            "before": _quantiles(changes.shape_before),
+            "after": _quantiles(changes.shape_after),
+        },
+        "weights": {
+            "before": _quantiles(changes.weight_before),
+            "after": _quantiles(changes.weight_after),
+        },
+        "most_changed": [changes.of(label) for label in most_changed(changes)],
+    }
+    return _finite(
+        {
+            "objective": report.objective,
+            "settings": report.settings,
+            "comparison": report.comparison,
+            "learned": learned,
+            "selection": {
+                "records": len(after),
+                "in_common": len(before & after),
+                "labels_before": int(np.count_nonzero(changes.picks_before)),
+                "labels_after": int(np.count_nonzero(changes.picks_after)),
+            },
+            "history": [dataclasses.asdict(evaluation) for evaluation in report.history],
+            "best_step": report.best_step,
+            "stopped_early": report.stopped_early,
+            "seconds": report.seconds,
+        }
     )
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
 
 
-def _colours(count: int) -> list[Any]:
-    from matplotlib import colormaps
+def _finite(value: Any) -> Any:
+    """The same with null for each NaN or infinity, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        return None
+    return value
 
-    return [colormaps["viridis"](place) for place in np.linspace(0, 0.9, count)]
+
+def report_text(report: LearningReport) -> str:
+    """What report.md says, in Markdown; pictures are named by their file beside it."""
+    changes = label_changes(report)
+    parts = [
+        "# What was learned",
+        _opening(report, changes),
+        "## Compared with what one would do instead",
+        *_comparison(report.comparison),
+        "## Learning",
+        "![Loss](loss.png)",
+        "What is learned descends the *fitted* loss. The *held-out* loss is of data that "
+        "learning does not descend on; the parameters kept are those where it was lowest. Where "
+        "the fitted loss falls on and the held-out loss rises, learning overfits.",
+        *_losses(report),
+        "## Parameters",
+        *_parameters(report, changes),
+        "![Parameters](parameters.png)",
+        "![Score functions](score_functions.png)",
+        "### The labels that changed most",
+        *_labels(changes, most_changed(changes)),
+        "## What was selected",
+        _selection(report, changes),
+        "![Selected by label](selected_by_label.png)",
+        "## Settings",
+        _table(
+            ["setting", "value"],
+            [
+                [_cell(name), _cell(value)]
+                for name, value in sorted(report.settings.items())
+                # The rest, as the cells of the grid, is in report.json.
+                if not (isinstance(value, dict) or (isinstance(value, list) and len(value) > 5))
+            ],
+        ),
+        "All numbers are in `report.json`.",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
-def _selected(report: LearningReport) -> Figure:
-    def picked(picks: np.ndarray) -> np.ndarray:
-        chosen = np.isin(np.asarray(report.pool.records), picks)
-        labels = np.asarray(report.pool.labels)[chosen]
-        return np.bincount(labels, minlength=len(report.label_names))
+def _opening(report: LearningReport, changes: learning_plots.LabelChanges) -> str:
+    steps = report.history[-1].step if report.history else 0
+    why = ", as the held-out loss had stopped falling" if report.stopped_early else ""
+    return (
+        f"Objective `{_cell(report.objective)}`: the parameters of {len(changes.names):,} labels "
+        f"were learned for selecting {len(report.picks_after):,} of "
+        f"{report.pool.num_records:,} records. Learning took {report.seconds:.1f} s and "
+        f"{_counted(steps, 'step')}{why}; the parameters kept are those after "
+        f"{_counted(report.best_step, 'step')}."
+    )
 
-    before, after = picked(report.picks_before), picked(report.picks_after)
-    moved = np.argsort(-np.abs(after - before), kind="stable")[:_MOVED]
-    moved = moved[np.argsort(after[moved] - before[moved], kind="stable")]
-    figure = Figure(figsize=(8, 1.2 + 0.27 * len(moved)), layout="constrained")
-    axes = figure.subplots()
-    places = np.arange(len(moved))
-    axes.hlines(places, before[moved], after[moved], color=_GREY, linewidth=1)
-    axes.plot(before[moved], places, "o", color=_GREY, markersize=5, label="before")
-    axes.plot(after[moved], places, "o", color=_BLUE, markersize=6, label="learned")
-    axes.set_yticks(places, [report.label_names[label][:34] for label in moved], fontsize=8)
-    axes.set(xlabel="records selected", title="labels whose records were selected more, or less")
-    axes.legend(frameon=False)
-    return figure
+
+def _comparison(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return ["Nothing was compared."]
+    order = sorted(range(len(rows)), key=lambda i: _or_infinite(rows[i].get("test_loss")))
+    rows = [rows[i] for i in order]
+    header = ["method", "test loss", "95 % interval"]
+    paired = any("over_learned" in row for row in rows)
+    validated = any("validation_loss" in row for row in rows)
+    header += ["more than learned"] * paired + ["validation loss"] * validated
+    header += ["seconds", "detail"]
+    lines = []
+    for row in rows:
+        line = [_cell(row["method"]), _number(row["test_loss"]), _interval(row, "low", "high")]
+        if paired:
+            gap = _number(row.get("over_learned"), sign=True)
+            between = _interval(row, "over_learned_low", "over_learned_high", sign=True)
+            line.append("" if row["method"] == "learned" else f"{gap} ({between})")
+        if validated:
+            line.append(_number(row.get("validation_loss")))
+        lines.append([*line, f"{row['seconds']:.1f}", _cell(row.get("detail", ""))])
+    meaning = (
+        "All select as many records, with the same data for validation, and are judged on the "
+        "same test data, which none of them saw. Lower is better; the best stands first. The "
+        "interval is where the mean over such test data lies, by bootstrap. "
+    )
+    if paired:
+        meaning += (
+            "*More than learned* is the difference item by item, with its interval: one that "
+            "holds 0 shows no difference. "
+        )
+    meaning += "Seconds are those of choosing and selecting, without the test."
+    return [_table(header, lines, numeric=range(1, len(header) - 1)), meaning, _verdict(rows)]
+
+
+def _verdict(rows: list[dict[str, Any]]) -> str:
+    """How what was learned stands to the best of the others; `rows` are best first."""
+    others = [row for row in rows if row["method"] != "learned"]
+    own = [row for row in rows if row["method"] == "learned"]
+    if not own or not others:
+        return f"Best: **{_cell(rows[0]['method'])}**."
+    best = others[0]
+    low, high = (best.get(f"over_learned_{end}") for end in ("low", "high"))
+    by = "the interval of the difference"
+    if low is None or high is None:
+        # Without the paired difference only intervals that do not overlap show one.
+        low, high = best["low"] - own[0]["high"], best["high"] - own[0]["low"]
+        by = "what the two intervals leave possible"
+    text = f"Against the best other method, {_cell(best['method'])}, what was learned is "
+    if low > 0:
+        return f"**{text}better**: {by} is clear of zero."
+    if high < 0:
+        return f"**{text}worse**: {by} is clear of zero."
+    return f"**{text}neither better nor worse** beyond chance: {by} holds zero."
+
+
+def _losses(report: LearningReport) -> list[str]:
+    if not report.history:
+        return ["The losses were not recorded."]
+    first = report.history[0]
+    best = min(report.history, key=lambda e: abs(e.step - report.best_step))
+    last = report.history[-1]
+    rows = [
+        [name, str(e.step), _number(e.fitted), _number(e.held_out)]
+        for name, e in (("start", first), ("kept", best), ("end", last))
+    ]
+    return [_table(["", "step", "fitted loss", "held-out loss"], rows, numeric=range(1, 4))]
+
+
+def _parameters(report: LearningReport, changes: learning_plots.LabelChanges) -> list[str]:
+    before, after = _shared(report.before), _shared(report.after)
+    told = {
+        "propagation": "propagation α between joined labels",
+        "threshold": "similarity threshold T of an edge",
+        "score_exponent": "score exponent β: a record brings (its score / the mean)^β",
+    }
+    shared = [[text, _number(before[name]), _number(after[name])] for name, text in told.items()]
+    spread = [
+        [f"{name}, {when}", *map(_number, _quantiles(values).values())]
+        for name, when, values in (
+            (changes.shape, "before", changes.shape_before),
+            (changes.shape, "after", changes.shape_after),
+            ("weight", "before", changes.weight_before),
+            ("weight", "after", changes.weight_after),
+        )
+    ]
+    slow = (
+        "The lower the exponent, the sooner a label has enough"
+        if changes.shape == "exponent"
+        else "The higher the rate, the sooner a label has enough"
+    )
+    return [
+        _table(["shared by all labels", "before", "after"], shared, numeric=range(1, 3)),
+        _table(["over the labels", *_QUANTILES], spread, numeric=range(1, 6)),
+        f"{slow}; the weight is how much all of its information counts.",
+    ]
+
+
+def _labels(changes: learning_plots.LabelChanges, named: list[int]) -> list[str]:
+    if not named:
+        return ["No label's parameters moved away from those of the others."]
+    rows = [
+        [
+            _cell(changes.names[label]),
+            f"{changes.records[label]:,}",
+            f"{changes.shape_before[label]:.3f} → {changes.shape_after[label]:.3f}",
+            f"{changes.weight_before[label]:.3f} → {changes.weight_after[label]:.3f}",
+            f"{changes.picks_before[label]:,} → {changes.picks_after[label]:,}",
+        ]
+        for label in named
+    ]
+    return [_table(["label", "records", changes.shape, "weight", "selected"], rows, range(1, 5))]
+
+
+def _selection(report: LearningReport, changes: learning_plots.LabelChanges) -> str:
+    before, after = set(np.asarray(report.picks_before)), set(np.asarray(report.picks_after))
+    covered = [np.count_nonzero(p) for p in (changes.picks_before, changes.picks_after)]
+    return (
+        f"Of {len(after):,} records selected with the learned parameters, "
+        f"{len(before & after):,} were selected with the starting ones too. They have "
+        f"{covered[1]:,} of the {np.count_nonzero(changes.records):,} labels in the pool "
+        f"(before: {covered[0]:,})."
+    )
+
+
+def _table(header: list[str], rows: list[list[str]], numeric: range = range(0)) -> str:
+    rule = ["---:" if column in numeric else "---" for column in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
+
+
+def _cell(value: Any) -> str:
+    """A text as it is, whatever Markdown would read into it."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{sign}" if sign in "\\`*_<[]|" else sign for sign in text)
+
+
+def _number(value: Any, *, sign: bool = False) -> str:
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:{'+' if sign else ''}.4g}" if abs(value) < 0.1 else f"{value:{'+' * sign}.4f}"
+
+
+def _interval(row: dict[str, Any], low: str, high: str, *, sign: bool = False) -> str:
+    return f"{_number(row.get(low), sign=sign)} to {_number(row.get(high), sign=sign)}"
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def _or_infinite(value: float | None) -> float:
+    return math.inf if value is None or math.isnan(value) else value

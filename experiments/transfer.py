@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import msgspec
 import numpy as np
 import tqdm
-from absl import app, flags
+from absl import app, flags, logging
 
 import mig_jax
 from experiments.comparison import bootstrap, paper_measure, select_learned
@@ -197,6 +197,7 @@ def _run() -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
+    logging.set_verbosity(logging.WARNING)  # Orbax tells much.
     try:
         if len(arguments) > 1:
             raise InputError(f"{arguments[1]}: expected flags only, as --flag=value")

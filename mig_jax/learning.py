@@ -160,7 +160,7 @@ def learn(
     *,
     steps: int = 40,
     optimiser: optax.GradientTransformation | None = None,
-    temperatures: tuple[float, float] = (0.1, 0.05),
+    temperatures: tuple[float, float] = (0.3, 0.1),
     gate_width: float = 0.02,
     evaluate_every: int = 5,
     patience: int = 4,
