@@ -8,7 +8,8 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
 
-TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11"]
+PLOTS = ["matplotlib>=3.8"]
+TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *PLOTS]
 
 setuptools.setup(
     name="mig-jax",
@@ -36,12 +37,13 @@ setuptools.setup(
         "bench": [
             "apricot-select>=0.6.1",
             "jsonlines>=4.0",
-            "matplotlib>=3.8",
             "numba>=0.60",
             "pydantic>=2.9",
             "scipy>=1.11",
+            *PLOTS,
         ],
         "cuda": ["jax[cuda13]>=0.10"],
+        "plots": PLOTS,
         "test": TEST,
     },
     entry_points={"console_scripts": ["mig-jax = mig_jax.cli:main"]},

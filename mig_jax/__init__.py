@@ -5,8 +5,14 @@ Importing this package touches no file and starts no device.
 
 from mig_jax.certificate import Certificate, certify, upper_bound
 from mig_jax.gains import EXACT, GAIN_RULES, LINEAR, marginal_gains
+from mig_jax.grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
 from mig_jax.information import Measure, information, label_information, linear_gains
-from mig_jax.label_graph import LabelGraph, label_graph_from_edges, label_graph_from_embeddings
+from mig_jax.label_graph import (
+    LabelGraph,
+    cut_edges,
+    label_graph_from_edges,
+    label_graph_from_embeddings,
+)
 from mig_jax.pool import Pool, pool_from_label_lists, pool_from_table
 from mig_jax.score_functions import FAMILIES, Exponential, Log, Power, Saturating
 from mig_jax.selection import Progress, Selection, lay_out, select
@@ -19,6 +25,8 @@ __all__ = [
     "FAMILIES",
     "GAIN_RULES",
     "LINEAR",
+    "Cell",
+    "CellSelection",
     "Certificate",
     "Exponential",
     "LabelGraph",
@@ -30,16 +38,20 @@ __all__ = [
     "Saturating",
     "Selection",
     "certify",
+    "cut_edges",
     "information",
     "label_graph_from_edges",
     "label_graph_from_embeddings",
     "label_information",
     "lay_out",
+    "lay_out_grid",
     "linear_gains",
     "marginal_gains",
     "pool_from_label_lists",
     "pool_from_table",
     "pool_mesh",
     "select",
+    "select_grid",
+    "stack_cells",
     "upper_bound",
 ]
