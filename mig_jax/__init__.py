@@ -5,6 +5,7 @@ Importing this package touches no file and starts no device.
 
 from mig_jax.certificate import Certificate, certify, upper_bound
 from mig_jax.gains import EXACT, GAIN_RULES, LINEAR, marginal_gains
+from mig_jax.grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
 from mig_jax.information import Measure, information, label_information, linear_gains
 from mig_jax.label_graph import (
     LabelGraph,
@@ -26,6 +27,8 @@ __all__ = [
     "FAMILIES",
     "GAIN_RULES",
     "LINEAR",
+    "Cell",
+    "CellSelection",
     "Certificate",
     "Exponential",
     "LabelGraph",
@@ -44,6 +47,7 @@ __all__ = [
     "label_graph_from_embeddings",
     "label_information",
     "lay_out",
+    "lay_out_grid",
     "linear_gains",
     "marginal_gains",
     "pool_from_label_lists",

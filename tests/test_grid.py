@@ -139,11 +139,12 @@ def test_budgets_from_none_to_all_and_what_does_not_fit():
         stack_cells([Cell(mig_jax.Measure(mig_jax.Log())), Cell(mig_jax.Measure())])
 
 
-@given(case=cases(), threshold=st.sampled_from([0.0, 0.5, 0.8, 0.875, 1.0]))
-@settings(max_examples=8)
-def test_a_cut_graph_shares_what_the_smaller_graph_shares(case, threshold):
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+def test_a_cut_graph_shares_what_the_smaller_graph_shares(alpha):
     """Rows are equal, and in a cut graph zeros stand behind all else."""
-    measure = mig_jax.Measure(propagation=case.alpha)
+    case = random_case(13, 60)
+    threshold = case.edges[20][2]  # Of an edge that stays.
+    measure = mig_jax.Measure(propagation=alpha)
     smaller = graph_at(case, threshold)
     rows = []
     for graph, laid_out in ((cut_edges(case.graph, threshold), case.graph), (smaller, smaller)):
