@@ -55,6 +55,8 @@ __all__ = [
     "pool_mesh",
     "relaxed_selection",
     "select",
+    "select_grid",
     "softened_greedy",
+    "stack_cells",
     "upper_bound",
 ]
