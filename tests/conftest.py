@@ -7,6 +7,7 @@ import pathlib
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import hypothesis
+import jax
 import pytest
 
 # Compilation makes first calls slow: times say nothing about correctness.
@@ -24,6 +25,17 @@ def own_cache_folder(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_do_not_pile_up():
+    """Drops what a test file compiled.
+
+    A compiled program on the CPU holds several memory maps. Property tests compile thousands of
+    programs, and a Linux process may hold 65,530 maps: beyond, the compiler crashes.
+    """
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture
