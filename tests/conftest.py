@@ -16,6 +16,16 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("mig_jax")
 
+_compiled: list[str] = []  # One entry for each program compiled since they were last dropped.
+
+
+def _on_duration(event: str, _: float, **details: object) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        _compiled.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_on_duration)
+
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -27,15 +37,17 @@ def own_cache_folder(tmp_path_factory: pytest.TempPathFactory):
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def compiled_programs_do_not_pile_up():
-    """Drops what a test file compiled.
+    """Drops compiled programs between tests, once there are many.
 
-    A compiled program on the CPU holds several memory maps. Property tests compile thousands of
-    programs, and a Linux process may hold 65,530 maps: beyond, the compiler crashes.
+    A compiled program on the CPU holds several memory maps, of which a Linux process may have
+    65,530: beyond, the compiler crashes. Property tests compile thousands of programs.
     """
     yield
-    jax.clear_caches()
+    if len(_compiled) > 2_000:
+        _compiled.clear()
+        jax.clear_caches()
 
 
 @pytest.fixture
