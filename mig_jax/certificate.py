@@ -43,9 +43,9 @@ __all__ = ["Certificate", "certify", "conditional_gradient_step", "upper_bound"]
 class Certificate:
     """What is proven of a selection: E(best of this size) ≤ `upper_bound`."""
 
-    information: float  # E of the selection.
+    information: float  #: E of the selection.
     upper_bound: float
-    steps: int  # Conditional gradient steps taken.
+    steps: int  #: Conditional gradient steps taken.
 
     @property
     def certified_ratio(self) -> float:

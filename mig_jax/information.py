@@ -46,7 +46,7 @@ class Measure:
     """What a selection is measured by: every parameter that may be swept or learned."""
 
     score_function: ScoreFunction = dataclasses.field(default_factory=Power)
-    propagation: Array = 1.0  # α of Eq. 6, at least 0.
+    propagation: Array = 1.0  #: α of Eq. 6, at least 0.
 
 
 def raw_information(

@@ -45,10 +45,10 @@ _LEAST_IMPROVEMENT = 1e-5
 class Evaluation:
     """The losses after some steps."""
 
-    step: int  # Steps taken before.
+    step: int  #: Steps taken before.
     fitted: float
     held_out: float
-    temperature: float  # Of the step that follows; losses are at the last temperature.
+    temperature: float  #: Of the step that follows; losses are at the last temperature.
 
 
 @jax.tree_util.register_dataclass
@@ -57,13 +57,13 @@ class LearningState:
     """Learning under way: all that is needed to go on as if it had never stopped."""
 
     params: Params
-    optimiser: Any  # The state of the optimiser.
-    z: Array  # float [K]: the relaxed solution of the last step, to start from.
-    step: Array  # int32 scalar: steps taken.
-    best: Params  # With the lowest held-out loss so far.
-    best_loss: Array  # float scalar: that loss.
-    best_step: Array  # int32 scalar: steps taken then.
-    # float [n, 2]: fitted and held-out loss of each evaluation; NaN for those to come.
+    optimiser: Any  #: The state of the optimiser.
+    z: Array  #: float [K]: the relaxed solution of the last step, to start from.
+    step: Array  #: int32 scalar: steps taken.
+    best: Params  #: With the lowest held-out loss so far.
+    best_loss: Array  #: float scalar: that loss.
+    best_step: Array  #: int32 scalar: steps taken then.
+    #: float [n, 2]: fitted and held-out loss of each evaluation; NaN for those to come.
     history: Array
 
 
@@ -71,11 +71,11 @@ class LearningState:
 class Learned:
     """What was learned, and how."""
 
-    params: Params  # With the lowest held-out loss.
-    learned: LearnedMeasure  # What they stand for; `mig_jax.parameters.harden` applies it.
+    params: Params  #: With the lowest held-out loss.
+    learned: LearnedMeasure  #: What they stand for; `mig_jax.parameters.harden` applies it.
     history: list[Evaluation]
     best_step: int
-    stopped_early: bool  # No evaluation of the last `patience` was better.
+    stopped_early: bool  #: No evaluation of the last `patience` was better.
     state: LearningState
 
 

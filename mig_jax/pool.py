@@ -23,9 +23,9 @@ class Pool:
     labels has no entry, only a score.
     """
 
-    labels: Array  # int32 [entries]: label id in [0, K).
-    records: Array  # int32 [entries]: record index in [0, P), ascending.
-    scores: Array  # float32 [P]: quality s_d, finite and at least 0.
+    labels: Array  #: int32 [entries]: label id in [0, K).
+    records: Array  #: int32 [entries]: record index in [0, P), ascending.
+    scores: Array  #: float32 [P]: quality s_d, finite and at least 0.
 
     @property
     def num_records(self) -> int:

@@ -56,11 +56,11 @@ _MAX_CONJUGATE_STEPS = 100
 class RelaxedSelection:
     """The solution of the relaxed problem, or how close to it the solver came."""
 
-    amounts: Array  # float [P]: w, how much of each record is selected; they sum to N.
-    z: Array  # float [K]: information held by each label, that of the amounts.
-    threshold: Array  # float scalar: λ, the linear gain of a record selected by half.
-    residual: Array  # float scalar: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved where within the tolerance.
-    steps: Array  # int32 scalar: Newton steps taken.
+    amounts: Array  #: float [P]: w, how much of each record is selected; they sum to N.
+    z: Array  #: float [K]: information held by each label, that of the amounts.
+    threshold: Array  #: float scalar: λ, the linear gain of a record selected by half.
+    residual: Array  #: float scalar: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved where within the tolerance.
+    steps: Array  #: int32 scalar: Newton steps taken.
 
 
 @jax.jit
