@@ -192,6 +192,17 @@ def learn(
       ValueError: where the budget is not in 1 to P, or steps, patience or evaluate_every
         are less than 1, or `resume` is from a run of another number of steps.
       FloatingPointError: where a loss is not finite.
+
+    >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
+    >>> from mig_jax.objectives import target
+    >>> from mig_jax.parameters import Free, shared_start
+    >>> pool = pool_from_label_lists([[0], [0], [1], [1]], [1.0, 1.0, 1.0, 1.0])
+    >>> graph = label_graph_from_edges(2)
+    >>> objective = target([[1]] * 4, pool, graph, seed=0)  # Only the second label is wanted.
+    >>> found = learn(pool, graph, Free(shared_start(), 2), objective, 2, jax.random.key(0), steps=5)
+    >>> weights = found.learned.measure.score_function.weight
+    >>> bool(weights[1] > weights[0])
+    True
     """
     if not 1 <= budget <= pool.num_records:
         raise ValueError(f"the budget must be in 1 to {pool.num_records}, got {budget}")

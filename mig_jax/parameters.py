@@ -73,6 +73,10 @@ def shared_start(
       propagation: α, above 0.
       threshold: T.
       score_exponent: β, above 0.
+
+    >>> start = shared_start(propagation=0.5)
+    >>> float(start.measure.propagation), float(start.score_exponent)
+    (0.5, 1.0)
     """
     phi: Any = FAMILIES["power"](epsilon=1e-3) if score_function is None else score_function
     phi = jax.tree_util.tree_map(jnp.asarray, phi)

@@ -75,6 +75,10 @@ def pool_from_table(table: _Table) -> Pool:
     Args:
       table: `labels` int32 [entries], ascending within a record; `offsets` int64
         [P + 1], the first entry of each record and then the end; `scores` float32 [P].
+
+    >>> from mig_jax.data import BuiltinPool
+    >>> pool_from_table(BuiltinPool(records=100).table()).num_records
+    100
     """
     counts = np.diff(np.asarray(table.offsets))
     records = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
