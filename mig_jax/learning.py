@@ -199,7 +199,8 @@ def learn(
     >>> pool = pool_from_label_lists([[0], [0], [1], [1]], [1.0, 1.0, 1.0, 1.0])
     >>> graph = label_graph_from_edges(2)
     >>> objective = target([[1]] * 4, pool, graph, seed=0)  # Only the second label is wanted.
-    >>> found = learn(pool, graph, Free(shared_start(), 2), objective, 2, jax.random.key(0), steps=5)
+    >>> free = Free(shared_start(), num_labels=2)
+    >>> found = learn(pool, graph, free, objective, 2, jax.random.key(0), steps=5)
     >>> weights = found.learned.measure.score_function.weight
     >>> bool(weights[1] > weights[0])
     True
