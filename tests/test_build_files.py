@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import collections
 import dataclasses
+import functools
 import pathlib
 
 import pytest
@@ -18,6 +19,7 @@ PLACES = ("*.py", *(f"{folder}/**/*.py" for folder in (*OURS, "docs", "notebooks
 class Target:
     sources: list[str]  # Paths from the root.
     deps: list[str]  # Labels, as //package:name.
+    is_python: bool
 
 
 def targets_of(package: pathlib.Path) -> dict[str, Target]:
@@ -30,16 +32,18 @@ def targets_of(package: pathlib.Path) -> dict[str, Target]:
             return name if ":" in name else f"{name}:{name.rpartition('/')[2]}"
         return f"//{here}:{name.removeprefix(':')}"
 
-    def rule(name, srcs=(), deps=(), **_):
+    def rule(name, srcs=(), deps=(), is_python=True, **_):
         sources = [(package / source).relative_to(ROOT).as_posix() for source in srcs]
-        found[label(name)] = Target(sources, [label(dep) for dep in deps])
+        found[label(name)] = Target(sources, [label(dep) for dep in deps], is_python)
 
     def glob(patterns, exclude=()):
         def below(pattern):
             return {
                 path.relative_to(package).as_posix()
-                for path in package.glob(pattern)
-                if not any((folder / "BUILD").exists() for folder in parents_below(path))
+                # For pathlib, unlike for Bazel, `**` at the end is folders only.
+                for path in package.glob(pattern + "/*" * pattern.endswith("**"))
+                if path.is_file()
+                and not any((folder / "BUILD").exists() for folder in parents_below(path))
             }
 
         def parents_below(path):
@@ -51,8 +55,9 @@ def targets_of(package: pathlib.Path) -> dict[str, Target]:
     def nothing(*_, **__):
         pass
 
-    known = dict.fromkeys(("py_library", "py_binary", "filegroup"), rule)
+    known = dict.fromkeys(("py_library", "py_binary"), rule)
     known |= dict.fromkeys(("load", "package", "exports_files"), nothing)
+    known["filegroup"] = functools.partial(rule, is_python=False)
     known["alias"] = lambda name, actual: rule(name, deps=[actual])
     known["glob"] = glob
     # As in tests/pytest_test.bzl.
@@ -117,7 +122,7 @@ def test_targets_depend_on_what_they_import(targets, owners):
     for label, target in targets.items():
         within = reached(label, set())
         for source in target.sources:
-            if source.endswith(".py"):
+            if target.is_python:
                 needed = modules_imported(source)
                 missing += [
                     f"{label} lacks {owners[path]}: {source} imports {path}"
