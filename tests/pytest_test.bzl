@@ -2,7 +2,7 @@
 
 load("@rules_python//python:defs.bzl", "py_test")
 
-def pytest_test(name, deps = [], borrows = [], **kwargs):
+def pytest_test(name, deps = [], borrows = [], size = "large", **kwargs):
     """The target of the test file `name`.py.
 
     Args:
