@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.input_files import FileStamp
+from mig_jax.data.input_files import FileStamp, TextLine
 from mig_jax.data.layouts import LAYOUTS
 from mig_jax.errors import InputError
 
@@ -49,20 +49,30 @@ class ParquetRows:
             f"{self.stamp.path}: has the columns {', '.join(schema.names)}; expected {expected}"
         )
 
-    def scan(
-        self, layout: str, progress: Callable[[int], None] | None = None
+    def scan(self) -> Iterator[TextLine]:
+        """Yields the rows in order, each as a JSON object with all its fields.
+
+        Raises:
+          InputError: where the file cannot be read to its end, or a value cannot be
+            written as JSON.
+        """
+        for position, row in enumerate(self.rows(None)):
+            yield TextLine(position + 1, position, msgspec.json.encode(row))
+
+    def rows(
+        self, fields: Sequence[str] | None, progress: Callable[[int], None] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Yields the rows in order, each an object with the layout's fields.
+        """Yields the rows in order, each an object with these fields, or all.
 
         `progress` gets the share of the rows passed so far, in bytes of the file.
 
         Raises:
           InputError: where the file cannot be read to its end.
         """
+        columns = None if fields is None else list(fields)
         with self._open() as parquet:
             passed, total = 0, parquet.metadata.num_rows
-            fields = list(LAYOUTS[layout].fields)
-            for batch in parquet.iter_batches(batch_size=_ROWS_A_BATCH, columns=fields):
+            for batch in parquet.iter_batches(batch_size=_ROWS_A_BATCH, columns=columns):
                 yield from batch.to_pylist()
                 passed += batch.num_rows
                 if progress is not None:

@@ -188,7 +188,7 @@ def _row_parts(
 ) -> Iterator[Decoded]:
     columns = _Columns()
     number = 0
-    for number, row in enumerate(file.scan(decoding.layout, progress), 1):
+    for number, row in enumerate(file.rows(LAYOUTS[decoding.layout].fields, progress), 1):
         try:
             columns.add(convert_record(row, decoding.layout), number, number - 1)
         except BadRecord as bad:
