@@ -8,9 +8,10 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
 
+HUB = ["datasets>=3.0"]
 PLOTS = ["matplotlib>=3.8"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
-TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *LEARN]
+TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *HUB, *LEARN]
 
 setuptools.setup(
     name="mig-jax",
@@ -44,6 +45,7 @@ setuptools.setup(
             "scipy>=1.11",
         ],
         "cuda": ["jax[cuda13]>=0.10"],
+        "hub": HUB,
         "learn": LEARN,
         "plots": PLOTS,
         "test": TEST,
