@@ -148,10 +148,9 @@ def _run(options: Options) -> None:
         names = [options.output, options.stem + ".manifest.json", options.stem + _TABLE_ENDING]
         if options.dataset_info is not None:
             names.append(options.dataset_info)
-            together(
-                lambda: _dataset_info(options, {}), mesh
-            )  # Raises where it cannot be added to.
         opened = together(lambda: [outputs.open(name) for name in names if leads], mesh)
+        if options.dataset_info is not None:
+            together(lambda: _dataset_info(options, {}), mesh)  # Raises where it takes no entry.
         with stages.stage("reading"):
             fits = data.OUTPUT_LAYOUTS[options.output_layout]
             table = read_table(options, outputs, options.stem, mesh, fits)
