@@ -155,7 +155,8 @@ def test_records_that_the_layout_cannot_hold(
         ),
         (["--output_layout=chat"], "value should be one of"),
         (["--dataset_info={pool}"], "is an input; expected another file to write to"),
-        (["--dataset_info={broken}"], "broken.json: "),
+        # Told before the pool is read.
+        (["--dataset_info={broken}", "--budget=1000"], "broken.json: "),
     ],
 )
 def test_flags_that_cannot_be_used(

@@ -99,6 +99,16 @@ def test_a_dataset_that_has_changed_is_refused(saved: Path, tmp_path: Path) -> N
 
 
 @slow
+def test_the_cache_knows_a_dataset_by_all_of_its_files(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    for name, last in (("one", 5.0), ("two", 6.0)):
+        records = [*RECORDS[:3], {**RECORDS[3], "quality": last}]
+        datasets.Dataset.from_list(records).save_to_disk(tmp_path / name, num_shards=2)
+        table = data.read_pool([tmp_path / name], fields=FIELDS, cache=tmp_path / "cache")
+        assert table.scores.tolist()[-1] == last
+
+
+@slow
 def test_names_of_the_hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     asked = []

@@ -79,7 +79,7 @@ def test_rows_of_a_table(tmp_path: Path, count: int) -> None:
         for n in range(count)
     ]
     if count > 1:
-        records[-1] = {**records[-1], "late": True, "deep": {"b": "only here"}}
+        records[count // 2] = {**records[count // 2], "late": True, "deep": {"b": "only here"}}
     table = pool(tmp_path, records)
     picks = list(range(count))[::-1]
     content = written(table, picks, parquet=True)

@@ -247,6 +247,15 @@ def test_fields_of_other_names(tmp_path: Path, cut: None, ending: str) -> None:
         data.read_pool([path], fields=fields | {"labels": "meta.other"})
 
 
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_named_labels_go_before_an_annotation(tmp_path: Path, ending: str) -> None:
+    deita = {"quality_scores": [1.0], "complexity_scores": [1.0]}
+    annotation = {"instag": {"content": ["unwanted"]}, "deita": deita}
+    path = stored(tmp_path, [{"annotation": annotation, "tags": ["x"], "score": 2.0}], ending)
+    table = data.read_pool([path], fields={"labels": "tags"})
+    assert (table.label_names, table.scores.tolist()) == (["x"], [2.0])
+
+
 def test_a_field_of_another_name_that_is_bad(tmp_path: Path) -> None:
     records = [{"tags": ["a"], "q": 1.0}, {"tags": ["a", 3], "q": 1.0}, {"tags": ["a"], "q": -1}]
     records.append({"tags": ["b", "b"], "q": 2, "x": float("nan")})
