@@ -9,9 +9,10 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
 
 # Extras that others build on.
+HUB = ["datasets>=3.0"]
 PLOTS = ["matplotlib>=3.8"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
-TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *LEARN]
+TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *HUB, *LEARN]
 DOCS = [
     "furo>=2024.8.6",
     "myst-parser>=4.0",
@@ -57,6 +58,7 @@ setuptools.setup(
         ],
         "cuda": ["jax[cuda13]>=0.10"],
         "docs": DOCS,
+        "hub": HUB,
         "learn": LEARN,
         "notebooks": NOTEBOOKS,
         "plots": PLOTS,

@@ -70,7 +70,7 @@ class _Study:
         )
         self.dev = data.read_validation(_VALIDATION.value)
         self.test = data.read_validation(_TEST.value)
-        self.texts = conversation_bags(data.read_conversations(table))
+        self.texts = conversation_bags(data.read_texts(table))
         self.answers = conversation_bags(self.test.conversations)
         self.sets = {_ALL: self.dev} | {
             task: self.dev.of_group(task) for task in np.unique(self.dev.groups).tolist()
