@@ -212,6 +212,7 @@ def _run() -> None:
         if (budget, setting, seed) in done:
             continue
         row = _row(study, budget, setting, seed, judges)
+        jax.clear_caches()  # Selections differ in shape; programs for all would exhaust the maps.
         with kept.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         rows.append(row)
