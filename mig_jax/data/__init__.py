@@ -5,10 +5,11 @@ from mig_jax.data.conversation_layouts import decode_conversation, encode_conver
 from mig_jax.data.conversations import Conversation, Turn, instruction_and_response
 from mig_jax.data.field_names import FieldNames
 from mig_jax.data.label_embeddings import read_label_embeddings, write_label_embeddings
-from mig_jax.data.layouts import BadRecord, decode_plain, decode_xsample, detect_layout
+from mig_jax.data.layouts import BadRecord, decode_plain, decode_xsample
 from mig_jax.data.raw_records import RawRecord, read_conversations, read_texts
 from mig_jax.data.readers import read_pool, read_vocabulary
 from mig_jax.data.reading_cache import default_cache_folder
+from mig_jax.data.record_forms import detect_layout
 from mig_jax.data.record_table import RecordSource, RecordTable
 from mig_jax.data.shares import PoolShare, share_of_pool
 from mig_jax.data.validation_files import ValidationSet, read_validation

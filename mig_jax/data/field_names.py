@@ -80,6 +80,12 @@ class FieldNames:
                         f"--field: {other} and {name} are both {result[name]}; expected a field "
                         "of its own for each"
                     )
+        labels, score = result["labels"], result["score"]
+        if f"{labels}.".startswith(f"{score}.") or f"{score}.".startswith(f"{labels}."):
+            raise InputError(
+                f"--field: labels is {labels} and score is {score}, one within the other; expected "
+                "a field of its own for each"
+            )
         return result
 
     @classmethod
@@ -101,12 +107,12 @@ class FieldNames:
         return cls.of(found)
 
 
-def value_at(record: Any, path: str) -> Any:
-    """The value that the names joined by dots lead to; None where there is none."""
+def value_at(record: Any, path: str, default: Any = None) -> Any:
+    """The value that the names joined by dots lead to; `default` where they lead nowhere."""
     for name in path.split("."):
-        if not isinstance(record, dict):
-            return None
-        record = record.get(name)
+        if not isinstance(record, dict) or name not in record:
+            return default
+        record = record[name]
     return record
 
 

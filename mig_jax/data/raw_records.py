@@ -12,15 +12,17 @@ import numpy as np
 from mig_jax.data.conversation_layouts import decode_conversation, parse_record
 from mig_jax.data.conversations import Conversation, Role, instruction_and_response
 from mig_jax.data.field_names import FieldNames, value_at
-from mig_jax.data.layouts import BadRecord, convert_record
-from mig_jax.data.readers import BadRecords, distinct_files, open_file
+from mig_jax.data.layouts import BadRecord, convert_xsample
+from mig_jax.data.readers import BadRecords, open_files
 from mig_jax.data.reading_cache import Writable
+from mig_jax.data.record_forms import convert_named
 from mig_jax.data.record_table import RecordTable
 from mig_jax.errors import InputError
 
 __all__ = ["RawRecord", "read_conversations", "read_texts"]
 
 _RECORDS_A_REPORT = 1024
+_RIGHT = ""  # The name of a field that no field name leads to.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def read_conversations(
       InputError: as `read_pool` does, but labels and scores need not be there.
     """
     names = FieldNames.of(fields)
-    files = [open_file(stamp) for stamp in distinct_files([os.fspath(path) for path in paths])]
+    files = open_files([os.fspath(path) for path in paths])
     passed = 0
     for file in files:
         path = file.stamp.path
@@ -141,22 +143,16 @@ def _labels_and_score(
     Raises:
       BadRecord: where one is there and cannot be used.
     """
-    label_field, score_field = names["labels"], names["score"]
-    labels, score = value_at(record, label_field), value_at(record, score_field)
-    if labels is None:
-        label_field = "annotation.instag.content"
-        labels = value_at(record, label_field)
-    deita = value_at(record, "annotation.deita")
-    # Each is checked beside one that is right.
-    try:
-        if labels is not None:
-            labels, _ = convert_record({"labels": labels, "score": 0.0}, "plain")
-        if score is not None:
-            _, score = convert_record({"labels": [], "score": score}, "plain")
-    except BadRecord as bad:
-        usual, own = ("score", score_field) if bad.field == "score" else ("labels", label_field)
-        raise BadRecord(bad.problem, own + bad.field.removeprefix(usual)) from None
-    if score is None and deita is not None:
+    paths = [names["labels"], names["score"]]
+    if value_at(record, paths[0]) is None:
+        paths[0] = "annotation.instag.content"
+    labels = score = None
+    # Each is read beside one that is right.
+    if value_at(record, paths[0]) is not None:
+        labels, _ = convert_named({**record, _RIGHT: 0.0}, paths[0], _RIGHT)
+    if value_at(record, paths[1]) is not None:
+        _, score = convert_named({**record, _RIGHT: []}, _RIGHT, paths[1])
+    elif (deita := value_at(record, "annotation.deita")) is not None:
         annotation = {"instag": {"content": []}, "deita": deita}
-        _, score = convert_record({"annotation": annotation}, "xsample")
+        _, score = convert_xsample({"annotation": annotation})
     return labels, score
