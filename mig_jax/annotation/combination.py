@@ -12,50 +12,17 @@ __all__ = ["COMBINATIONS", "combine", "is_nearly_constant", "mean_of_turns", "ra
 COMBINATIONS = ("mean_of_turns", "product", "ranks")
 
 
-def combine(
-    values: Sequence[Mapping[str, Sequence[float]]], how: str, weights: Mapping[str, float]
-) -> npt.NDArray[np.float64]:
-    """The score of each record, float64 [n].
-
-    Args:
-      values: of each record, by scorer, a value for each turn or a single one.
-      how: "mean_of_turns" multiplies the scorers' values turn by turn and takes the mean
-        over turns, as DEITA's quality x complexity are used (arXiv 2504.13835, section
-        4.1). "product" multiplies the scorers' means. "ranks" adds the normalised ranks of
-        the scorers' means over all records, by weight.
-      weights: of each scorer that counts; what they are matters to "ranks" only.
-
-    Raises:
-      ValueError: for another `how`.
-
-    >>> both = [{"q": [2.0, 4.0], "c": [3.0, 1.0]}]
-    >>> combine(both, "mean_of_turns", {"q": 1, "c": 1}).item()  # (2 x 3 + 4 x 1) / 2
-    5.0
-    >>> combine(both, "product", {"q": 1, "c": 1}).item()  # 3 x 2
-    6.0
-    """
-    if how not in COMBINATIONS:
-        raise ValueError(f"how is {how!r}, expected one of {', '.join(COMBINATIONS)}")
-    if how == "mean_of_turns":
-        found = [mean_of_turns([of_one[name] for name in weights]) for of_one in values]
-        return np.array(found, np.float64)
-    means = {
-        name: np.array([np.mean(of_one[name]) for of_one in values], np.float64) for name in weights
-    }
-    if how == "product":
-        return np.multiply.reduce(list(means.values()))
-    total = sum(weights.values())
-    return sum(
-        (weight / total * ranks(means[name]) for name, weight in weights.items()),
-        np.zeros(len(values)),
-    )
-
-
 def mean_of_turns(of_scorers: Sequence[Sequence[float]]) -> float:
-    """The mean over turns of the product over scorers; a single value counts for each turn.
+    """The mean over turns of the product over scorers, as DEITA's two scores are used.
+
+    That is the quality of a record in MIG (arXiv 2504.13835, section 4.1). A scorer has
+    a value for each turn, or a single one, which counts for each.
 
     Raises:
       ValueError: where two scorers differ in the number of turns.
+
+    >>> mean_of_turns([[2.0, 4.0], [3.0, 1.0]])
+    5.0
     """
     turns = max(len(values) for values in of_scorers)
     if any(len(values) not in (1, turns) for values in of_scorers):
@@ -64,6 +31,39 @@ def mean_of_turns(of_scorers: Sequence[Sequence[float]]) -> float:
     for values in of_scorers:
         product = product * np.asarray(values, np.float64)
     return float(np.mean(product))
+
+
+def combine(
+    how: str,
+    means: Mapping[str, npt.ArrayLike],
+    of_turns: npt.ArrayLike,
+    weights: Mapping[str, float],
+) -> npt.NDArray[np.float64]:
+    """The score of each record, float64 [n].
+
+    Args:
+      how: "mean_of_turns" takes `of_turns`; "product" multiplies the scorers' means;
+        "ranks" is the weighted mean of their normalised ranks, whatever scales they have.
+      means: of each scorer the mean over turns of each record, [n].
+      of_turns: `mean_of_turns` of each record, [n].
+      weights: of each scorer, above 0; they matter to "ranks" only.
+
+    Raises:
+      ValueError: for another `how`.
+
+    >>> means = {"a": [1.0, 2.0, 3.0], "b": [30.0, 20.0, 10.0]}
+    >>> combine("ranks", means, [], {"a": 3.0, "b": 1.0}).tolist()
+    [0.25, 0.5, 0.75]
+    """
+    if how not in COMBINATIONS:
+        raise ValueError(f"how is {how!r}, expected one of {', '.join(COMBINATIONS)}")
+    if how == "mean_of_turns":
+        return np.asarray(of_turns, np.float64)
+    columns = {name: np.asarray(values, np.float64) for name, values in means.items()}
+    if how == "product":
+        return np.prod(list(columns.values()), axis=0)
+    total = sum(weights[name] for name in columns)
+    return np.sum([weights[name] / total * ranks(of) for name, of in columns.items()], axis=0)
 
 
 def ranks(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -81,7 +81,7 @@ def ranks(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def is_nearly_constant(values: npt.ArrayLike, *, spread: float = 0.01) -> bool:
-    """Whether nine tenths of the values are within `spread` of their median, relatively.
+    """Whether nine tenths of the values lie within a range of `spread` times their median.
 
     Such a scorer tells records hardly apart. False for fewer than two values.
 
