@@ -36,7 +36,27 @@ def _select_flags() -> flags.FlagValues:
 
     define_input_flags(add)
     add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
-    add(flags.DEFINE_string, "output", None, "Where to write the selected records (.jsonl).")
+    add(
+        flags.DEFINE_string,
+        "output",
+        None,
+        "Where to write the selected records: .jsonl, or .parquet for a table.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "output_layout",
+        "as_it_came",
+        # As in data.OUTPUT_LAYOUTS, which --help need not wait for.
+        ["as_it_came", "messages", "sharegpt", "alpaca", "parquet"],
+        "How to write the records: as they came, their conversations in another layout, or as "
+        "they came but in a table.",
+    )
+    add(
+        flags.DEFINE_string,
+        "dataset_info",
+        None,
+        "LLaMA-Factory's dataset_info.json, to get an entry for --output; other entries stay.",
+    )
     add(
         flags.DEFINE_float,
         "similarity_threshold",
@@ -191,6 +211,7 @@ def _select(values: flags.FlagValues) -> None:
         raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
     _check_processes(values)
     check_input_flags(values)
+    _check_dataset_info(values)
     select_command.run(select_command.Options(**values.flag_values_dict()))
 
 
@@ -223,6 +244,17 @@ def _check_processes(values: flags.FlagValues) -> None:
         )
     if not values.pool:
         raise InputError("--coordinator_address: goes with --pool=FILE")
+
+
+def _check_dataset_info(values: flags.FlagValues) -> None:
+    if values.dataset_info == "":
+        raise InputError("--dataset_info: found nothing, expected a file name")
+    # By the ending LLaMA-Factory knows what a file is.
+    if values.dataset_info and not values.output.endswith((".jsonl", ".json", ".parquet")):
+        raise InputError(
+            f"--dataset_info: --output is {values.output}, expected an ending that LLaMA-Factory "
+            "knows: .jsonl, .json or .parquet"
+        )
 
 
 def _apply_preset(values: flags.FlagValues) -> None:

@@ -38,6 +38,7 @@ class InputOptions:
     missing_embeddings: str
     vocabulary: str | None
     format: str
+    field: list[str]
     on_bad_record: str
     cache: str | None
 
@@ -48,8 +49,9 @@ def define_input_flags(add: Callable[..., None]) -> None:
         flags.DEFINE_multi_string,
         "pool",
         [],
-        "File with records: .jsonl, .jsonl.gz, .jsonl.zst or .parquet. May be repeated. "
-        "Without it the built-in pool is used.",
+        "File with records: .jsonl, .jsonl.gz, .jsonl.zst, .json (lines or one array) or .parquet; "
+        "a folder that Hugging Face datasets saved; or hub:OWNER/NAME. May be repeated. Without it "
+        "the built-in pool is used.",
     )
     add(flags.DEFINE_string, "label_embeddings", None, ".npz with `labels` and `embeddings`.")
     add(
@@ -65,7 +67,14 @@ def define_input_flags(add: Callable[..., None]) -> None:
         "format",
         "auto",
         ["auto", "xsample", "plain"],
-        "Layout of the records.",
+        "Layout of labels and score.",
+    )
+    add(
+        flags.DEFINE_multi_string,
+        "field",
+        [],
+        "NAME=FIELD: the pool's name of a field, as in --field=labels=tags --field=score=quality. "
+        f"May be repeated. NAME is one of {', '.join(data.FIELD_NAMES)}.",
     )
     add(
         flags.DEFINE_enum,
@@ -86,6 +95,11 @@ def define_input_flags(add: Callable[..., None]) -> None:
 
 def check_input_flags(values: flags.FlagValues) -> None:
     """Raises InputError where these flags contradict each other."""
+    names = data.FieldNames.parse(values.field)
+    if values.format == "xsample" and (names.is_mapped("labels") or names.is_mapped("score")):
+        raise InputError("--field: labels and score are fields of --format=plain")
+    if values.field and not values.pool:
+        raise InputError("--field: the built-in pool has its own; give --pool too")
     if values.cache == "":
         raise InputError("--cache: found nothing, expected a folder or none")
     if values.missing_embeddings == "isolate" and values.label_embeddings is None:
@@ -95,9 +109,15 @@ def check_input_flags(values: flags.FlagValues) -> None:
 
 
 def read_table(
-    options: InputOptions, outputs: data.OutputFiles, stem: str, mesh: Mesh | None
+    options: InputOptions,
+    outputs: data.OutputFiles,
+    stem: str,
+    mesh: Mesh | None,
+    fits: str | None = None,
 ) -> data.RecordTable:
     """The pool, or this process's part of it; what is rejected goes to STEM.rejected.jsonl.
+
+    `fits` is the conversation layout that records must be writable in.
 
     Raises:
       InputError: where a file cannot be used.
@@ -118,8 +138,12 @@ def read_table(
         "layout": options.format,
         "vocabulary": vocabulary,
         "on_bad_record": options.on_bad_record,
+        "fields": data.FieldNames.parse(options.field),
+        "fits": fits,
     }
-    size = sum(os.path.getsize(path) for path in options.pool if os.path.isfile(path))
+    size = None
+    if all(os.path.isfile(path) for path in options.pool):
+        size = sum(os.path.getsize(path) for path in options.pool)
     with progress_bar("reading", size, unit="B", unit_scale=True) as bar:
 
         def progress(done: int) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "encode_conversation",
     "parse_record",
     "told_conversation_layout",
+    "usual_role_names",
     "with_usual_roles",
 ]
 
@@ -53,7 +54,8 @@ _TELLING: Final = (
     "or instruction and output"
 )
 _NO_ROLE: Final = ""  # The name of a turn's role where it has none.
-_CALLS: Final = ("tool_calls", "function_call")  # Fields of a turn, in OpenAI's form.
+_CALL: Final = "function_call"  # In ShareGPT's form, the role of a turn that calls a tool.
+_CALLS: Final = ("tool_calls", "function_call")  # In OpenAI's, the fields of one.
 
 
 class _Form(NamedTuple):
@@ -62,20 +64,17 @@ class _Form(NamedTuple):
     role: str
     content: str
     usual: dict[Role, str]  # The name of each role.
-    others: frozenset[str] = frozenset()  # Names that are as good, and say more.
 
 
 _OPENAI: Final = _Form(
     "role",
     "content",
     {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"},
-    frozenset({"developer", "function"}),
 )
 _SHAREGPT: Final = _Form(
     "from",
     "value",
     {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"},
-    frozenset({"function_call"}),
 )
 
 
@@ -189,15 +188,19 @@ def encode_conversation(conversation: Conversation, layout: str) -> dict[str, An
     return record
 
 
+def usual_role_names(layout: str) -> dict[Role, str]:
+    """The name of each role in a layout; that of the role itself where turns have none."""
+    form = CONVERSATION_LAYOUTS[layout].form
+    return (_OPENAI if form is None else form).usual
+
+
 def with_usual_roles(conversation: Conversation) -> Conversation:
     """The conversation with roles under the names that trainers look for in its layout.
 
     `chatgpt` in ShareGPT's layout becomes `gpt`, say; a turn without a role gets one.
     """
-    form = CONVERSATION_LAYOUTS[conversation.layout].form
-    own = frozenset[str]() if form is None else form.others | {"function_call"}
     turns = tuple(
-        turn if turn.name in own else turn._replace(name=None) for turn in conversation.turns
+        turn if turn.name == _CALL else turn._replace(name=None) for turn in conversation.turns
     )
     return Conversation(conversation.layout, turns, conversation.rest)
 
@@ -339,7 +342,7 @@ def _prepare(conversation: Conversation, layout: str) -> Conversation:
     plain = []
     for place, turn in enumerate(turns, 1):
         calls = [key for key in _CALLS if turn.more.get(key)]
-        if calls or turn.name == "function_call":
+        if calls or turn.name == _CALL:
             raise BadRecord(
                 f"turn {place} calls a tool; layout {layout} has no place for the call of layout "
                 f"{conversation.layout}"

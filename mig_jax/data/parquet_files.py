@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from mig_jax.data.table_rows import ROWS_A_BATCH, TableRows, telling_errors
+from mig_jax.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["ParquetRows"]
+__all__ = ["ParquetRows", "write_rows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +57,50 @@ class ParquetRows(TableRows):
         path = self.stamp.path
         with telling_errors(path, self.kind), pq.ParquetFile(path) as parquet:
             yield parquet
+
+
+def write_rows(lines: Callable[[], Iterator[bytes]], stream: BinaryIO) -> None:
+    """Writes records, a JSON object each, as the rows of one Parquet file.
+
+    A column is there for each field that any record has; a record without it has null
+    there. Passes over the records twice, first for the types; holds some at a time.
+
+    Args:
+      lines: gives the records, each time from the first.
+      stream: where the file goes.
+
+    Raises:
+      InputError: where a field has values that no one type can hold.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pa.schema([])
+        for rows in _some_at_a_time(lines()):
+            found = pa.RecordBatch.from_pylist(rows).schema
+            schema = pa.unify_schemas([schema, found], promote_options="permissive")
+        with pq.ParquetWriter(stream, schema) as writer:
+            for rows in _some_at_a_time(lines()):
+                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
+    except (pa.ArrowException, OverflowError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"the records cannot be rows of one Parquet file ({reason}); expected one type for "
+            "each field"
+        ) from None
+
+
+def _some_at_a_time(lines: Iterator[bytes]) -> Iterator[list[dict[str, Any]]]:
+    decoder = msgspec.json.Decoder()
+    while rows := [decoder.decode(line) for line in itertools.islice(lines, ROWS_A_BATCH)]:
+        yield _with_every_field(rows)
+
+
+def _with_every_field(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the fields of all in the first: Arrow takes the columns from there."""
+    fields = dict.fromkeys(field for row in rows for field in row)
+    return [{**dict.fromkeys(fields), **rows[0]}, *rows[1:]]
 
 
 def _batches_of_group(

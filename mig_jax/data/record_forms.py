@@ -125,12 +125,12 @@ def convert_named(record: Any, labels: str, score: str) -> LabelsAndScore:
     Raises:
       BadRecord: with the field at fault, by its path, and what was expected.
     """
-    found = {
-        "labels": value_at(record, labels, _MISSING),
-        "score": value_at(record, score, _MISSING),
-    }
+    paths = {"labels": labels, "score": score}
+    found = {name: value_at(record, path, _MISSING) for name, path in paths.items()}
     try:
-        return convert_plain({key: value for key, value in found.items() if value is not _MISSING})
+        return convert_plain(
+            {name: value for name, value in found.items() if value is not _MISSING}
+        )
     except BadRecord as bad:
         usual = "score" if bad.field == "score" else "labels"
         raise BadRecord(bad.problem, paths[usual] + bad.field.removeprefix(usual)) from None
