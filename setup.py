@@ -8,6 +8,13 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
 
+ANNOTATE = [
+    "datasketch>=2.0",
+    "scikit-learn>=1.6",
+    "sentence-transformers>=5.0",
+    "torch>=2.4",
+    "transformers>=4.56",
+]
 PLOTS = ["matplotlib>=3.8"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
 TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *LEARN]
@@ -35,6 +42,7 @@ setuptools.setup(
         "zstandard>=0.23",
     ],
     extras_require={
+        "annotate": ANNOTATE,
         "bench": [
             "apricot-select>=0.6.1",
             "jsonlines>=4.0",

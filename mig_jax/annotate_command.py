@@ -189,9 +189,7 @@ def _filter(options: Options, rejects: BinaryIO | None) -> Kept:
                 yield record
                 bar.update()
 
-        kept = leave_out(
-            passing(), options.needs, filters, skip=options.skips, rejects=rejects
-        )
+        kept = leave_out(passing(), options.needs, filters, skip=options.skips, rejects=rejects)
     kept.left_out["bad records"] += unread.count
     kept.left_out = +kept.left_out
     if not len(kept):
@@ -205,10 +203,12 @@ def _annotate(options: Options, weights: dict[str, float], kept: Kept, journal: 
     if journal.done == len(kept):
         return
     tagger = TAGGERS[options.tagger](options)
-    scorers = {
-        name: SCORERS[name](options) for name in weights if name != _LOOKS_AT_FINAL_LABELS
-    }
+    scorers = {name: SCORERS[name](options) for name in weights if name != _LOOKS_AT_FINAL_LABELS}
     with progress_bar("annotating", len(kept), unit="records", initial=journal.done) as bar:
+
+        def progress(done: int) -> None:
+            bar.update(done - bar.n)
+
         annotate(
             kept.of(options.records()),
             options.needs,
@@ -216,7 +216,7 @@ def _annotate(options: Options, weights: dict[str, float], kept: Kept, journal: 
             scorers,
             journal,
             options.batch_size,
-            progress=lambda done: bar.update(done - bar.n) and None,
+            progress,
         )
 
 
@@ -240,13 +240,12 @@ def _scores(
     options: Options, weights: dict[str, float], journal: Journal, mapping: TagMapping | None
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The score of each record, and how those of each scorer are spread."""
-    after = {
-        name: SCORERS[name](options) for name in weights if name == _LOOKS_AT_FINAL_LABELS
-    }
+    after = {name: SCORERS[name](options) for name in weights if name == _LOOKS_AT_FINAL_LABELS}
     table = score_table(journal, mapping, list(weights), after)
-    scores = combine(options.combine, table.means, table.of_turns, weights)
+    columns = {name: np.asarray(values) for name, values in table.means.items()}
+    scores = combine(options.combine, columns, table.of_turns, weights)
     told = {}
-    for name, values in {**table.means, "combined": scores}.items():
+    for name, values in {**columns, "combined": scores}.items():
         low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
         told[name] = {"least": low, "median": median, "greatest": high}
         if is_nearly_constant(values):

@@ -45,9 +45,7 @@ def _language_model(options: Options, flag: str) -> CausalLM:
     model = getattr(options, flag)
     if not model:
         raise InputError(f"--{flag}: missing, expected a folder or the name of a model")
-    return CausalLM(
-        model, flag=f"--{flag}", device=options.device, max_tokens=options.max_tokens
-    )
+    return CausalLM(model, flag=f"--{flag}", device=options.device, max_tokens=options.max_tokens)
 
 
 TAGGERS: Final[dict[str, Callable[[Options], Tagger]]] = {

@@ -8,6 +8,7 @@ models round differently in other batches, and what is written must not depend o
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -53,7 +54,7 @@ class Journal:
           InputError: where it belongs to another run, is in use, or cannot be written.
         """
         try:
-            self._stream = open(self.path, "a+b")  # noqa: SIM115 - closed on exit
+            self._stream = open(self.path, "a+b")
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror}; expected a writable file") from None
         try:
@@ -71,6 +72,8 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         assert self._stream is not None
+        if not self.done:
+            self.remove()
         self._stream.close()
 
     def append(self, annotations: Sequence[Annotation]) -> None:
@@ -112,13 +115,9 @@ class Journal:
                 f"{self.path}: was begun by another run: {told}; expected the same command, or "
                 "no such file (delete it to begin anew)"
             )
-        whole, found = stream.tell(), 0
-        position = whole
-        for line in stream:
-            if not _is_whole(line):
-                break
+        whole = position = stream.tell()
+        for found, line in enumerate(itertools.takewhile(_is_whole, stream), 1):
             position += len(line)
-            found += 1
             if not found % self._batch:
                 whole, self.done = position, found
         stream.truncate(whole)

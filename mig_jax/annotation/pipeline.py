@@ -117,12 +117,14 @@ def leave_out(
         turns = record.turns
         for one in filters:
             if reason := one.reason(record.where, turns):
-                BadRecords(record.path, True, rejects).meet(
-                    record.line, BadRecord(reason), record.raw
-                )
+                # Left out, whatever becomes of bad ones.
+                told = BadRecords(record.path, True, rejects)
+                told.meet(record.line, BadRecord(reason), record.raw)
                 kept.left_out[one.kind] += 1
+                kept.add(False)
                 break
-        kept.add(reason is None if filters else True)
+        else:
+            kept.add(True)
     return kept
 
 

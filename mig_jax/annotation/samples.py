@@ -32,9 +32,7 @@ class Tagger(Protocol):
     """Gives records their labels."""
 
     def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
-        """The labels of each sample, no two alike, the best first.
-
-        """
+        """The labels of each sample, no two alike, the best first."""
 
 
 class Scorer(Protocol):

@@ -11,9 +11,7 @@ import numpy.typing as npt
 from mig_jax.annotation.extras import require
 from mig_jax.errors import InputError
 
-__all__ = ["DEFAULT_EMBEDDING_MODEL", "SentenceEncoder", "quiet_transformers"]
-
-DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+__all__ = ["SentenceEncoder", "quiet_transformers"]
 
 
 class SentenceEncoder:
