@@ -15,9 +15,10 @@ ANNOTATE = [
     "torch>=2.4",
     "transformers>=4.56",
 ]
+HUB = ["datasets>=3.0"]
 PLOTS = ["matplotlib>=3.8"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
-TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *LEARN]
+TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *HUB, *LEARN]
 
 setuptools.setup(
     name="mig-jax",
@@ -52,6 +53,7 @@ setuptools.setup(
             "scipy>=1.11",
         ],
         "cuda": ["jax[cuda13]>=0.10"],
+        "hub": HUB,
         "learn": LEARN,
         "plots": PLOTS,
         "test": TEST,

@@ -13,10 +13,9 @@ plots. The same command in the same DIR goes on where it was stopped, to the sam
 
 from __future__ import annotations
 
-import json
+import math
 import pathlib
 import sys
-import time
 from typing import Any
 
 import jax
@@ -28,12 +27,13 @@ from absl import app, flags, logging
 import mig_jax
 from experiments.comparison import compare, select_learned
 from experiments.learning_report import LearningReport, write_report
-from experiments.learning_tasks import OBJECTIVES, Inputs, make_task
+from experiments.learning_starts import learn_from_starts
+from experiments.learning_tasks import OBJECTIVES, Inputs, PastRuns, make_task
 from mig_jax import data
 from mig_jax.errors import InputError
 from mig_jax.label_features import fit_feature_basis, label_features
-from mig_jax.learned_files import LearningStates, learning_run, save_learned
-from mig_jax.learning import LearningState, initial_state, learn
+from mig_jax.learned_files import save_learned
+from mig_jax.learning import leave_one_out
 from mig_jax.parameters import Free, FromFeatures, Parameterisation, shared_start
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that is written.")
@@ -52,7 +52,12 @@ _VALIDATION = flags.DEFINE_string(
 _TEST = flags.DEFINE_string("test", None, "The same, to report on; never learned from.")
 _TASK = flags.DEFINE_string("task", None, "Only records of this `task` in both files.")
 _BUDGET = flags.DEFINE_integer("budget", 500, "Records to select.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 40, "Most steps of learning.", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+    "steps",
+    None,
+    "Most steps of learning, from each start; 40 without, and 120 for the planted objective.",
+    lower_bound=1,
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0)
 _PARAMETERS = flags.DEFINE_enum(
     "parameters",
@@ -63,20 +68,45 @@ _PARAMETERS = flags.DEFINE_enum(
 _LOWEST = flags.DEFINE_float(
     "lowest_threshold", 0.6, "Edges less similar are not considered.", 0.0, 1.0
 )
-_START_THRESHOLD = flags.DEFINE_float("start_threshold", 0.65, "Where T starts.", 0.0, 1.0)
+_START_THRESHOLDS = flags.DEFINE_list(
+    "start_thresholds",
+    None,
+    "Where T starts: learning is run from each of these numbers, and the one with the lowest "
+    "held-out loss is kept. 0.65 without, and 0.65,0.8 for the planted objective.",
+)
 
 _HIGHEST_THRESHOLD = 0.97
-_SAVE_EVERY_SECONDS = 5.0
+_STEPS_OTHERWISE, _STARTS_OTHERWISE = 40, ("0.65",)
+_STEPS_PLANTED, _STARTS_PLANTED = 120, ("0.65", "0.8")  # Its steps cost next to nothing.
+
+
+def _steps() -> int:
+    planted = _OBJECTIVE.value == "planted"
+    return _STEPS.value or (_STEPS_PLANTED if planted else _STEPS_OTHERWISE)
+
+
+def _start_thresholds() -> list[float]:
+    planted = _OBJECTIVE.value == "planted"
+    otherwise = _STARTS_PLANTED if planted else _STARTS_OTHERWISE
+    found = []
+    for text in _START_THRESHOLDS.value or otherwise:
+        try:
+            threshold = float(text)
+        except ValueError:
+            threshold = math.nan
+        if not _LOWEST.value < threshold < _HIGHEST_THRESHOLD:
+            raise InputError(
+                f"--start_thresholds: found {text}, expected numbers between --lowest_threshold, "
+                f"which is {_LOWEST.value}, and {_HIGHEST_THRESHOLD}"
+            )
+        found.append(threshold)
+    return found
 
 
 def _inputs() -> Inputs:
     if not _WORKDIR.value:
         raise InputError("--workdir: missing, expected --workdir=DIR")
-    if not _LOWEST.value < _START_THRESHOLD.value < _HIGHEST_THRESHOLD:
-        raise InputError(
-            f"--start_threshold: found {_START_THRESHOLD.value}, expected a number between "
-            f"--lowest_threshold, which is {_LOWEST.value}, and {_HIGHEST_THRESHOLD}"
-        )
+    _start_thresholds()
     if not _POOL.value:
         if _EMBEDDINGS.value:
             raise InputError("--label_embeddings: the built-in pool has its own; give --pool too")
@@ -116,11 +146,31 @@ def _inputs() -> Inputs:
     )
 
 
-def _parameterisation(inputs: Inputs) -> Parameterisation:
+def _leave_one_out(
+    inputs: Inputs, past_runs: PastRuns, parameterisation: Parameterisation
+) -> float:
+    with tqdm.tqdm(
+        desc="leaving out one run each", total=len(past_runs.picks), unit="runs", file=sys.stderr
+    ) as bar:
+        correlation, _ = leave_one_out(
+            inputs.pool,
+            inputs.graph,
+            parameterisation,
+            past_runs.picks,
+            past_runs.results,
+            jax.random.key(inputs.seed),
+            seed=inputs.seed,
+            steps=_steps(),
+            on_subset=lambda done: bar.update(done - bar.n),
+        )
+    return correlation
+
+
+def _parameterisation(inputs: Inputs, threshold: float) -> Parameterisation:
     basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
     features = label_features(basis, inputs.pool, inputs.graph, inputs.embeddings)
     common: dict[str, Any] = {
-        "start": shared_start(threshold=_START_THRESHOLD.value),
+        "start": shared_start(threshold=threshold),
         "lowest_threshold": jnp.asarray(_LOWEST.value),
         "highest_threshold": jnp.asarray(_HIGHEST_THRESHOLD),
     }
@@ -130,58 +180,23 @@ def _parameterisation(inputs: Inputs) -> Parameterisation:
 
 
 def _settings() -> dict[str, Any]:
-    names = (_POOL, _EMBEDDINGS, _OBJECTIVE, _VALIDATION, _TEST, _TASK, _BUDGET, _STEPS, _SEED)
-    return {f.name: f.value for f in (*names, _PARAMETERS, _LOWEST, _START_THRESHOLD)}
+    names = (_POOL, _EMBEDDINGS, _OBJECTIVE, _VALIDATION, _TEST, _TASK, _BUDGET, _SEED)
+    settings = {f.name: f.value for f in (*names, _PARAMETERS, _LOWEST)}
+    return settings | {"steps": _steps(), "start_thresholds": _start_thresholds()}
 
 
 def _run() -> None:
     inputs = _inputs()
     folder = pathlib.Path(_WORKDIR.value)
     task = make_task(_OBJECTIVE.value, inputs)
-    parameterisation = _parameterisation(inputs)
-    key = jax.random.key(_SEED.value)
-    common: dict[str, Any] = {"steps": _STEPS.value}
+    starts = [_parameterisation(inputs, threshold) for threshold in _start_thresholds()]
     settings = {name: value for name, value in _settings().items() if name != "workdir"}
-    parts = (inputs.pool, inputs.graph, parameterisation)
-    run = learning_run(*parts, task.objective, settings)
-    with (
-        LearningStates(folder / "state", run) as states,
-        tqdm.tqdm(desc="learning", total=_STEPS.value, unit="steps", file=sys.stderr) as bar,
-    ):
-        resume = states.restore(initial_state(inputs.graph, parameterisation, key, **common))
-        bar.update(0 if resume is None else int(resume.step))
-        clock = folder / "seconds.json"
-        spent = json.loads(clock.read_text()) if resume is not None and clock.exists() else 0.0
-        saved_at = time.perf_counter()
-        start = saved_at - spent
-
-        def on_step(state: LearningState, temperature: float) -> None:
-            nonlocal saved_at
-            losses = np.asarray(state.history)
-            fitted, held_out = losses[~np.isnan(losses[:, 0])][-1]
-            bar.set_postfix_str(
-                f"loss {fitted:.4f}, held out {held_out:.4f}, temperature {temperature:.3f}",
-                refresh=False,
-            )
-            bar.update(int(state.step) - bar.n)
-            if time.perf_counter() - saved_at > _SAVE_EVERY_SECONDS:
-                states.save(state)
-                clock.write_text(json.dumps(time.perf_counter() - start))
-                saved_at = time.perf_counter()
-
-        found = learn(
-            *parts,
-            task.objective,
-            inputs.budget,
-            key,
-            resume=resume,
-            on_step=on_step,
-            **common,
-        )
-        seconds = time.perf_counter() - start
-        states.save(found.state)
-        clock.write_text(json.dumps(seconds))
+    best = learn_from_starts(inputs, task, starts, folder / "state", settings, _steps())
+    parameterisation, found = best.parameterisation, best.found
     save_learned(folder / "params", parameterisation, found.params, inputs.table.label_names)
+    left_out = None
+    if task.past_runs is not None:
+        left_out = _leave_one_out(inputs, task.past_runs, parameterisation)
     with tqdm.tqdm(desc="comparing with the grid", unit="cells", file=sys.stderr) as bar:
 
         def on_cell(done: int, total: int) -> None:
@@ -192,11 +207,11 @@ def _run() -> None:
             inputs,
             task,
             found.learned,
-            seconds,
+            best.seconds,
             on_method=lambda name: _say(f"judging on the test data: {name}"),
             on_cell=on_cell,
         )
-    before = parameterisation.learned(parameterisation.init(key))
+    before = parameterisation.learned(parameterisation.init(jax.random.key(_SEED.value)))
     counts = np.bincount(np.asarray(inputs.pool.labels), minlength=inputs.graph.num_labels)
     write_report(
         folder,
@@ -214,7 +229,8 @@ def _run() -> None:
             comparison=rows,
             best_step=found.best_step,
             stopped_early=found.stopped_early,
-            seconds=seconds,
+            seconds=best.seconds,
+            leave_one_out=left_out,
         ),
     )
     _print(rows, task.loss_name, folder)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments import learning_plots
+from experiments.markdown import cell, counted, interval, number, or_infinite, table
 from mig_jax import data
 from mig_jax.learning import Evaluation
 from mig_jax.parameters import LearnedMeasure, shape_name
@@ -54,6 +55,8 @@ class LearningReport:
     best_step: int
     stopped_early: bool
     seconds: float  # Of learning.
+    # Spearman's correlation of past runs' results with what E, learned from the others, says.
+    leave_one_out: float | None = None
 
 
 def write_report(folder: str | os.PathLike[str], report: LearningReport) -> None:
@@ -182,6 +185,7 @@ def report_content(report: LearningReport) -> dict[str, Any]:
             "best_step": report.best_step,
             "stopped_early": report.stopped_early,
             "seconds": report.seconds,
+            "leave_one_out_spearman": report.leave_one_out,
         }
     )
 
@@ -211,6 +215,7 @@ def report_text(report: LearningReport) -> str:
         "learning does not descend on; the parameters kept are those where it was lowest. Where "
         "the fitted loss falls on and the held-out loss rises, learning overfits.",
         *_losses(report),
+        *_left_out(report),
         "## Parameters",
         *_parameters(report, changes),
         "![Parameters](parameters.png)",
@@ -221,10 +226,10 @@ def report_text(report: LearningReport) -> str:
         _selection(report, changes),
         "![Selected by label](selected_by_label.png)",
         "## Settings",
-        _table(
+        table(
             ["setting", "value"],
             [
-                [_cell(name), _cell(value)]
+                [cell(name), cell(value)]
                 for name, value in sorted(report.settings.items())
                 # The rest, as the cells of the grid, is in report.json.
                 if not (isinstance(value, dict) or (isinstance(value, list) and len(value) > 5))
@@ -239,18 +244,18 @@ def _opening(report: LearningReport, changes: learning_plots.LabelChanges) -> st
     steps = report.history[-1].step if report.history else 0
     why = ", as the held-out loss had stopped falling" if report.stopped_early else ""
     return (
-        f"Objective `{_cell(report.objective)}`: the parameters of {len(changes.names):,} labels "
+        f"Objective `{cell(report.objective)}`: the parameters of {len(changes.names):,} labels "
         f"were learned for selecting {len(report.picks_after):,} of "
         f"{report.pool.num_records:,} records. Learning took {report.seconds:.1f} s and "
-        f"{_counted(steps, 'step')}{why}; the parameters kept are those after "
-        f"{_counted(report.best_step, 'step')}."
+        f"{counted(steps, 'step')}{why}; the parameters kept are those after "
+        f"{counted(report.best_step, 'step')}."
     )
 
 
 def _comparison(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return ["Nothing was compared."]
-    order = sorted(range(len(rows)), key=lambda i: _or_infinite(rows[i].get("test_loss")))
+    order = sorted(range(len(rows)), key=lambda i: or_infinite(rows[i].get("test_loss")))
     rows = [rows[i] for i in order]
     header = ["method", "test loss", "95 % interval"]
     paired = any("over_learned" in row for row in rows)
@@ -259,14 +264,14 @@ def _comparison(rows: list[dict[str, Any]]) -> list[str]:
     header += ["seconds", "detail"]
     lines = []
     for row in rows:
-        line = [_cell(row["method"]), _number(row["test_loss"]), _interval(row, "low", "high")]
+        line = [cell(row["method"]), number(row["test_loss"]), interval(row, "low", "high")]
         if paired:
-            gap = _number(row.get("over_learned"), sign=True)
-            between = _interval(row, "over_learned_low", "over_learned_high", sign=True)
+            gap = number(row.get("over_learned"), sign=True)
+            between = interval(row, "over_learned_low", "over_learned_high", sign=True)
             line.append("" if row["method"] == "learned" else f"{gap} ({between})")
         if validated:
-            line.append(_number(row.get("validation_loss")))
-        lines.append([*line, f"{row['seconds']:.1f}", _cell(row.get("detail", ""))])
+            line.append(number(row.get("validation_loss")))
+        lines.append([*line, f"{row['seconds']:.1f}", cell(row.get("detail", ""))])
     meaning = (
         "All select as many records, with the same data for validation, and are judged on the "
         "same test data, which none of them saw. Lower is better; the best stands first. The "
@@ -278,7 +283,7 @@ def _comparison(rows: list[dict[str, Any]]) -> list[str]:
             "holds 0 shows no difference. "
         )
     meaning += "Seconds are those of choosing and selecting, without the test."
-    return [_table(header, lines, numeric=range(1, len(header) - 1)), meaning, _verdict(rows)]
+    return [table(header, lines, numeric=range(1, len(header) - 1)), meaning, _verdict(rows)]
 
 
 def _verdict(rows: list[dict[str, Any]]) -> str:
@@ -286,7 +291,7 @@ def _verdict(rows: list[dict[str, Any]]) -> str:
     others = [row for row in rows if row["method"] != "learned"]
     own = [row for row in rows if row["method"] == "learned"]
     if not own or not others:
-        return f"Best: **{_cell(rows[0]['method'])}**."
+        return f"Best: **{cell(rows[0]['method'])}**."
     best = others[0]
     low, high = (best.get(f"over_learned_{end}") for end in ("low", "high"))
     by = "the interval of the difference"
@@ -294,7 +299,7 @@ def _verdict(rows: list[dict[str, Any]]) -> str:
         # Without the paired difference only intervals that do not overlap show one.
         low, high = best["low"] - own[0]["high"], best["high"] - own[0]["low"]
         by = "what the two intervals leave possible"
-    text = f"Against the best other method, {_cell(best['method'])}, what was learned is "
+    text = f"Against the best other method, {cell(best['method'])}, what was learned is "
     if low > 0:
         return f"**{text}better**: {by} is clear of zero."
     if high < 0:
@@ -309,10 +314,20 @@ def _losses(report: LearningReport) -> list[str]:
     best = min(report.history, key=lambda e: abs(e.step - report.best_step))
     last = report.history[-1]
     rows = [
-        [name, str(e.step), _number(e.fitted), _number(e.held_out)]
+        [name, str(e.step), number(e.fitted), number(e.held_out)]
         for name, e in (("start", first), ("kept", best), ("end", last))
     ]
-    return [_table(["", "step", "fitted loss", "held-out loss"], rows, numeric=range(1, 4))]
+    return [table(["", "step", "fitted loss", "held-out loss"], rows, numeric=range(1, 4))]
+
+
+def _left_out(report: LearningReport) -> list[str]:
+    if report.leave_one_out is None:
+        return []
+    return [
+        "Each past run was left out once, and placed by the E that was learned from the others: "
+        f"Spearman's rank correlation with the measured results is {report.leave_one_out:+.2f} "
+        "(1: the same order; 0: no better than chance)."
+    ]
 
 
 def _parameters(report: LearningReport, changes: learning_plots.LabelChanges) -> list[str]:
@@ -322,9 +337,9 @@ def _parameters(report: LearningReport, changes: learning_plots.LabelChanges) ->
         "threshold": "similarity threshold T of an edge",
         "score_exponent": "score exponent β: a record brings (its score / the mean)^β",
     }
-    shared = [[text, _number(before[name]), _number(after[name])] for name, text in told.items()]
+    shared = [[text, number(before[name]), number(after[name])] for name, text in told.items()]
     spread = [
-        [f"{name}, {when}", *map(_number, _quantiles(values).values())]
+        [f"{name}, {when}", *map(number, _quantiles(values).values())]
         for name, when, values in (
             (changes.shape, "before", changes.shape_before),
             (changes.shape, "after", changes.shape_after),
@@ -338,8 +353,8 @@ def _parameters(report: LearningReport, changes: learning_plots.LabelChanges) ->
         else "The higher the rate, the sooner a label has enough"
     )
     return [
-        _table(["shared by all labels", "before", "after"], shared, numeric=range(1, 3)),
-        _table(["over the labels", *_QUANTILES], spread, numeric=range(1, 6)),
+        table(["shared by all labels", "before", "after"], shared, numeric=range(1, 3)),
+        table(["over the labels", *_QUANTILES], spread, numeric=range(1, 6)),
         f"{slow}; the weight is how much all of its information counts.",
     ]
 
@@ -349,7 +364,7 @@ def _labels(changes: learning_plots.LabelChanges, named: list[int]) -> list[str]
         return ["No label's parameters moved away from those of the others."]
     rows = [
         [
-            _cell(changes.names[label]),
+            cell(changes.names[label]),
             f"{changes.records[label]:,}",
             f"{changes.shape_before[label]:.3f} → {changes.shape_after[label]:.3f}",
             f"{changes.weight_before[label]:.3f} → {changes.weight_after[label]:.3f}",
@@ -357,7 +372,7 @@ def _labels(changes: learning_plots.LabelChanges, named: list[int]) -> list[str]
         ]
         for label in named
     ]
-    return [_table(["label", "records", changes.shape, "weight", "selected"], rows, range(1, 5))]
+    return [table(["label", "records", changes.shape, "weight", "selected"], rows, range(1, 5))]
 
 
 def _selection(report: LearningReport, changes: learning_plots.LabelChanges) -> str:
@@ -369,32 +384,3 @@ def _selection(report: LearningReport, changes: learning_plots.LabelChanges) -> 
         f"{covered[1]:,} of the {np.count_nonzero(changes.records):,} labels in the pool "
         f"(before: {covered[0]:,})."
     )
-
-
-def _table(header: list[str], rows: list[list[str]], numeric: range = range(0)) -> str:
-    rule = ["---:" if column in numeric else "---" for column in range(len(header))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
-
-
-def _cell(value: Any) -> str:
-    """A text as it is, whatever Markdown would read into it."""
-    text = " ".join(str(value).split())
-    return "".join(f"\\{sign}" if sign in "\\`*_<[]|" else sign for sign in text)
-
-
-def _number(value: Any, *, sign: bool = False) -> str:
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:{'+' if sign else ''}.4g}" if abs(value) < 0.1 else f"{value:{'+' * sign}.4f}"
-
-
-def _interval(row: dict[str, Any], low: str, high: str, *, sign: bool = False) -> str:
-    return f"{_number(row.get(low), sign=sign)} to {_number(row.get(high), sign=sign)}"
-
-
-def _counted(number: int, unit: str) -> str:
-    return f"{number:,} {unit}{'' if number == 1 else 's'}"
-
-
-def _or_infinite(value: float | None) -> float:
-    return math.inf if value is None or math.isnan(value) else value

@@ -43,6 +43,7 @@ __all__ = [
     "CountModels",
     "Inputs",
     "Judges",
+    "PastRuns",
     "Task",
     "make_task",
     "mean_over_groups",
@@ -80,6 +81,14 @@ class Candidate:
 
 
 @dataclasses.dataclass(frozen=True)
+class PastRuns:
+    """What was selected in past runs, and what was measured of each."""
+
+    picks: list[np.ndarray]
+    results: np.ndarray  # float [S]: the higher the better.
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """An objective to learn by, and how selections are judged."""
 
@@ -88,6 +97,7 @@ class Task:
     test_losses: Callable[[Candidate], np.ndarray]  # float [n], one an item.
     groups: np.ndarray  # [n]: the loss is the mean over groups of their items' means.
     loss_name: str
+    past_runs: PastRuns | None = None  # That the objective learns from.
 
 
 def make_task(name: str, inputs: Inputs) -> Task:
@@ -257,11 +267,9 @@ def _imitation(inputs: Inputs) -> Task:
 
 
 def _subsets(inputs: Inputs) -> Task:
-    (runs, results), (judged, outcomes) = (
-        _measured(inputs, path) for path, _ in _two_paths(inputs, "subsets")
-    )
-    objective = objectives.subsets(runs, results, inputs.pool, seed=inputs.seed)
-    better, worse = np.nonzero(outcomes[:, None] > outcomes[None, :])
+    known, judged = (_measured(inputs, path) for path, _ in _two_paths(inputs, "subsets"))
+    objective = objectives.subsets(known.picks, known.results, inputs.pool, seed=inputs.seed)
+    better, worse = _ordered_pairs(judged.results)
     if not len(better):
         raise InputError(f"{inputs.test}: all results are the same; expected different ones")
 
@@ -272,14 +280,20 @@ def _subsets(inputs: Inputs) -> Task:
         gap = values[first] - values[second]
         return np.where(gap > 0, 0.0, np.where(gap < 0, 1.0, 0.5))
 
-    known_better, known_worse = np.nonzero(results[:, None] > results[None, :])
     return Task(
         objective,
-        lambda c: float(np.mean(wrong(c, runs, known_better, known_worse))),
-        lambda c: wrong(c, judged, better, worse),
+        lambda c: float(np.mean(wrong(c, known.picks, *_ordered_pairs(known.results)))),
+        lambda c: wrong(c, judged.picks, better, worse),
         np.zeros(len(better), np.int32),
         "share of the pairs of test runs that are ranked the wrong way round",
+        known,
     )
+
+
+def _ordered_pairs(results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The better and the worse one of each pair with different results."""
+    better, worse = np.nonzero(results[:, None] > results[None, :])
+    return better, worse
 
 
 OBJECTIVES: dict[str, Callable[[Inputs], Task]] = {
@@ -333,7 +347,7 @@ def _record_set(inputs: Inputs, path: str, flag: str) -> np.ndarray:
     return np.array(found, np.int64)
 
 
-def _measured(inputs: Inputs, path: str) -> tuple[list[np.ndarray], np.ndarray]:
+def _measured(inputs: Inputs, path: str) -> PastRuns:
     """The subsets that a CSV table names, and what was measured of each."""
     expected = "expected a CSV table with the columns subset (a file) and score (a number)"
     try:
@@ -356,7 +370,7 @@ def _measured(inputs: Inputs, path: str) -> tuple[list[np.ndarray], np.ndarray]:
         scores.append(score)
         file = os.path.join(os.path.dirname(path), row["subset"] or "")
         sets.append(_record_set(inputs, file, "subset"))
-    return sets, np.array(scores)
+    return PastRuns(sets, np.array(scores))
 
 
 def _amounts(inputs: Inputs, picks: np.ndarray) -> jax.Array:

@@ -245,6 +245,12 @@ def _check_processes(values: flags.FlagValues) -> None:
         )
     if not values.pool:
         raise InputError("--coordinator_address: goes with --pool=FILE")
+    if values.embedding_model is not None:
+        # Hosts may round differently, and would select over different graphs.
+        raise InputError(
+            "--embedding_model: does not go with --coordinator_address; `mig-jax embed_labels` "
+            "makes embeddings for all processes"
+        )
 
 
 def _check_dataset_info(values: flags.FlagValues) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def run(
         fields=data.FieldNames.parse(field),
         on_bad_record="skip" if on_bad_record == "skip" else "error",
     )
-    names = sorted(table.label_names)
+    names = tuple(sorted(table.label_names))
     if not names:
         raise InputError("--pool: its records have no labels; expected one at least")
     embeddings = embed_labels(names, model, flag="--model", device=device)
@@ -36,10 +36,11 @@ def run(
     print(f"wrote the embeddings of {len(names):,} labels, {embeddings.shape[1]} wide: {output}")
 
 
+@functools.lru_cache(maxsize=1)
 def embed_labels(
-    labels: Sequence[str], model: str, *, flag: str, device: str = "auto"
+    labels: tuple[str, ...], model: str, *, flag: str, device: str = "auto"
 ) -> np.ndarray:
-    """The embedding of each label: float32 [n, width], rows of unit length.
+    """The embedding of each label: float32 [n, width], rows of unit length, not to be changed.
 
     `flag` is what errors name.
 

@@ -149,6 +149,8 @@ def _run(options: Options) -> None:
         if options.dataset_info is not None:
             names.append(options.dataset_info)
         opened = together(lambda: [outputs.open(name) for name in names if leads], mesh)
+        if options.dataset_info is not None:
+            together(lambda: _dataset_info(options, {}), mesh)  # Raises where it takes no entry.
         with stages.stage("reading"):
             fits = data.OUTPUT_LAYOUTS[options.output_layout]
             table = read_table(options, outputs, options.stem, mesh, fits)
@@ -236,12 +238,17 @@ def _write(
     so_far = np.cumsum(selection.increases, dtype=np.float64)
     data.write_selection_table(table_out, table, picks, selection.gains, so_far)
     if converter is not None and info_out:
-        info = str(options.dataset_info)
-        folder = os.path.dirname(os.path.realpath(info))
-        file_name = os.path.relpath(os.path.realpath(options.output), folder)
-        name = os.path.splitext(os.path.basename(options.output))[0]
-        entry = converter.dataset_info_entry(file_name)
-        info_out[0].write(data.updated_dataset_info(info, name, entry))
+        folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))
+        entry = converter.dataset_info_entry(
+            os.path.relpath(os.path.realpath(options.output), folder)
+        )
+        info_out[0].write(_dataset_info(options, entry))
+
+
+def _dataset_info(options: Options, entry: dict[str, Any]) -> bytes:
+    """The text of --dataset_info with the entry, named as the output is."""
+    name = os.path.splitext(os.path.basename(options.output))[0]
+    return data.updated_dataset_info(str(options.dataset_info), name, entry)
 
 
 def _select(

@@ -7,6 +7,7 @@ import pathlib
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import hypothesis
+import jax
 import pytest
 
 # Compilation makes first calls slow: times say nothing about correctness.
@@ -14,6 +15,16 @@ hypothesis.settings.register_profile(
     "mig_jax", deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
 )
 hypothesis.settings.load_profile("mig_jax")
+
+_compiled: list[str] = []  # One entry for each program compiled since they were last dropped.
+
+
+def _on_duration(event: str, _: float, **details: object) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        _compiled.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_on_duration)
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
@@ -24,6 +35,19 @@ def own_cache_folder(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def compiled_programs_do_not_pile_up():
+    """Drops compiled programs between tests, once there are many.
+
+    A compiled program on the CPU holds several memory maps, of which a Linux process may have
+    65,530: beyond, the compiler crashes. Property tests compile thousands of programs.
+    """
+    yield
+    if len(_compiled) > 2_000:
+        _compiled.clear()
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 # All of Unicode but lone surrogates, which no UTF-8 file can hold.
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text("a\n ", max_size=3)
 numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
     st.none() | st.booleans() | numbers | text,

@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def command(workdir: pathlib.Path, *more: str) -> list[str]:
     words = [sys.executable, "-m", "experiments.learn_params", f"--workdir={workdir}"]
-    return [*words, "--start_threshold=0.8", *more]
+    return [*words, "--start_thresholds=0.8", *more]
 
 
 def run(workdir: pathlib.Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +111,7 @@ def test_killed_and_resumed(tmp_path):
         command(stopped, *words), cwd=ROOT, env={**os.environ, "XLA_FLAGS": ""}
     )
     deadline = time.monotonic() + 300
-    while not list((stopped / "state").glob("[0-9]*")) and process.poll() is None:
+    while not list((stopped / "state").glob("*/[0-9]*")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -134,7 +134,10 @@ def test_killed_and_resumed(tmp_path):
         (["--objective=target"], "--objective=target: needs --validation=FILE"),
         (["--objective=validation"], "--objective=validation: needs --pool=FILE"),
         (["--validation=x.jsonl"], "--objective=planted: brings its own data"),
-        (["--start_threshold=0.5"], "--start_threshold: found 0.5, expected a number between"),
+        (
+            ["--start_thresholds=0.65,0.5"],
+            "--start_thresholds: found 0.5, expected numbers between",
+        ),
         (["--label_embeddings=x.npz"], "--label_embeddings: the built-in pool has its own"),
         (["stray"], "stray: expected flags only"),
     ],

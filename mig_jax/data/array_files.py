@@ -48,17 +48,26 @@ class ArrayFile:
                 start = more.lstrip()
         return start.startswith(b"[")
 
-    def scan(self, progress: Callable[[int], None] | None = None) -> Iterator[TextLine]:
+    def scan(self) -> Iterator[TextLine]:
         """Yields the records in order, each on one line; its number and place count records.
+
+        Raises:
+          InputError: where the file cannot be read, or is no JSON array.
+        """
+        for position, element in enumerate(self.elements()):
+            yield TextLine(position + 1, position, _on_one_line(element))
+
+    def elements(self, progress: Callable[[int], None] | None = None) -> Iterator[memoryview]:
+        """Yields the bytes of each record in order, as they stand.
 
         `progress` gets the share of the records passed so far, in bytes of the file.
 
         Raises:
-          InputError: where the file cannot be read to its end, or is no JSON array.
+          InputError: where the file cannot be read, or is no JSON array.
         """
         with self._elements() as elements:
             for position, element in enumerate(elements):
-                yield TextLine(position + 1, position, _on_one_line(element))
+                yield memoryview(element)
                 if progress is not None and not position % _RECORDS_A_REPORT:
                     progress(self.stamp.size * position // len(elements))
 
@@ -71,7 +80,7 @@ class ArrayFile:
         self.stamp.check_unchanged()
         with self._elements() as elements:
             for position in positions.tolist():
-                yield _on_one_line(elements[position])
+                yield _on_one_line(memoryview(elements[position]))
 
     @contextlib.contextmanager
     def _elements(self) -> Iterator[list[msgspec.Raw]]:
@@ -96,7 +105,7 @@ class ArrayFile:
                 raise InputError(f"{path}: {problem}; expected one JSON array of records") from None
 
 
-def _on_one_line(element: msgspec.Raw) -> bytes:
+def _on_one_line(element: memoryview) -> bytes:
     """The record with the same names and values, to the digit; spaces go where it has lines."""
     text = bytes(element)
     return msgspec.json.format(text, indent=-1) if b"\n" in text else text

@@ -26,8 +26,14 @@ FIELD_NAMES: Final = {
     "history": "pairs of question and answer that came before (Alpaca)",
     "system": "system prompt of the record (Alpaca and ShareGPT)",
 }
-# Those in a turn; the others are fields of the record.
-_OF_A_TURN: Final = {"role", "content", "from", "value"}
+# Fields that stand beside each other: none may have another's name.
+_TOGETHER: Final = (
+    ("labels", "score"),
+    ("role", "content"),
+    ("from", "value"),
+    ("instruction", "input", "output", "history", "system"),
+    ("conversations", "system"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +60,7 @@ class FieldNames:
 
         Raises:
           InputError: for a field that no layout has, an empty name, or two fields of a
-            record (or of a turn) under one name.
+            layout under one name.
         """
         if isinstance(names, FieldNames):
             return names
@@ -70,12 +76,10 @@ class FieldNames:
                     f"--field: found {name}={given}, expected the name of a field after the ="
                 )
         result = cls(tuple(sorted((name, given) for name, given in found.items() if name != given)))
-        for names_together in (_OF_A_TURN, FIELD_NAMES.keys() - _OF_A_TURN):
+        for together in _TOGETHER:
             taken: dict[str, str] = {}
-            # Two fields may share a name only where none of the two was given.
-            for name in sorted(names_together, key=lambda name: name not in found):
-                other = taken.setdefault(result[name], name)
-                if other != name and name in found:
+            for name in together:
+                if (other := taken.setdefault(result[name], name)) != name:
                     raise InputError(
                         f"--field: {other} and {name} are both {result[name]}; expected a field "
                         "of its own for each"

@@ -95,6 +95,7 @@ def serve() -> None:
         while True:
             pickle.dump(_answer(pickle.load(sys.stdin.buffer)), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
+    os._exit(0)  # Half an answer may be left, which nobody reads; Python would complain of it.
 
 
 def _answer(decoding: Decoding) -> _Answer:

@@ -190,9 +190,14 @@ def _element_parts(
     file: ArrayFile, decoding: Decoding, progress: Callable[[int], None] | None
 ) -> Iterator[Decoded]:
     columns = _Columns()
+    parse = decoding.form.reader.parse
     number = 0
-    for number, position, text in file.scan(progress):
-        _add_carefully(columns, text, number, position, decoding.form)
+    for number, text in enumerate(file.elements(progress), 1):
+        found = parse(text)
+        if found is not None:
+            columns.add(found, number, number - 1)
+        else:
+            _add_carefully(columns, bytes(text), number, number - 1, decoding.form)
         if columns.bad and decoding.stop_at_bad:
             break
         if columns.is_full():
