@@ -206,9 +206,10 @@ def label_embeddings(
         return vectors[[place[name] for name in table.label_names]], None
     if options.embedding_model is not None:
         # Sorted, as `mig-jax embed_labels` has them: models round by what stands beside.
-        names, place = np.unique(np.array(table.label_names, object), return_inverse=True)
-        vectors = embed_labels(tuple(names), options.embedding_model, flag="--embedding_model")
-        return vectors[place], None
+        ordered = tuple(sorted(table.label_names))
+        row_of = {name: row for row, name in enumerate(ordered)}
+        found = embed_labels(ordered, options.embedding_model, flag="--embedding_model")
+        return found[[row_of[name] for name in table.label_names]], None
     if options.label_embeddings is None:
         return None
     return data.read_label_embeddings(
@@ -229,8 +230,8 @@ def read_label_graph(
     embeddings = label_embeddings(options, table)
     if embeddings is None:
         say(
-            "the label graph has no edges: give --label_embeddings=EMB.npz or --embedding_model=NAME "
-            "to let labels of similar meaning share information"
+            "the label graph has no edges: give --label_embeddings=EMB.npz or "
+            "--embedding_model=NAME to let labels of similar meaning share information"
         )
         return mig_jax.label_graph_from_edges(table.num_labels)
     vectors, present = embeddings

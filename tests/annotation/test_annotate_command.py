@@ -276,7 +276,9 @@ def test_tags_are_normalised_alone_and_by_a_mapping(tmp_path, mig):
 )
 def test_flags_that_cannot_be_are_told(flags, told, tmp_path, mig):
     pool = _write(tmp_path / "pool.jsonl", [_record("q", "a", labels=["x"], score=1.0)])
-    assert told in mig.refused("annotate", f"--pool={pool}", f"--output={tmp_path / 'o.jsonl'}", *flags)
+    assert told in mig.refused(
+        "annotate", f"--pool={pool}", f"--output={tmp_path / 'o.jsonl'}", *flags
+    )
     assert _names(tmp_path) == ["pool.jsonl"]
 
 

@@ -62,9 +62,7 @@ def _softmax(row):
 
 
 @pytest.mark.parametrize("kind", ["quality", "complexity"])
-def test_deita_is_the_expected_digit_behind_the_published_prompt(
-    kind, model, logits_of, tokenizer
-):
+def test_deita_is_the_expected_digit_behind_the_published_prompt(kind, model, logits_of, tokenizer):
     found = DeitaScorer(model, kind).score(_SAMPLES)
     assert [len(of_one) for of_one in found] == [2, 1]
     expected = []
@@ -83,7 +81,7 @@ def test_deita_is_the_expected_digit_behind_the_published_prompt(
         last = logits_of(tokenizer(prompt)["input_ids"])[-1]
         digits = [last[tokenizer.convert_tokens_to_ids(digit)] for digit in "123456"]
         expected.append(sum(n * p for n, p in zip(range(1, 7), _softmax(digits), strict=True)))
-    np.testing.assert_allclose(sum(found, []), expected, rtol=1e-4)
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-4)
     # It is no constant that would agree by chance.
     assert np.ptp(expected) > 0.01
 
@@ -126,7 +124,7 @@ def test_ifd_is_the_ratio_of_the_response_s_losses(model, logits_of, tokenizer):
         ratios.append(asked / alone)
         expected.append(asked / alone if asked < alone else 0.0)
     found = Difficulty(model).score(_SAMPLES)
-    np.testing.assert_allclose(sum(found, []), expected, rtol=1e-4)
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-4)
     assert min(ratios) < 1 < max(ratios)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,17 +60,13 @@ def tiny_causal_lm(folder: Path, *, positions: int = 512, start: bool = True) ->
 def tiny_sentence_encoder(folder: Path) -> Path:
     """A BERT of one layer, the mean of whose states is the embedding; letters for WordPiece."""
     torch = pytest.importorskip("torch", reason="the extra annotate is not installed")
-    library = pytest.importorskip(
-        "sentence_transformers", reason="the extra annotate is not installed"
-    )
+    pytest.importorskip("sentence_transformers", reason="the extra annotate is not installed")
     import transformers
 
-    inner = folder / "bert"
-    inner.mkdir(parents=True)
     letters = "abcdefghijklmnopqrstuvwxyz"
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
-    (inner / "vocab.txt").write_text("\n".join(pieces))
-    transformers.BertTokenizerFast(str(inner / "vocab.txt")).save_pretrained(inner)
+    (folder / "vocab.txt").write_text("\n".join(pieces))
+    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(2)
     config = transformers.BertConfig(
         vocab_size=len(pieces),
@@ -80,10 +77,18 @@ def tiny_sentence_encoder(folder: Path) -> Path:
         max_position_embeddings=64,
         initializer_range=0.5,
     )
-    transformers.BertModel(config).save_pretrained(inner)
-    modules = library.models
-    whole = modules.Transformer(str(inner))
-    library.SentenceTransformer(modules=[whole, modules.Pooling(16, "mean")]).save(
-        str(folder / "whole")
-    )
-    return folder / "whole"
+    transformers.BertModel(config).save_pretrained(folder)
+    pooling = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {
+            "idx": 1,
+            "name": "1",
+            "path": "1_Pooling",
+            "type": "sentence_transformers.models.Pooling",
+        },
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
