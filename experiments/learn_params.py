@@ -7,6 +7,9 @@ learns on the built-in pool with a planted truth in about two minutes. On data o
     python -m experiments.learn_params --workdir=DIR --pool=POOL.jsonl --label_embeddings=EMB.npz \
         --objective=validation --validation=DEV.jsonl --test=TEST.jsonl --budget=2000
 
+Flag files in `experiments/presets` hold settings that go together:
+`--flagfile=experiments/presets/thorough.flags`.
+
 DIR gets `params` (for `mig-jax select --params=DIR/params`), `report.json`, `report.md` and
 plots. The same command in the same DIR goes on where it was stopped, to the same result.
 """
@@ -64,6 +67,9 @@ _PARAMETERS = flags.DEFINE_enum(
     "free",
     ["free", "features"],
     "Learn values for the labels of this pool, or a function of label features for any pool.",
+)
+_PRIOR = flags.DEFINE_float(
+    "prior", 1e-3, "How strongly labels are pulled towards the values they share.", 0.0
 )
 _LOWEST = flags.DEFINE_float(
     "lowest_threshold", 0.6, "Edges less similar are not considered.", 0.0, 1.0
@@ -173,6 +179,7 @@ def _parameterisation(inputs: Inputs, threshold: float) -> Parameterisation:
         "start": shared_start(threshold=threshold),
         "lowest_threshold": jnp.asarray(_LOWEST.value),
         "highest_threshold": jnp.asarray(_HIGHEST_THRESHOLD),
+        "prior": jnp.asarray(_PRIOR.value),
     }
     if _PARAMETERS.value == "features":
         return FromFeatures(features=features, basis=basis, **common)
@@ -181,7 +188,7 @@ def _parameterisation(inputs: Inputs, threshold: float) -> Parameterisation:
 
 def _settings() -> dict[str, Any]:
     names = (_POOL, _EMBEDDINGS, _OBJECTIVE, _VALIDATION, _TEST, _TASK, _BUDGET, _SEED)
-    settings = {f.name: f.value for f in (*names, _PARAMETERS, _LOWEST)}
+    settings = {f.name: f.value for f in (*names, _PARAMETERS, _PRIOR, _LOWEST)}
     return settings | {"steps": _steps(), "start_thresholds": _start_thresholds()}
 
 

@@ -7,6 +7,10 @@ The records have a field `source`, a string or a list whose first item is one. S
 dealt to two halves of about equal size. A function of label features is learned on the one
 half and selects from the other; the paper's defaults and what was learned there directly
 select from it too. The other way round makes the second row of a seed.
+
+How far a function can be trusted elsewhere is learned too: within the half, it is learned on
+some sources and selects from the others, with its parameters moved only a part of the way
+from the paper's. The part that served best there, by the validation records, is applied.
 """
 
 from __future__ import annotations
@@ -27,12 +31,12 @@ from absl import app, flags, logging
 
 import mig_jax
 from experiments.comparison import bootstrap, paper_measure, select_learned
-from experiments.learning_tasks import CountModels, Inputs, Judges
+from experiments.learning_tasks import CountModels, Inputs, Judges, mean_over_groups
 from mig_jax import data
 from mig_jax.errors import InputError
-from mig_jax.label_features import fit_feature_basis, label_features
+from mig_jax.label_features import FeatureBasis, fit_feature_basis, label_features
 from mig_jax.learning import learn
-from mig_jax.parameters import FromFeatures, shared_start
+from mig_jax.parameters import FromFeatures, Params, shared_start
 from mig_jax.token_bags import Conversations, conversation_bags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for transfer.csv.", required=True)
@@ -45,6 +49,9 @@ _SEEDS = flags.DEFINE_integer("seeds", 3, "Of learning.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 40, "Most steps of learning.", lower_bound=1)
 
 _LOWEST_THRESHOLD, _HIGHEST_THRESHOLD = 0.6, 0.97
+_PAPER_THRESHOLD = 0.9
+_PRIOR = 0.1
+_PARTS_OF_THE_WAY = (0.0, 0.25, 0.5, 1.0)
 
 
 class _Sourced(msgspec.Struct):
@@ -97,53 +104,93 @@ def _part(table: data.RecordTable, rows: np.ndarray) -> data.RecordTable:
     )
 
 
-class _Half:
-    """A half of the pool, with all that learning and judging need of it."""
+class _Part:
+    """A part of the pool, with all that learning and validation need of it."""
 
-    def __init__(self, table: data.RecordTable, texts: Conversations, test: Conversations) -> None:
-        vectors, present = data.read_label_embeddings(_EMBEDDINGS.value, table.label_names)
+    def __init__(self, table: data.RecordTable, texts: Conversations, rows: np.ndarray) -> None:
+        own = _part(table, rows)
+        vectors, present = data.read_label_embeddings(_EMBEDDINGS.value, own.label_names)
+        graph = mig_jax.label_graph_from_embeddings(vectors, _LOWEST_THRESHOLD, present=present)
         self.inputs = Inputs(
-            table=table,
-            pool=mig_jax.pool_from_table(table),
-            graph=mig_jax.label_graph_from_embeddings(vectors, _LOWEST_THRESHOLD, present=present),
+            table=own,
+            pool=mig_jax.pool_from_table(own),
+            graph=graph,
             embeddings=np.asarray(vectors, np.float32),
-            budget=_BUDGET.value,
+            budget=min(_BUDGET.value, len(rows)),
             seed=0,
             validation=_VALIDATION.value,
             test=_TEST.value,
             task=None,
             say=_say,
         )
-        self.texts = texts
-        self.judges = Judges(texts, test)
+        self.texts = texts.take(rows)
+        self.basis = fit_feature_basis(self.inputs.pool, self.inputs.graph, self.inputs.embeddings)
+        self._models: dict[int, CountModels] = {}
 
-    def parameterisation(self, basis: Any) -> FromFeatures:
+    def parameterisation(self, basis: FeatureBasis) -> FromFeatures:
         inputs = self.inputs
         return FromFeatures(
-            start=shared_start(threshold=0.65),
+            start=shared_start(threshold=_PAPER_THRESHOLD),
             features=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
             basis=basis,
             lowest_threshold=jnp.asarray(_LOWEST_THRESHOLD),
             highest_threshold=jnp.asarray(_HIGHEST_THRESHOLD),
+            prior=jnp.asarray(_PRIOR),
         )
 
-    def basis(self) -> Any:
-        return fit_feature_basis(self.inputs.pool, self.inputs.graph, self.inputs.embeddings)
+    def models(self, seed: int) -> CountModels:
+        if seed not in self._models:
+            self._models = {seed: CountModels(self.texts, seed, _say)}
+        return self._models[seed]
 
-    def learn(self, dev: data.ValidationSet, seed: int) -> Any:
-        """Parameters learned on this half."""
+    def learn(self, dev: data.ValidationSet, seed: int) -> Params:
+        """Parameters learned on this part."""
         inputs = self.inputs
-        objective = CountModels(self.texts, seed, _say).objective(dev, seed)
         found = learn(
             inputs.pool,
             inputs.graph,
-            self.parameterisation(self.basis()),
-            objective,
+            self.parameterisation(self.basis),
+            self.models(seed).objective(dev, seed),
             inputs.budget,
             jax.random.key(seed),
             steps=_STEPS.value,
         )
         return found.params
+
+    def select(self, params: Params, basis: FeatureBasis, way: float) -> np.ndarray:
+        """Picks with parameters that are so much of the way from the start to `params`."""
+        params = jax.tree_util.tree_map(lambda leaf: way * leaf, params)
+        return select_learned(self.inputs, self.parameterisation(basis).learned(params)).picks
+
+    def validation_loss(self, picks: np.ndarray, dev: data.ValidationSet, seed: int) -> float:
+        amounts = np.zeros(self.inputs.pool.num_records, np.float32)
+        amounts[picks] = 1
+        return mean_over_groups(self.models(seed).losses(dev, jnp.asarray(amounts)), dev.groups)
+
+
+class _Half(_Part):
+    """A half of the pool: with judges, and with parts of its own to try a transfer on."""
+
+    def __init__(
+        self, table: data.RecordTable, texts: Conversations, rows: np.ndarray, test: Conversations
+    ) -> None:
+        super().__init__(table, texts, rows)
+        self.judges = Judges(self.texts, test)
+        second = _halves(_sources(self.inputs.table))
+        self._quarters = [
+            _Part(self.inputs.table, self.texts, np.flatnonzero(quarter))
+            for quarter in (~second, second)
+        ]
+
+    def part_of_the_way(self, dev: data.ValidationSet, seed: int) -> float:
+        """How much of what is learned serves sources that it was not learned on."""
+        losses = np.zeros(len(_PARTS_OF_THE_WAY))
+        for here, there in (self._quarters, self._quarters[::-1]):
+            params = here.learn(dev, seed)
+            for number, way in enumerate(_PARTS_OF_THE_WAY):
+                picks = there.select(params, here.basis, way)
+                losses[number] += there.validation_loss(picks, dev, seed)
+        return _PARTS_OF_THE_WAY[int(np.argmin(losses))]
 
 
 def _say(text: str) -> None:
@@ -158,10 +205,7 @@ def _run() -> None:
     texts = conversation_bags(data.read_texts(table))
     dev, test = data.read_validation(_VALIDATION.value), data.read_validation(_TEST.value)
     answers = conversation_bags(test.conversations)
-    halves = []
-    for which in (~second, second):
-        rows = np.flatnonzero(which)
-        halves.append(_Half(_part(table, rows), texts.take(rows), answers))
+    halves = [_Half(table, texts, np.flatnonzero(which), answers) for which in (~second, second)]
     papers = [
         h.judges.losses(select_learned(h.inputs, paper_measure(), "linear").picks) for h in halves
     ]
@@ -169,24 +213,26 @@ def _run() -> None:
     for seed in range(_SEEDS.value):
         start = time.perf_counter()
         params = [half.learn(dev, seed) for half in halves]
+        ways = [half.part_of_the_way(dev, seed) for half in halves]
         for place, half in enumerate(halves):
-            other = halves[1 - place]
-            moved = half.parameterisation(other.basis()).learned(params[1 - place])
-            own = half.parameterisation(half.basis()).learned(params[place])
+            other = 1 - place
+            moved = half.select(params[other], halves[other].basis, ways[other])
             losses = {
-                "transferred": half.judges.losses(select_learned(half.inputs, moved).picks),
-                "own": half.judges.losses(select_learned(half.inputs, own).picks),
+                "transferred": half.judges.losses(moved),
+                "own": half.judges.losses(half.select(params[place], half.basis, 1.0)),
                 "paper": papers[place],
             }
             row: dict[str, Any] = {"seed": seed, "used_on": "first" if place == 0 else "second"}
+            row["part_of_the_way"] = ways[other]
             row |= {name: bootstrap(loss, test.groups)[0] for name, loss in losses.items()}
             gap = bootstrap(losses["transferred"] - losses["paper"], test.groups)
             row |= {"over_paper": gap[0], "over_paper_low": gap[1], "over_paper_high": gap[2]}
             rows_out.append(row)
             _say(
                 f"seed {seed}, used on the {row['used_on']} half: transferred "
-                f"{row['transferred']:.4f}, own {row['own']:.4f}, paper {row['paper']:.4f}; "
-                f"transferred less paper {gap[0]:+.4f} ({gap[1]:+.4f} to {gap[2]:+.4f})"
+                f"({ways[other]:g} of the way) {row['transferred']:.4f}, own {row['own']:.4f}, "
+                f"paper {row['paper']:.4f}; transferred less paper {gap[0]:+.4f} "
+                f"({gap[1]:+.4f} to {gap[2]:+.4f})"
             )
         _say(f"seed {seed}: {time.perf_counter() - start:.0f} s")
         with (folder / "transfer.csv").open("w", newline="") as stream:

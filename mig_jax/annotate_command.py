@@ -16,7 +16,7 @@ import numpy as np
 
 import mig_jax
 from mig_jax import data
-from mig_jax.annotation.choices import SCORERS, TAGGERS, encoder_of, scorer_weights
+from mig_jax.annotation.choices import SCORERS, TAGGERS, ModelOptions, encoder_of, scorer_weights
 from mig_jax.annotation.combination import combine, is_nearly_constant
 from mig_jax.annotation.duplicates import ExactDuplicates, Filter, NearDuplicates, Overlaps
 from mig_jax.annotation.journal import Journal
@@ -52,7 +52,7 @@ _PACKAGES = ("torch", "transformers", "sentence-transformers")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(ModelOptions):
     """The flags of the command; `mig-jax annotate --help` explains each."""
 
     pool: list[str]
@@ -63,17 +63,6 @@ class Options:
     on_bad_record: str
     batch_size: int
     combine: str
-    vocabulary: str | None
-    embedding_model: str
-    max_tags: int
-    tag_similarity: float
-    tag_margin: float
-    instag_model: str | None
-    deita_quality_model: str | None
-    deita_complexity_model: str | None
-    ifd_model: str | None
-    max_tokens: int
-    device: str
     deduplicate: str
     near_duplicate_similarity: float
     exclude_overlap: list[str]

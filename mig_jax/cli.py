@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
+import mig_jax
 from mig_jax import annotate_flags
 from mig_jax.errors import InputError
 from mig_jax.inputs import check_input_flags, define_input_flags
@@ -335,7 +335,7 @@ def _run(arguments: Sequence[str]) -> None:
         return
     name, *rest = arguments
     if name == "--version":
-        print(f"mig-jax {importlib.metadata.version('mig-jax')}")
+        print(f"mig-jax {mig_jax.__version__}")
         return
     if name not in _COMMANDS:
         raise InputError(f"{name}: no such command, expected {' or '.join(_COMMANDS)}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mig_jax import data
 from mig_jax.annotation.causal_lm import CausalLM
@@ -17,13 +18,27 @@ from mig_jax.annotation.samples import Scorer, Tagger
 from mig_jax.annotation.sentence_encoder import SentenceEncoder
 from mig_jax.errors import InputError
 
-if TYPE_CHECKING:
-    from mig_jax.annotate_command import Options
-
-__all__ = ["SCORERS", "TAGGERS", "encoder_of", "scorer_weights"]
+__all__ = ["SCORERS", "TAGGERS", "ModelOptions", "encoder_of", "scorer_weights"]
 
 
-def _embedding(options: Options) -> Tagger:
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """What taggers and scorers are made of; `mig-jax annotate --help` explains each."""
+
+    vocabulary: str | None
+    embedding_model: str
+    max_tags: int
+    tag_similarity: float
+    tag_margin: float
+    instag_model: str | None
+    deita_quality_model: str | None
+    deita_complexity_model: str | None
+    ifd_model: str | None
+    max_tokens: int
+    device: str
+
+
+def _embedding(options: ModelOptions) -> Tagger:
     if options.vocabulary is None:
         raise InputError("--tagger=embedding: needs --vocabulary=FILE, a JSON list of labels")
     return EmbeddingTagger(
@@ -41,19 +56,19 @@ def encoder_of(model: str, device: str) -> SentenceEncoder:
     return SentenceEncoder(model, device=device)
 
 
-def _language_model(options: Options, flag: str) -> CausalLM:
+def _language_model(options: ModelOptions, flag: str) -> CausalLM:
     model = getattr(options, flag)
     if not model:
         raise InputError(f"--{flag}: missing, expected a folder or the name of a model")
     return CausalLM(model, flag=f"--{flag}", device=options.device, max_tokens=options.max_tokens)
 
 
-TAGGERS: Final[dict[str, Callable[[Options], Tagger]]] = {
+TAGGERS: Final[dict[str, Callable[[ModelOptions], Tagger]]] = {
     "embedding": _embedding,
     "instag": lambda options: InsTagger(_language_model(options, "instag_model")),
     "keep": lambda options: KeepLabels(),
 }
-SCORERS: Final[dict[str, Callable[[Options], Scorer]]] = {
+SCORERS: Final[dict[str, Callable[[ModelOptions], Scorer]]] = {
     "deita_quality": lambda options: DeitaScorer(
         _language_model(options, "deita_quality_model"), "quality"
     ),

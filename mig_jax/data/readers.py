@@ -96,6 +96,14 @@ def read_pool(
       InputError: for a bad record where `on_bad_record` is "error"; and always where a
         file cannot be read, has no usable record, or is given twice, or where the
         files differ in layout.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+    ...     _ = file.write(b'{"labels": ["maths", "code"], "score": 4.5}')
+    ...     file.flush()
+    ...     table = read_pool([file.name])
+    >>> table.label_names, table.scores.tolist()
+    (['code', 'maths'], [4.5])
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")

@@ -1,0 +1,22 @@
+"""Test files as Bazel targets: pytest runs them as it does outside of Bazel."""
+
+load("@rules_python//python:defs.bzl", "py_test")
+
+def pytest_test(name, deps = [], borrows = [], size = "large", **kwargs):
+    """The target of the test file `name`.py.
+
+    Args:
+      name: of the file, without `.py`.
+      deps: libraries and programs that the file uses.
+      borrows: other test files whose helpers it imports; their tests are not run.
+      **kwargs: of `py_test`.
+    """
+    own = name + ".py"
+    py_test(
+        name = name,
+        srcs = [own, "//tests:run_pytest.py"] + borrows,
+        main = "//tests:run_pytest.py",
+        args = ["$(rootpath %s)" % own],
+        deps = deps + ["//tests:support"],
+        **kwargs
+    )
