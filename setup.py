@@ -9,6 +9,13 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
 
 # Extras that others build on.
+ANNOTATE = [
+    "datasketch>=2.0",
+    "scikit-learn>=1.6",
+    "sentence-transformers>=5.0",
+    "torch>=2.4",
+    "transformers>=4.56",
+]
 HUB = ["datasets>=3.0"]
 PLOTS = ["matplotlib>=3.8"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
@@ -48,6 +55,7 @@ setuptools.setup(
         "zstandard>=0.23",
     ],
     extras_require={
+        "annotate": ANNOTATE,
         "bench": [
             "apricot-select>=0.6.1",
             "jsonlines>=4.0",
