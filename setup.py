@@ -17,7 +17,7 @@ ANNOTATE = [
     "transformers>=4.56",
 ]
 HUB = ["datasets>=3.0"]
-PLOTS = ["matplotlib>=3.8"]
+PLOTS = ["jinja2>=3.1", "matplotlib>=3.8", "networkx>=3.5"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
 TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *HUB, *LEARN]
 DOCS = [
