@@ -101,7 +101,8 @@ def plot_label_graph(
     low, high = limits or (0.0, float(values[drawn].max(initial=0.0)))
     largest = float(sizes[drawn].max(initial=0.0)) or 1.0
     dots = ax.scatter(
-        *places[drawn].T,
+        places[drawn, 0],
+        places[drawn, 1],
         s=_SMALLEST + (_LARGEST - _SMALLEST) * np.clip(sizes[drawn] / largest, 0, 1),
         c=values[drawn],
         # Few labels hold most: a square root keeps the others apart.

@@ -35,7 +35,8 @@ def require_libraries(purpose: str, extra: str = "plots", names: Sequence[str] =
             importlib.import_module(name)
         except ImportError:
             raise InputError(
-                f"{name} is not installed; expected it for {purpose}: pip install 'mig-jax[{extra}]'"
+                f"{name} is not installed; expected it for {purpose}: "
+                f"pip install 'mig-jax[{extra}]'"
             ) from None
 
 
