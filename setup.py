@@ -41,7 +41,7 @@ setuptools.setup(
     keywords=["data selection", "instruction tuning", "submodular", "JAX"],
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["mig_jax", "mig_jax.*"]),
-    package_data={"mig_jax": ["py.typed"]},
+    package_data={"mig_jax": ["py.typed", "report_page.html"]},
     install_requires=[
         "absl-py>=2.1",
         "jax>=0.10",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mig_jax.learning import Evaluation
+from mig_jax.plotting import plain, score_function_of_label, short_name
 from mig_jax.score_functions import ScoreFunction
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _WIDTH = 10.0  # Inches: 1,200 pixels.
 _BEFORE, _AFTER, _NAMED, _QUIET = "#8a8f98", "#2f5d8a", "#b4552d", "#b9bec6"
 _CURVES = 12
 _DUMBBELLS = 20
-_LONGEST_NAME = 28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,14 +170,14 @@ def score_functions_figure(
     median = int(np.argsort(changes.shape_before, kind="stable")[len(changes.names) // 2])
     curves = [
         (
-            f"{_short(changes.names[label])} ({changes.records[label]:,})",
-            _of_label(after, label, x),
+            f"{short_name(changes.names[label])} ({changes.records[label]:,})",
+            score_function_of_label(after, label, x),
             {"color": colour},
         )
         for label, colour in zip(shown, colours, strict=False)
     ]
     dashed = {"color": "black", "linestyle": "--"}
-    curves.append(("before", _of_label(before, median, x), dashed))
+    curves.append(("before", score_function_of_label(before, median, x), dashed))
     for name, values, style in curves:
         worth.plot(x[1:], values[1:], linewidth=1.6, label=name, **style)
         share.plot(x, values / max(values[-1], 1e-30), linewidth=1.6, **style)
@@ -200,7 +200,7 @@ def score_functions_figure(
         title="label (records), frequent to rare",
         title_fontsize=8.5,
     )
-    _plain(legend.get_texts())
+    plain(legend.get_texts())
     return figure
 
 
@@ -222,8 +222,8 @@ def selected_figure(changes: LabelChanges) -> Figure:
     axes.hlines(rows, before, after, color=_QUIET, linewidth=2)
     for values, colour, name in ((before, _BEFORE, "before"), (after, _AFTER, "after")):
         axes.scatter(values, rows, s=36, color=colour, zorder=3, clip_on=False, label=name)
-    axes.set_yticks(rows, [_short(changes.names[label]) for label in shown])
-    _plain(axes.get_yticklabels())
+    axes.set_yticks(rows, [short_name(changes.names[label]) for label in shown])
+    plain(axes.get_yticklabels())
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -273,7 +273,7 @@ def _name_in_margin(
     heights = to_fractions.transform(points)[:, 1] if order else []
     for label, point, height in zip(order, points, _spread(heights, 0.06), strict=True):
         axes.annotate(
-            _short(changes.names[label]),
+            short_name(changes.names[label]),
             tuple(point),
             xytext=(1.03, height),
             textcoords="axes fraction",
@@ -310,23 +310,6 @@ def _frequent_to_rare(records: np.ndarray) -> list[int]:
         return []
     ranks = np.geomspace(1, len(order), min(_CURVES, len(order))).round().astype(int) - 1
     return [int(label) for label in order[np.unique(ranks)]]
-
-
-def _of_label(phi: Any, label: int, x: np.ndarray) -> np.ndarray:
-    leaves = {field.name: getattr(phi, field.name) for field in dataclasses.fields(phi)}
-    own = {name: leaf[label] if np.ndim(leaf) else leaf for name, leaf in leaves.items()}
-    return np.asarray(dataclasses.replace(phi, **own).value(x.astype(np.float32)))
-
-
-def _short(name: str) -> str:
-    name = " ".join(name.split()) or "(no name)"
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-
-
-def _plain(texts: Any) -> None:
-    """A dollar in a label's name begins no formula."""
-    for text in texts:
-        text.set_parse_math(False)
 
 
 def _remark(axes: Axes, text: str) -> None:

@@ -59,6 +59,12 @@ def _select_flags() -> flags.FlagValues:
         "LLaMA-Factory's dataset_info.json, to get an entry for --output; other entries stay.",
     )
     add(
+        flags.DEFINE_string,
+        "report",
+        None,
+        "Folder for index.html, a page with pictures of the selection. Needs the extra plots.",
+    )
+    add(
         flags.DEFINE_float,
         "similarity_threshold",
         0.9,
@@ -213,6 +219,9 @@ def _select(values: flags.FlagValues) -> None:
     _check_processes(values)
     check_input_flags(values)
     _check_dataset_info(values)
+    if values.report is not None and values.coordinator_address is not None:
+        # No process has all records, which the page shows.
+        raise InputError("--report: does not go with --coordinator_address")
     select_command.run(select_command.Options(**values.flag_values_dict()))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 import mig_jax
-from mig_jax import data
+from mig_jax import data, plotting, report_page
 from mig_jax.checkpoints import Checkpoints, fingerprint
 from mig_jax.errors import InputError
 from mig_jax.inputs import (
@@ -59,6 +59,7 @@ class Options(InputOptions):
     output: str
     output_layout: str
     dataset_info: str | None
+    report: str | None
     similarity_threshold: float
     propagation: float
     gain: str
@@ -148,6 +149,8 @@ def _run(options: Options) -> None:
         names = [options.output, options.stem + ".manifest.json", options.stem + _TABLE_ENDING]
         if options.dataset_info is not None:
             names.append(options.dataset_info)
+        if options.report is not None:
+            names.append(_report_file(options.report))
         opened = together(lambda: [outputs.open(name) for name in names if leads], mesh)
         if options.dataset_info is not None:
             together(lambda: _dataset_info(options, {}), mesh)  # Raises where it takes no entry.
@@ -180,7 +183,13 @@ def _run(options: Options) -> None:
         }
         with stages.stage("writing"):
             picked, picks = table_of_picks(table, selection.picks, mesh)
-            together(lambda: _write(options, opened, picked, picks, selection, leads), mesh)
+            info = opened[3] if options.dataset_info is not None and leads else None
+            together(lambda: _write(options, opened, info, picked, picks, selection, leads), mesh)
+            if options.report is not None:
+                say("drawing the report")
+                fields = data.FieldNames.parse(options.field)
+                parts = (about, table, pool, graph, measure, selection, fields)
+                opened[-1].write(report_page.report_page(report_page.Selected(*parts)))
         about["seconds"] = stages.seconds
         if leads:
             data.write_json(opened[1], about)
@@ -220,6 +229,7 @@ def _problem(
 def _write(
     options: Options,
     opened: list[BinaryIO],
+    info_out: BinaryIO | None,
     table: data.RecordTable,
     picks: np.ndarray,
     selection: mig_jax.Selection,
@@ -228,21 +238,33 @@ def _write(
     """The first process writes all but the manifest."""
     if not leads:
         return
-    records_out, _, table_out, *info_out = opened
+    records_out, _, table_out, *_ = opened
     converter = None
-    if options.output_layout != "as_it_came" or options.as_parquet or info_out:
+    if options.output_layout != "as_it_came" or options.as_parquet or info_out is not None:
         layout = data.OUTPUT_LAYOUTS[options.output_layout]
         names = data.FieldNames.parse(options.field)
-        converter = data.RecordConverter(layout, names, describe=bool(info_out))
+        converter = data.RecordConverter(layout, names, describe=info_out is not None)
     data.write_records(table, picks, records_out, convert=converter, parquet=options.as_parquet)
     so_far = np.cumsum(selection.increases, dtype=np.float64)
     data.write_selection_table(table_out, table, picks, selection.gains, so_far)
-    if converter is not None and info_out:
+    if converter is not None and info_out is not None:
         folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))
         entry = converter.dataset_info_entry(
             os.path.relpath(os.path.realpath(options.output), folder)
         )
-        info_out[0].write(_dataset_info(options, entry))
+        info_out.write(_dataset_info(options, entry))
+
+
+def _report_file(folder: str) -> str:
+    """The page of --report, in a folder that is made where it is not there."""
+    plotting.require_libraries("--report", names=report_page.REPORT_LIBRARIES)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--report: {folder}: {error.strerror}; expected a folder that can be made"
+        ) from None
+    return os.path.join(folder, "index.html")
 
 
 def _dataset_info(options: Options, entry: dict[str, Any]) -> bytes:

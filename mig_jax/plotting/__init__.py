@@ -6,20 +6,22 @@ imported where they are used, so that the package may be imported without.
 
 from mig_jax.plotting.graphs import label_graph_positions, plot_label_graph, shown_labels
 from mig_jax.plotting.heat_maps import HeatMap, draw_heat_maps
-from mig_jax.plotting.measures import plot_score_functions
+from mig_jax.plotting.measures import plot_score_functions, score_function_of_label
 from mig_jax.plotting.selections import plot_gains, plot_information, plot_information_by_label
-from mig_jax.plotting.style import require_libraries, short_name
+from mig_jax.plotting.style import plain, require_libraries, short_name
 
 __all__ = [
     "HeatMap",
     "draw_heat_maps",
     "label_graph_positions",
+    "plain",
     "plot_gains",
     "plot_information",
     "plot_information_by_label",
     "plot_label_graph",
     "plot_score_functions",
     "require_libraries",
+    "score_function_of_label",
     "short_name",
     "shown_labels",
 ]

@@ -14,7 +14,7 @@ from mig_jax.score_functions import ScoreFunction
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_score_functions"]
+__all__ = ["plot_score_functions", "score_function_of_label"]
 
 
 def plot_score_functions(
@@ -44,13 +44,13 @@ def plot_score_functions(
     held = np.linspace(0, end, 301)
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, max(len(labels), 1)))
     curves = [
-        (short_name(name), _of_label(after, label, held), {"color": colour})
+        (short_name(name), score_function_of_label(after, label, held), {"color": colour})
         for label, name, colour in zip(labels, names, colours, strict=False)
     ]
     if before is not None:
         first = labels[0] if len(labels) else 0
         dashed = {"color": "black", "linestyle": "--"}
-        curves.append(("before", _of_label(before, first, held), dashed))
+        curves.append(("before", score_function_of_label(before, first, held), dashed))
     for name, values, style in curves:
         scale = max(values[-1], 1e-30) if share else 1.0
         ax.plot(held, values / scale, linewidth=1.6, label=name, **style)
@@ -65,7 +65,9 @@ def plot_score_functions(
     return ax
 
 
-def _of_label(phi: Any, label: int, held: np.ndarray) -> np.ndarray:
-    leaves = {field.name: getattr(phi, field.name) for field in dataclasses.fields(phi)}
+def score_function_of_label(phi: ScoreFunction, label: int, held: Any) -> np.ndarray:
+    """φ of one label at amounts of information, float [n]; parameters are scalars or float [K]."""
+    leaves = {field.name: getattr(phi, field.name) for field in dataclasses.fields(phi)}  # type: ignore[arg-type]
     own = {name: leaf[label] if np.ndim(leaf) else leaf for name, leaf in leaves.items()}
-    return np.asarray(dataclasses.replace(phi, **own).value(held.astype(np.float32)))
+    one: Any = dataclasses.replace(phi, **own)  # type: ignore[type-var]
+    return np.asarray(one.value(np.asarray(held, np.float32)))
