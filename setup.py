@@ -10,7 +10,9 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read
 
 PLOTS = ["matplotlib>=3.8"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
-TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *LEARN]
+NOTEBOOKS = ["ipykernel>=6.29", "networkx>=3.2", *LEARN]
+RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
+TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *RUN_NOTEBOOKS]
 
 setuptools.setup(
     name="mig-jax",
@@ -45,6 +47,7 @@ setuptools.setup(
         ],
         "cuda": ["jax[cuda13]>=0.10"],
         "learn": LEARN,
+        "notebooks": NOTEBOOKS,
         "plots": PLOTS,
         "test": TEST,
     },
