@@ -140,3 +140,41 @@ for name, one, other, true in (
     ("score exponent", before.score_exponent, after.score_exponent, 1.0),
 ):
     print(f"{name}: {one:.2f} at the start, {other:.2f} learned, {true:.2f} true")
+
+# %%
+steps = [evaluation.step for evaluation in found.history]
+fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+ax.plot(steps, [evaluation.fitted for evaluation in found.history], "o-", label="fitted")
+ax.plot(steps, [evaluation.held_out for evaluation in found.history], "o-", label="held out")
+ax.axvline(found.best_step, color="grey", linestyle=":", label="kept")
+ax.set(xlabel="steps", ylabel="share of worth missed", title="What learning descends")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# ## What it changes
+#
+# The judge is the truth itself, which learning never saw. The best that one can do is to select
+# with the true measure; the bars are shares of that.
+
+# %%
+def choose(learned):
+    return mig_jax.select(*harden(learned, pool, graph)[:2], BUDGET, measure=learned.measure).picks
+
+
+def true_worth(picks):
+    z = selected_information(true_pool, true_graph, true_measure, picks)
+    return float(mig_jax.information(true_measure, z))
+
+
+picks_before, picks_after = choose(before), choose(after)
+worths = {
+    "random": true_worth(rng.choice(RECORDS, BUDGET, replace=False)),
+    "highest scores": true_worth(np.argsort(-table.scores, kind="stable")[:BUDGET]),
+    "before learning": true_worth(picks_before),
+    "after learning": true_worth(picks_after),
+    "the truth": true_worth(choose(truth)),
+}
+for name, worth in worths.items():
+    print(f"{name}: {worth / worths['the truth']:.1%}")
+print(f"{len(np.intersect1d(picks_before, picks_after))} of {BUDGET} picks stayed the same")
