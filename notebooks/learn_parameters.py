@@ -157,6 +157,7 @@ plt.show()
 # The judge is the truth itself, which learning never saw. The best that one can do is to select
 # with the true measure; the bars are shares of that.
 
+
 # %%
 def choose(learned):
     return mig_jax.select(*harden(learned, pool, graph)[:2], BUDGET, measure=learned.measure).picks

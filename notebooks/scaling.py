@@ -143,3 +143,10 @@ ax.stackplot(sizes, *stages.values(), labels=list(stages), alpha=0.85)
 ax.set(xlabel="records in the pool", ylabel="seconds", title=f"{BUDGET:,} picks, stage by stage")
 ax.legend(loc="upper left")
 plt.show()
+
+# %% [markdown]
+# ## Try next
+#
+# - Another budget, or `chunk=100` and `on_chunk=...` in `select`, to watch a long run or save it.
+# - The same from the command line: `mig-jax select --devices=all`, and several processes with
+#   `--coordinator_address`. `docs/scaling.md` has what was measured at up to ten million records.
