@@ -8,11 +8,35 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
 
-PLOTS = ["matplotlib>=3.8"]
+# Extras that others build on.
+ANNOTATE = [
+    "datasketch>=2.0",
+    "scikit-learn>=1.6",
+    "sentence-transformers>=5.0",
+    "torch>=2.4",
+    "transformers>=4.56",
+]
+HUB = ["datasets>=3.0"]
+PLOTS = ["jinja2>=3.1", "matplotlib>=3.8", "networkx>=3.5"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
-NOTEBOOKS = ["ipykernel>=6.29", "networkx>=3.2", *LEARN]
+NOTEBOOKS = ["ipykernel>=6.29", *LEARN]
 RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
-TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *RUN_NOTEBOOKS]
+TEST = [
+    "hypothesis>=6.100",
+    "mypy>=1.10",
+    "pytest>=8",
+    "ruff>=0.6",
+    "scipy>=1.11",
+    *HUB,
+    *RUN_NOTEBOOKS,
+]
+DOCS = [
+    "furo>=2024.8.6",
+    "myst-parser>=4.0",
+    "sphinx>=8.1",
+    "sphinxcontrib-programoutput>=0.18",
+    *LEARN,
+]
 
 setuptools.setup(
     name="mig-jax",
@@ -20,7 +44,10 @@ setuptools.setup(
     description="Chooses instruction-tuning data by information over a label graph, in JAX",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
+    author="The mig_jax authors",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["data selection", "instruction tuning", "submodular", "JAX"],
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["mig_jax", "mig_jax.*"]),
     package_data={"mig_jax": ["py.typed"]},
@@ -37,6 +64,7 @@ setuptools.setup(
         "zstandard>=0.23",
     ],
     extras_require={
+        "annotate": ANNOTATE,
         "bench": [
             "apricot-select>=0.6.1",
             "jsonlines>=4.0",
@@ -46,17 +74,25 @@ setuptools.setup(
             "scipy>=1.11",
         ],
         "cuda": ["jax[cuda13]>=0.10"],
+        "docs": DOCS,
+        "hub": HUB,
         "learn": LEARN,
         "notebooks": NOTEBOOKS,
         "plots": PLOTS,
         "test": TEST,
+        "tpu": ["jax[tpu]>=0.10"],
     },
     entry_points={"console_scripts": ["mig-jax = mig_jax.cli:main"]},
     classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
         "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

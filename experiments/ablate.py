@@ -40,7 +40,7 @@ from mig_jax.inputs import (
     say_read,
 )
 from mig_jax.pages import PageLayout
-from mig_jax.plotting import require_matplotlib
+from mig_jax.plotting import require_libraries
 from mig_jax.terminal import exit_status, help_text, progress_bar, say
 
 __all__ = ["Options", "main", "run"]
@@ -88,7 +88,7 @@ def run(options: Options) -> list[Row]:
       InputError: for anything given that cannot be used.
     """
     if options.heat_maps:
-        require_matplotlib()
+        require_libraries("heat maps")
     seconds: dict[str, float] = {}
     workdir = pathlib.Path(options.workdir)
     stem = str(workdir / "ablation")

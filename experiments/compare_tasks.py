@@ -70,7 +70,7 @@ class _Study:
         )
         self.dev = data.read_validation(_VALIDATION.value)
         self.test = data.read_validation(_TEST.value)
-        self.texts = conversation_bags(data.read_conversations(table))
+        self.texts = conversation_bags(data.read_texts(table))
         self.answers = conversation_bags(self.test.conversations)
         self.sets = {_ALL: self.dev} | {
             task: self.dev.of_group(task) for task in np.unique(self.dev.groups).tolist()
@@ -212,6 +212,7 @@ def _run() -> None:
         if (budget, setting, seed) in done:
             continue
         row = _row(study, budget, setting, seed, judges)
+        jax.clear_caches()  # Selections differ in shape; programs for all would exhaust the maps.
         with kept.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         rows.append(row)

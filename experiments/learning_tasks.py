@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import mig_jax
 from experiments.planted import plant
 from mig_jax import data, objectives
-from mig_jax.data.conversations import read_conversations
+from mig_jax.data.raw_records import read_texts
 from mig_jax.data.validation_files import ValidationSet, read_validation
 from mig_jax.errors import InputError
 from mig_jax.information import label_information
@@ -200,7 +200,7 @@ def mean_over_groups(losses: np.ndarray, groups: np.ndarray) -> float:
 def _validation(inputs: Inputs) -> Task:
     dev, test = _two_sets(inputs, "validation")
     inputs.say("reading the texts of the pool")
-    pool = conversation_bags(read_conversations(inputs.table))
+    pool = conversation_bags(read_texts(inputs.table))
     models = CountModels(pool, inputs.seed, inputs.say)
     judges = Judges(pool, conversation_bags(test.conversations))
 

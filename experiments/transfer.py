@@ -202,7 +202,7 @@ def _run() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table = data.read_pool(_POOL.value, cache=data.default_cache_folder())
     second = _halves(_sources(table))
-    texts = conversation_bags(data.read_conversations(table))
+    texts = conversation_bags(data.read_texts(table))
     dev, test = data.read_validation(_VALIDATION.value), data.read_validation(_TEST.value)
     answers = conversation_bags(test.conversations)
     halves = [_Half(table, texts, np.flatnonzero(which), answers) for which in (~second, second)]

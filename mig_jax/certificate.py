@@ -43,9 +43,9 @@ __all__ = ["Certificate", "certify", "conditional_gradient_step", "upper_bound"]
 class Certificate:
     """What is proven of a selection: E(best of this size) ≤ `upper_bound`."""
 
-    information: float  # E of the selection.
+    information: float  #: E of the selection.
     upper_bound: float
-    steps: int  # Conditional gradient steps taken.
+    steps: int  #: Conditional gradient steps taken.
 
     @property
     def certified_ratio(self) -> float:
@@ -179,6 +179,13 @@ def certify(
 
     Raises:
       ValueError: where `picks` names a record twice or one that the pool does not have.
+
+    >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
+    >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
+    >>> graph = label_graph_from_edges(2)
+    >>> best, worse = (certify(pool, graph, Measure(), picks) for picks in ([0, 2], [0, 1]))
+    >>> round(best.certified_ratio, 2), round(worse.certified_ratio, 2)
+    (1.0, 0.91)
     """
     chosen = np.asarray(picks)
     with jax.enable_x64(True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
+import mig_jax
+from mig_jax import annotate_flags
 from mig_jax.errors import InputError
 from mig_jax.inputs import check_input_flags, define_input_flags
 from mig_jax.terminal import exit_status, help_text
@@ -36,7 +37,27 @@ def _select_flags() -> flags.FlagValues:
 
     define_input_flags(add)
     add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
-    add(flags.DEFINE_string, "output", None, "Where to write the selected records (.jsonl).")
+    add(
+        flags.DEFINE_string,
+        "output",
+        None,
+        "Where to write the selected records: .jsonl, or .parquet for a table.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "output_layout",
+        "as_it_came",
+        # As in data.OUTPUT_LAYOUTS, which --help need not wait for.
+        ["as_it_came", "messages", "sharegpt", "alpaca", "parquet"],
+        "How to write the records: as they came, their conversations in another layout, or as "
+        "they came but in a table.",
+    )
+    add(
+        flags.DEFINE_string,
+        "dataset_info",
+        None,
+        "LLaMA-Factory's dataset_info.json, to get an entry for --output; other entries stay.",
+    )
     add(
         flags.DEFINE_float,
         "similarity_threshold",
@@ -191,6 +212,7 @@ def _select(values: flags.FlagValues) -> None:
         raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
     _check_processes(values)
     check_input_flags(values)
+    _check_dataset_info(values)
     select_command.run(select_command.Options(**values.flag_values_dict()))
 
 
@@ -223,6 +245,23 @@ def _check_processes(values: flags.FlagValues) -> None:
         )
     if not values.pool:
         raise InputError("--coordinator_address: goes with --pool=FILE")
+    if values.embedding_model is not None:
+        # Hosts may round differently, and would select over different graphs.
+        raise InputError(
+            "--embedding_model: does not go with --coordinator_address; `mig-jax embed_labels` "
+            "makes embeddings for all processes"
+        )
+
+
+def _check_dataset_info(values: flags.FlagValues) -> None:
+    if values.dataset_info == "":
+        raise InputError("--dataset_info: found nothing, expected a file name")
+    # By the ending LLaMA-Factory knows what a file is.
+    if values.dataset_info and not values.output.endswith((".jsonl", ".json", ".parquet")):
+        raise InputError(
+            f"--dataset_info: --output is {values.output}, expected an ending that LLaMA-Factory "
+            "knows: .jsonl, .json or .parquet"
+        )
 
 
 def _apply_preset(values: flags.FlagValues) -> None:
@@ -238,16 +277,55 @@ def _make_pool(values: flags.FlagValues) -> None:
     make_pool_command.run(values.records, values.output, values.label_embeddings, values.seed)
 
 
+def _annotate(values: flags.FlagValues) -> None:
+    from mig_jax import annotate_command
+
+    annotate_command.run(annotate_command.Options(**annotate_flags.annotate_options(values)))
+
+
+def _normalise_tags(values: flags.FlagValues) -> None:
+    from mig_jax import annotate_command
+
+    annotate_command.run(annotate_command.Options(**annotate_flags.normalise_tags_options(values)))
+
+
+def _embed_labels(values: flags.FlagValues) -> None:
+    from mig_jax import embed_labels_command
+
+    embed_labels_command.run(**values.flag_values_dict())
+
+
 _COMMANDS = {
     "select": ("choose the most informative records of a pool", _select_flags, _select),
     "make_pool": ("write a generated pool", _make_pool_flags, _make_pool),
+    "annotate": (
+        "give conversations the labels and scores that select needs",
+        annotate_flags.annotate_flags,
+        _annotate,
+    ),
+    "normalise_tags": (
+        "leave out rare labels and merge those that mean the same",
+        annotate_flags.normalise_tags_flags,
+        _normalise_tags,
+    ),
+    "embed_labels": (
+        "embed the labels of a pool for its label graph",
+        annotate_flags.embed_labels_flags,
+        _embed_labels,
+    ),
 }
-_REQUIRED = {"select": ("budget", "output"), "make_pool": ("records", "output")}
+_REQUIRED = {
+    "select": ("budget", "output"),
+    "make_pool": ("records", "output"),
+    "annotate": ("pool", "output", "tagger", "scorer"),
+    "normalise_tags": ("pool", "output"),
+    "embed_labels": ("pool", "output", "model"),
+}
 
 
 def _overview() -> str:
     lines = ["usage: mig-jax COMMAND [--flag=value ...]", ""]
-    lines += [f"  {name:<12}{text}" for name, (text, _, _) in _COMMANDS.items()]
+    lines += [f"  {name:<16}{text}" for name, (text, _, _) in _COMMANDS.items()]
     return "\n".join([*lines, "", "`mig-jax COMMAND --help` lists its flags."])
 
 
@@ -257,7 +335,7 @@ def _run(arguments: Sequence[str]) -> None:
         return
     name, *rest = arguments
     if name == "--version":
-        print(f"mig-jax {importlib.metadata.version('mig-jax')}")
+        print(f"mig-jax {mig_jax.__version__}")
         return
     if name not in _COMMANDS:
         raise InputError(f"{name}: no such command, expected {' or '.join(_COMMANDS)}")
@@ -270,7 +348,7 @@ def _run(arguments: Sequence[str]) -> None:
     if left_over:
         raise InputError(f"{left_over[0]}: expected flags only, as --flag=value")
     for flag in _REQUIRED[name]:
-        if values[flag].value in (None, ""):
+        if values[flag].value in (None, "", []):
             raise InputError(f"--{flag}: missing, expected --{flag}=...: {values[flag].help}")
     command(values)
 

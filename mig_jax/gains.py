@@ -104,6 +104,14 @@ def marginal_gains(
       pages: the propagated pool, for the same α.
       z: float [K].
       num_records: static, P.
+
+    >>> from mig_jax import Log, label_graph_from_edges, lay_out, pool_from_label_lists
+    >>> pool = pool_from_label_lists([[0], [1]], [1.0, 3.0])
+    >>> measure = Measure(Log())
+    >>> pages = lay_out(pool, label_graph_from_edges(2), measure, 1)
+    >>> gains = marginal_gains(EXACT, measure, pages, jnp.zeros(2), 2)
+    >>> [round(float(gain), 4) for gain in gains]  # log(1 + 1) and log(1 + 3)
+    [0.6931, 1.3863]
     """
     table = prepare(rule, measure, jnp.asarray(z))
     gains = jax.vmap(partial(page_gains, rule, measure, table))(

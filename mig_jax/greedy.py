@@ -43,23 +43,23 @@ _SLACK = 1e-5
 class SelectionState:
     """All that selection carries from pick to pick."""
 
-    z: Array  # float [K]: information held by each label.
-    table: Any  # The gain rule's pytree of float [K], always that of z.
-    records: Array  # int32 [n, rows]: the pages' records; EMPTY once picked.
-    first: Array  # int32 [n]: lowest record left in each page, EMPTY where none is.
-    bounds: Array  # float [groups, pages a group]: no record left in a page gains more.
-    tops: Array  # float [groups]: largest bound of each group.
-    count: Array  # int32 scalar: picks so far.
+    z: Array  #: float [K]: information held by each label.
+    table: Any  #: The gain rule's pytree of float [K], always that of z.
+    records: Array  #: int32 [n, rows]: the pages' records; EMPTY once picked.
+    first: Array  #: int32 [n]: lowest record left in each page, EMPTY where none is.
+    bounds: Array  #: float [groups, pages a group]: no record left in a page gains more.
+    tops: Array  #: float [groups]: largest bound of each group.
+    count: Array  #: int32 scalar: picks so far.
 
 
 class Picks(NamedTuple):
     """What a chunk of the scan chose, in order; −1 and 0 once the budget or the pool is used up."""
 
-    records: Array  # int32 [length]: index in its part of the pool.
-    parts: Array  # int32 [length]: the part, 0 where one process holds the pool.
-    gains: Array  # float [length], exact or linear, each at the moment of its pick.
-    increases: Array  # float [length]: by how much each pick raised E; the gains where exact.
-    pages_read: Array  # int32 [length]: pages whose gains were computed for the pick.
+    records: Array  #: int32 [length]: index in its part of the pool.
+    parts: Array  #: int32 [length]: the part, 0 where one process holds the pool.
+    gains: Array  #: float [length], exact or linear, each at the moment of its pick.
+    increases: Array  #: float [length]: by how much each pick raised E; the gains where exact.
+    pages_read: Array  #: int32 [length]: pages whose gains were computed for the pick.
 
 
 class _Best(NamedTuple):

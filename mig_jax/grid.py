@@ -35,7 +35,7 @@ class Cell:
     """The hyperparameters of one selection. With a leading axis [n] on every leaf: of n."""
 
     measure: Measure
-    threshold: Array = 0.0  # Labels less similar than this share nothing, T of section 3.1.
+    threshold: Array = 0.0  #: Labels less similar than this share nothing, T of section 3.1.
 
 
 @jax.tree_util.register_dataclass
@@ -43,11 +43,11 @@ class Cell:
 class CellSelection:
     """What one cell selects; with a leading axis [n] on every leaf, what n cells do."""
 
-    picks: Array  # int32 [N], in order.
-    gains: Array  # float [N]: each pick's gain at its moment, exact or linear.
-    increases: Array  # float [N]: by how much each pick raised E; the gains where exact.
-    information: Array  # float scalar: E of all picks, by the cell's own measure.
-    pages_read: Array  # int32 [N]: pages whose gains were computed for the pick.
+    picks: Array  #: int32 [N], in order.
+    gains: Array  #: float [N]: each pick's gain at its moment, exact or linear.
+    increases: Array  #: float [N]: by how much each pick raised E; the gains where exact.
+    information: Array  #: float scalar: E of all picks, by the cell's own measure.
+    pages_read: Array  #: int32 [N]: pages whose gains were computed for the pick.
 
 
 def stack_cells(cells: Sequence[Cell]) -> Cell:

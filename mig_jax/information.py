@@ -46,7 +46,7 @@ class Measure:
     """What a selection is measured by: every parameter that may be swept or learned."""
 
     score_function: ScoreFunction = dataclasses.field(default_factory=Power)
-    propagation: Array = 1.0  # α of Eq. 6, at least 0.
+    propagation: Array = 1.0  #: α of Eq. 6, at least 0.
 
 
 def raw_information(
@@ -77,6 +77,12 @@ def label_information(
       measure: gives α.
       amounts: float [P], how much of each record is selected: 0 or 1, or between.
       axis: as in `raw_information`.
+
+    >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
+    >>> pool = pool_from_label_lists([[0], [1]], [1.0, 3.0])
+    >>> graph = label_graph_from_edges(2, [(0, 1, 1.0)])
+    >>> label_information(pool, graph, Measure(), np.array([1.0, 0.0])).tolist()
+    [0.5, 0.5]
     """
     raw = raw_information(pool, graph.num_labels, amounts, axis=axis)
     return propagate(graph, measure.propagation, raw)
@@ -124,7 +130,11 @@ def _held(
 
 
 def information(measure: Measure, z: Array) -> jax.Array:
-    """E = Σ_k φ_k(z_k) (Eq. 8), scalar, for z float [K]."""
+    """E = Σ_k φ_k(z_k) (Eq. 8), scalar, for z float [K].
+
+    >>> round(float(information(Measure(Power(0.5, 0.0)), np.array([4.0, 9.0]))), 5)
+    5.0
+    """
     return jnp.sum(measure.score_function.value(jnp.asarray(z)))
 
 
@@ -143,6 +153,12 @@ def linear_gains(pool: Pool, graph: LabelGraph, measure: Measure, z: Array) -> j
     """φ'(z)·ê_d for every record (Eq. 10–11): float [P].
 
     Never below the exact gain E(D ∪ {d}) − E(D), because φ is concave.
+
+    >>> from mig_jax import Log, label_graph_from_edges, pool_from_label_lists
+    >>> pool = pool_from_label_lists([[0], [1]], [1.0, 3.0])
+    >>> graph = label_graph_from_edges(2)
+    >>> linear_gains(pool, graph, Measure(Log()), np.array([0.0, 1.0])).tolist()
+    [1.0, 1.5]
     """
     slopes = measure.score_function.derivative(jnp.asarray(z))
     return worth_of_records(pool, graph, measure, slopes)

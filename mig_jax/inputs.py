@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 import mig_jax
 from mig_jax import data
+from mig_jax.embed_labels_command import embed_labels
 from mig_jax.errors import InputError
 from mig_jax.pool_parts import read_part
 from mig_jax.processes import together
@@ -35,9 +36,11 @@ class InputOptions:
 
     pool: list[str]
     label_embeddings: str | None
+    embedding_model: str | None
     missing_embeddings: str
     vocabulary: str | None
     format: str
+    field: list[str]
     on_bad_record: str
     cache: str | None
 
@@ -48,10 +51,18 @@ def define_input_flags(add: Callable[..., None]) -> None:
         flags.DEFINE_multi_string,
         "pool",
         [],
-        "File with records: .jsonl, .jsonl.gz, .jsonl.zst or .parquet. May be repeated. "
-        "Without it the built-in pool is used.",
+        "File with records: .jsonl, .jsonl.gz, .jsonl.zst, .json (lines or one array) or .parquet; "
+        "a folder that Hugging Face datasets saved; or hub:OWNER/NAME. May be repeated. Without it "
+        "the built-in pool is used.",
     )
     add(flags.DEFINE_string, "label_embeddings", None, ".npz with `labels` and `embeddings`.")
+    add(
+        flags.DEFINE_string,
+        "embedding_model",
+        None,
+        "Sentence-transformers model, by name or folder, that embeds the labels now, in place of "
+        "--label_embeddings. Needs the extra annotate.",
+    )
     add(
         flags.DEFINE_enum,
         "missing_embeddings",
@@ -65,7 +76,14 @@ def define_input_flags(add: Callable[..., None]) -> None:
         "format",
         "auto",
         ["auto", "xsample", "plain"],
-        "Layout of the records.",
+        "Layout of labels and score.",
+    )
+    add(
+        flags.DEFINE_multi_string,
+        "field",
+        [],
+        "NAME=FIELD: the pool's name of a field, as in --field=labels=tags --field=score=quality. "
+        f"May be repeated. NAME is one of {', '.join(data.FIELD_NAMES)}.",
     )
     add(
         flags.DEFINE_enum,
@@ -86,18 +104,32 @@ def define_input_flags(add: Callable[..., None]) -> None:
 
 def check_input_flags(values: flags.FlagValues) -> None:
     """Raises InputError where these flags contradict each other."""
+    names = data.FieldNames.parse(values.field)
+    if values.format == "xsample" and (names.is_mapped("labels") or names.is_mapped("score")):
+        raise InputError("--field: labels and score are fields of --format=plain")
+    if values.field and not values.pool:
+        raise InputError("--field: the built-in pool has its own; give --pool too")
     if values.cache == "":
         raise InputError("--cache: found nothing, expected a folder or none")
     if values.missing_embeddings == "isolate" and values.label_embeddings is None:
         raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
-    if values.label_embeddings is not None and not values.pool:
-        raise InputError("--label_embeddings: the built-in pool has its own; give --pool too")
+    given = [n for n in ("label_embeddings", "embedding_model") if values[n].value is not None]
+    if len(given) > 1:
+        raise InputError("--embedding_model: does not go with --label_embeddings; give one of them")
+    if given and not values.pool:
+        raise InputError(f"--{given[0]}: the built-in pool has its own; give --pool too")
 
 
 def read_table(
-    options: InputOptions, outputs: data.OutputFiles, stem: str, mesh: Mesh | None
+    options: InputOptions,
+    outputs: data.OutputFiles,
+    stem: str,
+    mesh: Mesh | None,
+    fits: str | None = None,
 ) -> data.RecordTable:
     """The pool, or this process's part of it; what is rejected goes to STEM.rejected.jsonl.
+
+    `fits` is the conversation layout that records must be writable in.
 
     Raises:
       InputError: where a file cannot be used.
@@ -118,8 +150,12 @@ def read_table(
         "layout": options.format,
         "vocabulary": vocabulary,
         "on_bad_record": options.on_bad_record,
+        "fields": data.FieldNames.parse(options.field),
+        "fits": fits,
     }
-    size = sum(os.path.getsize(path) for path in options.pool if os.path.isfile(path))
+    size = None
+    if all(os.path.isfile(path) for path in options.pool):
+        size = sum(os.path.getsize(path) for path in options.pool)
     with progress_bar("reading", size, unit="B", unit_scale=True) as bar:
 
         def progress(done: int) -> None:
@@ -168,6 +204,12 @@ def label_embeddings(
         names, vectors = data.BuiltinPool().label_embeddings()
         place = {name: i for i, name in enumerate(names)}
         return vectors[[place[name] for name in table.label_names]], None
+    if options.embedding_model is not None:
+        # Sorted, as `mig-jax embed_labels` has them: models round by what stands beside.
+        ordered = tuple(sorted(table.label_names))
+        row_of = {name: row for row, name in enumerate(ordered)}
+        found = embed_labels(ordered, options.embedding_model, flag="--embedding_model")
+        return found[[row_of[name] for name in table.label_names]], None
     if options.label_embeddings is None:
         return None
     return data.read_label_embeddings(
@@ -188,8 +230,8 @@ def read_label_graph(
     embeddings = label_embeddings(options, table)
     if embeddings is None:
         say(
-            "the label graph has no edges: give --label_embeddings=EMB.npz to let labels of "
-            "similar meaning share information"
+            "the label graph has no edges: give --label_embeddings=EMB.npz or "
+            "--embedding_model=NAME to let labels of similar meaning share information"
         )
         return mig_jax.label_graph_from_edges(table.num_labels)
     vectors, present = embeddings

@@ -24,10 +24,10 @@ _STATISTICS = 3
 class FeatureBasis:
     """How features are computed: fitted once, then kept, so that they never change meaning."""
 
-    mean: Array  # float32 [width]: of the embeddings.
-    components: Array  # float32 [width, D]: their D first principal directions, scaled.
-    centre: Array  # float32 [3]: of log frequency, log degree and log mean score.
-    spread: Array  # float32 [3]: what they are divided by.
+    mean: Array  #: float32 [width]: of the embeddings.
+    components: Array  #: float32 [width, D]: their D first principal directions, scaled.
+    centre: Array  #: float32 [3]: of log frequency, log degree and log mean score.
+    spread: Array  #: float32 [3]: what they are divided by.
 
     @property
     def num_features(self) -> int:

@@ -33,9 +33,9 @@ class LabelGraph:
     1 and not stored.
     """
 
-    sources: Array  # int32 [M]
-    targets: Array  # int32 [M]
-    # float32 [M], above 0; 0 where `cut_edges` cut or `gate_edges` closed an edge.
+    sources: Array  #: int32 [M]
+    targets: Array  #: int32 [M]
+    #: float32 [M], above 0; 0 where `cut_edges` cut or `gate_edges` closed an edge.
     similarities: Array
     num_labels: int = dataclasses.field(metadata={"static": True})
 

@@ -45,10 +45,10 @@ _LEAST_IMPROVEMENT = 1e-5
 class Evaluation:
     """The losses after some steps."""
 
-    step: int  # Steps taken before.
+    step: int  #: Steps taken before.
     fitted: float
     held_out: float
-    temperature: float  # Of the step that follows; losses are at the last temperature.
+    temperature: float  #: Of the step that follows; losses are at the last temperature.
 
 
 @jax.tree_util.register_dataclass
@@ -57,13 +57,13 @@ class LearningState:
     """Learning under way: all that is needed to go on as if it had never stopped."""
 
     params: Params
-    optimiser: Any  # The state of the optimiser.
-    z: Array  # float [K]: the relaxed solution of the last step, to start from.
-    step: Array  # int32 scalar: steps taken.
-    best: Params  # With the lowest held-out loss so far.
-    best_loss: Array  # float scalar: that loss.
-    best_step: Array  # int32 scalar: steps taken then.
-    # float [n, 2]: fitted and held-out loss of each evaluation; NaN for those to come.
+    optimiser: Any  #: The state of the optimiser.
+    z: Array  #: float [K]: the relaxed solution of the last step, to start from.
+    step: Array  #: int32 scalar: steps taken.
+    best: Params  #: With the lowest held-out loss so far.
+    best_loss: Array  #: float scalar: that loss.
+    best_step: Array  #: int32 scalar: steps taken then.
+    #: float [n, 2]: fitted and held-out loss of each evaluation; NaN for those to come.
     history: Array
 
 
@@ -71,11 +71,11 @@ class LearningState:
 class Learned:
     """What was learned, and how."""
 
-    params: Params  # With the lowest held-out loss.
-    learned: LearnedMeasure  # What they stand for; `mig_jax.parameters.harden` applies it.
+    params: Params  #: With the lowest held-out loss.
+    learned: LearnedMeasure  #: What they stand for; `mig_jax.parameters.harden` applies it.
     history: list[Evaluation]
     best_step: int
-    stopped_early: bool  # No evaluation of the last `patience` was better.
+    stopped_early: bool  #: No evaluation of the last `patience` was better.
     state: LearningState
 
 
@@ -192,6 +192,18 @@ def learn(
       ValueError: where the budget is not in 1 to P, or steps, patience or evaluate_every
         are less than 1, or `resume` is from a run of another number of steps.
       FloatingPointError: where a loss is not finite.
+
+    >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
+    >>> from mig_jax.objectives import target
+    >>> from mig_jax.parameters import Free, shared_start
+    >>> pool = pool_from_label_lists([[0], [0], [1], [1]], [1.0, 1.0, 1.0, 1.0])
+    >>> graph = label_graph_from_edges(2)
+    >>> objective = target([[1]] * 4, pool, graph, seed=0)  # Only the second label is wanted.
+    >>> free = Free(shared_start(), num_labels=2)
+    >>> found = learn(pool, graph, free, objective, 2, jax.random.key(0), steps=5)
+    >>> weights = found.learned.measure.score_function.weight
+    >>> bool(weights[1] > weights[0])
+    True
     """
     if not 1 <= budget <= pool.num_records:
         raise ValueError(f"the budget must be in 1 to {pool.num_records}, got {budget}")

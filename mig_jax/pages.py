@@ -52,10 +52,10 @@ _NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of th
 class Pages:
     """The propagated pool: n pages of a fixed area, a power of two."""
 
-    labels: Array  # int32 [n, area]: label of each slot, 0 where the slot is empty.
-    values: Array  # float32 [n, area]: propagated information ê, 0 where empty.
-    records: Array  # int32 [n, rows]: record of each row, EMPTY where there is none.
-    width_log2: Array  # int32 [n]: log2 of the slots a row of this page has.
+    labels: Array  #: int32 [n, area]: label of each slot, 0 where the slot is empty.
+    values: Array  #: float32 [n, area]: propagated information ê, 0 where empty.
+    records: Array  #: int32 [n, rows]: record of each row, EMPTY where there is none.
+    width_log2: Array  #: int32 [n]: log2 of the slots a row of this page has.
 
     @property
     def num_pages(self) -> int:
@@ -74,11 +74,11 @@ class PageLayout:
     adding it is deterministic on every device.
     """
 
-    labels: Array  # int32 [n, area]
-    entries: Array  # int32 [n, area]: first entry of A.
-    records: Array  # int32 [n, rows]
-    width_log2: Array  # int32 [n]
-    more: tuple[tuple[Array, Array, Array], ...]  # page, slot, entry of A.
+    labels: Array  #: int32 [n, area]
+    entries: Array  #: int32 [n, area]: first entry of A.
+    records: Array  #: int32 [n, rows]
+    width_log2: Array  #: int32 [n]
+    more: tuple[tuple[Array, Array, Array], ...]  #: page, slot, entry of A.
 
     @property
     def num_pages(self) -> int:

@@ -53,9 +53,9 @@ _THRESHOLD_UNIT = 0.03  # Of T.
 class LearnedMeasure:
     """A measure, and how the pool and the graph are changed before it is applied."""
 
-    measure: Measure  # Shape and weight of its score function: float [K] each, or scalars.
-    threshold: Array  # T: scalar, the smallest similarity of an edge.
-    score_exponent: Array = 1.0  # β: scalar, at least 0.
+    measure: Measure  #: Shape and weight of its score function: float [K] each, or scalars.
+    threshold: Array  #: T: scalar, the smallest similarity of an edge.
+    score_exponent: Array = 1.0  #: β: scalar, at least 0.
 
 
 def shared_start(
@@ -73,6 +73,10 @@ def shared_start(
       propagation: α, above 0.
       threshold: T.
       score_exponent: β, above 0.
+
+    >>> start = shared_start(propagation=0.5)
+    >>> float(start.measure.propagation), float(start.score_exponent)
+    (0.5, 1.0)
     """
     phi: Any = FAMILIES["power"](epsilon=1e-3) if score_function is None else score_function
     phi = jax.tree_util.tree_map(jnp.asarray, phi)
@@ -153,13 +157,13 @@ class Free:
     labels of similar meaning learn from each other, and rare ones at all.
     """
 
-    start: LearnedMeasure  # Scalars: where all labels start, from `shared_start`.
-    num_labels: int = dataclasses.field(metadata={"static": True})  # K
-    directions: Array | None = None  # float [K, F]: label features; or none.
-    lowest_threshold: Array = 0.0  # T stays above: that of the graph's own edges.
+    start: LearnedMeasure  #: Scalars: where all labels start, from `shared_start`.
+    num_labels: int = dataclasses.field(metadata={"static": True})  #: K
+    directions: Array | None = None  #: float [K, F]: label features; or none.
+    lowest_threshold: Array = 0.0  #: T stays above: that of the graph's own edges.
     highest_threshold: Array = 1.0
-    prior: Array = 1e-3  # How strongly labels are pulled towards the shared values.
-    # How strongly neighbours in `graph` are pulled towards each other.
+    prior: Array = 1e-3  #: How strongly labels are pulled towards the shared values.
+    #: How strongly neighbours in `graph` are pulled towards each other.
     smoothing: Array = 0.0
     graph: LabelGraph | None = None
 
@@ -207,13 +211,13 @@ class FromFeatures:
     At the start the module gives 0 for every label. Without hidden units it is linear.
     """
 
-    start: LearnedMeasure  # Scalars: where all labels start, from `shared_start`.
-    features: Array  # float [K, F], from `label_features`.
-    basis: FeatureBasis  # What they were computed with: saved with the parameters.
+    start: LearnedMeasure  #: Scalars: where all labels start, from `shared_start`.
+    features: Array  #: float [K, F], from `label_features`.
+    basis: FeatureBasis  #: What they were computed with: saved with the parameters.
     hidden: int = dataclasses.field(default=0, metadata={"static": True})
-    lowest_threshold: Array = 0.0  # T stays above: that of the graph's own edges.
+    lowest_threshold: Array = 0.0  #: T stays above: that of the graph's own edges.
     highest_threshold: Array = 1.0
-    prior: Array = 1e-3  # How strongly labels are pulled towards the shared values.
+    prior: Array = 1e-3  #: How strongly labels are pulled towards the shared values.
 
     def init(self, key: jax.Array) -> Params:
         return {**_shared_params(), "network": self._network().init(key, self.features)["params"]}

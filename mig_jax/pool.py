@@ -23,9 +23,9 @@ class Pool:
     labels has no entry, only a score.
     """
 
-    labels: Array  # int32 [entries]: label id in [0, K).
-    records: Array  # int32 [entries]: record index in [0, P), ascending.
-    scores: Array  # float32 [P]: quality s_d, finite and at least 0.
+    labels: Array  #: int32 [entries]: label id in [0, K).
+    records: Array  #: int32 [entries]: record index in [0, P), ascending.
+    scores: Array  #: float32 [P]: quality s_d, finite and at least 0.
 
     @property
     def num_records(self) -> int:
@@ -75,6 +75,10 @@ def pool_from_table(table: _Table) -> Pool:
     Args:
       table: `labels` int32 [entries], ascending within a record; `offsets` int64
         [P + 1], the first entry of each record and then the end; `scores` float32 [P].
+
+    >>> from mig_jax.data import BuiltinPool
+    >>> pool_from_table(BuiltinPool(records=100).table()).num_records
+    100
     """
     counts = np.diff(np.asarray(table.offsets))
     records = np.repeat(np.arange(len(counts), dtype=np.int32), counts)

@@ -50,7 +50,7 @@ _INSTRUCTION_BUCKETS = 8192
 class TokenTables:
     """A fitted model."""
 
-    theta: Array  # float [V, F]: each column a distribution over tokens.
+    theta: Array  #: float [V, F]: each column a distribution over tokens.
 
 
 @jax.tree_util.register_dataclass
@@ -58,9 +58,9 @@ class TokenTables:
 class ResponseBags:
     """n records whose responses are to be predicted."""
 
-    memberships: Array  # float32 [n, F], rows of sum 1: f of the instructions.
-    tokens: Array  # int32 [n, width]
-    shares: Array  # float32 [n, width]: c, rows of sum 1; 0 where there is no token.
+    memberships: Array  #: float32 [n, F], rows of sum 1: f of the instructions.
+    tokens: Array  #: int32 [n, width]
+    shares: Array  #: float32 [n, width]: c, rows of sum 1; 0 where there is no token.
 
 
 @jax.tree_util.register_dataclass
@@ -68,13 +68,13 @@ class ResponseBags:
 class CountModel:
     """What a pool of P records offers to the model; see the module's docstring."""
 
-    memberships: Array  # float32 [P, F], rows of sum 1.
-    tokens: Array  # int32 [blocks, n]: token of each entry.
-    records: Array  # int32 [blocks, n]: record of each entry.
-    shares: Array  # float32 [blocks, n]: c; 0 where there is no entry.
-    num_tokens: int = dataclasses.field(metadata={"static": True})  # V
-    to_all: Array = 20.0  # a, in records.
-    to_uniform: Array = 200.0  # b, in records.
+    memberships: Array  #: float32 [P, F], rows of sum 1.
+    tokens: Array  #: int32 [blocks, n]: token of each entry.
+    records: Array  #: int32 [blocks, n]: record of each entry.
+    shares: Array  #: float32 [blocks, n]: c; 0 where there is no entry.
+    num_tokens: int = dataclasses.field(metadata={"static": True})  #: V
+    to_all: Array = 20.0  #: a, in records.
+    to_uniform: Array = 200.0  #: b, in records.
 
     def fit(self, amounts: Array) -> TokenTables:
         """The model of these amounts, float [P]; differentiable in them.
@@ -109,11 +109,11 @@ def response_losses(tables: TokenTables, bags: ResponseBags) -> jax.Array:
 class InstructionClusters:
     """Soft clusters of instructions, fitted to a pool's: latent semantic analysis and k-means."""
 
-    seed: int  # Of the buckets, the decomposition and the clusters.
-    inverse_frequency: np.ndarray  # float32 [buckets]: log(P / records with the bucket).
-    decomposition: Any  # scikit-learn's TruncatedSVD.
-    centres: np.ndarray  # float32 [F, dimensions], of unit length.
-    temperature: float  # Of the softmax over cosines.
+    seed: int  #: Of the buckets, the decomposition and the clusters.
+    inverse_frequency: np.ndarray  #: float32 [buckets]: log(P / records with the bucket).
+    decomposition: Any  #: scikit-learn's TruncatedSVD.
+    centres: np.ndarray  #: float32 [F, dimensions], of unit length.
+    temperature: float  #: Of the softmax over cosines.
 
     def assign(self, instructions: TokenBags) -> np.ndarray:
         """The memberships of n instructions, float32 [n, F], rows of sum 1."""

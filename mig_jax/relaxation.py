@@ -56,11 +56,11 @@ _MAX_CONJUGATE_STEPS = 100
 class RelaxedSelection:
     """The solution of the relaxed problem, or how close to it the solver came."""
 
-    amounts: Array  # float [P]: w, how much of each record is selected; they sum to N.
-    z: Array  # float [K]: information held by each label, that of the amounts.
-    threshold: Array  # float scalar: λ, the linear gain of a record selected by half.
-    residual: Array  # float scalar: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved where within the tolerance.
-    steps: Array  # int32 scalar: Newton steps taken.
+    amounts: Array  #: float [P]: w, how much of each record is selected; they sum to N.
+    z: Array  #: float [K]: information held by each label, that of the amounts.
+    threshold: Array  #: float scalar: λ, the linear gain of a record selected by half.
+    residual: Array  #: float scalar: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved where within the tolerance.
+    steps: Array  #: int32 scalar: Newton steps taken.
 
 
 @jax.jit
@@ -97,6 +97,13 @@ def relaxed_selection(
       tolerance: stop at a residual of this much.
       max_steps: stop after so many Newton steps in any case. Nothing is raised then:
         compare the `residual` with the tolerance.
+
+    >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
+    >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
+    >>> graph = label_graph_from_edges(2)
+    >>> found = relaxed_selection(pool, graph, Measure(), 2, 0.01)
+    >>> [round(float(amount), 1) for amount in found.amounts]
+    [1.0, 0.2, 0.8]
     """
     tau = temperature * typical_gain(pool, graph, measure, budget)
     even = _even_information(pool, graph, measure, budget)

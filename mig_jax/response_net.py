@@ -52,10 +52,10 @@ class ResponseNet(nn.Module):
 class PaddedConversations:
     """n conversations, in the buckets of one judge."""
 
-    asked: Array  # int32 [n, width]: tokens of the instruction.
-    asked_shares: Array  # float32 [n, width], rows of sum 1 or 0.
-    answered: Array  # int32 [n, width]: tokens of the response.
-    answered_shares: Array  # float32 [n, width]
+    asked: Array  #: int32 [n, width]: tokens of the instruction.
+    asked_shares: Array  #: float32 [n, width], rows of sum 1 or 0.
+    answered: Array  #: int32 [n, width]: tokens of the response.
+    answered_shares: Array  #: float32 [n, width]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Judge:
     """How a network is trained, and its seed: of its hashes, its start and its batches."""
 
     seed: int
-    buckets: int = 4096  # For response tokens.
+    buckets: int = 4096  #: For response tokens.
     hidden: int = 64
-    # Chosen on random selections and the paper's, so that it favours no learned one: more
-    # overfits small selections.
+    #: Chosen on random selections and the paper's, so that it favours no learned one: more
+    #: overfits small selections.
     epochs: float = 10.0
-    to_uniform: float = 200.0  # Records that count as uniform in the unigram it starts from.
+    to_uniform: float = 200.0  #: Records that count as uniform in the unigram it starts from.
     batch: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3

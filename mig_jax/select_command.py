@@ -57,6 +57,8 @@ class Options(InputOptions):
 
     budget: int
     output: str
+    output_layout: str
+    dataset_info: str | None
     similarity_threshold: float
     propagation: float
     gain: str
@@ -79,7 +81,12 @@ class Options(InputOptions):
     def stem(self) -> str:
         """What the names of the other outputs begin with."""
         base, ending = os.path.splitext(self.output)
-        return base if ending in (".jsonl", ".json") else self.output
+        return base if ending in (".jsonl", ".json", ".parquet") else self.output
+
+    @property
+    def as_parquet(self) -> bool:
+        """Whether the records are written as a table."""
+        return self.output_layout == "parquet" or self.output.endswith(".parquet")
 
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
@@ -139,9 +146,14 @@ def _run(options: Options) -> None:
     with data.OutputFiles([path for path in inputs if path]) as outputs:
         # Opened first: a folder that is not there is known before the work, not after.
         names = [options.output, options.stem + ".manifest.json", options.stem + _TABLE_ENDING]
+        if options.dataset_info is not None:
+            names.append(options.dataset_info)
         opened = together(lambda: [outputs.open(name) for name in names if leads], mesh)
+        if options.dataset_info is not None:
+            together(lambda: _dataset_info(options, {}), mesh)  # Raises where it takes no entry.
         with stages.stage("reading"):
-            table = read_table(options, outputs, options.stem, mesh)
+            fits = data.OUTPUT_LAYOUTS[options.output_layout]
+            table = read_table(options, outputs, options.stem, mesh, fits)
         pool = mig_jax.pool_from_table(table)
         num_records = int(part_sizes(pool, mesh).sum())
         say_read(table, num_records, mesh)
@@ -168,7 +180,7 @@ def _run(options: Options) -> None:
         }
         with stages.stage("writing"):
             picked, picks = table_of_picks(table, selection.picks, mesh)
-            together(lambda: _write(opened, picked, picks, selection) if leads else None, mesh)
+            together(lambda: _write(options, opened, picked, picks, selection, leads), mesh)
         about["seconds"] = stages.seconds
         if leads:
             data.write_json(opened[1], about)
@@ -206,15 +218,37 @@ def _problem(
 
 
 def _write(
+    options: Options,
     opened: list[BinaryIO],
     table: data.RecordTable,
     picks: np.ndarray,
     selection: mig_jax.Selection,
+    leads: bool,
 ) -> None:
-    records_out, _, table_out = opened
-    data.write_records(table, picks, records_out)
+    """The first process writes all but the manifest."""
+    if not leads:
+        return
+    records_out, _, table_out, *info_out = opened
+    converter = None
+    if options.output_layout != "as_it_came" or options.as_parquet or info_out:
+        layout = data.OUTPUT_LAYOUTS[options.output_layout]
+        names = data.FieldNames.parse(options.field)
+        converter = data.RecordConverter(layout, names, describe=bool(info_out))
+    data.write_records(table, picks, records_out, convert=converter, parquet=options.as_parquet)
     so_far = np.cumsum(selection.increases, dtype=np.float64)
     data.write_selection_table(table_out, table, picks, selection.gains, so_far)
+    if converter is not None and info_out:
+        folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))
+        entry = converter.dataset_info_entry(
+            os.path.relpath(os.path.realpath(options.output), folder)
+        )
+        info_out[0].write(_dataset_info(options, entry))
+
+
+def _dataset_info(options: Options, entry: dict[str, Any]) -> bytes:
+    """The text of --dataset_info with the entry, named as the output is."""
+    name = os.path.splitext(os.path.basename(options.output))[0]
+    return data.updated_dataset_info(str(options.dataset_info), name, entry)
 
 
 def _select(

@@ -41,11 +41,11 @@ _ORDERING_STEPS = 6
 class Selection:
     """The records picked, in order."""
 
-    picks: np.ndarray  # int64 [N]
-    gains: np.ndarray  # float32 [N]: each pick's gain at its moment, exact or linear.
-    increases: np.ndarray  # float32 [N]: by how much each pick raised E; the gains where exact.
-    z: np.ndarray  # float32 [K]: information held by each label in the end; [0.] without labels.
-    information: float  # E of all picks.
+    picks: np.ndarray  #: int64 [N]
+    gains: np.ndarray  #: float32 [N]: each pick's gain at its moment, exact or linear.
+    increases: np.ndarray  #: float32 [N]: by how much each pick raised E; the gains where exact.
+    z: np.ndarray  #: float32 [K]: information held by each label in the end; [0.] without labels.
+    information: float  #: E of all picks.
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -58,12 +58,12 @@ class Progress:
     Nothing in it depends on pages or devices: they only decide where records stand.
     """
 
-    picks: np.ndarray  # int64 [n]: the records picked so far, in order.
-    gains: np.ndarray  # float32 [n], as in `Selection`.
-    increases: np.ndarray  # float32 [n], as in `Selection`.
-    z: np.ndarray  # float32 [K]: information held by each label.
-    # The leaves of the gain rule's table, float32 [K] each. Not computed from z again: compiled
-    # into the scan, `prepare` rounds some of them in another way than outside it.
+    picks: np.ndarray  #: int64 [n]: the records picked so far, in order.
+    gains: np.ndarray  #: float32 [n], as in `Selection`.
+    increases: np.ndarray  #: float32 [n], as in `Selection`.
+    z: np.ndarray  #: float32 [K]: information held by each label.
+    #: The leaves of the gain rule's table, float32 [K] each. Not computed from z again: compiled
+    #: into the scan, `prepare` rounds some of them in another way than outside it.
     table: tuple[np.ndarray, ...]
 
     def __len__(self) -> int:

@@ -54,6 +54,9 @@ def pool_mesh(num_devices: int | None = None) -> Mesh:
     Raises:
       ValueError: where there are fewer devices than asked for, or several processes
         that have not the same number of devices or would be left out.
+
+    >>> pool_mesh(1).size
+    1
     """
     devices = jax.devices()
     if num_devices is not None and not 1 <= num_devices <= len(devices):

@@ -53,6 +53,12 @@ def softened_greedy(
 
     Returns:
       float [P], in [0, 1], of sum N; and z, float [K].
+
+    >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
+    >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
+    >>> amounts, z = softened_greedy(pool, label_graph_from_edges(2), Measure(), 2, 0.01)
+    >>> amounts.round(1).tolist()
+    [1.0, 0.0, 1.0]
     """
     shape = pool.num_records, graph.num_labels
     raw = jnp.zeros(shape, jnp.result_type(pool.scores))

@@ -25,9 +25,9 @@ _LONGEST_TOKEN = 12  # Characters read for each token wanted, at most.
 class TokenBags:
     """The tokens of n texts; the entries of text d are offsets[d] to offsets[d + 1]."""
 
-    tokens: np.ndarray  # uint32 [entries]: hashes, or int32 buckets after `fold`.
-    counts: np.ndarray  # float32 [entries], above 0.
-    offsets: np.ndarray  # int64 [n + 1]
+    tokens: np.ndarray  #: uint32 [entries]: hashes, or int32 buckets after `fold`.
+    counts: np.ndarray  #: float32 [entries], above 0.
+    offsets: np.ndarray  #: int64 [n + 1]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -179,3 +179,68 @@ worths = {
 for name, worth in worths.items():
     print(f"{name}: {worth / worths['the truth']:.1%}")
 print(f"{len(np.intersect1d(picks_before, picks_after))} of {BUDGET} picks stayed the same")
+
+# %% [markdown]
+# ## Learned score functions
+#
+# Dashed is what every label started from. Six labels, from the least to the most worth by the
+# truth: their learned functions on the left, the true ones on the right. Compare the order and the
+# bends. Heights are only known up to a factor: twice the worth of everything selects the same.
+
+# %%
+counts = np.bincount(pool.labels, minlength=K)
+common = np.flatnonzero(counts >= np.median(counts))
+by_weight = common[np.argsort(np.asarray(weight)[common], kind="stable")]
+shown = by_weight[np.linspace(0, len(by_weight) - 1, 6).astype(int)]
+shown_names = [table.label_names[label] for label in shown]
+
+fig, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+start_function = before.measure.score_function
+for ax, learned, title in zip(axes, (after, truth), ("learned", "true"), strict=True):
+    function = learned.measure.score_function
+    plotting.plot_score_functions(start_function, function, shown, shown_names, ax=ax)
+    ax.set_title(f"Score functions, {title}")
+plt.show()
+
+# %% [markdown]
+# ## How close?
+#
+# Every label, true against learned. Large dots are labels of many records. Weights come back
+# well where they change what is selected; a label that is never worth a pick tells learning
+# only that. So do exponents, which matter only for labels that are picked often.
+
+# %%
+truth_function = true_measure.score_function
+learned_function = after.measure.score_function
+fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+for ax, name, scale in zip(axes, ("weight", "exponent"), ("log", "linear"), strict=True):
+    true, ours = (np.asarray(getattr(f, name)) for f in (truth_function, learned_function))
+    ax.scatter(true, ours, s=4 + 60 * counts / counts.max(), alpha=0.5, linewidths=0)
+    correlation = spearman(true, ours)
+    ax.set(xscale=scale, yscale=scale, xlabel=f"true {name}", ylabel=f"learned {name}")
+    ax.set_title(f"rank correlation {correlation:.2f}")
+plt.show()
+
+# %% [markdown]
+# ## Where the picks went
+#
+# The information that the selections hold, before and after learning, on the same label graph.
+
+# %%
+positions = plotting.label_graph_positions(true_graph)
+fig, axes = plt.subplots(1, 2, figsize=(13, 5.4), layout="constrained")
+held = [
+    selected_information(true_pool, true_graph, true_measure, picks)
+    for picks in (picks_before, picks_after)
+]
+limits = 0.0, float(max(z.max() for z in held))
+for ax, z, title in zip(axes, held, ("before learning", "after learning"), strict=True):
+    plotting.plot_label_graph(true_graph, positions, z, limits=limits, ax=ax, title=title)
+plt.show()
+
+# %% [markdown]
+# ## Try next
+#
+# - Less noise in `estimate`, or more: how much does learning need to be told?
+# - `FromFeatures` for `Free`: a function of a label's features, for pools never seen.
+# - Real data: `python -m experiments.learn_params` learns from validation records (`docs/learn.md`).

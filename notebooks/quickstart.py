@@ -57,13 +57,26 @@ print(f"{graph.num_edges:,} edges; a label has {neighbours.mean():.1f} neighbour
 print(f"{(neighbours == 0).sum()} labels have none")
 
 # %% [markdown]
-# ## Select
-#
-# The greedy selection takes, again and again, the record that adds the most information. A
-# `Measure` says what information is: here the paper's score function, x to the power of 0.8.
+# What does the pool hold, before anything is selected? Each dot is a label; the larger it is and
+# the brighter, the more information lies on it. Look how few labels hold most of it.
 
 # %%
 measure = mig_jax.Measure(mig_jax.Power(exponent=0.8), propagation=1.0)
+in_pool = selected_information(pool, graph, measure, np.arange(RECORDS))
+positions = plotting.label_graph_positions(graph)
+plotting.plot_label_graph(
+    graph, positions, in_pool, names=table.label_names, title="Before: all records"
+)
+plt.show()
+
+# %% [markdown]
+# ## Select
+#
+# The greedy selection takes, again and again, the record that adds the most information. A
+# `Measure` says what information is: ours, above, has the paper's score function, x to the power
+# of 0.8.
+
+# %%
 selection = mig_jax.select(pool, graph, BUDGET, measure=measure)
 
 print(f"{len(selection):,} picks, information {selection.information:,.1f}")
@@ -73,6 +86,28 @@ for rank, pick in enumerate(selection.picks[:5]):
         f"{rank + 1}. record {pick}, score {table.scores[pick]:.1f}, gain "
         f"{selection.gains[rank]:.1f}: {', '.join(table.label_names[label] for label in labels)}"
     )
+
+# %% [markdown]
+# The same graph after: what the selection holds. Colours go from nothing to the most that one
+# label holds, as above, so compare the patterns and not the amounts.
+
+# %%
+plotting.plot_label_graph(
+    graph,
+    positions,
+    selection.z,
+    names=table.label_names,
+    title=f"After: {BUDGET:,} records",
+)
+plt.show()
+
+# %% [markdown]
+# Label by label: its share of the information in the pool, and in the selection. Where the
+# selection's dot is left of the pool's, we took less of what is common anyway.
+
+# %%
+plotting.plot_information_by_label(in_pool, selection.z, table.label_names)
+plt.show()
 
 # %% [markdown]
 # ## The certificate
@@ -85,6 +120,16 @@ for rank, pick in enumerate(selection.picks[:5]):
 certificate = mig_jax.certify(pool, graph, measure, selection.picks)
 print(f"no selection of {BUDGET:,} records holds more than {certificate.upper_bound:,.1f}")
 print(f"ours reaches at least {certificate.certified_ratio:.2%} of the best possible")
+
+# %% [markdown]
+# On the left, what each pick adds. It never rises: that is what makes greedy selection good, and
+# fast. On the right, the sum of it, and the line that no selection of this size can cross.
+
+# %%
+fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
+plotting.plot_gains(selection.gains, ax=left)
+plotting.plot_information(selection.increases, bound=certificate.upper_bound, ax=right)
+plt.show()
 
 # %% [markdown]
 # Is that more than others would find? Three selections of the same size, by the same measure:
@@ -106,3 +151,11 @@ for name, picks in (
     share = mig_jax.information(measure, z) / certificate.upper_bound
     covered = len(np.unique(pool.labels[np.isin(pool.records, picks)])) / table.num_labels
     print(f"{name}: {share:.1%} of the bound, {covered:.0%} of the labels")
+
+# %% [markdown]
+# ## Try next
+#
+# - An exponent of 0.3 instead of 0.8: labels saturate sooner, and the picks spread further.
+# - `propagation=0.0`: no graph at all.
+# - Your own pool: `data.read_pool` and `data.read_label_embeddings`.
+# - `learn_parameters.ipynb`: what if labels are not worth the same?

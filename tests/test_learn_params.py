@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mig_jax.data import BuiltinPool
@@ -23,11 +25,20 @@ def command(workdir: pathlib.Path, *more: str) -> list[str]:
     return [*words, "--start_thresholds=0.8", *more]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once(tmp_path_factory):
+    """Most runs compile the same programs: the later ones find them on disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "")
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        patch.setenv("JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        yield
+
+
 def run(workdir: pathlib.Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(workdir, *more),
         cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
         capture_output=True,
         text=True,
         timeout=600,
@@ -39,7 +50,7 @@ def files(tmp_path_factory) -> list[str]:
     """A small pool whose records are conversations, and its embeddings."""
     folder = tmp_path_factory.mktemp("pool")
     pool = BuiltinPool(records=400, labels=40, topics=5)
-    (folder / "pool.jsonl").write_bytes(b"".join(line + b"\n" for line in pool.lines()))
+    (folder / "pool.jsonl").write_bytes(b"".join(pool.lines()))
     names, vectors = pool.label_embeddings()
     np.savez(folder / "emb.npz", labels=np.array(names), embeddings=vectors)
     rows = [json.loads(line) for line in pool.lines(0, 60)]
@@ -54,10 +65,43 @@ def files(tmp_path_factory) -> list[str]:
     ]
 
 
+def table_of_picks(path: pathlib.Path, rows: np.ndarray) -> None:
+    """Rows of the pool as `mig-jax select` writes them."""
+    columns = {"file": ["pool.jsonl"] * len(rows), "line": [int(row) + 1 for row in rows]}
+    pq.write_table(pa.table(columns), path)
+
+
+@pytest.fixture(scope="module")
+def picked(files, tmp_path_factory) -> dict[str, list[str]]:
+    """Flags with data for each objective: conversations, curated sets, measured past runs."""
+    folder = tmp_path_factory.mktemp("picked")
+    rng = np.random.default_rng(0)
+    lines = pathlib.Path(files[0].partition("=")[2]).read_bytes().splitlines()
+    # Records of frequent labels are liked, by the curator and by the measurements alike.
+    first = Counter(label for line in lines for label in json.loads(line)["labels"])
+    liking = np.array([sum(first[x] for x in json.loads(line)["labels"]) for line in lines])
+    best = np.argsort(-liking, kind="stable")
+    flags: dict[str, list[str]] = {"imitation": [], "subsets": []}
+    for number, flag in enumerate(("validation", "test")):
+        table_of_picks(folder / f"{flag}.parquet", best[number:60:2])
+        flags["imitation"].append(f"--{flag}={folder / flag}.parquet")
+        runs = ["subset,score"]
+        for run_number in range(6):
+            chosen = rng.choice(len(lines), 40, replace=False)
+            chosen[: 6 * run_number] = best[: 6 * run_number]
+            chosen = np.unique(chosen)
+            table_of_picks(folder / f"{flag}_{run_number}.parquet", chosen)
+            runs.append(f"{flag}_{run_number}.parquet,{liking[chosen].sum()}")
+        (folder / f"{flag}.csv").write_text("\n".join(runs) + "\n")
+        flags["subsets"].append(f"--{flag}={folder / flag}.csv")
+    return {**flags, "target": files[2:4], "validation": files[2:4]}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["target", "validation"])
-def test_report_and_parameters(objective, files, tmp_path):
-    done = run(tmp_path, *files, f"--objective={objective}", "--steps=3")
+@pytest.mark.parametrize("objective", ["target", "validation", "subsets", "imitation"])
+def test_report_and_parameters(objective, files, picked, tmp_path):
+    words = [*files[:2], *picked[objective], files[-1]]
+    done = run(tmp_path, *words, f"--objective={objective}", "--steps=3")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     methods = {row["method"]: row for row in report["comparison"]}
@@ -68,6 +112,11 @@ def test_report_and_parameters(objective, files, tmp_path):
     assert len(report["settings"]["grid"]) == 64
     best = min(report["settings"]["grid"], key=lambda cell: cell["validation_loss"])
     assert methods["grid"]["validation_loss"] == pytest.approx(best["validation_loss"])
+    left_out = report["leave_one_out_spearman"]
+    assert (left_out is not None) == (objective == "subsets")
+    if left_out is not None:
+        assert left_out > 0.5  # The order of the results is plain to see.
+        assert "Each past run was left out once" in (tmp_path / "report.md").read_text()
     assert report["history"][0]["held_out"] > min(e["held_out"] for e in report["history"][1:])
     for name in ("loss", "parameters", "score_functions", "selected_by_label"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -107,9 +156,7 @@ def test_killed_and_resumed(tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     words = ["--steps=12", "--budget=300"]
     assert run(whole, *words).returncode == 0
-    process = subprocess.Popen(
-        command(stopped, *words), cwd=ROOT, env={**os.environ, "XLA_FLAGS": ""}
-    )
+    process = subprocess.Popen(command(stopped, *words), cwd=ROOT)
     deadline = time.monotonic() + 300
     while not list((stopped / "state").glob("*/[0-9]*")) and process.poll() is None:
         assert time.monotonic() < deadline

@@ -79,6 +79,9 @@ class BuiltinPool:
     Raises:
       InputError: for fewer than one record, label or topic, a negative seed, or more
         topics than labels.
+
+    >>> BuiltinPool(records=5, labels=3, topics=1).table().label_names
+    ['algebra basics', 'algebra budgeting', 'algebra planning']
     """
 
     records: int = 20_000

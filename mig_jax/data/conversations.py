@@ -1,89 +1,72 @@
-"""The texts of records: what was asked, and the response that training would teach."""
+"""A conversation, whatever layout its record has: who said what, and all that came with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-import numpy as np
 
 from mig_jax.data.layouts import BadRecord
-from mig_jax.data.record_table import RecordTable
-from mig_jax.errors import InputError
 
-__all__ = ["decode_conversation", "read_conversations"]
+__all__ = ["ROLES", "Conversation", "Role", "Turn", "instruction_and_response", "is_absent"]
 
-_EXPECTED = 'a list of turns {"role": ..., "content": ...}'
-_RECORDS_A_REPORT = 1024
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant", "tool")
 
 
-class _Turn(msgspec.Struct):
-    content: str
-    role: str = ""
+class Turn(NamedTuple):
+    """What one speaker says in one go."""
+
+    role: Role
+    content: Any  # A string; or, as OpenAI has it, None, a list of parts, or UNSET (no field).
+    name: str | None = None  # The role as its record has it; None for the layout's usual name.
+    more: dict[str, Any] = {}  # noqa: RUF012 - never changed; the turn's other fields.
+
+    @property
+    def text(self) -> str:
+        """The content as text: the text parts of a list of parts, "" where there is none."""
+        if isinstance(self.content, str):
+            return self.content
+        if not isinstance(self.content, list):
+            return ""
+        parts = [part if isinstance(part, dict) else {"text": part} for part in self.content]
+        return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
-class _Record(msgspec.Struct):
-    messages: list[_Turn] | None = None
-    dialogs: list[_Turn] | None = None
+@dataclasses.dataclass(frozen=True, slots=True)
+class Conversation:
+    """The turns of a record, and all else that the record holds."""
+
+    layout: str  # A key of `conversation_layouts.CONVERSATION_LAYOUTS`.
+    turns: tuple[Turn, ...]
+    rest: dict[str, Any]  # The record's fields that are no part of the turns.
+
+    @property
+    def texts(self) -> list[tuple[Role, str]]:
+        """Role and text of each turn."""
+        return [(turn.role, turn.text) for turn in self.turns]
 
 
-_DECODER = msgspec.json.Decoder(_Record)
+def instruction_and_response(conversation: Conversation) -> tuple[str, str]:
+    """What was asked, and the response that training would teach.
 
-
-def decode_conversation(line: bytes) -> tuple[str, str]:
-    """The instruction and the response of one record.
-
-    The conversation is `messages`, or `dialogs` as in the layout xsample. The response
-    is the last turn whose role is assistant, or else the last; the instruction is all
-    turns before it, joined by line breaks.
+    The response is the last turn of the assistant that is not the first turn, or else
+    the last turn; the instruction is all turns before it, joined by line breaks.
 
     Raises:
-      BadRecord: where there is no conversation of at least two turns.
-
-    >>> decode_conversation(b'{"messages": [{"content": "Hi"}, {"content": "Hello"}]}')
-    ('Hi', 'Hello')
+      BadRecord: where there are fewer than two turns.
     """
-    try:
-        record = _DECODER.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRecord(f"{str(error) or 'nested too deeply'}; expected {_EXPECTED}") from None
-    turns = record.messages if record.messages is not None else record.dialogs
-    if turns is None:
-        raise BadRecord(f"found no conversation; expected {_EXPECTED}", "messages")
+    turns = conversation.turns
     last = len(turns) - 1
     spoken = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
     if spoken and spoken[-1]:
         last = spoken[-1]
     if last < 1:
-        field = "messages" if record.messages is not None else "dialogs"
-        raise BadRecord(f"found {len(turns)} turns; expected a question and a response", field)
-    return "\n".join(turn.content for turn in turns[:last]), turns[last].content
+        raise BadRecord(f"found {len(turns)} turns; expected a question and a response")
+    return "\n".join(turn.text for turn in turns[:last]), turns[last].text
 
 
-def read_conversations(
-    table: RecordTable, *, progress: Callable[[int], None] | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yields the instruction and the response of each record of a pool, in order.
-
-    Reads the pool's files once more, whatever they are; holds one record at a time.
-
-    Args:
-      table: as `read_pool` or the built-in pool gives it.
-      progress: gets the records read so far.
-
-    Raises:
-      InputError: where a file has changed, or a record has no conversation.
-    """
-    done = 0
-    for index, source in enumerate(table.sources):
-        rows = np.flatnonzero(table.file_index == index)
-        records = source.read_records(table.position[rows])
-        for line, record in zip(table.line[rows].tolist(), records, strict=True):
-            try:
-                yield decode_conversation(record)
-            except BadRecord as bad:
-                separator = ", " if bad.field else ": "
-                raise InputError(f"{table.files[index]}, line {line}{separator}{bad}") from None
-            done += 1
-            if progress is not None and not done % _RECORDS_A_REPORT:
-                progress(done)
+def is_absent(value: Any) -> bool:
+    """Whether a field says nothing: it is not there, or null as tables fill it in."""
+    return value is None or value is msgspec.UNSET

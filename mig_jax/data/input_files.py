@@ -18,7 +18,15 @@ import zstandard
 
 from mig_jax.errors import InputError
 
-__all__ = ["BYTE_ORDER_MARK", "FileStamp", "LineBlock", "LineFile", "TextLine", "bare_line"]
+__all__ = [
+    "BYTE_ORDER_MARK",
+    "FileStamp",
+    "LineBlock",
+    "LineFile",
+    "TextLine",
+    "bare_line",
+    "open_text",
+]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BUFFER_SIZE = 1 << 18
@@ -50,9 +58,16 @@ class FileStamp:
             raise InputError(f"{path}: is {kind}; expected a file of records")
         return cls(path, status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
 
+    @property
+    def stored_in(self) -> tuple[str, ...]:
+        """The files whose bytes are all of it."""
+        return (self.path,)
+
     def check_unchanged(self) -> None:
         """Raises `InputError` where the file was changed or removed since the stamp."""
-        now = FileStamp.of(self.path)
+        self._compare(FileStamp.of(self.path))
+
+    def _compare(self, now: FileStamp) -> None:
         if (now.size, now.modified_ns) != (self.size, self.modified_ns):
             raise InputError(
                 f"{self.path}: has changed since it was read (size or time of change); "
@@ -95,7 +110,7 @@ class LineFile:
           InputError: where the file cannot be read to its end.
         """
         position = 0
-        with self._open() as (_, text):
+        with open_text(self.stamp.path) as (_, text):
             for number, line in enumerate(text, 1):
                 content = bare_line(line, position)
                 if content and not content.isspace():
@@ -117,7 +132,7 @@ class LineFile:
         Raises:
           InputError: where the file cannot be read to its end.
         """
-        with self._open() as (raw, text):
+        with open_text(self.stamp.path) as (raw, text):
             position = _first_line_from(text, start, stop)
             buffer = bytearray(_BUFFER_SIZE)
             held = 0  # Bytes at the start of the buffer, of a line that has not ended.
@@ -154,7 +169,7 @@ class LineFile:
           InputError: where the file is no longer what was read.
         """
         self.stamp.check_unchanged()
-        with self._open() as (_, text):
+        with open_text(self.stamp.path) as (_, text):
             here = 0
             for position in positions.tolist():
                 if not self.is_compressed:
@@ -170,28 +185,28 @@ class LineFile:
                 here += len(line)
                 yield bare_line(line, position)
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[tuple[io.FileIO, io.BufferedReader]]:
-        """The file and its uncompressed text; whatever fails inside names the file."""
-        path = self.stamp.path
-        ending = os.path.splitext(path)[1].lower()
-        try:
-            with contextlib.ExitStack() as stack:
-                raw = stack.enter_context(open(path, "rb", buffering=0))
-                plain: io.RawIOBase = raw
-                if ending == ".gz":
-                    # GzipFile has all that BufferedReader asks of a raw stream.
-                    plain = stack.enter_context(gzip.GzipFile(fileobj=raw))  # type: ignore[assignment]
-                elif ending == ".zst":
-                    plain = stack.enter_context(_ZstdStream(raw))
-                yield raw, io.BufferedReader(plain, _BUFFER_SIZE)
-        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-            name = {".gz": "gzip", ".zst": "zstd"}[ending]
-            raise InputError(
-                f"{path}: {name} data is corrupt or truncated ({error}); expected a whole file"
-            ) from None
-        except OSError as error:
-            raise InputError(f"{path}: {_reason(error)}; expected a readable file") from None
+
+@contextlib.contextmanager
+def open_text(path: str) -> Iterator[tuple[io.FileIO, io.BufferedReader]]:
+    """A file and its uncompressed text; whatever fails inside is told as its fault."""
+    ending = os.path.splitext(path)[1].lower()
+    try:
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(open(path, "rb", buffering=0))
+            plain: io.RawIOBase = raw
+            if ending == ".gz":
+                # GzipFile has all that BufferedReader asks of a raw stream.
+                plain = stack.enter_context(gzip.GzipFile(fileobj=raw))  # type: ignore[assignment]
+            elif ending == ".zst":
+                plain = stack.enter_context(_ZstdStream(raw))
+            yield raw, io.BufferedReader(plain, _BUFFER_SIZE)
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        name = {".gz": "gzip", ".zst": "zstd"}[ending]
+        raise InputError(
+            f"{path}: {name} data is corrupt or truncated ({error}); expected a whole file"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(error)}; expected a readable file") from None
 
 
 class _ZstdStream(io.RawIOBase):

@@ -44,6 +44,12 @@ def read_label_embeddings(
     Raises:
       InputError: where the file is not of this form, has two different embeddings of
         one label, or has no usable one for a label asked for.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_label_embeddings(f"{folder}/labels.npz", ["code", "maths"], [[3, 4], [0, 2]])
+    ...     read_label_embeddings(f"{folder}/labels.npz", ["maths"])
+    (array([[0., 1.]], dtype=float32), array([ True]))
     """
     if missing not in ("error", "isolate"):
         raise ValueError(f"missing is {missing!r}, expected error or isolate")

@@ -23,13 +23,13 @@ __all__ = [
     "BadRecord",
     "LabelsAndScore",
     "Layout",
-    "convert_record",
+    "convert_plain",
+    "convert_xsample",
+    "decode_line",
     "decode_plain",
     "decode_xsample",
-    "detect_layout",
     "parse_plain",
     "parse_xsample",
-    "told_layouts",
 ]
 
 LabelsAndScore = tuple[list[str], float]
@@ -104,15 +104,8 @@ class _XSample(msgspec.Struct, gc=False):
     annotation: _Annotation
 
 
-class _TellingFields(msgspec.Struct):
-    annotation: Any = None
-    labels: Any = msgspec.UNSET
-    score: Any = msgspec.UNSET
-
-
 _PLAIN_DECODER: Final = msgspec.json.Decoder(_Plain)
 _XSAMPLE_DECODER: Final = msgspec.json.Decoder(_XSample)
-_TELLING_DECODER: Final = msgspec.json.Decoder(_TellingFields)
 _SYNTAX_DECODER: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -122,7 +115,7 @@ def decode_xsample(line: bytes) -> LabelsAndScore:
     Raises:
       BadRecord: with the field at fault and what was expected.
     """
-    return _finish_xsample(_decode(line, _XSAMPLE_DECODER))
+    return _finish_xsample(decode_line(line, _XSAMPLE_DECODER))
 
 
 def decode_plain(line: bytes) -> LabelsAndScore:
@@ -131,7 +124,7 @@ def decode_plain(line: bytes) -> LabelsAndScore:
     Raises:
       BadRecord: with the field at fault and what was expected.
     """
-    return _finish_plain(_decode(line, _PLAIN_DECODER))
+    return _finish_plain(decode_line(line, _PLAIN_DECODER))
 
 
 def parse_xsample(line: bytes | memoryview) -> LabelsAndScore | None:
@@ -166,22 +159,26 @@ def parse_plain(line: bytes | memoryview) -> LabelsAndScore | None:
     return (record.labels, score) if 0.0 <= score <= _LARGEST_SCORE else None
 
 
-def convert_record(row: Any, layout: str) -> LabelsAndScore:
-    """The same as the layout's decode function, for a record that is already an object.
+def convert_xsample(row: Any) -> LabelsAndScore:
+    """The same as `decode_xsample`, for a record that is already an object.
 
     Raises:
       BadRecord: with the field at fault and what was expected.
     """
-    if layout == "xsample":
-        return _finish_xsample(_convert(row, _XSample))
+    return _finish_xsample(_convert(row, _XSample))
+
+
+def convert_plain(row: Any) -> LabelsAndScore:
+    """The same for `decode_plain`."""
     return _finish_plain(_convert(row, _Plain))
 
 
 class Layout(NamedTuple):
-    """How to decode a record, and the fields that are decoded."""
+    """How the labels and the score of a record are found, and the fields that they are in."""
 
     parse: Callable[[bytes | memoryview], LabelsAndScore | None]
     decode: Callable[[bytes], LabelsAndScore]
+    convert: Callable[[Any], LabelsAndScore]
     fields: tuple[str, ...]
 
 
@@ -189,50 +186,23 @@ LAYOUTS: Final[dict[str, Layout]] = {
     "xsample": Layout(
         parse_xsample,
         decode_xsample,
+        convert_xsample,
         (
             "annotation.instag.content",
             "annotation.deita.quality_scores",
             "annotation.deita.complexity_scores",
         ),
     ),
-    "plain": Layout(parse_plain, decode_plain, ("labels", "score")),
+    "plain": Layout(parse_plain, decode_plain, convert_plain, ("labels", "score")),
 }
 
 
-def told_layouts(line: bytes) -> tuple[str, ...]:
-    """The layouts whose telling fields the record has, of whatever type they are.
-
-    These are `annotation.instag` and `annotation.deita` for xsample, `labels` and
-    `score` for plain.
+def decode_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """What the decoder makes of a line; NaN and infinities are let pass in unused fields.
 
     Raises:
-      BadRecord: where the line is not a JSON object.
+      BadRecord: with the field at fault and what was expected.
     """
-    found = _decode(line, _TELLING_DECODER)
-    told = []
-    if isinstance(found.annotation, dict) and {"instag", "deita"} <= found.annotation.keys():
-        told.append("xsample")
-    if found.labels is not msgspec.UNSET and found.score is not msgspec.UNSET:
-        told.append("plain")
-    return tuple(told)
-
-
-def detect_layout(line: bytes) -> str:
-    """The layout of a record; xsample where it has the telling fields of both.
-
-    Raises:
-      BadRecord: where the line is not a JSON object, or has the fields of no layout.
-    """
-    told = told_layouts(line)
-    if not told:
-        raise BadRecord(
-            "the fields of no layout were found; expected annotation.instag and "
-            "annotation.deita (layout xsample), or labels and score (layout plain)"
-        )
-    return told[0]
-
-
-def _decode(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(line)
     except RecursionError:

@@ -4,139 +4,115 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.input_files import FileStamp
-from mig_jax.data.layouts import LAYOUTS
+from mig_jax.data.table_rows import ROWS_A_BATCH, TableRows, telling_errors
 from mig_jax.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["ParquetRows"]
-
-_ROWS_A_BATCH = 1024
+__all__ = ["ParquetRows", "write_rows"]
 
 
 @dataclasses.dataclass(frozen=True)
-class ParquetRows:
-    """A Parquet file of records."""
+class ParquetRows(TableRows):
+    """A Parquet file of records; whatever cannot be read of it raises InputError."""
 
-    stamp: FileStamp
+    kind: ClassVar[str] = "Parquet"
 
-    def detect_layout(self, layout: str) -> str:
-        """The layout whose columns the file has: `layout`, or any where that is "auto".
-
-        Raises:
-          InputError: where the columns are missing, or the file cannot be read.
-        """
+    def schema(self) -> pa.Schema:
         with self._open() as parquet:
-            schema = parquet.schema_arrow
-        allowed = tuple(LAYOUTS) if layout == "auto" else (layout,)
-        for name in allowed:
-            if all(_has_field(schema, field) for field in LAYOUTS[name].fields):
-                return name
-        expected = ", or ".join(
-            f"{', '.join(LAYOUTS[name].fields)} (layout {name})" for name in allowed
-        )
-        raise InputError(
-            f"{self.stamp.path}: has the columns {', '.join(schema.names)}; expected {expected}"
-        )
+            return parquet.schema_arrow
 
-    def scan(
-        self, layout: str, progress: Callable[[int], None] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Yields the rows in order, each an object with the layout's fields.
-
-        `progress` gets the share of the rows passed so far, in bytes of the file.
-
-        Raises:
-          InputError: where the file cannot be read to its end.
-        """
+    def batches(self, columns: Sequence[str] | None) -> Iterator[tuple[pa.RecordBatch, int]]:
+        wanted = None if columns is None else list(columns)
         with self._open() as parquet:
-            passed, total = 0, parquet.metadata.num_rows
-            fields = list(LAYOUTS[layout].fields)
-            for batch in parquet.iter_batches(batch_size=_ROWS_A_BATCH, columns=fields):
-                yield from batch.to_pylist()
-                passed += batch.num_rows
-                if progress is not None:
-                    progress(self.stamp.size * passed // total)
+            for batch in parquet.iter_batches(batch_size=ROWS_A_BATCH, columns=wanted):
+                yield batch, parquet.metadata.num_rows
 
-    def read_records(self, positions: npt.NDArray[np.int64]) -> Iterator[bytes]:
-        """Yields the rows at ascending row numbers (from 0) as JSON objects.
-
-        All columns are written. Only row groups with a wanted row are read, a batch at
-        a time.
-
-        Raises:
-          InputError: where the file is no longer what was read, or a value cannot be
-            written as JSON.
-        """
-        self.stamp.check_unchanged()
+    def batches_at(self, positions: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+        """Only row groups with a wanted row are read, a batch at a time."""
         with self._open() as parquet:
             metadata = parquet.metadata
             sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
             first = 0
             for group, size in enumerate(sizes):
                 if len(_within(positions, first, size)):
-                    yield from _rows_of_group(parquet, group, positions - first)
+                    yield from _batches_of_group(parquet, group, positions - first)
                 first += size
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
         """The open file; whatever fails inside names the file."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = self.stamp.path
-        try:
-            with pq.ParquetFile(path) as parquet:
-                yield parquet
-        except UnicodeDecodeError:
-            raise InputError(f"{path}: a column has bytes that are not UTF-8") from None
-        except (pa.ArrowException, OSError) as error:
-            first_line = (str(error).splitlines() or [""])[0]
-            raise InputError(
-                f"{path}: Parquet data is corrupt or truncated ({first_line}); "
-                "expected a whole file"
-            ) from None
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: a value is of a kind that JSON has not ({error}); "
-                "expected text, numbers, times, lists and objects"
-            ) from None
+        with telling_errors(path, self.kind), pq.ParquetFile(path) as parquet:
+            yield parquet
 
 
-def _rows_of_group(
+def write_rows(lines: Callable[[], Iterator[bytes]], stream: BinaryIO) -> None:
+    """Writes records, a JSON object each, as the rows of one Parquet file.
+
+    A column is there for each field that any record has; a record without it has null
+    there. Passes over the records twice, first for the types; holds some at a time.
+
+    Args:
+      lines: gives the records, each time from the first.
+      stream: where the file goes.
+
+    Raises:
+      InputError: where a field has values that no one type can hold.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pa.schema([])
+        for rows in _some_at_a_time(lines()):
+            found = pa.RecordBatch.from_pylist(rows).schema
+            schema = pa.unify_schemas([schema, found], promote_options="permissive")
+        with pq.ParquetWriter(stream, schema) as writer:
+            for rows in _some_at_a_time(lines()):
+                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
+    except (pa.ArrowException, OverflowError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"the records cannot be rows of one Parquet file ({reason}); expected one type for "
+            "each field"
+        ) from None
+
+
+def _some_at_a_time(lines: Iterator[bytes]) -> Iterator[list[dict[str, Any]]]:
+    decoder = msgspec.json.Decoder()
+    while rows := [decoder.decode(line) for line in itertools.islice(lines, ROWS_A_BATCH)]:
+        yield _with_every_field(rows)
+
+
+def _with_every_field(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the fields of all in the first: Arrow takes the columns from there."""
+    fields = dict.fromkeys(field for row in rows for field in row)
+    return [{**dict.fromkeys(fields), **rows[0]}, *rows[1:]]
+
+
+def _batches_of_group(
     parquet: pq.ParquetFile, group: int, positions: npt.NDArray[np.int64]
-) -> Iterator[bytes]:
-    """The rows at the positions, counted from the group's first row, as JSON objects."""
+) -> Iterator[pa.RecordBatch]:
+    """The rows at the positions, counted from the group's first row."""
     first = 0
-    for batch in parquet.iter_batches(batch_size=_ROWS_A_BATCH, row_groups=[group]):
+    for batch in parquet.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group]):
         wanted = _within(positions, first, batch.num_rows)
         if len(wanted):
-            yield from map(msgspec.json.encode, batch.take(wanted - first).to_pylist())
+            yield batch.take(wanted - first)
         first += batch.num_rows
-
-
-def _has_field(schema: pa.Schema, path: str) -> bool:
-    import pyarrow as pa
-
-    first, *rest = path.split(".")
-    if schema.names.count(first) != 1:
-        return False
-    kind = schema.field(first).type
-    for name in rest:
-        if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
-            return False
-        kind = kind.field(name).type
-    return True
 
 
 def _within(positions: npt.NDArray[np.int64], first: int, count: int) -> npt.NDArray[np.int64]:

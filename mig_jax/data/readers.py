@@ -6,35 +6,37 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
 
+from mig_jax.data.array_files import ArrayFile
+from mig_jax.data.conversation_layouts import CONVERSATION_LAYOUTS
+from mig_jax.data.dataset_files import DatasetRows, is_dataset
+from mig_jax.data.field_names import FieldNames
 from mig_jax.data.input_files import BYTE_ORDER_MARK, FileStamp, LineFile
-from mig_jax.data.layouts import LAYOUTS, BadRecord, detect_layout
+from mig_jax.data.layouts import LAYOUTS, BadRecord
 from mig_jax.data.parquet_files import ParquetRows
 from mig_jax.data.reading_cache import Writable, read_through_cache
 from mig_jax.data.reading_workers import decode_in_parallel
-from mig_jax.data.record_parts import Decoded, Decoding, decode_file
+from mig_jax.data.record_forms import RecordForm, detect_layout
+from mig_jax.data.record_parts import Decoded, Decoding, RecordFile, decode_file
 from mig_jax.data.record_table import RecordTable, RecordTableBuilder
 from mig_jax.errors import InputError
 
 __all__ = [
     "BadRecords",
-    "RecordFile",
     "can_be_cut",
-    "common_layout",
-    "distinct_files",
+    "common_form",
     "is_whole",
-    "open_file",
+    "open_files",
     "ranges",
     "read_pool",
     "read_ranges",
     "read_vocabulary",
 ]
 
-RecordFile = LineFile | ParquetRows
 _Progress = Callable[[int], None]
 _Range = tuple[int, int | None]  # Bytes from the first up to the second, or to the end.
 
@@ -56,12 +58,16 @@ def read_pool(
     progress: Callable[[int], None] | None = None,
     workers: int | None = None,
     cache: str | os.PathLike[str] | None = None,
+    fields: FieldNames | Mapping[str, str] | None = None,
+    fits: str | None = None,
     on_cache: Callable[[str], None] | None = None,
 ) -> RecordTable:
     """Reads the records of all files, in order, into one table.
 
     The ending of its name tells how a file is stored: `.gz`, `.zst`, `.parquet`, or
-    else plain text. Text has one JSON object a line; blank lines are passed over.
+    else plain text. Text has one JSON object a line; blank lines are passed over. A
+    file named `.json` may be one JSON array of records; a path may be a folder that
+    `datasets` saved, or `hub:OWNER/NAME`.
 
     Args:
       paths: files, no two the same.
@@ -81,6 +87,8 @@ def read_pool(
       cache: folder that keeps what was read: where it has the same bytes, read the same
         way by the same version, they are not read again. It is made where it is not
         there, and may be deleted at any time. None for no cache.
+      fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
+      fits: a conversation layout; a record that cannot be written in it is a bad one.
       on_cache: gets a line about what came from the cache, or why it could not be used;
         that never ends the reading.
 
@@ -88,6 +96,14 @@ def read_pool(
       InputError: for a bad record where `on_bad_record` is "error"; and always where a
         file cannot be read, has no usable record, or is given twice, or where the
         files differ in layout.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+    ...     _ = file.write(b'{"labels": ["maths", "code"], "score": 4.5}')
+    ...     file.flush()
+    ...     table = read_pool([file.name])
+    >>> table.label_names, table.scores.tolist()
+    (['code', 'maths'], [4.5])
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
@@ -95,14 +111,17 @@ def read_pool(
         raise ValueError(f"on_bad_record is {on_bad_record!r}, expected error or skip")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
+    if fits is not None and fits not in CONVERSATION_LAYOUTS:
+        raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_LAYOUTS)}")
     skip = on_bad_record == "skip"
-    files = [open_file(stamp) for stamp in distinct_files([os.fspath(path) for path in paths])]
+    names = FieldNames.of(fields)
+    files = open_files([os.fspath(path) for path in paths])
     known = None if vocabulary is None else frozenset(vocabulary)
 
     def read(rejects: Writable | None) -> RecordTable:
-        name = common_layout(files, layout, skip)
+        form = common_form(files, layout, names, fits, skip)
         tasks = [
-            [Decoding(file, name, known, not skip, *cut) for cut in ranges(file)] for file in files
+            [Decoding(file, form, known, not skip, *cut) for cut in ranges(file)] for file in files
         ]
         bad = [BadRecords(file.stamp.path, skip, rejects) for file in files]
         return read_ranges(files, tasks, bad, progress, workers)
@@ -113,7 +132,13 @@ def read_pool(
         read,
         folder=cache,
         files=files,
-        choices=[layout, on_bad_record, None if known is None else sorted(known)],
+        choices=[
+            layout,
+            on_bad_record,
+            None if known is None else sorted(known),
+            names.mapped,
+            fits,
+        ],
         rejects=rejects,
         tell=on_cache or (lambda line: None),
     )
@@ -195,7 +220,7 @@ def read_ranges(
                 progress(consumed)
     return builder.build(
         files=tuple(file.stamp.path for file in files),
-        layouts=tuple(of_file[0].layout if of_file else "" for of_file in tasks),
+        layouts=tuple(of_file[0].form.layout if of_file else "" for of_file in tasks),
         sources=tuple(files),
         records_skipped=sum(of_file.count for of_file in bad),
     )
@@ -225,48 +250,56 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
     return labels
 
 
-def distinct_files(paths: Sequence[str]) -> list[FileStamp]:
-    """The stamps of the files.
+def open_files(paths: Sequence[str]) -> list[RecordFile]:
+    """The files of records, by the endings of their names, or the datasets.
 
     Raises:
-      InputError: where there is no file, one is not regular, or one is given twice.
+      InputError: where there is none, one cannot be read, or one is given twice.
     """
     if not paths:
         raise InputError("no file of records is given; expected at least one")
-    stamps: dict[tuple[int, int], FileStamp] = {}
+    files: dict[tuple[int, int], RecordFile] = {}
     for path in paths:
-        stamp = FileStamp.of(path)
-        if (twin := stamps.setdefault(stamp.identity, stamp)) is not stamp:
-            raise InputError(f"{path}: is the same file as {twin.path}; expected each file once")
-    return list(stamps.values())
+        file = _open_file(path)
+        if (twin := files.setdefault(file.stamp.identity, file)) is not file:
+            raise InputError(
+                f"{path}: is the same file as {twin.stamp.path}; expected each file once"
+            )
+    return list(files.values())
 
 
-def open_file(stamp: FileStamp) -> RecordFile:
-    """The records of a file, by the ending of its name; nothing is opened yet."""
-    return ParquetRows(stamp) if stamp.path.lower().endswith(".parquet") else LineFile(stamp)
+def _open_file(path: str) -> RecordFile:
+    if is_dataset(path):
+        return DatasetRows.of(path)
+    stamp = FileStamp.of(path)
+    if path.lower().endswith(".parquet"):
+        return ParquetRows(stamp)
+    return ArrayFile(stamp) if ArrayFile.is_array(path) else LineFile(stamp)
 
 
-def common_layout(files: Sequence[RecordFile], layout: str, skip: bool) -> str:
-    """The layout asked for or, for "auto", the one that all files tell."""
-    layouts = [_layout_of(file, layout, skip) for file in files]
+def common_form(
+    files: Sequence[RecordFile], layout: str, names: FieldNames, fits: str | None, skip: bool
+) -> RecordForm:
+    """The form of the layout asked for or, for "auto", of the one that all files tell."""
+    layouts = [_layout_of(file, layout, names, skip) for file in files]
     for file, name in zip(files, layouts, strict=True):
         if name != layouts[0]:
             raise InputError(
                 f"{file.stamp.path}: has layout {name}, but {files[0].stamp.path} has layout "
                 f"{layouts[0]}; expected one layout for all files of a pool"
             )
-    return layouts[0]
+    return RecordForm(layouts[0], names, fits)
 
 
-def _layout_of(file: RecordFile, layout: str, skip: bool) -> str:
-    if isinstance(file, ParquetRows):
-        return file.detect_layout(layout)
+def _layout_of(file: RecordFile, layout: str, names: FieldNames, skip: bool) -> str:
+    if isinstance(file, ParquetRows | DatasetRows):
+        return file.detect_layout(layout, names)
     if layout != "auto":
         return layout
     bad = BadRecords(file.stamp.path, skip, None)
     for line in file.scan():
         try:
-            return detect_layout(line.text)
+            return detect_layout(line.text, names)
         except BadRecord as reason:
             bad.meet(line.number, reason, line.text)
     raise bad.nothing_usable()

@@ -23,8 +23,7 @@ import platformdirs
 import xxhash
 
 import mig_jax
-from mig_jax.data.input_files import LineFile
-from mig_jax.data.parquet_files import ParquetRows
+from mig_jax.data.record_parts import RecordFile
 from mig_jax.data.record_table import RecordTable
 from mig_jax.errors import InputError
 
@@ -55,7 +54,7 @@ def read_through_cache(
     read: Callable[[Writable | None], RecordTable],
     *,
     folder: str | os.PathLike[str],
-    files: Sequence[LineFile | ParquetRows],
+    files: Sequence[RecordFile],
     choices: Sequence[Any],
     rejects: Writable | None,
     tell: Callable[[str], None],
@@ -111,22 +110,26 @@ class _Copied:
                 self.text = None
 
 
-def _key(files: Sequence[LineFile | ParquetRows], choices: Sequence[Any], with_names: bool) -> str:
+def _key(files: Sequence[RecordFile], choices: Sequence[Any], with_names: bool) -> str:
     """A name for all that the table and, `with_names`, its rejects depend on."""
     contents = []
     for file in files:
-        path = file.stamp.path
-        with open(path, "rb", buffering=0) as stream:
-            # As fast as memory is read; it need not withstand malice.
-            digest = hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()  # type: ignore[arg-type]
-        # The ending tells how a file is read.
-        contents.append([path if with_names else os.path.splitext(path)[1].lower(), digest])
+        digests = []
+        for path in file.stamp.stored_in:
+            with open(path, "rb", buffering=0) as stream:
+                # As fast as memory is read; it need not withstand malice.
+                digest = hashlib.file_digest(stream, xxhash.xxh3_128)  # type: ignore[arg-type]
+            digests.append(digest.hexdigest())
+        # Kind and ending tell how a file is read.
+        name = file.stamp.path
+        ending = name if with_names else os.path.splitext(name)[1].lower()
+        contents.append([type(file).__name__, ending, *digests])
     # Labels may be lone surrogates, which only this JSON writer takes.
     text = json.dumps([_FORMAT, mig_jax.__version__, with_names, contents, *choices])
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
 
 
-def _are_unchanged(files: Sequence[LineFile | ParquetRows]) -> bool:
+def _are_unchanged(files: Sequence[RecordFile]) -> bool:
     """False where a file was changed meanwhile: it may not be the one that was hashed."""
     try:
         for file in files:
@@ -156,7 +159,7 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _load(path: pathlib.Path, files: Sequence[LineFile | ParquetRows]) -> tuple[RecordTable, bytes]:
+def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:
     """The table, of these files, and the text of its rejects."""
     members: dict[str, Any] = {}
     with zipfile.ZipFile(path) as archive:

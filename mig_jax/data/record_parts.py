@@ -13,18 +13,17 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.data.array_files import ArrayFile
+from mig_jax.data.dataset_files import DatasetRows
 from mig_jax.data.input_files import LineFile, bare_line
-from mig_jax.data.layouts import (
-    LAYOUTS,
-    BadRecord,
-    LabelsAndScore,
-    convert_record,
-    told_layouts,
-)
+from mig_jax.data.layouts import BadRecord, LabelsAndScore
 from mig_jax.data.parquet_files import ParquetRows
+from mig_jax.data.record_forms import RecordForm, other_layout
 from mig_jax.data.record_table import RecordPart, sort_entries
 
-__all__ = ["BadLine", "Decoded", "Decoding", "decode_file"]
+__all__ = ["BadLine", "Decoded", "Decoding", "RecordFile", "decode_file"]
+
+RecordFile = LineFile | ArrayFile | ParquetRows | DatasetRows
 
 # A part is ended at this many records, or this much text of bad ones.
 _RECORDS_A_PART: Final = 1 << 14
@@ -34,8 +33,8 @@ _BAD_TEXT_A_PART: Final = 1 << 24
 class Decoding(NamedTuple):
     """What to decode, and how."""
 
-    file: LineFile | ParquetRows
-    layout: str
+    file: RecordFile
+    form: RecordForm
     vocabulary: frozenset[str] | None  # Other labels are dropped.
     stop_at_bad: bool  # Nothing after the first bad record is wanted.
     start: int = 0  # Plain text: the lines that start in bytes [start, stop).
@@ -47,7 +46,7 @@ class BadLine(NamedTuple):
 
     line: int  # As `RecordPart.line`.
     reason: BadRecord
-    text: bytes  # Of a row of Parquet, the fields that were read.
+    text: bytes  # Of a row of a table, the fields that were read.
 
 
 class Decoded(NamedTuple):
@@ -67,9 +66,11 @@ def decode_file(
     Raises:
       InputError: where the file cannot be read to its end.
     """
-    if isinstance(decoding.file, ParquetRows):
-        return _row_parts(decoding.file, decoding, progress)
-    return _text_parts(decoding.file, decoding, progress)
+    if isinstance(decoding.file, LineFile):
+        return _text_parts(decoding.file, decoding, progress)
+    if isinstance(decoding.file, ArrayFile):
+        return _element_parts(decoding.file, decoding, progress)
+    return _row_parts(decoding.file, decoding, progress)
 
 
 class _LabelIds(dict[str, int]):
@@ -140,7 +141,7 @@ class _Columns:
 def _text_parts(
     file: LineFile, decoding: Decoding, progress: Callable[[int], None] | None
 ) -> Iterator[Decoded]:
-    parse = LAYOUTS[decoding.layout].parse
+    parse = decoding.form.reader.parse
     columns = _Columns()
     number = 0
     for position, buffer, end in file.blocks(decoding.start, decoding.stop, progress):
@@ -161,7 +162,7 @@ def _text_parts(
                 positions.append(position + here)
             else:
                 line = bytes(view[here : stop + 1])
-                _add_carefully(columns, line, number, position + here, decoding.layout)
+                _add_carefully(columns, line, number, position + here, decoding.form)
                 if columns.bad and decoding.stop_at_bad:
                     yield columns.finish(number, decoding.vocabulary)
                     return
@@ -172,25 +173,48 @@ def _text_parts(
     yield columns.finish(number, decoding.vocabulary)
 
 
-def _add_carefully(columns: _Columns, line: bytes, number: int, position: int, layout: str) -> None:
+def _add_carefully(
+    columns: _Columns, line: bytes, number: int, position: int, form: RecordForm
+) -> None:
     """Adds a line that is not a record without fault: blank, bad, or usable after all."""
     text = bare_line(line, position)
     if not text or text.isspace():
         return
     try:
-        columns.add(LAYOUTS[layout].decode(text), number, position)
+        columns.add(form.reader.decode(text), number, position)
     except BadRecord as bad:
-        columns.add_bad(BadLine(number, _other_layout(text, layout) or bad, text))
+        columns.add_bad(BadLine(number, other_layout(text, form) or bad, text))
+
+
+def _element_parts(
+    file: ArrayFile, decoding: Decoding, progress: Callable[[int], None] | None
+) -> Iterator[Decoded]:
+    columns = _Columns()
+    parse = decoding.form.reader.parse
+    number = 0
+    for number, text in enumerate(file.elements(progress), 1):
+        found = parse(text)
+        if found is not None:
+            columns.add(found, number, number - 1)
+        else:
+            _add_carefully(columns, bytes(text), number, number - 1, decoding.form)
+        if columns.bad and decoding.stop_at_bad:
+            break
+        if columns.is_full():
+            yield columns.finish(number, decoding.vocabulary)
+            columns = _Columns()
+    yield columns.finish(number, decoding.vocabulary)
 
 
 def _row_parts(
-    file: ParquetRows, decoding: Decoding, progress: Callable[[int], None] | None
+    file: ParquetRows | DatasetRows, decoding: Decoding, progress: Callable[[int], None] | None
 ) -> Iterator[Decoded]:
     columns = _Columns()
+    convert = decoding.form.reader.convert
     number = 0
-    for number, row in enumerate(file.scan(decoding.layout, progress), 1):
+    for number, row in enumerate(file.rows(decoding.form.columns, progress), 1):
         try:
-            columns.add(convert_record(row, decoding.layout), number, number - 1)
+            columns.add(convert(row), number, number - 1)
         except BadRecord as bad:
             columns.add_bad(BadLine(number, bad, json.dumps(row, default=str).encode()))
             if decoding.stop_at_bad:
@@ -199,17 +223,6 @@ def _row_parts(
             yield columns.finish(number, decoding.vocabulary)
             columns = _Columns()
     yield columns.finish(number, decoding.vocabulary)
-
-
-def _other_layout(line: bytes, layout: str) -> BadRecord | None:
-    """The better reason, where a record is bad because it has another layout."""
-    try:
-        told = told_layouts(line)
-    except BadRecord:
-        return None
-    if not told or layout in told:
-        return None
-    return BadRecord(f"found a record of layout {told[0]}, expected layout {layout}")
 
 
 def _drop_repeats(

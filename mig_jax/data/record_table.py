@@ -35,19 +35,19 @@ class RecordTable:
     order of their lines.
     """
 
-    labels: npt.NDArray[np.int32]  # [entries]: ids into label_names, ascending in a record.
-    offsets: npt.NDArray[np.int64]  # [P + 1]: first entry of each record, then the end.
-    scores: npt.NDArray[np.float32]  # [P]: finite and at least 0.
-    label_names: list[str]  # Sorted; exactly the labels that occur.
-    files: tuple[str, ...]  # Paths as they were given.
-    layouts: tuple[str, ...]  # Layout of each file.
-    sources: tuple[RecordSource, ...]  # One a file.
-    file_index: npt.NDArray[np.int32]  # [P]: index into files.
-    line: npt.NDArray[np.int64]  # [P]: line of the file, or row of a Parquet file, from 1.
-    position: npt.NDArray[np.int64]  # [P]: byte offset in the uncompressed text, or row from 0.
-    records_read: int  # Used and skipped records together.
-    records_skipped: int  # Bad records left out.
-    labels_dropped: int  # Entries left out because their label is not in the vocabulary.
+    labels: npt.NDArray[np.int32]  #: [entries]: ids into label_names, ascending in a record.
+    offsets: npt.NDArray[np.int64]  #: [P + 1]: first entry of each record, then the end.
+    scores: npt.NDArray[np.float32]  #: [P]: finite and at least 0.
+    label_names: list[str]  #: Sorted; exactly the labels that occur.
+    files: tuple[str, ...]  #: Paths as they were given.
+    layouts: tuple[str, ...]  #: Layout of each file.
+    sources: tuple[RecordSource, ...]  #: One a file.
+    file_index: npt.NDArray[np.int32]  #: [P]: index into files.
+    line: npt.NDArray[np.int64]  #: [P]: line of the file, or row of a Parquet file, from 1.
+    position: npt.NDArray[np.int64]  #: [P]: byte offset in the uncompressed text, or row from 0.
+    records_read: int  #: Used and skipped records together.
+    records_skipped: int  #: Bad records left out.
+    labels_dropped: int  #: Entries left out because their label is not in the vocabulary.
 
     @property
     def num_records(self) -> int:
@@ -64,13 +64,13 @@ class RecordPart(NamedTuple):
     The entries of a record are `labels[sum(counts[:r]):sum(counts[:r + 1])]`.
     """
 
-    labels: npt.NDArray[np.int32]  # [entries]: ids into names, ascending in a record.
-    counts: npt.NDArray[np.int64]  # [R]: entries of each record.
-    scores: npt.NDArray[np.float32]  # [R].
-    names: list[str]  # Sorted.
-    line: npt.NDArray[np.int64]  # [R]: from 1, the first line of the text that was decoded.
-    position: npt.NDArray[np.int64]  # [R]: as in RecordTable.
-    lines_passed: int  # Lines of that text up to the end of this part, of all kinds.
+    labels: npt.NDArray[np.int32]  #: [entries]: ids into names, ascending in a record.
+    counts: npt.NDArray[np.int64]  #: [R]: entries of each record.
+    scores: npt.NDArray[np.float32]  #: [R].
+    names: list[str]  #: Sorted.
+    line: npt.NDArray[np.int64]  #: [R]: from 1, the first line of the text that was decoded.
+    position: npt.NDArray[np.int64]  #: [R]: as in RecordTable.
+    lines_passed: int  #: Lines of that text up to the end of this part, of all kinds.
     labels_dropped: int
 
 

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.data.field_names import FieldNames
 from mig_jax.data.input_files import LineFile
 from mig_jax.data.readers import (
     BadRecords,
-    RecordFile,
     can_be_cut,
-    common_layout,
-    distinct_files,
+    common_form,
     is_whole,
-    open_file,
+    open_files,
     ranges,
     read_ranges,
 )
 from mig_jax.data.reading_cache import Writable
-from mig_jax.data.record_parts import Decoding
+from mig_jax.data.record_parts import Decoding, RecordFile
 from mig_jax.data.record_table import RecordTable
 from mig_jax.errors import InputError
 
@@ -102,6 +101,8 @@ def share_of_pool(
     layout: Literal["auto", "xsample", "plain"] = "auto",
     vocabulary: Sequence[str] | None = None,
     on_bad_record: Literal["error", "skip"] = "error",
+    fields: FieldNames | Mapping[str, str] | None = None,
+    fits: str | None = None,
 ) -> PoolShare:
     """Share `index` of `count` of the files; the other arguments as for `read_pool`.
 
@@ -110,8 +111,8 @@ def share_of_pool(
         files differ in layout.
     """
     skip = on_bad_record == "skip"
-    files = [open_file(stamp) for stamp in distinct_files([os.fspath(path) for path in paths])]
-    name = common_layout(files, layout, skip)
+    files = open_files([os.fspath(path) for path in paths])
+    form = common_form(files, layout, FieldNames.of(fields), fits, skip)
     known = None if vocabulary is None else frozenset(vocabulary)
     total = sum(file.stamp.size for file in files)
     first, last = total * index // count, total * (index + 1) // count
@@ -125,5 +126,5 @@ def share_of_pool(
             cuts = ranges(file, start, None if stop == size else stop)
         elif start == 0 < stop:
             cuts = ranges(file)
-        tasks.append([Decoding(file, name, known, not skip, *cut) for cut in cuts])
+        tasks.append([Decoding(file, form, known, not skip, *cut) for cut in cuts])
     return PoolShare(files, tasks, skip)

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.conversations import decode_conversation
+from mig_jax.data.conversation_layouts import decode_conversation, parse_record
+from mig_jax.data.conversations import instruction_and_response
 from mig_jax.data.input_files import FileStamp, LineFile
 from mig_jax.data.layouts import BadRecord
 from mig_jax.errors import InputError
@@ -89,7 +90,8 @@ def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
     conversations, label_lists, groups = [], [], []
     for line in file.scan():
         try:
-            conversations.append(decode_conversation(line.text))
+            found = decode_conversation(parse_record(line.text))
+            conversations.append(instruction_and_response(found))
             record: Any = _DECODER.decode(line.text)
         except BadRecord as bad:
             separator = ", " if bad.field else ": "

@@ -7,13 +7,15 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.data.layouts import BadRecord
+from mig_jax.data.parquet_files import write_rows
 from mig_jax.data.record_table import RecordTable
 from mig_jax.errors import InputError
 
@@ -96,16 +98,31 @@ class OutputFiles:
             self._streams.clear()
 
 
-def write_records(table: RecordTable, picks: npt.ArrayLike, stream: BinaryIO) -> None:
+def write_records(
+    table: RecordTable,
+    picks: npt.ArrayLike,
+    stream: BinaryIO,
+    *,
+    convert: Callable[[bytes], bytes] | None = None,
+    parquet: bool = False,
+) -> None:
     """Writes the picked records one a line, in the order picked.
 
     A line has the bytes that came in, its b"\\n" added where the file ended without;
-    a row of Parquet is written as a JSON object. `picks` are record indices (integers,
-    1-D). The records pass through an anonymous file on disk, as a compressed file can
-    only be read from its start; memory does not grow with their number.
+    a row of a table is written as a JSON object, and so is a record of a JSON array that
+    has line breaks. The records pass through an anonymous file on disk, as a compressed
+    file can only be read from its start; memory does not grow with their number.
+
+    Args:
+      table: as `read_pool` gives it.
+      picks: record indices (integers, 1-D).
+      stream: where they go.
+      convert: makes of each record the one that is written; may raise BadRecord.
+      parquet: writes a Parquet file instead, one record a row.
 
     Raises:
-      InputError: where a file has changed since the table was read.
+      InputError: where a file has changed since the table was read, a record cannot be
+        converted, or the records have no common types for the columns of a table.
       IndexError: for a pick that is not in [0, num_records).
     """
     picks = _checked_picks(table, picks)
@@ -118,11 +135,25 @@ def write_records(table: RecordTable, picks: npt.ArrayLike, stream: BinaryIO) ->
         for index in np.unique(file_index).tolist():
             positions = table.position[records[file_index == index]]
             for record in table.sources[index].read_records(positions):
+                if convert is not None:
+                    try:
+                        record = convert(record)
+                    except BadRecord as bad:
+                        separator = ", " if bad.field else ": "
+                        where = f"{table.files[index]}, line {table.line[records[done]]}"
+                        raise InputError(f"{where}{separator}{bad}") from None
                 starts[done + 1] = starts[done] + spool.write(record + b"\n")
                 done += 1
-        for entry in order.tolist():
-            spool.seek(starts[entry])
-            stream.write(spool.read(starts[entry + 1] - starts[entry]))
+
+        def lines() -> Iterator[bytes]:
+            for entry in order.tolist():
+                spool.seek(starts[entry])
+                yield spool.read(starts[entry + 1] - starts[entry])
+
+        if parquet:
+            write_rows(lines, stream)
+        else:
+            stream.writelines(lines())
 
 
 def write_selection_table(

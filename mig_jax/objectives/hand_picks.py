@@ -30,11 +30,11 @@ class Imitation:
     """Likelihood of picking what was picked by hand, as built by `imitation`."""
 
     layout: PageLayout
-    rank: Array  # int32 [P]: which pick by hand a record is, from 0; P where it is none.
-    lengths: Array  # int32 [T]: picks by hand before each of the picks judged.
-    fitted: Array  # bool [P]: picked by hand.
-    held_out: Array  # bool [P]: picked by hand, and held out.
-    temperature: Array  # Of the softmax, in units of the mean gain.
+    rank: Array  #: int32 [P]: which pick by hand a record is, from 0; P where it is none.
+    lengths: Array  #: int32 [T]: picks by hand before each of the picks judged.
+    fitted: Array  #: bool [P]: picked by hand.
+    held_out: Array  #: bool [P]: picked by hand, and held out.
+    temperature: Array  #: Of the softmax, in units of the mean gain.
 
     @property
     def needs_selection(self) -> bool:

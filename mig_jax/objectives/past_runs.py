@@ -25,13 +25,13 @@ __all__ = ["Subsets", "spearman", "subset_information", "subsets"]
 class Subsets:
     """Pairwise logistic loss of E against measured results, as built by `subsets`."""
 
-    records: Array  # int32 [members]: record of each membership.
-    members: Array  # int32 [members]: the subset that the record is in.
-    label_slots: Array  # int32 [slots]: membership of each (subset, record, label).
-    labels: Array  # int32 [slots]
-    results: Array  # float [S]: measured; the higher the better.
-    fitted: Array  # int32 [pairs, 2]: subsets, the better one first.
-    held_out: Array  # int32 [pairs, 2]: pairs with a subset that is held out.
+    records: Array  #: int32 [members]: record of each membership.
+    members: Array  #: int32 [members]: the subset that the record is in.
+    label_slots: Array  #: int32 [slots]: membership of each (subset, record, label).
+    labels: Array  #: int32 [slots]
+    results: Array  #: float [S]: measured; the higher the better.
+    fitted: Array  #: int32 [pairs, 2]: subsets, the better one first.
+    held_out: Array  #: int32 [pairs, 2]: pairs with a subset that is held out.
 
     @property
     def needs_selection(self) -> bool:

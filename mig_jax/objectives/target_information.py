@@ -32,10 +32,10 @@ class Target:
     could make them alike by spreading both over everything.
     """
 
-    pool: Pool  # As read.
+    pool: Pool  #: As read.
     graph: LabelGraph
     propagation: Array
-    fitted: Array  # float [K], of sum 1: share of the target's information on each label.
+    fitted: Array  #: float [K], of sum 1: share of the target's information on each label.
     held_out: Array
 
     @property

@@ -27,8 +27,8 @@ __all__ = ["Validation", "validation"]
 class Validation:
     """Loss on validation responses of models fitted to the selection, as built by `validation`."""
 
-    models: tuple[CountModel, ...]  # Of the pool; each has its own hashes and clusters.
-    # Of each model, the validation records, and their shares in the loss, float [n] of sum 1.
+    models: tuple[CountModel, ...]  #: Of the pool; each has its own hashes and clusters.
+    #: Of each model, the validation records, and their shares in the loss, float [n] of sum 1.
     fitted: tuple[tuple[ResponseBags, Array], ...]
     held_out: tuple[tuple[ResponseBags, Array], ...]
 

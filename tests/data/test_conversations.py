@@ -21,6 +21,11 @@ def _plain(question, answer, **more):
     return {"messages": _turns(question, answer), "labels": ["x"], "score": 1.0, **more}
 
 
+def instruction_and_response(record):
+    found = data.decode_conversation(data.parse_record(json.dumps(record).encode()))
+    return data.instruction_and_response(found)
+
+
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
@@ -32,23 +37,23 @@ def _plain(question, answer, **more):
     ],
 )
 def test_instruction_and_response(record, expected):
-    assert data.decode_conversation(json.dumps(record).encode()) == expected
+    assert instruction_and_response(record) == expected
 
 
 @pytest.mark.parametrize(
     ("record", "told"),
     [
         ({"text": "q"}, "found no conversation"),
-        ({"messages": _turns("q")}, "field messages: found 1 turns"),
-        ({"dialogs": []}, "field dialogs: found 0 turns"),
+        ({"messages": _turns("q")}, "found 1 turns; expected a question"),
+        ({"dialogs": []}, "found 0 turns"),
         ({"messages": "q"}, "messages"),
         ({"messages": [{"role": "user"}]}, "content"),
-        ([], "expected a list of turns"),
+        ([], "found a list; expected one JSON object a line"),
     ],
 )
 def test_records_without_a_conversation_are_told(record, told):
     with pytest.raises(data.BadRecord, match=told):
-        data.decode_conversation(json.dumps(record).encode())
+        instruction_and_response(record)
 
 
 def test_texts_of_pools_in_every_kind_of_file(tmp_path):
@@ -59,12 +64,12 @@ def test_texts_of_pools_in_every_kind_of_file(tmp_path):
     pq.write_table(pa.Table.from_pylist(records), tmp_path / "c.parquet")
     table = data.read_pool([tmp_path / name for name in ("a.jsonl", "b.jsonl.gz", "c.parquet")])
     expected = [(f"question {n}", f"answer {n}") for n in range(5)]
-    assert list(data.read_conversations(table)) == expected * 3
+    assert list(data.read_texts(table)) == expected * 3
 
 
 def test_texts_of_the_built_in_pool():
     builtin = data.BuiltinPool(records=30, labels=12, topics=3)
-    found = list(data.read_conversations(builtin.table()))
+    found = list(data.read_texts(builtin.table()))
     expected = [json.loads(line)["messages"] for line in builtin.lines()]
     assert found == [(turns[0]["content"], turns[1]["content"]) for turns in expected]
 
@@ -74,8 +79,8 @@ def test_a_record_of_a_pool_without_text_is_told_with_its_line(tmp_path):
     path = tmp_path / "pool.jsonl"
     path.write_text("\n".join(map(json.dumps, records)))
     table = data.read_pool([path])
-    with pytest.raises(InputError, match=r"pool.jsonl, line 2, field messages: found no conv"):
-        list(data.read_conversations(table))
+    with pytest.raises(InputError, match=r"pool.jsonl, line 2: found no conv"):
+        list(data.read_texts(table))
 
 
 def test_validation_sets(tmp_path):

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from mig_jax.data.layouts import (
     LAYOUTS,
     BadRecord,
-    convert_record,
+    convert_plain,
     decode_plain,
     decode_xsample,
-    detect_layout,
 )
+from mig_jax.data.record_forms import detect_layout
 
 
 def xsample(
@@ -60,7 +60,7 @@ def test_any_text_is_decoded(labels: list[str], score: float, other: str) -> Non
         except UnicodeEncodeError:
             return
         assert decode_plain(line) == (list(dict.fromkeys(labels)), score)
-    assert convert_record(record, "plain") == (list(dict.fromkeys(labels)), score)
+    assert convert_plain(record) == (list(dict.fromkeys(labels)), score)
 
 
 SCORES = (0, -0.0, 2.5, -3, 1e30, "1", float("nan"))

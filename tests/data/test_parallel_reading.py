@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from mig_jax.data import readers, reading_workers
 from mig_jax.data.input_files import FileStamp, LineFile
 from mig_jax.data.readers import read_pool
+from mig_jax.data.record_forms import RecordForm
 from mig_jax.data.record_parts import Decoding
 from mig_jax.errors import InputError
 from tests.tables import assert_same_table
@@ -226,7 +227,7 @@ def test_much_text_of_bad_records_is_left_to_the_parent(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = LineFile(FileStamp.of(str(store(b"\n".join(BAD)))))
-    decoding = Decoding(file, "plain", None, False)
+    decoding = Decoding(file, RecordForm("plain"), None, False)
     answer = reading_workers._answer(decoding)
     assert isinstance(answer, list)
     assert [len(part.bad) for part in answer] == [len(BAD)]

@@ -1,4 +1,4 @@
-"""Pictures of tables, as PNG files. matplotlib is imported here only (extra `plots`)."""
+"""Heat maps of tables over the same parameters, as one PNG file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mig_jax.errors import InputError
-
-__all__ = ["HeatMap", "draw_heat_maps", "require_matplotlib"]
+__all__ = ["HeatMap", "draw_heat_maps"]
 
 _DARK = 0.55  # Of the colour scale: numbers on darker cells are white.
 
@@ -23,20 +21,6 @@ class HeatMap:
     panels: Sequence[tuple[str, np.ndarray]]  # Title and float [rows, columns], NaN where none.
     limits: tuple[float, float]  # What the ends of the colour scale stand for.
     format: str  # How numbers are written, such as ".1f".
-
-
-def require_matplotlib() -> None:
-    """Imports matplotlib, so that it is known to be there before the work and not after.
-
-    Raises:
-      InputError: where it is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "matplotlib is not installed; expected it for heat maps: pip install 'mig-jax[plots]'"
-        ) from None
 
 
 def draw_heat_maps(

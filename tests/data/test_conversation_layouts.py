@@ -1,0 +1,251 @@
+"""Each layout of a conversation comes out as it came in; what another cannot hold is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mig_jax.data.conversation_layouts import (
+    CONVERSATION_LAYOUTS,
+    decode_conversation,
+    encode_conversation,
+    parse_record,
+    told_conversation_layout,
+    with_usual_roles,
+)
+from mig_jax.data.conversations import ROLES
+from mig_jax.data.field_names import FieldNames
+from mig_jax.data.layouts import BadRecord
+from tests.conversations import LAYOUTS, alpaca, messages, sharegpt, simple_turns
+
+OTHER_NAMES = {"human": "user", "gpt": "assistant", "observation": "tool"}
+
+
+def same(record: dict[str, Any]) -> str:
+    """A record as text that tells 1 from 1.0 and True, whatever the order of its fields."""
+    return json.dumps(record, sort_keys=True)
+
+
+def through(record: dict[str, Any], *layouts: str) -> dict[str, Any]:
+    """The record written and read again in one layout after the other."""
+    for layout in layouts:
+        record = encode_conversation(decode_conversation(record), layout)
+    return record
+
+
+def attempt(encode: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """What it gives, or why it is refused."""
+    try:
+        return encode(), ""
+    except BadRecord as bad:
+        return {}, str(bad)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(data=st.data())
+@settings(max_examples=150)
+def test_every_layout_comes_out_as_it_came_in(layout: str, data: st.DataObject) -> None:
+    record = data.draw(LAYOUTS[layout])
+    text = json.dumps(record, ensure_ascii=data.draw(st.booleans())).encode()
+    parsed = parse_record(text)
+    assert same(parsed) == same(record)
+    conversation = decode_conversation(parsed)
+    assert conversation.layout == layout
+    assert same(encode_conversation(conversation, layout)) == same(record)
+    assert {role for role, _ in conversation.texts} <= set(ROLES)
+
+
+@given(record=messages | sharegpt | alpaca, layout=st.sampled_from(list(CONVERSATION_LAYOUTS)))
+@settings(max_examples=300)
+def test_another_layout_says_the_same_or_refuses(record: dict[str, Any], layout: str) -> None:
+    conversation = decode_conversation(record)
+    written, refused = attempt(lambda: encode_conversation(conversation, layout))
+    assert "\n" not in refused
+    if refused:
+        return
+    assert told_conversation_layout(written) == layout
+    again = decode_conversation(written)
+    spoken = again.texts
+    if conversation.layout == "sharegpt" != layout and isinstance(record.get("system"), str):
+        assert spoken.pop(0) == ("system", record["system"])
+    assert spoken == conversation.texts
+
+
+@given(turns=simple_turns)
+def test_what_all_layouts_hold_goes_around(turns: list[tuple[str, str]]) -> None:
+    record = {"messages": [{"role": role, "content": said} for role, said in turns], "id": 7}
+    for way in (
+        ["sharegpt"],
+        ["alpaca"],
+        ["xsample"],
+        ["alpaca", "sharegpt"],
+        ["sharegpt", "alpaca"],
+    ):
+        there = through(record, *way)
+        assert decode_conversation(there).texts == turns
+        assert {**through(there, "messages"), "input": 0} == {**record, "input": 0}
+
+
+@given(record=alpaca)
+def test_alpaca_comes_back_from_messages_with_its_input(record: dict[str, Any]) -> None:
+    back = through(record, "messages", "sharegpt", "alpaca")
+    assert same({"input": "", **back}) == same({**record, "input": record.get("input") or ""})
+
+
+@pytest.mark.parametrize("layout", ["messages", "sharegpt", "alpaca"])
+def test_a_megabyte_in_a_turn(layout: str) -> None:
+    said = "é😀\x00 " * (1 << 17)
+    assert len(said.encode()) >= 1 << 20
+    record = {
+        "messages": [{"role": "user", "content": said}, {"role": "assistant", "content": said}]
+    }
+    there = through(record, layout)
+    assert through(parse_record(json.dumps(there).encode()), layout) == there
+    assert decode_conversation(there).texts == [("user", said), ("assistant", said)]
+
+
+def test_roles_take_the_names_of_the_layout() -> None:
+    turns = [("system", "s"), ("user", "q"), ("assistant", "a"), ("tool", "t")]
+    names = ["system", "human", "gpt", "observation"]
+    record = {
+        "conversations": [{"from": n, "value": v} for n, (_, v) in zip(names, turns, strict=True)]
+    }
+    assert decode_conversation(record).texts == turns
+    expected = {"messages": [{"role": role, "content": said} for role, said in turns]}
+    assert through(record, "messages") == expected
+    assert through(expected, "sharegpt") == record
+    odd = {"conversations": [{"from": "User", "value": "q"}, {"from": "chatgpt", "value": "a"}]}
+    usual = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}
+    assert encode_conversation(with_usual_roles(decode_conversation(odd)), "sharegpt") == usual
+
+
+def test_alpaca_is_what_trainers_take_it_for() -> None:
+    record = {"instruction": "Add.", "input": "1, 2", "output": "3", "system": "Be brief."}
+    record["history"] = [["Hi", "Hello"]]  # type: ignore[assignment]
+    assert decode_conversation(record).texts == [
+        ("system", "Be brief."),
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+        ("user", "Add.\n1, 2"),
+        ("assistant", "3"),
+    ]
+    plain = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    assert through(plain, "alpaca") == {"instruction": "q", "input": "", "output": "a"}
+
+
+def test_the_system_prompt_beside_the_turns_becomes_one() -> None:
+    record = {"conversations": [{"from": "human", "value": "q"}], "system": "s"}
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+    assert through(record, "messages") == {"messages": turns}
+    assert through(record, "sharegpt") == record
+
+
+def test_texts_of_parts_and_calls() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]
+    turns = [{"role": "user", "content": parts}, {"role": "assistant", "content": None}]
+    assert decode_conversation({"messages": turns}).texts == [("user", "ab"), ("assistant", "")]
+
+
+def test_fields_of_other_names() -> None:
+    names = FieldNames.of({"messages": "chat", "role": "by", "content": "said", "input": "about"})
+    record = {"chat": [{"by": "user", "said": "q"}], "messages": None, "id": 1}
+    found = decode_conversation(record, names)
+    assert found.texts == [("user", "q")]
+    expected = {"messages": [{"role": "user", "content": "q"}], "id": 1}
+    assert encode_conversation(found, "messages") == expected
+    task = {"instruction": "x", "about": "y", "output": "z"}
+    assert decode_conversation(task, names).texts == [("user", "x\ny"), ("assistant", "z")]
+
+
+def turn(role: Any = "user", content: Any = "q", **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, **more}
+
+
+REFUSED_AT_READING: list[tuple[Any, str]] = [
+    ({}, "found no conversation; expected messages (turns with role and content), conversations"),
+    ({"instruction": "x"}, "found no conversation"),
+    ({"messages": "q"}, "field messages: found a string, expected a list of turns with role and"),
+    ({"messages": ["q"]}, "field messages[0]: found a string, expected an object"),
+    ({"messages": [{"role": "user"}]}, "field messages[0].content: missing, expected a string"),
+    ({"messages": [turn(content=1)]}, "field messages[0].content: found a number, expected"),
+    ({"messages": [turn("narrator")]}, "field messages[0].role: found 'narrator', expected one of"),
+    ({"messages": [turn(), {"content": "a"}]}, "field messages[1].role: missing, expected one"),
+    ({"messages": [turn(None)]}, "field messages[0].role: found null, expected one of system"),
+    ({"conversations": [{"from": "human"}]}, "field conversations[0].value: missing"),
+    ({"conversations": [{"from": "gpt", "value": None}]}, "value: found null, expected a string"),
+    ({"instruction": 1, "output": "a"}, "field instruction: found a number, expected a string"),
+    ({"instruction": "", "output": ["a"]}, "field output: found a list, expected a string"),
+    ({"instruction": "", "output": "", "input": {}}, "field input: found an object, expected"),
+    ({"instruction": "", "output": "", "history": [["a"]]}, "field history[0]: found a list, exp"),
+    ({"instruction": "", "output": "", "history": True}, "field history[0]: found true or false"),
+]
+
+
+@pytest.mark.parametrize(("record", "told"), REFUSED_AT_READING)
+def test_records_that_are_no_conversation(record: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadRecord) as caught:
+        decode_conversation(record)
+    assert told in str(caught.value)
+
+
+REFUSED_AT_WRITING: list[tuple[dict[str, Any], str, str]] = [
+    ({"messages": [turn(), turn("tool")]}, "alpaca", "turn 2 is the tool's; layout alpaca expects"),
+    ({"messages": [turn(), turn()]}, "alpaca", "turn 2 is the user's"),
+    ({"messages": [turn(), turn("system")]}, "alpaca", "turn 2 is the system's"),
+    ({"messages": [turn()]}, "alpaca", "found 1 turns of user and assistant; layout alpaca"),
+    ({"messages": []}, "alpaca", "found 0 turns"),
+    ({"messages": [turn("assistant", None, tool_calls=[{}])]}, "sharegpt", "turn 1 calls a tool"),
+    ({"messages": [turn(content=None)]}, "sharegpt", "turn 1 has null for its text; layout share"),
+    ({"messages": [turn(content=["a"])]}, "alpaca", "turn 1 has a list for its text"),
+    ({"messages": [turn(value=1)]}, "sharegpt", "field conversations[0].value: found a field of"),
+    ({"messages": [], "conversations": 1}, "sharegpt", "field conversations: is in the way"),
+    (
+        {"messages": [turn(), turn("assistant")], "dialogs": []},
+        "alpaca",
+        "fields of layout xsample",
+    ),
+    (
+        {"messages": [turn(), turn("assistant")], "system": 5},
+        "alpaca",
+        "field system: found a numb",
+    ),
+    ({"messages": [turn(), turn("assistant")], "system": "s"}, "alpaca", "other fields change"),
+    ({"messages": [turn(weight=0), turn("assistant")]}, "alpaca", "no place for the field weight"),
+    ({"conversations": [{"from": "function_call", "value": "{}"}]}, "messages", "turn 1 calls a"),
+    (
+        {"conversations": [{"from": "system", "value": "a"}], "system": "b"},
+        "messages",
+        "field system: found a system prompt beside the system turn",
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "layout", "told"), REFUSED_AT_WRITING)
+def test_what_a_layout_cannot_hold(record: dict[str, Any], layout: str, told: str) -> None:
+    with pytest.raises(BadRecord) as caught:
+        through(record, layout)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b'{"a": "\\ud800"}', "found a lone surrogate (half of a character, as \\ud83d)"),
+        (b'{"a": "x\\udc00y"}', "found a lone surrogate"),
+        (b'{"a": "\xed\xa0\x80"}', "found bytes that are not UTF-8"),
+        (b'{"a": NaN}', "JSON is malformed: invalid character"),
+        (b'{"a": 1', "JSON is truncated; expected one JSON object a line"),
+        (b"[1]", "found a list; expected one JSON object a line"),
+        (b'{"a": 1} {"a": 2}', "JSON is malformed: trailing characters"),
+        (b"[" * 100_000, "JSON is nested too deeply"),
+    ],
+)
+def test_text_that_is_no_record(text: bytes, told: str) -> None:
+    with pytest.raises(BadRecord) as caught:
+        parse_record(text)
+    assert told in str(caught.value)
