@@ -19,7 +19,17 @@ ANNOTATE = [
 HUB = ["datasets>=3.0"]
 PLOTS = ["jinja2>=3.1", "matplotlib>=3.8", "networkx>=3.5"]
 LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
-TEST = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "scipy>=1.11", *HUB, *LEARN]
+NOTEBOOKS = ["ipykernel>=6.29", *LEARN]
+RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
+TEST = [
+    "hypothesis>=6.100",
+    "mypy>=1.10",
+    "pytest>=8",
+    "ruff>=0.6",
+    "scipy>=1.11",
+    *HUB,
+    *RUN_NOTEBOOKS,
+]
 DOCS = [
     "furo>=2024.8.6",
     "myst-parser>=4.0",
@@ -27,7 +37,6 @@ DOCS = [
     "sphinxcontrib-programoutput>=0.18",
     *LEARN,
 ]
-NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10", *LEARN]
 
 setuptools.setup(
     name="mig-jax",
