@@ -11,8 +11,8 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-OURS = ("mig_jax", "experiments", "tests")
-PLACES = ("*.py", *(f"{folder}/**/*.py" for folder in (*OURS, "docs", "notebooks")))
+OURS = ("mig_jax", "experiments", "notebooks", "tests")
+PLACES = ("*.py", *(f"{folder}/**/*.py" for folder in (*OURS, "docs")))
 
 
 @dataclasses.dataclass
