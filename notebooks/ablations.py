@@ -128,7 +128,7 @@ def show_heat_maps(title, *maps):
         row_axis=("exponent", [f"{exponent:g}" for exponent in exponents]),
         column_axis=("propagation", [f"{propagation:g}" for propagation in propagations]),
     )
-    display(Image(data=picture.getvalue(), width=900))
+    display(Image(data=picture.getvalue()))
 
 
 show_heat_maps(

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Choose the data that teaches the most
 #
-# You have a pool of conversations and room to train on a small part of it. Taking the best-scored
-# ones gives you many good answers to the same few questions. Taking them at random gives you a bit
-# of everything, good or not. [MIG](https://arxiv.org/abs/2504.13835) weighs both at once: labels
+# You have a pool of conversations and room to train on a small part of it. The best-scored ones
+# may say the same things again and again. Random ones are a bit of everything, good or not.
+# [MIG](https://arxiv.org/abs/2504.13835) weighs both at once: labels
 # form a graph, every record spreads its quality over its labels and their neighbours, and a label
 # is worth less the more it already holds.
 #
@@ -58,7 +58,7 @@ print(f"{(neighbours == 0).sum()} labels have none")
 
 # %% [markdown]
 # What does the pool hold, before anything is selected? Each dot is a label; the larger it is and
-# the brighter, the more information lies on it. Look how few labels hold most of it.
+# the brighter, the more information lies on it. A few labels hold far more than the others.
 
 # %%
 measure = mig_jax.Measure(mig_jax.Power(exponent=0.8), propagation=1.0)
@@ -119,7 +119,9 @@ plt.show()
 # %%
 certificate = mig_jax.certify(pool, graph, measure, selection.picks)
 print(f"no selection of {BUDGET:,} records holds more than {certificate.upper_bound:,.1f}")
-print(f"ours reaches at least {certificate.certified_ratio:.2%} of the best possible")
+# A certificate is not rounded up.
+proven = np.floor(1e4 * certificate.certified_ratio) / 100
+print(f"ours reaches at least {proven:.2f} % of the best possible")
 
 # %% [markdown]
 # On the left, what each pick adds. It never rises: that is what makes greedy selection good, and
@@ -148,9 +150,9 @@ for name, picks in (
     ("exact gains", selection.picks),
 ):
     z = selected_information(pool, graph, measure, picks)
-    share = mig_jax.information(measure, z) / certificate.upper_bound
+    share = float(mig_jax.information(measure, z)) / certificate.upper_bound
     covered = len(np.unique(pool.labels[np.isin(pool.records, picks)])) / table.num_labels
-    print(f"{name}: {share:.1%} of the bound, {covered:.0%} of the labels")
+    print(f"{name}: {np.floor(1e4 * share) / 100:.2f} % of the bound, {covered:.0%} of the labels")
 
 # %% [markdown]
 # ## Try next
