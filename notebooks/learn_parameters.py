@@ -185,7 +185,8 @@ print(f"{len(np.intersect1d(picks_before, picks_after))} of {BUDGET} picks staye
 #
 # Dashed is what every label started from. Six labels, from the least to the most worth by the
 # truth: their learned functions on the left, the true ones on the right. Which of
-# them does learning tell apart, and which not? Heights are only known up to a factor: twice the worth of everything selects the same.
+# them does learning tell apart, and which not? Heights are only known up to a factor: twice the
+# worth of everything selects the same.
 
 # %%
 counts = np.bincount(pool.labels, minlength=K)
