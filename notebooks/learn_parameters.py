@@ -184,8 +184,9 @@ print(f"{len(np.intersect1d(picks_before, picks_after))} of {BUDGET} picks staye
 # ## Learned score functions
 #
 # Dashed is what every label started from. Six labels, from the least to the most worth by the
-# truth: their learned functions on the left, the true ones on the right. Compare the order and the
-# bends. Heights are only known up to a factor: twice the worth of everything selects the same.
+# truth: their learned functions on the left, the true ones on the right. Which of
+# them does learning tell apart, and which not? Heights are only known up to a factor: twice the
+# worth of everything selects the same.
 
 # %%
 counts = np.bincount(pool.labels, minlength=K)
@@ -205,9 +206,9 @@ plt.show()
 # %% [markdown]
 # ## How close?
 #
-# Every label, true against learned. Large dots are labels of many records. Weights come back
-# well where they change what is selected; a label that is never worth a pick tells learning
-# only that. So do exponents, which matter only for labels that are picked often.
+# Every label, true against learned. Large dots are labels of many records. The selection can be
+# nearly the best while parameters are not: only what changes the picks is ever seen. So look at
+# the labels of large weight first, and trust an exponent less than a weight.
 
 # %%
 truth_function = true_measure.score_function
