@@ -5,6 +5,8 @@ python -m experiments.readme_picture --output=docs/images/label_graph.png
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from absl import app, flags
 
@@ -21,6 +23,7 @@ _THRESHOLD = 0.9
 def main(_: list[str]) -> None:
     """Selects, and draws both graphs with one colour scale."""
     from matplotlib.figure import Figure
+    from PIL import Image  # Which matplotlib needs.
 
     generator = data.BuiltinPool()
     table = generator.table()
@@ -54,7 +57,10 @@ def main(_: list[str]) -> None:
             ax=ax,
             title=title,
         )
-    figure.savefig(_OUTPUT.value, dpi=90)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=90)
+    # Few colours: a third of the size.
+    Image.open(stream).convert("P", palette=Image.Palette.ADAPTIVE).save(_OUTPUT.value)
 
 
 if __name__ == "__main__":

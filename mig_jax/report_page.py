@@ -67,7 +67,7 @@ def report_page(selected: Selected) -> bytes:
             f"of {about['labels']:,} labels covered; {random['labels_covered']:,.0f} at random",
         ),
         (f"{about['records_used']:,}", "records in the pool"),
-        (f"{about['edges'] // 2:,}", "pairs of labels joined"),
+        (f"{about['edges']:,}", "pairs of labels joined"),
     ]
     if ratio is not None:
         numbers.insert(0, (f"≥ {_per_cent(ratio)}", "of the best possible, certified"))

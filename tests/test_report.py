@@ -78,6 +78,8 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
         "25 of 60 records selected",
         f"at least {ratio:.2f} % of the best",
         f"{about['information']:,.1f}",
+        f"{about['edges']:,}pairs of labels joined",
+        f"{about['labels_covered']:,}of {about['labels']:,} labels covered",
         "The first 20 records",
         "By file",
     ):
