@@ -59,6 +59,13 @@ def test_the_graph_shows_values_edges_and_names(ax):
     assert dots.get_clim() == (0.0, 4.0)
 
 
+def test_names_do_not_stand_on_one_another(ax):
+    places = np.array([[-1.0, -1.0], [0.0, 0.0], [0.01, 0.0], [1.0, 1.0]])
+    names = ["least", "larger", "large", "largest"]
+    plotting.plot_label_graph(edges(count=4), places, [1.0, 3.0, 2.0, 4.0], names=names, ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["largest", "larger", "least"]
+
+
 def test_labels_with_the_most_are_shown():
     graph = edges(count=5)
     assert plotting.shown_labels(graph, [1.0, 5.0, 5.0, 0.0, 2.0], most=2).tolist() == [1, 2]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["label_graph_positions", "plot_label_graph", "shown_labels"]
 
-_NAMED = 8
+_NAMED, _ASKED = 8, 40  # Names written, and labels that are asked for theirs.
 _ROOM = 1.7  # Between components; 1 would have discs of as many labels touch.
 _SMALLEST, _LARGEST = 12.0, 220.0  # Areas of nodes, in square points.
 
@@ -89,7 +89,8 @@ def plot_label_graph(
       graph: K labels.
       positions: float [K, 2], of `label_graph_positions`; NaN for labels not drawn.
       values: float [K], such as the information that each holds; not negative.
-      names: of the K labels; the few with the largest sizes are written down.
+      names: of the K labels; the few with the largest sizes are written down,
+        without those that would stand on a larger one's.
       sizes: float [K], by default the values.
       limits: values at the ends of the colour scale, to compare pictures.
       value_name: what the colour bar says.
@@ -124,23 +125,35 @@ def plot_label_graph(
         zorder=2,
     )
     ax.figure.colorbar(dots, ax=ax, shrink=0.7, pad=0.02, label=value_name)
-    if names is not None:
-        order = [int(k) for k in np.argsort(-np.where(drawn, sizes, -1), kind="stable")]
-        texts = [
-            ax.annotate(
-                short_name(names[label]),
-                tuple(places[label]),
-                xytext=(0, 7),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-                zorder=3,
-                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
-            )
-            for label in order[: min(_NAMED, int(drawn.sum()))]
-        ]
-        plain(texts)
     ax.margins(0.06)
     if title is not None:
         ax.set_title(title)
+    if names is not None:
+        order = [int(k) for k in np.argsort(-np.where(drawn, sizes, -1), kind="stable")]
+        _write_names(ax, [(names[k], places[k]) for k in order[: min(_ASKED, int(drawn.sum()))]])
     return ax
+
+
+def _write_names(ax: Axes, candidates: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Writes the first few names that do not stand on one another."""
+    ax.figure.draw_without_rendering()  # The layout decides where the texts will stand.
+    written: list[Any] = []
+    for name, place in candidates:
+        text = ax.annotate(
+            short_name(name),
+            tuple(place),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            zorder=3,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
+        )
+        plain([text])
+        box = text.get_window_extent()
+        if any(box.overlaps(other) for other in written):
+            text.remove()
+            continue
+        written.append(box)
+        if len(written) == _NAMED:
+            return
