@@ -123,7 +123,7 @@ def _start(rule: GainRule, measure: Measure, pages: Pages, z: Array) -> Selectio
     return SelectionState(
         z=z,
         table=table,
-        records=jnp.asarray(pages.records),
+        records=jnp.copy(pages.records),  # The pages' own stay, where the state is given away.
         first=jnp.min(jnp.asarray(pages.records), axis=1),
         bounds=bounds.reshape(side, side),
         tops=jnp.max(bounds.reshape(side, side), axis=1),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import mig_jax
 from mig_jax.greedy import full_scan_greedy, initial_state, lazy_greedy
 from mig_jax.pages import fill_pages, lay_out_pages
+from mig_jax.selection import next_chunk
 from tests import oracles
 from tests.strategies import FUNCTIONS, Case, cases, random_case, to_float64
 
@@ -137,10 +138,22 @@ def test_same_picks_as_the_published_implementation():
 
 def test_no_recompilation_between_budgets():
     case = random_case(5, 50)
-    lazy_greedy.clear_cache()
+    next_chunk.clear_cache()
     for budget in (1, 7, 30):
-        run(lazy_greedy, case, mig_jax.Power(), "exact", budget)
-    assert lazy_greedy._cache_size() == 1
+        mig_jax.select(case.pool, case.graph, budget, chunk=10)
+    assert next_chunk._cache_size() == 1
+
+
+def test_a_chunk_takes_the_place_of_the_last_ones_state():
+    """All of the state is updated where it stands: no chunk copies a large pool's records."""
+    case, measure = random_case(5, 50), mig_jax.Measure()
+    pages = mig_jax.lay_out(case.pool, case.graph, measure, 30)
+    state = initial_state(mig_jax.EXACT, measure, pages, jnp.zeros(case.num_labels))
+    lowered = next_chunk.lower(mig_jax.EXACT, measure, pages, state, jnp.int32(30), 10, None)
+    in_place = lowered.compile().memory_analysis().alias_size_in_bytes
+    assert in_place == sum(leaf.nbytes for leaf in jax.tree_util.tree_leaves(state))
+    first, second = (mig_jax.select(case.pool, case.graph, 30, pages=pages) for _ in range(2))
+    assert first.picks.tolist() == second.picks.tolist()  # The pages are not given away.
 
 
 def test_many_measures_at_once():
