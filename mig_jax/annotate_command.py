@@ -36,9 +36,11 @@ from mig_jax.terminal import progress_bar, say
 
 __all__ = ["Options", "run"]
 
-# What is done with annotations rather than what they are: a run that resumes may change it.
+# What is done with annotations rather than what they are, which a run that resumes may change,
+# and names of files, whose contents count.
 _AFTERWARDS = (
     "pool",
+    "exclude_overlap",
     "output",
     "scorer",
     "combine",
@@ -274,11 +276,6 @@ def _write(
 
 def _fingerprint(options: Options) -> dict[str, Any]:
     """What decides the annotations."""
-    files = [
-        stamp
-        for paths in (options.pool, options.exclude_overlap)
-        for stamp in ([file.stamp for file in open_files(paths)] if paths else [])
-    ]
     chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in _AFTERWARDS}
     if options.vocabulary is not None:
         content = msgspec.json.encode(data.read_vocabulary(options.vocabulary))
@@ -288,11 +285,19 @@ def _fingerprint(options: Options) -> dict[str, Any]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return {
-        "files": [[stamp.size, stamp.modified_ns] for stamp in files],
+        # By content: a copy, or a file fetched again, is the same pool.
+        "pool": _digests(options.pool),
+        "exclude_overlap": _digests(options.exclude_overlap),
         "scorers": sorted(scorer_weights(options.scorer)),
         **chosen,
         "versions": versions,
     }
+
+
+def _digests(paths: list[str]) -> list[str]:
+    if not paths:
+        return []
+    return [digest for file in open_files(paths) for digest in file.stamp.digests()]
 
 
 def _read_mapping(path: str) -> TagMapping:

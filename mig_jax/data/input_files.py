@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gzip
+import hashlib
 import io
 import os
 import stat
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 import zstandard
 
 from mig_jax.errors import InputError
@@ -62,6 +64,24 @@ class FileStamp:
     def stored_in(self) -> tuple[str, ...]:
         """The files whose bytes are all of it."""
         return (self.path,)
+
+    def digests(self) -> list[str]:
+        """A hash of the bytes of each file in `stored_in`, as fast as memory is read.
+
+        It tells contents apart, but would not withstand malice.
+
+        Raises:
+          InputError: where a file cannot be read.
+        """
+        found = []
+        for path in self.stored_in:
+            try:
+                with open(path, "rb", buffering=0) as stream:
+                    digest = hashlib.file_digest(stream, xxhash.xxh3_128)  # type: ignore[arg-type]
+            except OSError as error:
+                raise InputError(f"{path}: {_reason(error)}; expected a readable file") from None
+            found.append(digest.hexdigest())
+        return found
 
     def check_unchanged(self) -> None:
         """Raises `InputError` where the file was changed or removed since the stamp."""

@@ -20,7 +20,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 import platformdirs
-import xxhash
 
 import mig_jax
 from mig_jax.data.record_parts import RecordFile
@@ -70,7 +69,7 @@ def read_through_cache(
     """
     try:
         key = _key(files, choices, with_names=rejects is not None)
-    except OSError:
+    except InputError:
         return read(rejects)  # Which says what is wrong with the file.
     path = pathlib.Path(folder, f"{key}.npz")
     try:
@@ -114,16 +113,10 @@ def _key(files: Sequence[RecordFile], choices: Sequence[Any], with_names: bool) 
     """A name for all that the table and, `with_names`, its rejects depend on."""
     contents = []
     for file in files:
-        digests = []
-        for path in file.stamp.stored_in:
-            with open(path, "rb", buffering=0) as stream:
-                # As fast as memory is read; it need not withstand malice.
-                digest = hashlib.file_digest(stream, xxhash.xxh3_128)  # type: ignore[arg-type]
-            digests.append(digest.hexdigest())
         # Kind and ending tell how a file is read.
         name = file.stamp.path
         ending = name if with_names else os.path.splitext(name)[1].lower()
-        contents.append([type(file).__name__, ending, *digests])
+        contents.append([type(file).__name__, ending, *file.stamp.digests()])
     # Labels may be lone surrogates, which only this JSON writer takes.
     text = json.dumps([_FORMAT, mig_jax.__version__, with_names, contents, *choices])
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -130,13 +131,18 @@ def plot_label_graph(
         ax.set_title(title)
     if names is not None:
         order = [int(k) for k in np.argsort(-np.where(drawn, sizes, -1), kind="stable")]
-        _write_names(ax, [(names[k], places[k]) for k in order[: min(_ASKED, int(drawn.sum()))]])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Of missing signs: drawing tells.
+            _write_names(
+                ax, [(names[k], places[k]) for k in order[: min(_ASKED, int(drawn.sum()))]]
+            )
     return ax
 
 
 def _write_names(ax: Axes, candidates: Sequence[tuple[str, np.ndarray]]) -> None:
     """Writes the first few names that do not stand on one another."""
-    ax.figure.draw_without_rendering()  # The layout decides where the texts will stand.
+    # The layout decides where the texts will stand.
+    ax.figure.canvas.figure.draw_without_rendering()
     written: list[Any] = []
     for name, place in candidates:
         text = ax.annotate(

@@ -193,6 +193,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, mig):
         stream.write(b'{"labels":["half')
     told = mig.refused(*arguments(killed), "--tagger=instag")
     assert "was begun by another run: tagger (keep; now instag) differs" in told
+    text = pool.read_bytes()
+    pool.write_bytes(text.replace(b"e", b"a", 1))
+    assert "was begun by another run: pool differs" in mig.refused(*arguments(killed))
+    pool.write_bytes(text)  # Of another time, but the same contents.
     result = mig(*arguments(killed))
     assert result.status == 0, result.stderr
     assert "resuming after" in result.stderr
