@@ -39,7 +39,7 @@ from mig_jax.inputs import (
     read_table,
     say_read,
 )
-from mig_jax.pages import PageLayout
+from mig_jax.page_layout import PageLayout
 from mig_jax.plotting import require_libraries
 from mig_jax.terminal import exit_status, help_text, progress_bar, say
 

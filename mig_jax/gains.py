@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from mig_jax.information import Measure
-from mig_jax.pages import EMPTY, Pages, page_sums
+from mig_jax.page_layout import EMPTY
+from mig_jax.pages import Pages, page_sums
 from mig_jax.pool import Array
 from mig_jax.score_functions import ScoreFunction
 

@@ -21,7 +21,8 @@ from jax.sharding import Mesh
 
 from mig_jax.gains import EXACT, LINEAR, GainRule, page_gains, prepare
 from mig_jax.information import Measure
-from mig_jax.pages import EMPTY, Pages, row_of_slot
+from mig_jax.page_layout import EMPTY
+from mig_jax.pages import Pages, row_of_slot
 from mig_jax.pool import Array
 from mig_jax.sharding import POOL_AXIS, REPLICATED, SHARDED, num_parts, over_shards
 

@@ -22,7 +22,8 @@ from mig_jax.gains import EXACT, GAIN_RULES, GainRule
 from mig_jax.greedy import initial_state, lazy_greedy
 from mig_jax.information import Measure, information
 from mig_jax.label_graph import LabelGraph, cut_edges
-from mig_jax.pages import PageLayout, fill_pages, lay_out_pages
+from mig_jax.page_layout import PageLayout, lay_out_pages
+from mig_jax.pages import fill_pages
 from mig_jax.pool import Array, Pool
 from mig_jax.selection import page_priority
 

@@ -15,7 +15,8 @@ from mig_jax.gains import EXACT, GainRule
 from mig_jax.greedy import Picks, SelectionState, initial_state, lazy_greedy
 from mig_jax.information import Measure, information, linear_gains
 from mig_jax.label_graph import LabelGraph
-from mig_jax.pages import EMPTY, PageLayout, Pages, deal_pages, fill_pages, lay_out_pages
+from mig_jax.page_layout import EMPTY, PageLayout, deal_pages, lay_out_pages
+from mig_jax.pages import Pages, fill_pages
 from mig_jax.pool import Pool
 from mig_jax.sharding import (
     REPLICATED,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax.greedy import full_scan_greedy, initial_state, lazy_greedy
-from mig_jax.pages import fill_pages, lay_out_pages
+from mig_jax.page_layout import lay_out_pages
+from mig_jax.pages import fill_pages
 from mig_jax.selection import next_chunk
 from tests import oracles
 from tests.strategies import FUNCTIONS, Case, cases, random_case, to_float64

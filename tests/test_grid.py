@@ -15,7 +15,8 @@ import mig_jax
 from mig_jax import grid
 from mig_jax.grid import Cell, lay_out_grid, select_grid, stack_cells
 from mig_jax.label_graph import cut_edges
-from mig_jax.pages import EMPTY, fill_pages, lay_out_pages
+from mig_jax.page_layout import EMPTY, lay_out_pages
+from mig_jax.pages import fill_pages
 from tests.strategies import FUNCTIONS, Case, cases, random_case
 
 FAMILIES = {

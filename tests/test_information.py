@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax.label_graph import back_propagate, propagate
-from mig_jax.pages import EMPTY, fill_pages, lay_out_pages
+from mig_jax.page_layout import lay_out_pages
+from mig_jax.pages import fill_pages
 from tests import oracles
-from tests.strategies import FUNCTIONS, Case, cases, random_case, to_float64
+from tests.strategies import FUNCTIONS, cases, random_case, to_float64
 
 
 @given(case=cases(), seed=st.integers(0, 99))
@@ -24,38 +25,6 @@ def test_propagation_is_the_matrix_of_equation_6(case, seed):
     np.testing.assert_allclose(a.sum(axis=1), 1)
     np.testing.assert_allclose(propagate(case.graph, case.alpha, x), a @ x, rtol=1e-5)
     np.testing.assert_allclose(back_propagate(case.graph, case.alpha, x), a.T @ x, rtol=1e-5)
-
-
-@given(case=cases(), area=st.sampled_from([4, 64]))
-@settings(max_examples=30)
-def test_pages_hold_every_propagated_row(case, area):
-    layout = lay_out_pages(case.pool, case.graph, area=area)
-    pages = fill_pages(layout, case.pool, case.graph, mig_jax.Measure(propagation=case.alpha))
-    rows = np.zeros((len(case.scores), case.num_labels))
-    seen = []
-    for page in range(pages.num_pages):
-        page_area = pages.labels.shape[1]
-        per_page = page_area >> int(pages.width_log2[page])
-        for row in range(pages.records.shape[1]):
-            record = int(pages.records[page, row])
-            if record == EMPTY:
-                continue
-            seen.append(record)
-            slots = np.arange(row, page_area, per_page)
-            np.add.at(rows[record], pages.labels[page, slots], pages.values[page, slots])
-    assert sorted(seen) == list(range(len(case.scores)))
-    np.testing.assert_allclose(rows, case.rows, rtol=1e-5)
-
-
-def test_a_record_with_very_many_labels_gets_a_wider_page():
-    case = Case([list(range(700)), [3]], [1.0, 2.0], 700, [], 1.0)
-    selection = mig_jax.select(case.pool, case.graph, 2)
-    assert selection.picks.tolist() == [0, 1]
-    np.testing.assert_allclose(
-        selection.information,
-        oracles.total_information(oracles.power(0.8, 1e-6), case.rows.sum(axis=0)),
-        rtol=1e-5,
-    )
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: type(f[0]).__name__)

@@ -24,6 +24,7 @@ from mig_jax.data.record_forms import RecordForm, detect_layout
 from mig_jax.data.record_parts import Decoded, Decoding, RecordFile, decode_file
 from mig_jax.data.record_table import RecordTable, RecordTableBuilder
 from mig_jax.errors import InputError
+from mig_jax.host_threads import cores
 
 __all__ = [
     "BadRecords",
@@ -198,7 +199,7 @@ def read_ranges(
     """
     builder = RecordTableBuilder()
     consumed = 0
-    with contextlib.closing(_decode_ahead(tasks, workers or _cores())) as results:
+    with contextlib.closing(_decode_ahead(tasks, workers or cores())) as results:
         for file_index, (of_file, bad_of_file) in enumerate(zip(tasks, bad, strict=True)):
             used_before = len(builder)
             line = 0 if lines_before is None else int(lines_before[file_index])
@@ -336,14 +337,6 @@ def _decode_ahead(
 def _text_size(file: RecordFile) -> int:
     """About how many bytes of JSON the file would be."""
     return file.stamp.size * (1 if can_be_cut(file) else _COMPRESSION)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # Not on Linux.
-        return os.cpu_count() or 1
 
 
 def _after(progress: _Progress | None, consumed: int) -> _Progress | None:

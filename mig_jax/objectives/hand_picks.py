@@ -15,7 +15,8 @@ from mig_jax.gains import EXACT, marginal_gains
 from mig_jax.information import Measure, label_information
 from mig_jax.label_graph import LabelGraph
 from mig_jax.objectives.protocol import hold_out
-from mig_jax.pages import PageLayout, fill_pages, lay_out_pages
+from mig_jax.page_layout import PageLayout, lay_out_pages
+from mig_jax.pages import fill_pages
 from mig_jax.pool import Array, Pool
 from mig_jax.relaxation import RelaxedSelection
 
