@@ -129,6 +129,7 @@ def _held(
     return held(pool, graph, measure, amounts)
 
 
+@jax.jit
 def information(measure: Measure, z: Array) -> jax.Array:
     """E = Σ_k φ_k(z_k) (Eq. 8), scalar, for z float [K].
 

@@ -149,6 +149,7 @@ def gate_edges(graph: LabelGraph, threshold: Array, width: Array) -> LabelGraph:
     return dataclasses.replace(graph, similarities=similarities * gate)
 
 
+@jax.jit
 def propagation_weights(graph: LabelGraph, propagation: Array) -> tuple[jax.Array, jax.Array]:
     """The nonzero entries of the propagation matrix A (Eq. 6).
 
