@@ -41,7 +41,7 @@ def tiny_chunks():
     """A few contributions at once, and a page a block: many chunks of a small pool."""
     return (
         mock.patch.multiple(propagated_rows, _RECORDS_LOG2=1, _CONTRIBUTIONS_LOG2=2),
-        mock.patch.object(page_layout, "_PAGES_A_BLOCK", 1),
+        mock.patch.object(page_layout, "_SLOTS_A_BLOCK", 1),
     )
 
 

@@ -9,8 +9,12 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
+
+from mig_jax.learned_files import save_learned
+from mig_jax.parameters import Free, shared_start
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = "<script>alert('x')</script> & \"quoted\""
@@ -103,6 +107,34 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
     assert select(again, *pool, "--budget=25", f"--report={again / 'report'}").returncode == 0
     own = (again / "report" / "index.html").read_bytes()
     assert own.replace(str(again).encode(), str(tmp_path).encode()) == path.read_bytes()
+
+
+def test_a_resumed_selection_has_the_page_of_an_uninterrupted_one(pool, tmp_path):
+    pages = []
+    for name, budgets in (("whole", [25]), ("parts", [10, 25])):
+        folder = tmp_path / name
+        folder.mkdir()
+        words = [*pool, f"--report={folder}", f"--checkpoint_dir={folder / 'checkpoint'}"]
+        for budget in budgets:
+            done = select(folder, *words, f"--budget={budget}")
+            assert done.returncode == 0, done.stderr
+        pages.append((folder / "index.html").read_bytes().replace(str(folder).encode(), b"."))
+    assert "resuming after 10" in done.stderr
+    assert pages[0] == pages[1]
+
+
+def test_learned_parameters_have_a_page(pool, tmp_path):
+    start = shared_start(threshold=0.6)
+    parameterisation = Free(start=start, lowest_threshold=0.5, num_labels=2)
+    learned = parameterisation.init(jax.random.key(0))
+    save_learned(tmp_path / "learned", parameterisation, learned, ["plain", "$x$"])
+    words = [word for word in pool if "threshold" not in word]
+    words += ["--budget=5", f"--params={tmp_path / 'learned'}", f"--report={tmp_path}"]
+    done = select(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    page = Page(tmp_path / "index.html")
+    assert "5 of 60 records selected" in page.text
+    assert str(tmp_path / "learned") in page.text
 
 
 @pytest.mark.parametrize(
