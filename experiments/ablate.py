@@ -41,7 +41,7 @@ from mig_jax.inputs import (
 )
 from mig_jax.page_layout import PageLayout
 from mig_jax.plotting import require_libraries
-from mig_jax.terminal import exit_status, help_text, progress_bar, say
+from mig_jax.terminal import exit_status, flags_only, help_text, progress_bar, say
 
 __all__ = ["Options", "main", "run"]
 
@@ -341,9 +341,7 @@ def main(arguments: Sequence[str]) -> int:
         if any(word in ("--help", "-h") for word in arguments):
             print(help_text("python -m experiments.ablate", values))
             return
-        left_over = values(["ablate", *arguments])[1:]
-        if left_over:
-            raise InputError(f"{left_over[0]}: expected flags only, as --flag=value")
+        flags_only(values(["ablate", *arguments])[1:])
         run(_options(values))
 
     return exit_status("ablate", command, interrupted="the same command goes on from here")

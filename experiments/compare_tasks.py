@@ -33,6 +33,7 @@ from mig_jax.errors import InputError
 from mig_jax.label_features import fit_feature_basis, label_features
 from mig_jax.learning import learn
 from mig_jax.parameters import Free, shared_start
+from mig_jax.terminal import exit_status, flags_only, say
 from mig_jax.token_bags import conversation_bags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for tables and picks.", required=True)
@@ -66,7 +67,7 @@ class _Study:
             validation=_VALIDATION.value,
             test=_TEST.value,
             task=None,
-            say=_say,
+            say=say,
         )
         self.dev = data.read_validation(_VALIDATION.value)
         self.test = data.read_validation(_TEST.value)
@@ -79,7 +80,7 @@ class _Study:
 
     def models(self, seed: int) -> CountModels:
         if seed not in self._models:
-            self._models = {seed: CountModels(self.texts, seed, _say)}
+            self._models = {seed: CountModels(self.texts, seed, say)}
         return self._models[seed]
 
     def amounts(self, picks: np.ndarray) -> jax.Array:
@@ -189,10 +190,6 @@ def _row(study: _Study, budget: int, setting: str, seed: int, judges: Judges) ->
     return row
 
 
-def _say(text: str) -> None:
-    tqdm.tqdm.write(text, file=sys.stderr)
-
-
 def _run() -> None:
     folder = pathlib.Path(_WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
@@ -216,7 +213,7 @@ def _run() -> None:
         with kept.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
         rows.append(row)
-        _say(
+        say(
             f"{budget} {setting} seed {seed}: learned {row['learned']:.4f}, "
             f"grid {row['grid']:.4f}, difference {row['over_grid']:+.4f} "
             f"({row['over_grid_low']:+.4f} to {row['over_grid_high']:+.4f}), "
@@ -231,17 +228,15 @@ def _run() -> None:
 def main(arguments: list[str]) -> int:
     """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
     logging.set_verbosity(logging.WARNING)  # Orbax tells much.
-    try:
-        if len(arguments) > 1:
-            raise InputError(f"{arguments[1]}: expected flags only, as --flag=value")
+
+    def command() -> None:
+        flags_only(arguments[1:])
         for flag in (_POOL, _EMBEDDINGS, _VALIDATION, _TEST):
             if not flag.value:
                 raise InputError(f"--{flag.name}: missing, expected --{flag.name}=...: {flag.help}")
         _run()
-    except InputError as error:
-        print(f"compare_tasks: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_status("compare_tasks", command, interrupted="the same command goes on from here")
 
 
 if __name__ == "__main__":

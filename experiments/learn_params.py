@@ -38,6 +38,7 @@ from mig_jax.label_features import fit_feature_basis, label_features
 from mig_jax.learned_files import save_learned
 from mig_jax.learning import leave_one_out
 from mig_jax.parameters import Free, FromFeatures, Parameterisation, shared_start
+from mig_jax.terminal import exit_status, flags_only, say
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that is written.")
 _POOL = flags.DEFINE_multi_string("pool", [], "Records, as for mig-jax select; built-in without.")
@@ -134,7 +135,7 @@ def _inputs() -> Inputs:
             f"{table.num_records:,} records"
         )
     graph = mig_jax.label_graph_from_embeddings(vectors, _LOWEST.value, present=present)
-    _say(
+    say(
         f"{table.num_records:,} records with {table.num_labels:,} labels and "
         f"{graph.num_edges:,} edges"
     )
@@ -148,7 +149,7 @@ def _inputs() -> Inputs:
         validation=_VALIDATION.value,
         test=_TEST.value,
         task=_TASK.value,
-        say=_say,
+        say=say,
     )
 
 
@@ -215,7 +216,7 @@ def _run() -> None:
             task,
             found.learned,
             best.seconds,
-            on_method=lambda name: _say(f"judging on the test data: {name}"),
+            on_method=lambda name: say(f"judging on the test data: {name}"),
             on_cell=on_cell,
         )
     before = parameterisation.learned(parameterisation.init(jax.random.key(_SEED.value)))
@@ -254,24 +255,15 @@ def _print(rows: list[dict[str, Any]], loss: str, folder: pathlib.Path) -> None:
     print(f"report: {folder / 'report.md'}")
 
 
-def _say(text: str) -> None:
-    tqdm.tqdm.write(text, file=sys.stderr)
-
-
 def main(arguments: list[str]) -> int:
     """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
     logging.set_verbosity(logging.WARNING)  # Orbax tells much.
-    try:
-        if len(arguments) > 1:
-            raise InputError(f"{arguments[1]}: expected flags only, as --flag=value")
+
+    def command() -> None:
+        flags_only(arguments[1:])
         _run()
-    except InputError as error:
-        print(f"learn_params: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("learn_params: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_status("learn_params", command, interrupted="the same command goes on from here")
 
 
 if __name__ == "__main__":

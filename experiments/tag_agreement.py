@@ -22,7 +22,6 @@ our Stack Exchange pool is the site. Memory is three bytes a pair of records.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +32,7 @@ from mig_jax.annotation.embedding import nearest_labels
 from mig_jax.annotation.samples import Sample, exchanges_of
 from mig_jax.annotation.sentence_encoder import SentenceEncoder
 from mig_jax.errors import InputError
-from mig_jax.terminal import progress_bar
+from mig_jax.terminal import exit_status, flags_only, progress_bar
 
 _POOL = flags.DEFINE_multi_string("pool", [], "Files of records whose labels people gave.")
 _VOCABULARY = flags.DEFINE_string("vocabulary", None, "JSON list of the labels to be found.")
@@ -178,8 +177,7 @@ def report(
 
 
 def _run(arguments: Sequence[str]) -> None:
-    if arguments[1:]:
-        raise InputError(f"{arguments[1]}: expected flags only, as --flag=value")
+    flags_only(arguments[1:])
     if _VOCABULARY.value is None:
         raise InputError("--vocabulary: missing, expected a JSON list of labels")
     vocabulary = data.read_vocabulary(_VOCABULARY.value)
@@ -211,12 +209,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
-    try:
-        _run(arguments)
-    except InputError as error:
-        print(f"tag_agreement: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("tag_agreement", lambda: _run(arguments), interrupted="nothing was kept")
 
 
 if __name__ == "__main__":

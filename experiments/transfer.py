@@ -18,7 +18,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import pathlib
-import sys
 import time
 from typing import Any
 
@@ -26,7 +25,6 @@ import jax
 import jax.numpy as jnp
 import msgspec
 import numpy as np
-import tqdm
 from absl import app, flags, logging
 
 import mig_jax
@@ -37,6 +35,7 @@ from mig_jax.errors import InputError
 from mig_jax.label_features import FeatureBasis, fit_feature_basis, label_features
 from mig_jax.learning import learn
 from mig_jax.parameters import FromFeatures, Params, shared_start
+from mig_jax.terminal import exit_status, flags_only, say
 from mig_jax.token_bags import Conversations, conversation_bags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for transfer.csv.", required=True)
@@ -121,7 +120,7 @@ class _Part:
             validation=_VALIDATION.value,
             test=_TEST.value,
             task=None,
-            say=_say,
+            say=say,
         )
         self.texts = texts.take(rows)
         self.basis = fit_feature_basis(self.inputs.pool, self.inputs.graph, self.inputs.embeddings)
@@ -140,7 +139,7 @@ class _Part:
 
     def models(self, seed: int) -> CountModels:
         if seed not in self._models:
-            self._models = {seed: CountModels(self.texts, seed, _say)}
+            self._models = {seed: CountModels(self.texts, seed, say)}
         return self._models[seed]
 
     def learn(self, dev: data.ValidationSet, seed: int) -> Params:
@@ -193,10 +192,6 @@ class _Half(_Part):
         return _PARTS_OF_THE_WAY[int(np.argmin(losses))]
 
 
-def _say(text: str) -> None:
-    tqdm.tqdm.write(text, file=sys.stderr)
-
-
 def _run() -> None:
     folder = pathlib.Path(_WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
@@ -228,13 +223,13 @@ def _run() -> None:
             gap = bootstrap(losses["transferred"] - losses["paper"], test.groups)
             row |= {"over_paper": gap[0], "over_paper_low": gap[1], "over_paper_high": gap[2]}
             rows_out.append(row)
-            _say(
+            say(
                 f"seed {seed}, used on the {row['used_on']} half: transferred "
                 f"({ways[other]:g} of the way) {row['transferred']:.4f}, own {row['own']:.4f}, "
                 f"paper {row['paper']:.4f}; transferred less paper {gap[0]:+.4f} "
                 f"({gap[1]:+.4f} to {gap[2]:+.4f})"
             )
-        _say(f"seed {seed}: {time.perf_counter() - start:.0f} s")
+        say(f"seed {seed}: {time.perf_counter() - start:.0f} s")
         with (folder / "transfer.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, rows_out[0])
             writer.writeheader()
@@ -244,14 +239,12 @@ def _run() -> None:
 def main(arguments: list[str]) -> int:
     """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
     logging.set_verbosity(logging.WARNING)  # Orbax tells much.
-    try:
-        if len(arguments) > 1:
-            raise InputError(f"{arguments[1]}: expected flags only, as --flag=value")
+
+    def command() -> None:
+        flags_only(arguments[1:])
         _run()
-    except InputError as error:
-        print(f"transfer: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_status("transfer", command, interrupted="no table was written")
 
 
 if __name__ == "__main__":

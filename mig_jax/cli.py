@@ -12,7 +12,7 @@ import mig_jax
 from mig_jax import annotate_flags
 from mig_jax.errors import InputError
 from mig_jax.inputs import check_input_flags, define_input_flags
-from mig_jax.terminal import exit_status, help_text
+from mig_jax.terminal import exit_status, flags_only, help_text
 
 __all__ = ["main"]
 
@@ -353,9 +353,7 @@ def _run(arguments: Sequence[str]) -> None:
     if any(word in ("--help", "-h") for word in rest):
         print(help_text(f"mig-jax {name}", values))
         return
-    left_over = values([f"mig-jax {name}", *rest])[1:]
-    if left_over:
-        raise InputError(f"{left_over[0]}: expected flags only, as --flag=value")
+    flags_only(values([f"mig-jax {name}", *rest])[1:])
     for flag in _REQUIRED[name]:
         if values[flag].value in (None, "", []):
             raise InputError(f"--{flag}: missing, expected --{flag}=...: {values[flag].help}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from absl import flags
 
 from mig_jax.errors import InputError
 
-__all__ = ["exit_status", "help_text", "progress_bar", "say"]
+__all__ = ["exit_status", "flags_only", "help_text", "progress_bar", "say"]
 
 
 def exit_status(name: str, command: Callable[[], None], *, interrupted: str) -> int:
@@ -33,6 +33,12 @@ def exit_status(name: str, command: Callable[[], None], *, interrupted: str) -> 
         print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
         return 130
     return 0
+
+
+def flags_only(left_over: Sequence[str]) -> None:
+    """Raises `InputError` where a command was given words that are no flags."""
+    if left_over:
+        raise InputError(f"{left_over[0]}: expected flags only, as --flag=value")
 
 
 def help_text(usage: str, values: flags.FlagValues) -> str:
