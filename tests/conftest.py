@@ -16,7 +16,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("mig_jax")
 
-_compiled: list[str] = []  # One entry for each program compiled since they were last dropped.
+_compiled: list[str] = []  # One entry for each program compiled since maps were last counted.
+_MAPS = pathlib.Path("/proc/self/maps")
 
 
 def _on_duration(event: str, _: float, **details: object) -> None:
@@ -39,15 +40,16 @@ def own_cache_folder(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(autouse=True)
 def compiled_programs_do_not_pile_up():
-    """Drops compiled programs between tests, once there are many.
+    """Drops compiled programs between tests, once they hold many memory maps.
 
-    A compiled program on the CPU holds several memory maps, of which a Linux process may have
-    65,530: beyond, the compiler crashes. Property tests compile thousands of programs.
+    A program compiled for the CPU holds about 25, of which a Linux process may have 65,530:
+    beyond, the compiler crashes. Property tests compile hundreds of programs each.
     """
     yield
-    if len(_compiled) > 2_000:
+    if len(_compiled) > 100 and _MAPS.exists():  # Counting takes some milliseconds.
         _compiled.clear()
-        jax.clear_caches()
+        if _MAPS.read_bytes().count(b"\n") > 20_000:
+            jax.clear_caches()
 
 
 @pytest.fixture
