@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -19,10 +23,12 @@ __all__ = ["exit_status", "flags_only", "help_text", "progress_bar", "say"]
 def exit_status(name: str, command: Callable[[], None], *, interrupted: str) -> int:
     """Runs a command: 0, or 2 for input that cannot be used, with one line on stderr.
 
-    `interrupted` is what to say where the user interrupts it.
+    `interrupted` is what to say where the user interrupts it, which ends the process as
+    interrupts do: 130 is what a shell sees then, and what a session (IPython, python -i) gets.
     """
     try:
-        command()
+        with _interrupts_arrive():
+            command()
     except (InputError, flags.Error) as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -31,8 +37,59 @@ def exit_status(name: str, command: Callable[[], None], *, interrupted: str) -> 
         return 1
     except KeyboardInterrupt:
         print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
+        if not hasattr(sys, "ps1"):  # Else a person goes on working here.
+            _end_as_interrupted()
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _interrupts_arrive() -> Iterator[None]:
+    """Sends an interrupt again, within the block, that came where Python cannot raise it.
+
+    Such a place is the callback that JAX has at each garbage collection: most interrupts of a
+    compilation end up there (jax issue 18246), and the command would go on as if there were none.
+    """
+    hook = sys.unraisablehook
+    again: list[threading.Timer] = []
+
+    def unraisable(what: sys.UnraisableHookArgs) -> None:
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            # Not at once: that would be in the same callback.
+            again.append(threading.Timer(0.01, _interrupt))
+            again[-1].start()
+        else:
+            hook(what)
+
+    sys.unraisablehook = unraisable
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for timer in again:
+            timer.cancel()
+
+
+def _interrupt() -> None:
+    """As Ctrl-C does, which ends a wait of the main thread too."""
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, signal.SIGINT)
+    else:  # On Windows.
+        _thread.interrupt_main()
+
+
+def _end_as_interrupted() -> None:
+    """Ends the process by the signal itself, so that a loop in a shell ends with it.
+
+    At once: a compilation goes on in one of XLA's threads, and crashes where an ordinary exit
+    takes away what it works on.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
 
 
 def flags_only(left_over: Sequence[str]) -> None:

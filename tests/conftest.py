@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 # Before jax starts: eight virtual devices on one CPU, for the tests of sharded pools.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
@@ -15,6 +16,9 @@ hypothesis.settings.register_profile(
     "mig_jax", deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
 )
 hypothesis.settings.load_profile("mig_jax")
+
+# Where the tests run in the background, Ctrl-C is ignored, and would be by the commands they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _compiled: list[str] = []  # One entry for each program compiled since maps were last counted.
 _MAPS = pathlib.Path("/proc/self/maps")

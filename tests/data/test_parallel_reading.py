@@ -251,9 +251,7 @@ SCRIPT = """
 def script(folder: Path, more: str, **options: Any) -> subprocess.Popen[str]:
     """A program as people write them in a hurry: everything at the top of the file."""
     path = folder / "script.py"
-    # Where the tests themselves run in the background, Ctrl-C is ignored, and so by children.
-    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    path.write_text(heard + textwrap.dedent(SCRIPT) + textwrap.dedent(more))
+    path.write_text(textwrap.dedent(SCRIPT) + textwrap.dedent(more))
     return subprocess.Popen(
         [sys.executable, str(path)],
         stdout=subprocess.PIPE,
