@@ -36,7 +36,7 @@ class PlantedTruth:
     objective: PlantedUtility
 
 
-@jax.tree_util.register_dataclass
+@mig_jax.as_pytree
 @dataclasses.dataclass(frozen=True)
 class PlantedUtility:
     """The objective: how much of the planted utility the relaxed selection misses."""

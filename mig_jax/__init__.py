@@ -14,6 +14,7 @@ from mig_jax.label_graph import (
     label_graph_from_embeddings,
 )
 from mig_jax.pool import Pool, pool_from_label_lists, pool_from_table
+from mig_jax.pytrees import as_pytree
 from mig_jax.relaxation import RelaxedSelection, relaxed_selection
 from mig_jax.score_functions import FAMILIES, Exponential, Log, Power, Saturating
 from mig_jax.selection import Progress, Selection, lay_out, select
@@ -40,6 +41,7 @@ __all__ = [
     "RelaxedSelection",
     "Saturating",
     "Selection",
+    "as_pytree",
     "certify",
     "gate_edges",
     "information",

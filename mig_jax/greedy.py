@@ -24,6 +24,7 @@ from mig_jax.information import Measure
 from mig_jax.page_layout import EMPTY
 from mig_jax.pages import Pages, row_of_slot
 from mig_jax.pool import Array
+from mig_jax.pytrees import as_pytree
 from mig_jax.sharding import POOL_AXIS, REPLICATED, SHARDED, num_parts, over_shards
 
 __all__ = [
@@ -39,7 +40,7 @@ __all__ = [
 _SLACK = 1e-5
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class SelectionState:
     """All that selection carries from pick to pick."""

@@ -25,12 +25,13 @@ from mig_jax.label_graph import LabelGraph, cut_edges
 from mig_jax.page_layout import PageLayout, lay_out_pages
 from mig_jax.pages import fill_pages
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 from mig_jax.selection import page_priority
 
 __all__ = ["Cell", "CellSelection", "lay_out_grid", "select_cell", "select_grid", "stack_cells"]
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """The hyperparameters of one selection. With a leading axis [n] on every leaf: of n."""
@@ -39,7 +40,7 @@ class Cell:
     threshold: Array = 0.0  #: Labels less similar than this share nothing, T of section 3.1.
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class CellSelection:
     """What one cell selects; with a leading axis [n] on every leaf, what n cells do."""

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from mig_jax.label_graph import LabelGraph, back_propagate, propagate
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 from mig_jax.score_functions import Power, ScoreFunction
 from mig_jax.sharding import (
     POOL_AXIS,
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Measure:
     """What a selection is measured by: every parameter that may be swept or learned."""

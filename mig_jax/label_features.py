@@ -10,6 +10,7 @@ import numpy as np
 
 from mig_jax.label_graph import LabelGraph
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 
 __all__ = ["FeatureBasis", "fit_feature_basis", "label_features"]
 
@@ -19,7 +20,7 @@ _STATISTIC_SPREAD = 0.3
 _STATISTICS = 3
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class FeatureBasis:
     """How features are computed: fitted once, then kept, so that they never change meaning."""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mig_jax.pool import Array
+from mig_jax.pytrees import as_pytree
 
 __all__ = [
     "LabelGraph",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class LabelGraph:
     """Undirected weighted graph over K labels, each edge stored in both directions.

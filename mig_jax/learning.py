@@ -25,6 +25,7 @@ from mig_jax.label_graph import LabelGraph
 from mig_jax.objectives import Objective, Subsets, spearman, subset_information, subsets
 from mig_jax.parameters import LearnedMeasure, Parameterisation, Params, soften
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 from mig_jax.relaxation import RelaxedSelection, relaxed_selection
 
 __all__ = [
@@ -51,7 +52,7 @@ class Evaluation:
     temperature: float  #: Of the step that follows; losses are at the last temperature.
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class LearningState:
     """Learning under way: all that is needed to go on as if it had never stopped."""
@@ -107,7 +108,7 @@ def normalised_momentum(
 _default_optimiser = lru_cache(normalised_momentum)  # The same object, so that it compiles once.
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class _Problem:
     """All that a step looks at, besides the state."""

@@ -21,13 +21,13 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from mig_jax.host_threads import over_threads
 from mig_jax.label_graph import LabelGraph
 from mig_jax.pool import Array, Pool
 from mig_jax.propagated_rows import PropagatedRows, propagated_rows
+from mig_jax.pytrees import as_pytree
 
 __all__ = ["EMPTY", "PageLayout", "deal_pages", "lay_out_pages"]
 
@@ -38,7 +38,7 @@ _NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of th
 _SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 20 bytes a slot of its own.
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class PageLayout:
     """Where every nonzero of the propagated pool goes; depends on the graph's edges only.

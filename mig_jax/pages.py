@@ -14,11 +14,12 @@ from mig_jax.information import Measure
 from mig_jax.label_graph import LabelGraph, propagation_weights
 from mig_jax.page_layout import EMPTY, PageLayout
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 
 __all__ = ["Pages", "fill_pages", "page_sums", "row_of_slot"]
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Pages:
     """The propagated pool: n pages of a fixed area, a power of two."""

@@ -26,6 +26,7 @@ from mig_jax.information import Measure
 from mig_jax.label_features import FeatureBasis
 from mig_jax.label_graph import LabelGraph, gate_edges
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 from mig_jax.score_functions import FAMILIES, Power, ScoreFunction, safe_base
 
 __all__ = [
@@ -48,7 +49,7 @@ _SCORE_UNIT = 0.5  # Of log β.
 _THRESHOLD_UNIT = 0.03  # Of T.
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class LearnedMeasure:
     """A measure, and how the pool and the graph are changed before it is applied."""
@@ -148,7 +149,7 @@ class Parameterisation(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Free:
     """One shape and one weight a label, pulled towards the values that all share.
@@ -203,7 +204,7 @@ class Free:
         return weights, shapes
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class FromFeatures:
     """Each label's shape and weight from its features, by a flax module.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Protocol
 
-import jax
 import numpy as np
+
+from mig_jax.pytrees import as_pytree
 
 __all__ = ["Array", "Pool", "pool_from_label_lists", "pool_from_table"]
 
 Array = Any  # jax.Array or numpy.ndarray: the core takes either
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """P records as flat arrays, one entry for each (record, label) pair.

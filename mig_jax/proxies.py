@@ -28,6 +28,7 @@ import numpy as np
 from jax import lax
 
 from mig_jax.pool import Array
+from mig_jax.pytrees import as_pytree
 from mig_jax.token_bags import Conversations, TokenBags, fold, pad
 
 __all__ = [
@@ -45,7 +46,7 @@ _ENTRIES_A_BLOCK = 1 << 16
 _INSTRUCTION_BUCKETS = 8192
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class TokenTables:
     """A fitted model."""
@@ -53,7 +54,7 @@ class TokenTables:
     theta: Array  #: float [V, F]: each column a distribution over tokens.
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class ResponseBags:
     """n records whose responses are to be predicted."""
@@ -63,7 +64,7 @@ class ResponseBags:
     shares: Array  #: float32 [n, width]: c, rows of sum 1; 0 where there is no token.
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class CountModel:
     """What a pool of P records offers to the model; see the module's docstring."""

@@ -39,6 +39,7 @@ from jax import lax
 from mig_jax.information import Measure, label_information, linear_gains, worth_of_records
 from mig_jax.label_graph import LabelGraph, propagation_weights
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 from mig_jax.soft_top import soft_top
 
 __all__ = ["LEAST_INFORMATION", "RelaxedSelection", "relaxed_selection", "typical_gain"]
@@ -51,7 +52,7 @@ _MAX_HALVINGS = 20
 _MAX_CONJUGATE_STEPS = 100
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class RelaxedSelection:
     """The solution of the relaxed problem, or how close to it the solver came."""
@@ -132,7 +133,7 @@ def _even_information(pool: Pool, graph: LabelGraph, measure: Measure, budget: A
     return label_information(pool, graph, measure, jnp.full(pool.num_records, share))
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class _Problem:
     """All that the solution depends on, but for the budget."""
@@ -143,7 +144,7 @@ class _Problem:
     tau: Array
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class _Response:
     """What some z calls for."""

@@ -20,6 +20,7 @@ import optax
 from jax import lax
 
 from mig_jax.pool import Array
+from mig_jax.pytrees import as_pytree
 from mig_jax.token_bags import Conversations, fold, pad
 
 __all__ = ["Judge", "PaddedConversations", "ResponseNet"]
@@ -47,7 +48,7 @@ class ResponseNet(nn.Module):
         return nn.Dense(self.num_tokens, kernel_init=nn.initializers.zeros, name="output")(units)
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class PaddedConversations:
     """n conversations, in the buckets of one judge."""

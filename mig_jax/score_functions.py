@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from mig_jax.pool import Array
+from mig_jax.pytrees import as_pytree
 
 __all__ = ["FAMILIES", "Exponential", "Log", "Power", "Saturating", "ScoreFunction", "safe_base"]
 
@@ -71,7 +72,7 @@ class _Parameters:
 
 
 def _family(cls: type) -> type:
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+    return as_pytree(dataclasses.dataclass(frozen=True)(cls))
 
 
 @_family

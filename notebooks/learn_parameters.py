@@ -84,7 +84,7 @@ for label in np.argsort(-weight)[[0, 1, -2, -1]]:
 
 
 # %%
-@jax.tree_util.register_dataclass
+@mig_jax.as_pytree
 @dataclasses.dataclass(frozen=True)
 class MissedWorth:
     """The share of what all records together are worth that the selection misses."""

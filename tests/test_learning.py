@@ -133,7 +133,7 @@ def test_a_strong_prior_keeps_labels_alike():
     assert np.abs(held).max() < 0.3 * np.abs(free).max()
 
 
-@jax.tree_util.register_dataclass
+@mig_jax.as_pytree
 @dataclasses.dataclass(frozen=True)
 class _Alternating:
     """An objective of one's own: it wants more propagation and less of it in turn."""

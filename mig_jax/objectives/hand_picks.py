@@ -18,6 +18,7 @@ from mig_jax.objectives.protocol import hold_out
 from mig_jax.page_layout import PageLayout, lay_out_pages
 from mig_jax.pages import fill_pages
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 from mig_jax.relaxation import RelaxedSelection
 
 __all__ = ["Imitation", "imitation"]
@@ -25,7 +26,7 @@ __all__ = ["Imitation", "imitation"]
 _MOST_PREFIXES = 32
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Imitation:
     """Likelihood of picking what was picked by hand, as built by `imitation`."""

@@ -15,12 +15,13 @@ from mig_jax.information import Measure, information
 from mig_jax.label_graph import LabelGraph, propagate
 from mig_jax.objectives.protocol import hold_out
 from mig_jax.pool import Array, Pool
+from mig_jax.pytrees import as_pytree
 from mig_jax.relaxation import RelaxedSelection
 
 __all__ = ["Subsets", "spearman", "subset_information", "subsets"]
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Subsets:
     """Pairwise logistic loss of E against measured results, as built by `subsets`."""

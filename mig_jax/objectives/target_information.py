@@ -14,6 +14,7 @@ from mig_jax.information import Measure, label_information
 from mig_jax.label_graph import LabelGraph
 from mig_jax.objectives.protocol import hold_out
 from mig_jax.pool import Array, Pool, pool_from_label_lists
+from mig_jax.pytrees import as_pytree
 from mig_jax.relaxation import RelaxedSelection
 
 __all__ = ["Target", "target"]
@@ -23,7 +24,7 @@ __all__ = ["Target", "target"]
 _EVEN_SHARE = 1e-3
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Target:
     """KL divergence of the selected information from a target's, as built by `target`.

@@ -17,12 +17,13 @@ from mig_jax.label_graph import LabelGraph
 from mig_jax.objectives.protocol import hold_out
 from mig_jax.pool import Array, Pool
 from mig_jax.proxies import CountModel, ResponseBags, response_losses
+from mig_jax.pytrees import as_pytree
 from mig_jax.relaxation import RelaxedSelection
 
 __all__ = ["Validation", "validation"]
 
 
-@jax.tree_util.register_dataclass
+@as_pytree
 @dataclasses.dataclass(frozen=True)
 class Validation:
     """Loss on validation responses of models fitted to the selection, as built by `validation`."""
