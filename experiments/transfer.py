@@ -244,7 +244,7 @@ def main(arguments: list[str]) -> int:
         flags_only(arguments[1:])
         _run()
 
-    return exit_status("transfer", command, interrupted="no table was written")
+    return exit_status("transfer", command, interrupted="seeds that were done are in transfer.csv")
 
 
 if __name__ == "__main__":

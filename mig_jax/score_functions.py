@@ -71,11 +71,8 @@ class _Parameters:
         return jax.tree_util.tree_map(take, self)
 
 
-def _family(cls: type) -> type:
-    return as_pytree(dataclasses.dataclass(frozen=True)(cls))
-
-
-@_family
+@as_pytree
+@dataclasses.dataclass(frozen=True)
 class Power(_Parameters):
     """φ(x) = weight · ((x + epsilon)^exponent − epsilon^exponent), 0 < exponent ≤ 1.
 
@@ -104,7 +101,8 @@ class Power(_Parameters):
         return height * jnp.expm1(exponent * jnp.log1p(step / base))
 
 
-@_family
+@as_pytree
+@dataclasses.dataclass(frozen=True)
 class Exponential(_Parameters):
     """φ(x) = weight · (1 − e^(−rate·x)).
 
@@ -130,7 +128,8 @@ class Exponential(_Parameters):
         return left * -jnp.expm1(-rate * step)
 
 
-@_family
+@as_pytree
+@dataclasses.dataclass(frozen=True)
 class Log(_Parameters):
     """φ(x) = weight · log(1 + rate·x).
 
@@ -156,7 +155,8 @@ class Log(_Parameters):
         return weight * jnp.log1p(slope * step)
 
 
-@_family
+@as_pytree
+@dataclasses.dataclass(frozen=True)
 class Saturating(_Parameters):
     """φ(x) = weight · x / (x + 1/rate): half of the weight is reached at x = 1/rate.
 
