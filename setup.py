@@ -6,7 +6,7 @@ import re
 import setuptools
 
 ROOT = pathlib.Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/__init__.py").read_text())[1]
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/_version.py").read_text())[1]
 
 # Extras that others build on.
 ANNOTATE = [
@@ -50,10 +50,11 @@ setuptools.setup(
     keywords=["data selection", "instruction tuning", "submodular", "JAX"],
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["mig_jax", "mig_jax.*"]),
-    package_data={"mig_jax": ["py.typed", "report_page.html"]},
+    package_data={"": ["*.pyi"], "mig_jax": ["py.typed"], "mig_jax.reports": ["*.html"]},
     install_requires=[
         "absl-py>=2.1",
         "jax>=0.10",
+        "lazy-loader>=0.4",
         "msgspec>=0.19",
         "numpy>=2.0",
         "orbax-checkpoint>=0.11",
@@ -82,7 +83,7 @@ setuptools.setup(
         "test": TEST,
         "tpu": ["jax[tpu]>=0.10"],
     },
-    entry_points={"console_scripts": ["mig-jax = mig_jax.cli:main"]},
+    entry_points={"console_scripts": ["mig-jax = mig_jax.commands.main:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Developers",

@@ -24,7 +24,7 @@ from absl import app, flags
 
 import mig_jax
 from experiments import rivals
-from mig_jax import data
+from mig_jax.synthetic import BuiltinPool
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where benchmark.csv and .png go.", required=True)
 _SIZES = flags.DEFINE_list("sizes", ["20000/200", "200000/2000", "939343/50000"], "RECORDS/BUDGET")
@@ -45,7 +45,7 @@ _OURS = "mig_jax, exact gains"
 
 def _pool(records: int) -> tuple[mig_jax.Pool, mig_jax.LabelGraph]:
     """A generated pool; its graph is the generator's own, or that of given embeddings."""
-    generator = data.BuiltinPool(records=records, labels=_LABELS.value, topics=_LABELS.value // 15)
+    generator = BuiltinPool(records=records, labels=_LABELS.value, topics=_LABELS.value // 15)
     table = generator.table()
     names, vectors = generator.label_embeddings()
     if _EMBEDDINGS.value:

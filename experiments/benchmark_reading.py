@@ -26,8 +26,8 @@ from typing import Any
 from absl import app, flags
 
 from experiments.reading_rows import OURS, ROWS, peak_memory
-from mig_jax import data
-from mig_jax.data.input_files import FileStamp, LineFile
+from mig_jax.data import FileStamp, LineFile
+from mig_jax.synthetic import BuiltinPool
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where all files go.", required=True)
 _SOURCE = flags.DEFINE_string("source", None, "Records to repeat: .jsonl, .jsonl.gz, .jsonl.zst.")
@@ -43,7 +43,7 @@ def _source_records() -> Iterator[dict[str, Any]]:
         for line in LineFile(FileStamp.of(_SOURCE.value)).scan():
             yield json.loads(line.text)
         return
-    records = map(json.loads, data.BuiltinPool(records=20_000).lines())
+    records = map(json.loads, BuiltinPool(records=20_000).lines())
     for first, second in itertools.pairwise(records):
         score = first["score"]
         yield {

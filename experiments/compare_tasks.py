@@ -26,15 +26,26 @@ import tqdm
 from absl import app, flags, logging
 
 import mig_jax
-from experiments.comparison import bootstrap, grid_cells, grid_picks, paper_measure, select_learned
-from experiments.learning_tasks import CountModels, Inputs, Judges, mean_over_groups
 from mig_jax import data
+from mig_jax.commands.terminal import exit_status, flags_only, say
 from mig_jax.errors import InputError
-from mig_jax.label_features import fit_feature_basis, label_features
-from mig_jax.learning import learn
-from mig_jax.parameters import Free, shared_start
-from mig_jax.terminal import exit_status, flags_only, say
-from mig_jax.token_bags import conversation_bags
+from mig_jax.learning import (
+    CountModels,
+    Free,
+    Inputs,
+    Judges,
+    bootstrap,
+    conversation_bags,
+    fit_feature_basis,
+    grid_cells,
+    grid_picks,
+    label_features,
+    learn,
+    mean_over_groups,
+    paper_measure,
+    select_learned,
+    shared_start,
+)
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for tables and picks.", required=True)
 _POOL = flags.DEFINE_multi_string("pool", [], "Records, as for mig-jax select.")

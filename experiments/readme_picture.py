@@ -11,8 +11,9 @@ import numpy as np
 from absl import app, flags
 
 import mig_jax
-from mig_jax import data, plotting
-from mig_jax.information import selected_information
+from mig_jax.reports import plotting
+from mig_jax.selection import selected_information
+from mig_jax.synthetic import BuiltinPool
 
 _OUTPUT = flags.DEFINE_string("output", None, "Where the PNG file goes.", required=True)
 _BUDGET = flags.DEFINE_integer("budget", 500, "Records to select.", lower_bound=1)
@@ -25,7 +26,7 @@ def main(_: list[str]) -> None:
     from matplotlib.figure import Figure
     from PIL import Image  # Which matplotlib needs.
 
-    generator = data.BuiltinPool()
+    generator = BuiltinPool()
     table = generator.table()
     names, vectors = generator.label_embeddings()
     place = {name: row for row, name in enumerate(names)}

@@ -13,7 +13,7 @@ import scipy.sparse
 from jax import lax
 
 import mig_jax
-from mig_jax.label_graph import propagation_weights
+from mig_jax.measure import propagation_weights
 
 __all__ = ["apricot_lazy", "compiled_heap", "dense_full_scan", "propagated_matrix", "read_once"]
 

@@ -28,11 +28,9 @@ import numpy as np
 from absl import app, flags
 
 from mig_jax import data
-from mig_jax.annotation.embedding import nearest_labels
-from mig_jax.annotation.samples import Sample, exchanges_of
-from mig_jax.annotation.sentence_encoder import SentenceEncoder
+from mig_jax.annotation import Sample, SentenceEncoder, exchanges_of, nearest_labels
+from mig_jax.commands.terminal import exit_status, flags_only, progress_bar
 from mig_jax.errors import InputError
-from mig_jax.terminal import exit_status, flags_only, progress_bar
 
 _POOL = flags.DEFINE_multi_string("pool", [], "Files of records whose labels people gave.")
 _VOCABULARY = flags.DEFINE_string("vocabulary", None, "JSON list of the labels to be found.")

@@ -28,15 +28,27 @@ import numpy as np
 from absl import app, flags, logging
 
 import mig_jax
-from experiments.comparison import bootstrap, paper_measure, select_learned
-from experiments.learning_tasks import CountModels, Inputs, Judges, mean_over_groups
 from mig_jax import data
+from mig_jax.commands.terminal import exit_status, flags_only, say
 from mig_jax.errors import InputError
-from mig_jax.label_features import FeatureBasis, fit_feature_basis, label_features
-from mig_jax.learning import learn
-from mig_jax.parameters import FromFeatures, Params, shared_start
-from mig_jax.terminal import exit_status, flags_only, say
-from mig_jax.token_bags import Conversations, conversation_bags
+from mig_jax.learning import (
+    Conversations,
+    CountModels,
+    FeatureBasis,
+    FromFeatures,
+    Inputs,
+    Judges,
+    Params,
+    bootstrap,
+    conversation_bags,
+    fit_feature_basis,
+    label_features,
+    learn,
+    mean_over_groups,
+    paper_measure,
+    select_learned,
+    shared_start,
+)
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for transfer.csv.", required=True)
 _POOL = flags.DEFINE_multi_string("pool", None, "Records, as for mig-jax select.", required=True)

@@ -2,6 +2,6 @@
 
 import sys
 
-from mig_jax.cli import main
+from mig_jax.commands.main import main
 
 sys.exit(main())

@@ -18,14 +18,15 @@ import numpy as np
 from IPython.display import Image, display
 
 import mig_jax
-from mig_jax import data, plotting
-from mig_jax.information import selected_information
+from mig_jax.reports import plotting
+from mig_jax.selection import selected_information
+from mig_jax.synthetic import BuiltinPool
 
 RECORDS = int(os.environ.get("MIG_JAX_NOTEBOOK_RECORDS", "20000"))
 BUDGET = RECORDS // 40
 
 # %%
-source = data.BuiltinPool(records=RECORDS)
+source = BuiltinPool(records=RECORDS)
 table = source.table()
 pool = mig_jax.pool_from_table(table)
 names, embeddings = source.label_embeddings()

@@ -20,12 +20,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mig_jax
-from mig_jax import data, plotting
-from mig_jax.information import label_information, selected_information
-from mig_jax.label_features import fit_feature_basis, label_features
-from mig_jax.learning import learn
-from mig_jax.objectives import spearman
-from mig_jax.parameters import Free, LearnedMeasure, harden, shared_start
+from mig_jax.learning import (
+    Free,
+    LearnedMeasure,
+    fit_feature_basis,
+    harden,
+    label_features,
+    learn,
+    shared_start,
+)
+from mig_jax.learning.objectives import spearman
+from mig_jax.measure import label_information
+from mig_jax.reports import plotting
+from mig_jax.selection import selected_information
+from mig_jax.synthetic import BuiltinPool
 
 RECORDS = int(os.environ.get("MIG_JAX_NOTEBOOK_RECORDS", "10000"))
 STEPS = int(os.environ.get("MIG_JAX_NOTEBOOK_STEPS", "120"))
@@ -33,7 +41,7 @@ BUDGET = RECORDS // 40
 plt.rcParams["figure.dpi"] = 110
 
 # %%
-source = data.BuiltinPool(records=RECORDS, labels=240, topics=24)
+source = BuiltinPool(records=RECORDS, labels=240, topics=24)
 table = source.table()
 pool = mig_jax.pool_from_table(table)
 names, embeddings = source.label_embeddings()
@@ -80,7 +88,7 @@ for label in np.argsort(-weight)[[0, 1, -2, -1]]:
 # record, into two losses: one to descend, and one held out that says when to stop. Ours sees two
 # estimates of the truth whose weights are off by noise, as estimates from finite data are. mig_jax
 # brings objectives for validation records, target labels, past runs and curated sets
-# (`mig_jax.objectives`).
+# (`mig_jax.learning.objectives`).
 
 
 # %%

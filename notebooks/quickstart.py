@@ -17,8 +17,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mig_jax
-from mig_jax import data, plotting
-from mig_jax.information import selected_information
+from mig_jax.reports import plotting
+from mig_jax.selection import selected_information
+from mig_jax.synthetic import BuiltinPool
 
 RECORDS = int(os.environ.get("MIG_JAX_NOTEBOOK_RECORDS", "20000"))
 BUDGET = RECORDS // 40
@@ -32,7 +33,7 @@ plt.rcParams["figure.dpi"] = 110
 # `data.read_pool(["pool.jsonl.gz"])`; everything below stays the same.
 
 # %%
-source = data.BuiltinPool(records=RECORDS)
+source = BuiltinPool(records=RECORDS)
 table = source.table()
 pool = mig_jax.pool_from_table(table)
 

@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mig_jax
-from mig_jax import data
-from mig_jax.greedy import full_scan_greedy, initial_state, lazy_greedy
+from mig_jax.selection import full_scan_greedy, initial_state, lazy_greedy
+from mig_jax.synthetic import BuiltinPool
 
 # On a CPU, two virtual devices to shard over. Does nothing on a GPU or TPU.
 jax.config.update("jax_num_cpu_devices", 2)
@@ -33,7 +33,7 @@ print(jax.devices())
 # %%
 def read(records):
     """A pool of so many records, and its label graph."""
-    source = data.BuiltinPool(records=records)
+    source = BuiltinPool(records=records)
     table = source.table()
     names, embeddings = source.label_embeddings()
     row = {name: number for number, name in enumerate(names)}

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from mig_jax.data.record_table import RecordTable
+from mig_jax.data import RecordTable
 
 
 def assert_same_table(table: RecordTable, expected: RecordTable) -> None:

@@ -52,6 +52,17 @@ def targets_of(package: pathlib.Path) -> dict[str, Target]:
         kept = set().union(*map(below, patterns)) - set().union(*map(below, exclude))
         return sorted(kept)
 
+    def pytest_tests(deps=(), **_):
+        tests = glob(["test_*.py"])
+        beside = [] if here == "tests" else ["//tests:support"]
+        rule(
+            "support",
+            [source for source in glob(["*.py"]) if source not in tests],
+            [*deps, *beside],
+        )
+        for test in tests:
+            rule(test[:-3], [test], [*deps, ":support"])
+
     def nothing(*_, **__):
         pass
 
@@ -60,10 +71,7 @@ def targets_of(package: pathlib.Path) -> dict[str, Target]:
     known["filegroup"] = functools.partial(rule, is_python=False)
     known["alias"] = lambda name, actual: rule(name, deps=[actual])
     known["glob"] = glob
-    # As in tests/pytest_test.bzl.
-    known["pytest_test"] = lambda name, deps=(), borrows=(), **_: rule(
-        name, [f"{name}.py"], [*deps, "//tests:support", *(f":{b[:-3]}" for b in borrows)]
-    )
+    known["pytest_tests"] = pytest_tests  # As in tests/pytest_tests.bzl.
     exec((package / "BUILD").read_text(), known)
     return found
 
@@ -101,7 +109,7 @@ def modules_imported(source: str) -> set[str]:
 
 def test_every_python_file_belongs_to_one_target(owners):
     files = {path.relative_to(ROOT).as_posix() for place in PLACES for path in ROOT.glob(place)}
-    assert {"setup.py", "mig_jax/pool.py", "tests/test_build_files.py"} <= files
+    assert {"setup.py", "mig_jax/measure/_pool.py", "tests/test_build_files.py"} <= files
     assert {file: owners.get(file, []) for file in files if len(owners.get(file, [])) != 1} == {}
 
 

@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from mig_jax.data import BuiltinPool, write_label_embeddings
+from mig_jax.data import write_label_embeddings
+from mig_jax.synthetic import BuiltinPool
 
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 

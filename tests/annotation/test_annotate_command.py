@@ -12,8 +12,8 @@ import time
 import pytest
 
 from mig_jax import data
-from mig_jax.annotation.journal import Annotation, Journal
-from mig_jax.cli import main
+from mig_jax.annotation import Annotation, Journal
+from mig_jax.commands.main import main
 from mig_jax.errors import InputError
 
 

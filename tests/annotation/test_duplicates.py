@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mig_jax.annotation.duplicates import ExactDuplicates, NearDuplicates, Overlaps, words_of
+from mig_jax.annotation import ExactDuplicates, NearDuplicates, Overlaps, words_of
 
 _ROLES = st.sampled_from(["user", "assistant"])
 _TURNS = st.lists(st.tuples(_ROLES, st.text("ab \n", max_size=3)), max_size=3)

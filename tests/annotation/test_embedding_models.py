@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mig_jax import data
-from mig_jax.annotation.sentence_encoder import SentenceEncoder
-from mig_jax.cli import main
+from mig_jax.annotation import SentenceEncoder
+from mig_jax.commands.main import main
 from mig_jax.errors import InputError
 from tests.annotation.tiny_models import tiny_sentence_encoder
 

@@ -7,11 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from mig_jax.annotation.causal_lm import CausalLM
-from mig_jax.annotation.deita import DeitaScorer, expected_score
-from mig_jax.annotation.ifd import Difficulty, difficulty
-from mig_jax.annotation.instag import InsTagger
-from mig_jax.annotation.samples import Exchange, Sample
+from mig_jax.annotation import (
+    CausalLM,
+    DeitaScorer,
+    Difficulty,
+    Exchange,
+    InsTagger,
+    Sample,
+    difficulty,
+    expected_score,
+)
 from mig_jax.errors import InputError
 from tests.annotation.tiny_models import tiny_causal_lm
 

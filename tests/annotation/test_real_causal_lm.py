@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mig_jax.annotation.causal_lm import CausalLM
-from mig_jax.annotation.ifd import Difficulty
-from mig_jax.annotation.instag import InsTagger
-from mig_jax.annotation.samples import Exchange, Sample
+from mig_jax.annotation import CausalLM, Difficulty, Exchange, InsTagger, Sample
 
 
 @pytest.fixture(scope="module")

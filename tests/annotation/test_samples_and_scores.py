@@ -8,11 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mig_jax.annotation.choices import scorer_weights
-from mig_jax.annotation.combination import combine, is_nearly_constant, mean_of_turns, ranks
-from mig_jax.annotation.embedding import EmbeddingTagger, Relevance, nearest_labels
-from mig_jax.annotation.plain_scorers import Keep, KeepLabels, Length, TagCount
-from mig_jax.annotation.samples import Exchange, Sample, exchanges_of
+from mig_jax.annotation import (
+    EmbeddingTagger,
+    Exchange,
+    Keep,
+    KeepLabels,
+    Length,
+    Relevance,
+    Sample,
+    TagCount,
+    combine,
+    exchanges_of,
+    is_nearly_constant,
+    mean_of_turns,
+    nearest_labels,
+    ranks,
+    scorer_weights,
+)
 from mig_jax.errors import InputError
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mig_jax.annotation.tag_normalisation import TagMapping, merge_tags, spelling
+from mig_jax.annotation import TagMapping, merge_tags, spelling
 
 
 @pytest.mark.parametrize(

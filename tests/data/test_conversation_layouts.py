@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mig_jax.data.conversation_layouts import (
+from mig_jax.data import (
     CONVERSATION_LAYOUTS,
+    ROLES,
+    BadRecord,
+    FieldNames,
     decode_conversation,
     encode_conversation,
     parse_record,
     told_conversation_layout,
     with_usual_roles,
 )
-from mig_jax.data.conversations import ROLES
-from mig_jax.data.field_names import FieldNames
-from mig_jax.data.layouts import BadRecord
 from tests.conversations import LAYOUTS, alpaca, messages, sharegpt, simple_turns
 
 OTHER_NAMES = {"human": "user", "gpt": "assistant", "observation": "tool"}

@@ -11,6 +11,7 @@ import pytest
 
 from mig_jax import data
 from mig_jax.errors import InputError
+from mig_jax.synthetic import BuiltinPool
 
 
 def _turns(*contents, roles=("user", "assistant")):
@@ -68,7 +69,7 @@ def test_texts_of_pools_in_every_kind_of_file(tmp_path):
 
 
 def test_texts_of_the_built_in_pool():
-    builtin = data.BuiltinPool(records=30, labels=12, topics=3)
+    builtin = BuiltinPool(records=30, labels=12, topics=3)
     found = list(data.read_texts(builtin.table()))
     expected = [json.loads(line)["messages"] for line in builtin.lines()]
     assert found == [(turns[0]["content"], turns[1]["content"]) for turns in expected]

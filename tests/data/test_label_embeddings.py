@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mig_jax.data.label_embeddings import read_label_embeddings, write_label_embeddings
+from mig_jax.data import read_label_embeddings, write_label_embeddings
 from mig_jax.errors import InputError
 
 LABELS = ["b", "a", "ü"]

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mig_jax.data.layouts import (
+from mig_jax.data import (
     LAYOUTS,
     BadRecord,
     convert_plain,
     decode_plain,
     decode_xsample,
+    detect_layout,
 )
-from mig_jax.data.record_forms import detect_layout
 
 
 def xsample(

@@ -23,11 +23,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mig_jax.data import readers, reading_workers
-from mig_jax.data.input_files import FileStamp, LineFile
-from mig_jax.data.readers import read_pool
-from mig_jax.data.record_forms import RecordForm
-from mig_jax.data.record_parts import Decoding
+from mig_jax.data import Decoding, FileStamp, LineFile, RecordForm, read_pool
+from mig_jax.data.reading import _readers as readers
+from mig_jax.data.reading import _workers as reading_workers
 from mig_jax.errors import InputError
 from tests.tables import assert_same_table
 
@@ -237,7 +235,7 @@ def test_much_text_of_bad_records_is_left_to_the_parent(
 
 SCRIPT = """
     import sys, time
-    from mig_jax.data import readers, reading_workers
+    from mig_jax.data.reading import _readers as readers, _workers as reading_workers
     readers._RANGE_SIZE, readers._PARALLEL_FROM = 1000, 0
     start = reading_workers._start_child
     def start_child():

@@ -15,7 +15,7 @@ import pytest
 import zstandard
 
 from mig_jax import data
-from mig_jax.data import readers
+from mig_jax.data.reading import _readers as readers
 from mig_jax.errors import InputError
 from tests.tables import assert_same_table
 

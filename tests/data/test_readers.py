@@ -19,8 +19,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mig_jax.data.readers import read_pool, read_vocabulary
-from mig_jax.data.record_table import RecordTable
+from mig_jax.data import RecordTable, read_pool, read_vocabulary
 from mig_jax.errors import InputError
 
 Store = Callable[..., Path]

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mig_jax
-from mig_jax.data import default_cache_folder, reading_cache
-from mig_jax.data.readers import read_pool
-from mig_jax.data.record_table import RecordTable
+from mig_jax.data import RecordTable, default_cache_folder, read_pool
+from mig_jax.data.reading import _cache as reading_cache
 from mig_jax.errors import InputError
 from tests.tables import assert_same_table
 
@@ -167,7 +165,7 @@ def test_another_way_of_reading_misses(
             assert_same_table(reader(path, **way), read_pool([path], **way | {"rejects": None}))
     assert len(reader.files()) == len(ways)
     for module, name, value in (
-        (mig_jax, "__version__", "0.0.1"),
+        (reading_cache, "__version__", "0.0.1"),
         (reading_cache, "_FORMAT", -1),
     ):
         with pytest.MonkeyPatch.context() as patch:
@@ -288,7 +286,7 @@ def test_two_runs_at_once(reader: Reader, store: Store) -> None:
 
 
 def test_no_cache_by_default(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mig_jax.data.readers.read_through_cache", None)
+    monkeypatch.setattr("mig_jax.data.reading._readers.read_through_cache", None)
     read_pool([store(TEXT)])
 
 

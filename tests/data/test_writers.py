@@ -16,9 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mig_jax.data.readers import read_pool
-from mig_jax.data.record_table import RecordTable
-from mig_jax.data.writers import OutputFiles, write_json, write_records, write_selection_table
+from mig_jax.data import (
+    OutputFiles,
+    RecordTable,
+    read_pool,
+    write_json,
+    write_records,
+    write_selection_table,
+)
 from mig_jax.errors import InputError
 
 Store = Callable[..., Path]

@@ -1,0 +1,219 @@
+"""Records pass three times: to be left out or kept, to be annotated, to be written."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from mig_jax.annotation._combination import mean_of_turns
+from mig_jax.annotation._duplicates import Filter
+from mig_jax.annotation._journal import Annotation, Journal
+from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of
+from mig_jax.annotation._tag_normalisation import TagMapping
+from mig_jax.data import BadRecord, BadRecords, RawRecord
+from mig_jax.errors import InputError
+
+__all__ = [
+    "Kept",
+    "Needs",
+    "ScoreTable",
+    "annotate",
+    "annotated_record",
+    "leave_out",
+    "score_table",
+    "tag_counts",
+]
+
+
+class _Writable(Protocol):
+    def write(self, data: bytes, /) -> Any: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What a record must have besides an exchange."""
+
+    labels: bool = False
+    score: bool = False
+
+    def sample_of(self, record: RawRecord) -> Sample:
+        """The record as taggers and scorers see it.
+
+        Raises:
+          BadRecord: where it lacks something.
+        """
+        exchanges = exchanges_of(record.turns)
+        if not exchanges:
+            raise BadRecord("found no answer of the assistant to anything; expected at least one")
+        if self.labels and record.labels is None:
+            raise BadRecord("missing, expected the labels to keep", "labels")
+        if self.score and record.score is None:
+            raise BadRecord("missing, expected the score to keep", "score")
+        return Sample(exchanges, record.labels, record.score)
+
+
+class Kept:
+    """Which of the usable records stay."""
+
+    def __init__(self) -> None:
+        self._stays = bytearray()
+        self.left_out: Counter[str] = Counter()  # Records by kind.
+
+    def __len__(self) -> int:
+        """How many stay."""
+        return self._stays.count(1)
+
+    def add(self, stays: bool) -> None:
+        self._stays.append(stays)
+
+    def of(self, records: Iterable[RawRecord]) -> Iterator[RawRecord]:
+        """Yields those of the same records, read again, that stay.
+
+        Raises:
+          InputError: where there are more or fewer than there were.
+        """
+        number = -1
+        for number, record in enumerate(records):
+            if number >= len(self._stays):
+                break
+            if self._stays[number]:
+                yield record
+        if number + 1 != len(self._stays):
+            raise InputError("--pool: has changed since it was read; expected it to stay as it was")
+
+
+def leave_out(
+    records: Iterable[RawRecord],
+    needs: Needs,
+    filters: Sequence[Filter],
+    *,
+    skip: bool,
+    rejects: _Writable | None,
+) -> Kept:
+    """Which records stay: those that lack nothing, and for whom no filter has a reason.
+
+    `rejects` gets a line for each of the others, as `read_pool` writes them.
+
+    Raises:
+      InputError: for a record that lacks something, where bad ones are not skipped.
+    """
+    kept = Kept()
+    for record in records:
+        try:
+            needs.sample_of(record)
+        except BadRecord as bad:
+            BadRecords(record.path, skip, rejects).meet(record.line, bad, record.raw)
+            kept.left_out["bad records"] += 1
+            kept.add(False)
+            continue
+        turns = record.turns
+        for one in filters:
+            if reason := one.reason(record.where, turns):
+                # Left out, whatever becomes of bad ones.
+                told = BadRecords(record.path, True, rejects)
+                told.meet(record.line, BadRecord(reason), record.raw)
+                kept.left_out[one.kind] += 1
+                kept.add(False)
+                break
+        else:
+            kept.add(True)
+    return kept
+
+
+def annotate(
+    records: Iterator[RawRecord],
+    needs: Needs,
+    tagger: Tagger,
+    scorers: Mapping[str, Scorer],
+    journal: Journal,
+    batch_size: int,
+    progress: Callable[[int], None],
+) -> None:
+    """Adds to the journal what is not there of the records, a batch at a time.
+
+    `progress` gets the records annotated so far.
+
+    Raises:
+      InputError: where a scorer gives what is no score.
+    """
+    rest = itertools.islice(records, journal.done, None)
+    progress(journal.done)
+    while batch := list(itertools.islice(rest, batch_size)):
+        samples = [needs.sample_of(record) for record in batch]
+        labels = tagger.tag(samples)
+        samples = [
+            sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
+        ]
+        values = {name: scorer.score(samples) for name, scorer in scorers.items()}
+        annotations = []
+        for place, record in enumerate(batch):
+            scores = {name: _rounded(found[place]) for name, found in values.items()}
+            for name, of_turns in scores.items():
+                if not all(math.isfinite(value) and value >= 0 for value in of_turns):
+                    raise InputError(
+                        f"--scorer={name}: gave {of_turns} for {record.where}; expected finite "
+                        "numbers of at least 0"
+                    )
+            annotations.append(Annotation(labels[place], scores))
+        journal.append(annotations)
+        progress(journal.done)
+
+
+def tag_counts(journal: Journal) -> Counter[str]:
+    """How many records have each tag."""
+    return Counter(tag for one in journal.read() for tag in one.labels)
+
+
+@dataclasses.dataclass
+class ScoreTable:
+    """The scores of all records, before they are combined."""
+
+    means: dict[str, array[float]]  # By scorer: the mean over turns of each record.
+    of_turns: array[float]  # `mean_of_turns` of each record.
+
+
+def score_table(
+    journal: Journal, mapping: TagMapping | None, names: Sequence[str], after: Mapping[str, Scorer]
+) -> ScoreTable:
+    """The scores of the journal, and of the scorers `after` that look at the final labels."""
+    table = ScoreTable({name: array("d") for name in names}, array("d"))
+    for one in journal.read():
+        labels = one.labels if mapping is None else mapping.apply(one.labels)
+        values = dict(one.scores)
+        for name, scorer in after.items():
+            [values[name]] = scorer.score([Sample((), labels)])
+        for name in names:
+            table.means[name].append(math.fsum(values[name]) / len(values[name]))
+        table.of_turns.append(mean_of_turns([values[name] for name in names]))
+    return table
+
+
+def annotated_record(record: RawRecord, labels: Sequence[str], score: float) -> bytes:
+    """The JSON of the record with `labels` and `score` in the layout plain.
+
+    All else stays byte for byte where it has no labels and no score yet. Where it has, they
+    are replaced; an annotation of layout xsample goes, as it would be taken for the true one.
+    """
+    found = {"labels": list(labels), "score": score}
+    text = record.raw.strip()
+    if not record.record.keys() & {"labels", "score", "annotation"}:
+        return text[:-1].rstrip() + b"," + msgspec.json.encode(found)[1:] + b"\n"
+    rest = {key: value for key, value in record.record.items() if key not in found}
+    annotation = rest.get("annotation")
+    if isinstance(annotation, dict):
+        rest["annotation"] = {k: v for k, v in annotation.items() if k not in ("instag", "deita")}
+        if not rest["annotation"]:
+            del rest["annotation"]
+    return msgspec.json.encode({**rest, **found}) + b"\n"
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    """Six digits: what comes behind them is the rounding of the machine."""
+    return [float(f"{value:.6g}") for value in values]

@@ -1,0 +1,39 @@
+"""Scorers that need no model, and the tagger and scorer that keep what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mig_jax.annotation._samples import Sample
+
+__all__ = ["Keep", "KeepLabels", "Length", "TagCount"]
+
+
+class KeepLabels:
+    """The labels that a record has already."""
+
+    def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
+        return [sample.labels or [] for sample in samples]
+
+
+class Keep:
+    """The score that a record has already."""
+
+    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+        return [[sample.score or 0.0] for sample in samples]
+
+
+class Length:
+    """Characters of each response: longer ones teach more (arXiv 2402.04833)."""
+
+    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+        return [
+            [float(len(exchange.response)) for exchange in sample.exchanges] for sample in samples
+        ]
+
+
+class TagCount:
+    """The number of labels, InsTag's complexity (arXiv 2308.07074, section 4.1)."""
+
+    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
+        return [[float(len(sample.labels or []))] for sample in samples]

@@ -1,0 +1,1 @@
+"""The command `mig-jax`: a file for each of its commands, flags in and files out."""

@@ -1,0 +1,359 @@
+"""A grid of selections: every combination of the hyperparameters given, and how they compare.
+
+    python -m experiments.ablate --workdir=DIR [--pool=FILE --label_embeddings=EMB.npz ...]
+
+The paper's own settings are one cell, added where the grid has them not: all
+others are compared with it. The same command in the same directory goes on
+where it was stopped. docs/ablate.md tells what is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from mig_jax import data
+from mig_jax._version import __version__
+from mig_jax.commands.finished_cells import FinishedCells
+from mig_jax.commands.pool_inputs import (
+    InputOptions,
+    check_input_flags,
+    define_input_flags,
+    read_label_graph,
+    read_table,
+    say_read,
+)
+from mig_jax.commands.terminal import exit_status, flags_only, help_text, progress_bar, say
+from mig_jax.errors import InputError
+from mig_jax.measure import FAMILIES, GAIN_RULES, LabelGraph, Pool, pool_from_table
+from mig_jax.reports import Row, describe, write_heat_maps, write_tables
+from mig_jax.reports.plotting import require_libraries
+from mig_jax.selection import (
+    CellSelection,
+    PageLayout,
+    Point,
+    grid_points,
+    input_fingerprint,
+    lay_out_grid,
+    paper_point,
+    select_grid,
+    stack_cells,
+)
+
+__all__ = ["Options", "main", "run"]
+
+_CELLS_A_CALL = 8  # On a CPU: a call is as much as a kill can lose.
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(InputOptions):
+    """The flags of the command; `--help` explains each."""
+
+    workdir: str
+    budget: int
+    families: list[str]
+    exponents: list[float]
+    rates: list[float]
+    propagations: list[float]
+    thresholds: list[float]
+    gains: list[str]
+    paper_threshold: float
+    batch_size: int | None
+    heat_maps: bool
+
+    def points(self) -> list[Point]:
+        """All cells; the paper's stands first where the grid has it not."""
+        points = self.grid()
+        paper = paper_point(self.paper_threshold)
+        return points if paper in points else [paper, *points]
+
+    def grid(self) -> list[Point]:
+        return grid_points(
+            self.families,
+            self.exponents,
+            self.rates,
+            self.propagations,
+            self.thresholds,
+            self.gains,
+        )
+
+
+def run(options: Options) -> list[Row]:
+    """Selects for all cells, evaluates and writes; returns the table.
+
+    Raises:
+      InputError: for anything given that cannot be used.
+    """
+    if options.heat_maps:
+        require_libraries("heat maps")
+    seconds: dict[str, float] = {}
+    workdir = pathlib.Path(options.workdir)
+    stem = str(workdir / "ablation")
+    inputs = [*options.pool, options.label_embeddings, options.vocabulary]
+    points, paper = options.points(), paper_point(options.paper_threshold)
+    _make_folder(workdir)
+    with data.OutputFiles([path for path in inputs if path]) as outputs:
+        with _timed(seconds, "reading"):
+            table = read_table(options, outputs, stem, None)
+            pool = pool_from_table(table)
+        say_read(table, table.num_records, None)
+        if options.budget > table.num_records:
+            raise InputError(
+                f"--budget: found {options.budget}, expected at most the pool's "
+                f"{table.num_records:,} records"
+            )
+        with _timed(seconds, "graph"):
+            graph = read_label_graph(options, table, min(point.threshold for point in points))
+        with _timed(seconds, "selection"):
+            cells, resumed = _select(options, workdir, pool, graph, points)
+        picks = np.stack([cells[number]["picks"] for number in range(len(points))])
+        own = np.array([cells[number]["information"] for number in range(len(points))])
+        with _timed(seconds, "evaluation"):
+            rows = describe(pool, graph, points, paper, picks, own)
+        with _timed(seconds, "writing"):
+            write_tables(rows, outputs.open(f"{stem}.csv"), outputs.open(f"{stem}.parquet"))
+            gains = np.stack([cells[number]["gains"] for number in range(len(points))])
+            np.savez_compressed(outputs.open(f"{stem}.picks.npz"), picks=picks, gains=gains)
+            if options.heat_maps:
+                of_grid = set(options.grid())
+                shown = [row for row, point in zip(rows, points, strict=True) if point in of_grid]
+                write_heat_maps(outputs, stem, shown, rows[points.index(paper)])
+        manifest = {
+            "parameters": dataclasses.asdict(options),
+            "records": table.num_records,
+            "labels": table.num_labels,
+            "edges": graph.num_edges,
+            "cells": len(points),
+            "resumed_cells": resumed,
+            "seconds": seconds,
+            "seconds_of_cells": [float(cells[number]["seconds"]) for number in range(len(points))],
+            "versions": {"mig_jax": __version__, "jax": jax.__version__},
+            "device": jax.devices()[0].device_kind,
+        }
+        data.write_json(outputs.open(f"{stem}.manifest.json"), manifest)
+    print(_summary(rows, rows[points.index(paper)], stem))
+    return rows
+
+
+def _select(
+    options: Options,
+    workdir: pathlib.Path,
+    pool: Pool,
+    graph: LabelGraph,
+    points: Sequence[Point],
+) -> tuple[dict[int, dict[str, np.ndarray]], int]:
+    """What all cells select, by their numbers, and how many of them were finished before."""
+    grid = {name: getattr(options, name) for name in _GRID_FLAGS}
+    finished = FinishedCells(workdir, {**input_fingerprint(pool, graph), **grid})
+    names = [field.name for field in dataclasses.fields(CellSelection)]
+    cells = finished.restore(len(points), [*names, "seconds"])
+    resumed = len(cells)
+    if resumed:
+        say(f"{resumed} of {len(points)} cells are finished already")
+    if resumed == len(points):
+        return cells, resumed
+    # Some cell in the middle decides which pages are read first; picks do not depend on it.
+    layout = lay_out_grid(pool, graph, points[len(points) // 2].cell(), options.budget)
+    pool, graph = jax.tree_util.tree_map(jnp.asarray, (pool, graph))
+    with progress_bar("selecting", len(points), unit="cells", initial=resumed) as bar:
+        for call in _calls(points, set(cells)):
+            new = _select_together(options, pool, graph, layout, points, call)
+            finished.save(new)
+            cells |= new
+            bar.update(len(new))
+    return cells, resumed
+
+
+def _calls(points: Sequence[Point], finished: set[int]) -> list[list[int]]:
+    """The cells left, by what one compiled call selects: cells of one family and gain.
+
+    All lists of a family have the same length, so that it is compiled once: where
+    cells run out, the last is repeated.
+    """
+    calls = []
+    at_once = _CELLS_A_CALL if jax.default_backend() == "cpu" else len(points)
+    for family in dict.fromkeys(point.family for point in points):
+        groups: dict[str, list[int]] = {}
+        for number, point in enumerate(points):
+            if point.family == family:
+                groups.setdefault(point.gain, []).append(number)
+        most = max(map(len, groups.values()))
+        length = -(-most // -(-most // at_once))  # No call is much emptier than another.
+        for group in groups.values():
+            left = [number for number in group if number not in finished]
+            for start in range(0, len(left), length):
+                call = left[start : start + length]
+                calls.append(call + call[-1:] * (length - len(call)))
+    return calls
+
+
+def _select_together(
+    options: Options,
+    pool: Pool,
+    graph: LabelGraph,
+    layout: PageLayout,
+    points: Sequence[Point],
+    call: list[int],
+) -> dict[int, dict[str, np.ndarray]]:
+    """What each cell of one call selects, by its number."""
+    start = time.perf_counter()
+    result = select_grid(
+        pool,
+        graph,
+        stack_cells([points[number].cell() for number in call]),
+        options.budget,
+        gain=GAIN_RULES[points[call[0]].gain],
+        layout=layout,
+        batch_size=options.batch_size,
+    )
+    arrays = {name: np.asarray(array) for name, array in vars(result).items()}
+    seconds = (time.perf_counter() - start) / len(set(call))
+    return {
+        number: {**{name: array[place] for name, array in arrays.items()}, "seconds": seconds}
+        for place, number in enumerate(call)
+    }
+
+
+def _make_folder(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir: {folder}: {error.strerror}; expected a directory") from None
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
+    best = max(rows, key=lambda row: row.information_paper)
+    gained = 100 * (best.information_paper / paper.information_paper - 1)
+    return "\n".join(
+        [
+            f"{len(rows)} cells of {paper.budget:,} picks -> {stem}.csv",
+            f"  most by the paper's measure: cell {best.cell}, {best.family} with {best.parameter} "
+            f"{best.value:g}, α {best.propagation:g}, threshold {best.threshold:g}, {best.gain} "
+            f"gain: E {best.information_paper:,.1f}, {gained:+.2f} % of the paper's cell",
+        ]
+    )
+
+
+_GRID_FLAGS = (
+    "budget",
+    "families",
+    "exponents",
+    "rates",
+    "propagations",
+    "thresholds",
+    "gains",
+    "paper_threshold",
+)
+_ABOVE_0, _TO_1 = (lambda x: x > 0), (lambda x: 0 < x <= 1)
+_NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
+    "exponents": (_TO_1, "above 0 and up to 1"),
+    "rates": (_ABOVE_0, "above 0"),
+    "propagations": (lambda x: x >= 0, "of at least 0"),
+    "thresholds": (_TO_1, "above 0 and up to 1"),
+}
+
+
+def _flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+
+    def add(kind: Callable[..., object], name: str, *arguments: object, **more: object) -> None:
+        kind(name, *arguments, flag_values=values, **more)
+
+    define_input_flags(add)
+    add(flags.DEFINE_string, "workdir", None, "Directory of this grid, for all that is written.")
+    add(flags.DEFINE_integer, "budget", 500, "Records that each cell selects.", lower_bound=1)
+    families = ", ".join(FAMILIES)
+    add(flags.DEFINE_list, "families", ["power", "log"], f"Score functions: {families}.")
+    add(flags.DEFINE_list, "exponents", ["0.2", "0.5", "0.8", "0.95"], "Of the power function.")
+    add(flags.DEFINE_list, "rates", ["0.01", "0.03", "0.1", "0.3"], "Of all other families.")
+    add(flags.DEFINE_list, "propagations", ["0.5", "1"], "Alpha of the paper.")
+    add(
+        flags.DEFINE_list,
+        "thresholds",
+        ["0.8", "0.9"],
+        "Labels whose embeddings are this similar (cosine) are joined.",
+    )
+    add(flags.DEFINE_list, "gains", ["exact", "linear"], "What picks maximise: exact, linear.")
+    add(
+        flags.DEFINE_float,
+        "paper_threshold",
+        0.9,
+        "Threshold of the paper's cell, with which all others are compared.",
+    )
+    add(
+        flags.DEFINE_integer,
+        "batch_size",
+        None,
+        "Cells that go through vmap together; by default one on a CPU and all on an accelerator. "
+        "Never changes what is picked.",
+        lower_bound=1,
+    )
+    add(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps; needs the extra `plots`.")
+    return values
+
+
+def _options(values: flags.FlagValues) -> Options:
+    if not values.workdir:
+        raise InputError("--workdir: missing, expected --workdir=DIR")
+    check_input_flags(values)
+    given = values.flag_values_dict()
+    for name, (accepts, expected) in _NUMBERS.items():
+        given[name] = [_number(name, text, accepts, expected) for text in given[name]]
+    _number("paper_threshold", values.paper_threshold, *_NUMBERS["thresholds"])
+    for name, known in (("families", FAMILIES), ("gains", GAIN_RULES)):
+        for word in given[name]:
+            if word not in known:
+                raise InputError(f"--{name}: found {word}, expected some of {', '.join(known)}")
+    for name in (*_NUMBERS, "families", "gains"):
+        if not given[name]:
+            raise InputError(f"--{name}: found nothing, expected values separated by commas")
+        twice = [value for value in given[name] if given[name].count(value) > 1]
+        if twice:
+            raise InputError(f"--{name}: {twice[0]} is given twice")
+    return Options(**given)
+
+
+def _number(name: str, text: Any, accepts: Callable[[float], bool], expected: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or not accepts(number):
+        raise InputError(f"--{name}: found {text}, expected numbers {expected}")
+    return number
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command and returns its exit status: 0, or 2 for input that cannot be used."""
+
+    def command() -> None:
+        values = _flags()
+        if any(word in ("--help", "-h") for word in arguments):
+            print(help_text("python -m experiments.ablate", values))
+            return
+        flags_only(values(["ablate", *arguments])[1:])
+        run(_options(values))
+
+    return exit_status("ablate", command, interrupted="the same command goes on from here")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

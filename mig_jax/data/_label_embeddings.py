@@ -1,0 +1,151 @@
+"""Label embeddings: one vector for each label, in a NumPy .npz file."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mig_jax.data.writing import OutputFiles
+from mig_jax.errors import InputError
+
+__all__ = ["read_label_embeddings", "write_label_embeddings"]
+
+_EXPECTED = (
+    "expected an .npz file with labels (strings, [n]) and embeddings (numbers, [n, width]), "
+    "saved without pickle"
+)
+
+
+def read_label_embeddings(
+    path: str | os.PathLike[str],
+    label_names: Sequence[str],
+    *,
+    missing: Literal["error", "isolate"] = "error",
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Reads the embeddings of the labels named, scaled to unit length.
+
+    Args:
+      path: an .npz file with `labels` (fixed-width strings [n]) and `embeddings`
+        (numbers [n, width]). Labels that are not asked for are ignored.
+      label_names: K labels, no two alike.
+      missing: what to do about labels without an embedding. "error" refuses them;
+        "isolate" gives them a row of zeros, similar to nothing.
+
+    Returns:
+      float32 [K, width], rows of unit length or zero; and bool [K], which labels have
+      an embedding.
+
+    Raises:
+      InputError: where the file is not of this form, has two different embeddings of
+        one label, or has no usable one for a label asked for.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_label_embeddings(f"{folder}/labels.npz", ["code", "maths"], [[3, 4], [0, 2]])
+    ...     read_label_embeddings(f"{folder}/labels.npz", ["maths"])
+    (array([[0., 1.]], dtype=float32), array([ True]))
+    """
+    if missing not in ("error", "isolate"):
+        raise ValueError(f"missing is {missing!r}, expected error or isolate")
+    name = os.fspath(path)
+    labels, embeddings = _load(name)
+    _check_repeats(name, labels, embeddings)
+    row_of = {label: row for row, label in enumerate(labels.tolist())}
+    rows = np.array([row_of.get(label, -1) for label in label_names], np.int64)
+    present = rows >= 0
+    if missing == "error" and not present.all():
+        absent = [label for label, row in zip(label_names, rows, strict=True) if row < 0]
+        raise InputError(
+            f"{name}: {_some(absent, len(label_names))} have no embedding; expected one each "
+            "(--missing_embeddings=isolate keeps them as isolated nodes)"
+        )
+    # float64, as squares of large float32 entries overflow.
+    found = embeddings[rows[present]].astype(np.float64)
+    lengths = np.linalg.norm(found, axis=1)
+    if not np.all(usable := np.isfinite(lengths) & (lengths > 0)):
+        bad = [label_names[index] for index in np.flatnonzero(present)[~usable]]
+        raise InputError(
+            f"{name}: {_some(bad, len(label_names))} have an embedding that is zero or not "
+            "finite; expected finite numbers, not all zero"
+        )
+    unit = np.zeros((len(label_names), embeddings.shape[1]), np.float32)
+    unit[present] = found / lengths[:, None]
+    return unit, present
+
+
+def write_label_embeddings(
+    path: str | os.PathLike[str], labels: Sequence[str], embeddings: npt.ArrayLike
+) -> None:
+    """Writes an .npz file that `read_label_embeddings` reads; `embeddings` are [n, width].
+
+    Raises:
+      InputError: where the file cannot be written there.
+      ValueError: where the shapes do not match, or a label ends in a NUL character,
+        which fixed-width strings cannot hold.
+    """
+    embeddings = np.asarray(embeddings)
+    if embeddings.ndim != 2 or len(embeddings) != len(labels):
+        raise ValueError(f"{len(labels)} labels but embeddings {embeddings.shape}")
+    names = np.array(list(labels), np.str_)
+    if names.tolist() != list(labels):
+        raise ValueError("a label ends in a NUL character")
+    with OutputFiles() as outputs:
+        np.savez_compressed(outputs.open(path), labels=names, embeddings=embeddings)
+
+
+def _load(path: str) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.generic]]:
+    """The two arrays, of the right kinds and shapes."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            labels, embeddings = arrays["labels"], arrays["embeddings"]
+    # A lone .npy array has no `with`, and what is no NumPy file at all fails in many ways.
+    except (
+        AttributeError,
+        EOFError,
+        KeyError,
+        OSError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise InputError(f"{path}: {_first_line(error)}; {_EXPECTED}") from None
+    if labels.ndim != 1 or labels.dtype.kind != "U":
+        raise InputError(f"{path}: labels are {labels.dtype} {labels.shape}; {_EXPECTED}")
+    if embeddings.dtype.kind not in "fiu" or embeddings.shape[:-1] != labels.shape:
+        raise InputError(
+            f"{path}: embeddings are {embeddings.dtype} {embeddings.shape} for {len(labels)} "
+            f"labels; {_EXPECTED}"
+        )
+    return labels, embeddings
+
+
+def _check_repeats(
+    path: str, labels: npt.NDArray[np.str_], embeddings: npt.NDArray[np.generic]
+) -> None:
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    repeats = np.flatnonzero(first[inverse] != np.arange(len(labels)))
+    differs = np.any(embeddings[repeats] != embeddings[first[inverse[repeats]]], axis=1)
+    if differs.any():
+        label = str(labels[repeats[differs][0]])
+        raise InputError(
+            f"{path}: label {label!r} has two different embeddings; expected one a label"
+        )
+
+
+def _some(labels: list[str], total: int) -> str:
+    shown = ", ".join(map(repr, labels[:5]))
+    more = ", ..." if len(labels) > 5 else ""
+    return f"{len(labels)} of {total} labels ({shown}{more})"
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,27 @@
+from ._cache import default_cache_folder
+from ._raw_records import RawRecord, read_conversations, read_texts
+from ._readers import BadRecords, open_files, read_pool, read_vocabulary
+from ._record_parts import Decoding
+from ._record_table import RecordTable, sort_entries
+from ._shares import PoolShare, share_of_pool
+from ._validation_files import ValidationSet, read_validation
+from ._workers import serve
+
+__all__ = [
+    "BadRecords",
+    "Decoding",
+    "PoolShare",
+    "RawRecord",
+    "RecordTable",
+    "ValidationSet",
+    "default_cache_folder",
+    "open_files",
+    "read_conversations",
+    "read_pool",
+    "read_texts",
+    "read_validation",
+    "read_vocabulary",
+    "serve",
+    "share_of_pool",
+    "sort_entries",
+]

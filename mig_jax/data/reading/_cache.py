@@ -1,0 +1,180 @@
+"""Keeps what was read from pools, so that a second run need not read them again.
+
+A pool is known by the bytes of its files, not by their names or times: a copy is the
+same pool, and a changed file is another one. Any file of the cache, and its folder, may
+be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import secrets
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from mig_jax._version import __version__
+from mig_jax.data.reading._record_parts import RecordFile
+from mig_jax.data.reading._record_table import RecordTable
+from mig_jax.errors import InputError
+
+__all__ = ["Writable", "default_cache_folder", "read_through_cache"]
+
+# Part of the key, as is the version: a change of what is stored, or of how records are
+# read, needs a new one.
+_FORMAT: Final = 1
+# A pool with more text of rejected records is not kept: it would have to be held.
+_MOST_REJECTS: Final = 1 << 26
+
+_ARRAYS: Final = ("labels", "offsets", "scores", "file_index", "line", "position")
+_COUNTS: Final = ("records_read", "records_skipped", "labels_dropped")
+
+
+class Writable(Protocol):
+    """What takes bytes, as an open binary file does."""
+
+    def write(self, text: bytes, /) -> object: ...
+
+
+def default_cache_folder() -> str:
+    """Where the platform wants caches, such as `~/.cache/mig_jax`; it need not exist."""
+    return platformdirs.user_cache_dir("mig_jax", appauthor=False)
+
+
+def read_through_cache(
+    read: Callable[[Writable | None], RecordTable],
+    *,
+    folder: str | os.PathLike[str],
+    files: Sequence[RecordFile],
+    choices: Sequence[Any],
+    rejects: Writable | None,
+    tell: Callable[[str], None],
+) -> RecordTable:
+    """What `read(rejects)` gives and writes, from a file of `folder` where it has one.
+
+    Else it is read, and kept. `choices`, which JSON must take, are all that the table
+    depends on besides the files. `tell` gets a line where the cache was used, or could
+    not be; that never ends the reading.
+
+    Raises:
+      InputError: as `read` does.
+    """
+    try:
+        key = _key(files, choices, with_names=rejects is not None)
+    except InputError:
+        return read(rejects)  # Which says what is wrong with the file.
+    path = pathlib.Path(folder, f"{key}.npz")
+    try:
+        table, rejected = _load(path, files)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except Exception as error:  # A damaged file may raise anything.
+        tell(f"{path}: is damaged or cannot be read ({type(error).__name__}); reading the pool")
+    else:
+        tell(f"the pool is unchanged: read from {path}")
+        if rejects is not None:
+            rejects.write(rejected)
+        return table
+    copied = None if rejects is None else _Copied(rejects)
+    table = read(copied)
+    kept = b"" if copied is None else copied.text
+    if kept is not None and _are_unchanged(files):
+        try:
+            _store(path, table, bytes(kept))
+        except OSError as error:
+            tell(f"{path.parent}: {error.strerror or error}; what was read is not kept there")
+    return table
+
+
+class _Copied:
+    """Passes on what is written, and keeps it unless it is much."""
+
+    def __init__(self, stream: Writable) -> None:
+        self._stream = stream
+        self.text: bytearray | None = bytearray()
+
+    def write(self, text: bytes, /) -> None:
+        self._stream.write(text)
+        if self.text is not None:
+            self.text += text
+            if len(self.text) > _MOST_REJECTS:
+                self.text = None
+
+
+def _key(files: Sequence[RecordFile], choices: Sequence[Any], with_names: bool) -> str:
+    """A name for all that the table and, `with_names`, its rejects depend on."""
+    contents = []
+    for file in files:
+        # Kind and ending tell how a file is read.
+        name = file.stamp.path
+        ending = name if with_names else os.path.splitext(name)[1].lower()
+        contents.append([type(file).__name__, ending, *file.stamp.digests()])
+    # Labels may be lone surrogates, which only this JSON writer takes.
+    text = json.dumps([_FORMAT, __version__, with_names, contents, *choices])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+def _are_unchanged(files: Sequence[RecordFile]) -> bool:
+    """False where a file was changed meanwhile: it may not be the one that was hashed."""
+    try:
+        for file in files:
+            file.stamp.check_unchanged()
+    except InputError:
+        return False
+    return True
+
+
+def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
+    about = {name: getattr(table, name) for name in ("layouts", *_COUNTS)}
+    names = [name.encode() for name in table.label_names]
+    members = {name: getattr(table, name) for name in _ARRAYS} | {
+        # Fixed-width strings of NumPy would lose zeros at their end.
+        "label_text": _as_bytes(b"".join(names)),
+        "label_ends": np.cumsum([len(name) for name in names], dtype=np.int64),
+        "about": _as_bytes(json.dumps(about).encode("ascii")),
+        "rejects": _as_bytes(rejects),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            np.savez(stream, allow_pickle=False, **members)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:
+    """The table, of these files, and the text of its rejects."""
+    members: dict[str, Any] = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            # Reading a member checks its checksum: only then are its bytes made an array.
+            content = io.BytesIO(archive.read(name))
+            array = np.lib.format.read_array(content, allow_pickle=False)
+            members[name.removesuffix(".npy")] = array
+    about = json.loads(members["about"].tobytes())
+    text, ends = members["label_text"].tobytes(), members["label_ends"].tolist()
+    table = RecordTable(
+        **{name: members[name] for name in _ARRAYS},
+        **{name: about[name] for name in _COUNTS},
+        label_names=[
+            text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)
+        ],
+        files=tuple(file.stamp.path for file in files),
+        layouts=tuple(about["layouts"]),
+        sources=tuple(files),
+    )
+    return table, members["rejects"].tobytes()
+
+
+def _as_bytes(text: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(text, np.uint8)

@@ -1,0 +1,165 @@
+"""Records read for their texts: one at a time, with labels and a score or without."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from mig_jax.data.reading._cache import Writable
+from mig_jax.data.reading._readers import BadRecords, open_files
+from mig_jax.data.reading._record_table import RecordTable
+from mig_jax.data.records import (
+    BadRecord,
+    Conversation,
+    FieldNames,
+    Role,
+    convert_named,
+    convert_xsample,
+    decode_conversation,
+    instruction_and_response,
+    parse_record,
+    value_at,
+)
+from mig_jax.errors import InputError
+
+__all__ = ["RawRecord", "read_conversations", "read_texts"]
+
+_RECORDS_A_REPORT = 1024
+_RIGHT = ""  # The name of a field that no field name leads to.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RawRecord:
+    """One record: its place, its bytes, and what was found in it."""
+
+    path: str  # As it was given.
+    line: int  # From 1: line of a text file, row of a table, place in a JSON array.
+    raw: bytes  # Its JSON as it came; of a table, the row as a JSON object.
+    record: dict[str, Any]  # The same, parsed.
+    conversation: Conversation
+    labels: list[str] | None  # Each once; None where it has none.
+    score: float | None
+
+    @property
+    def where(self) -> str:
+        """How messages name the record."""
+        return f"{self.path}, line {self.line}"
+
+    @property
+    def turns(self) -> list[tuple[Role, str]]:
+        """Role and text of each turn."""
+        return self.conversation.texts
+
+
+def read_conversations(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    fields: FieldNames | Mapping[str, str] | None = None,
+    on_bad_record: Literal["error", "skip"] = "error",
+    rejects: Writable | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[RawRecord]:
+    """Yields every record of the files, in order; holds one at a time.
+
+    Args:
+      paths: files as for `read_pool`.
+      fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
+      on_bad_record: as for `read_pool`. Bad are records without a conversation, and
+        those whose labels or score are there but cannot be used.
+      rejects: as for `read_pool`.
+      progress: gets the records passed so far, bad ones included.
+
+    Raises:
+      InputError: as `read_pool` does, but labels and scores need not be there.
+    """
+    names = FieldNames.of(fields)
+    files = open_files([os.fspath(path) for path in paths])
+    passed = 0
+    for file in files:
+        path = file.stamp.path
+        bad = BadRecords(path, on_bad_record == "skip", rejects)
+        used = 0
+        for number, _, text in file.scan():
+            try:
+                found = _raw_record(path, number, text, names)
+            except BadRecord as reason:
+                bad.meet(number, reason, text)
+            else:
+                used += 1
+                yield found
+            passed += 1
+            if progress is not None and not passed % _RECORDS_A_REPORT:
+                progress(passed)
+        if not used:
+            raise bad.nothing_usable()
+    if progress is not None:
+        progress(passed)
+
+
+def read_texts(
+    table: RecordTable,
+    *,
+    fields: FieldNames | Mapping[str, str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yields the instruction and the response of each record of a pool, in order.
+
+    Reads the pool's files once more, whatever they are; holds one record at a time.
+
+    Args:
+      table: as `read_pool` or the built-in pool gives it.
+      fields: as for `read_conversations`.
+      progress: gets the records read so far.
+
+    Raises:
+      InputError: where a file has changed, or a record has no conversation of at least
+        two turns.
+    """
+    names = FieldNames.of(fields)
+    done = 0
+    for index, source in enumerate(table.sources):
+        rows = np.flatnonzero(table.file_index == index)
+        records = source.read_records(table.position[rows])
+        for line, text in zip(table.line[rows].tolist(), records, strict=True):
+            try:
+                yield instruction_and_response(decode_conversation(parse_record(text), names))
+            except BadRecord as bad:
+                separator = ", " if bad.field else ": "
+                raise InputError(f"{table.files[index]}, line {line}{separator}{bad}") from None
+            done += 1
+            if progress is not None and not done % _RECORDS_A_REPORT:
+                progress(done)
+
+
+def _raw_record(path: str, line: int, text: bytes, names: FieldNames) -> RawRecord:
+    record = parse_record(text)
+    conversation = decode_conversation(record, names)
+    labels, score = _labels_and_score(record, names)
+    return RawRecord(path, line, text, record, conversation, labels, score)
+
+
+def _labels_and_score(
+    record: dict[str, Any], names: FieldNames
+) -> tuple[list[str] | None, float | None]:
+    """What there is of both: in fields of their own, or in an annotation of layout xsample.
+
+    Raises:
+      BadRecord: where one is there and cannot be used.
+    """
+    paths = [names["labels"], names["score"]]
+    if value_at(record, paths[0]) is None:
+        paths[0] = "annotation.instag.content"
+    labels = score = None
+    # Each is read beside one that is right.
+    if value_at(record, paths[0]) is not None:
+        labels, _ = convert_named({**record, _RIGHT: 0.0}, paths[0], _RIGHT)
+    if value_at(record, paths[1]) is not None:
+        _, score = convert_named({**record, _RIGHT: []}, _RIGHT, paths[1])
+    elif (deita := value_at(record, "annotation.deita")) is not None:
+        annotation = {"instag": {"content": []}, "deita": deita}
+        _, score = convert_xsample({"annotation": annotation})
+    return labels, score

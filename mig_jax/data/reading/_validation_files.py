@@ -1,0 +1,111 @@
+"""Validation and test sets: records to be answered well, with labels where there are any."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from mig_jax.data.files import FileStamp, LineFile
+from mig_jax.data.records import (
+    BadRecord,
+    decode_conversation,
+    instruction_and_response,
+    parse_record,
+)
+from mig_jax.errors import InputError
+
+__all__ = ["ValidationSet", "read_validation"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ValidationSet:
+    """n records of a validation or test file."""
+
+    path: str
+    conversations: list[tuple[str, str]]  # Instruction and response.
+    label_lists: list[list[str]]  # Labels of each record, without repeats; empty without.
+    groups: npt.NDArray[np.str_]  # [n]: the field `task`, or "" where a record has none.
+
+    def __len__(self) -> int:
+        return len(self.conversations)
+
+    def of_group(self, group: str) -> ValidationSet:
+        """The records of one group.
+
+        Raises:
+          InputError: where there are none.
+        """
+        rows = np.flatnonzero(self.groups == group).tolist()
+        if not rows:
+            known = ", ".join(sorted(set(self.groups.tolist())))
+            raise InputError(
+                f"{self.path}: has no record of task {group!r}; expected one of {known}"
+            )
+        return ValidationSet(
+            self.path,
+            [self.conversations[row] for row in rows],
+            [self.label_lists[row] for row in rows],
+            self.groups[rows],
+        )
+
+    def label_ids(self, label_names: list[str]) -> list[list[int]]:
+        """The ids in `label_names` of each record's labels; others are left out.
+
+        Raises:
+          InputError: where no record has labels, or none that are in `label_names`.
+        """
+        ids = {name: index for index, name in enumerate(label_names)}
+        found = [[ids[label] for label in row if label in ids] for row in self.label_lists]
+        if not any(self.label_lists):
+            raise InputError(
+                f"{self.path}: no record has labels; expected the field labels, a list of strings"
+            )
+        if not any(found):
+            raise InputError(
+                f"{self.path}: none of its labels is a label of the pool; expected the same tags"
+            )
+        return found
+
+
+class _Record(msgspec.Struct):
+    labels: list[str] | None = None
+    task: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Record)
+
+
+def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
+    """Reads JSON lines with a conversation each, and `labels` and `task` where given.
+
+    Plain text, or compressed as told by the ending .gz or .zst. Scores are not needed.
+
+    Raises:
+      InputError: where the file cannot be read, has fewer than two records, or a record
+        has no conversation, or labels or a task of another kind.
+    """
+    file = LineFile(FileStamp.of(os.fspath(path)))
+    conversations, label_lists, groups = [], [], []
+    for line in file.scan():
+        try:
+            found = decode_conversation(parse_record(line.text))
+            conversations.append(instruction_and_response(found))
+            record: Any = _DECODER.decode(line.text)
+        except BadRecord as bad:
+            separator = ", " if bad.field else ": "
+            raise InputError(f"{path}, line {line.number}{separator}{bad}") from None
+        except msgspec.ValidationError as error:
+            raise InputError(
+                f"{path}, line {line.number}: {error}; expected labels, a list of strings, and "
+                "task, a string, where given"
+            ) from None
+        label_lists.append(list(dict.fromkeys(record.labels or [])))
+        groups.append(record.task or "")
+    if len(conversations) < 2:
+        raise InputError(f"{path}: holds {len(conversations)} records; expected at least 2")
+    return ValidationSet(os.fspath(path), conversations, label_lists, np.array(groups, np.str_))

@@ -1,0 +1,5 @@
+"""From picks to files: all of them or none."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Where arrays live and who computes: sharded pools, several processes, threads of the host."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,43 @@
+from ._host_threads import cores, over_threads
+from ._processes import joined, together
+from ._sharding import (
+    POOL_AXIS,
+    REPLICATED,
+    SHARDED,
+    all_gather_parts,
+    all_reduce_max,
+    num_parts,
+    over_shards,
+    own_part,
+    own_shards,
+    part_of_picks,
+    part_sizes,
+    place_shards,
+    pool_mesh,
+    shard_pool,
+    shard_records,
+    unshard_records,
+)
+
+__all__ = [
+    "POOL_AXIS",
+    "REPLICATED",
+    "SHARDED",
+    "all_gather_parts",
+    "all_reduce_max",
+    "cores",
+    "joined",
+    "num_parts",
+    "over_shards",
+    "over_threads",
+    "own_part",
+    "own_shards",
+    "part_of_picks",
+    "part_sizes",
+    "place_shards",
+    "pool_mesh",
+    "shard_pool",
+    "shard_records",
+    "together",
+    "unshard_records",
+]

@@ -1,0 +1,224 @@
+"""What was learned against what a user would do instead: same budget, same data."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mig_jax.learning._parameters import LearnedMeasure, harden
+from mig_jax.learning._tasks import Candidate, Inputs, Task
+from mig_jax.measure import GAIN_RULES, Measure, Power, information
+from mig_jax.selection import (
+    Cell,
+    lay_out_grid,
+    select,
+    select_grid,
+    selected_information,
+    stack_cells,
+)
+
+__all__ = [
+    "Chosen",
+    "bootstrap",
+    "chosen_by_grid",
+    "compare",
+    "grid_cells",
+    "paper_measure",
+    "select_learned",
+]
+
+_RANDOM_SEEDS = 5
+_BOOTSTRAP_SAMPLES = 2000
+_PAPER_THRESHOLD = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The selections of one method: one, or several that differ by seed."""
+
+    method: str
+    candidates: list[Candidate]
+    seconds: float  # Of choosing and selecting, validation included; not of the test.
+    detail: str = ""
+
+
+def grid_cells() -> Iterator[tuple[float, float, float, str]]:
+    """64 cells: exponent, threshold, α and gain."""
+    exponents, thresholds = (0.2, 0.4, 0.6, 0.8), (0.6, 0.7, 0.8, 0.9)
+    return itertools.product(exponents, thresholds, (0.5, 1.0), ("exact", "linear"))
+
+
+def grid_picks(inputs: Inputs) -> list[np.ndarray]:
+    """The picks of each cell of `grid_cells`, all of one gain in one compiled call."""
+    cells = list(grid_cells())
+    made = [
+        Cell(Measure(Power(exponent, 1e-6, 1.0), propagation), threshold)
+        for exponent, threshold, propagation, _ in cells
+    ]
+    layout = lay_out_grid(inputs.pool, inputs.graph, made[len(made) // 2], inputs.budget)
+    picks: dict[int, np.ndarray] = {}
+    for name, rule in GAIN_RULES.items():
+        rows = [row for row, cell in enumerate(cells) if cell[3] == name]
+        found = select_grid(
+            inputs.pool,
+            inputs.graph,
+            stack_cells([made[row] for row in rows]),
+            inputs.budget,
+            gain=rule,
+            layout=layout,
+        )
+        picks.update(zip(rows, np.asarray(found.picks), strict=True))
+    return [picks[row] for row in range(len(cells))]
+
+
+def select_learned(inputs: Inputs, learned: LearnedMeasure, gain: str = "exact") -> Candidate:
+    """The hard selection of a measure."""
+    pool, graph, measure = harden(learned, inputs.pool, inputs.graph)
+    rule = GAIN_RULES[gain]
+    picks = select(pool, graph, inputs.budget, measure=measure, gain=rule).picks
+    return Candidate(picks, _value(inputs, learned))
+
+
+def _value(inputs: Inputs, learned: LearnedMeasure) -> Callable[[np.ndarray], float]:
+    def value(chosen: np.ndarray) -> float:
+        pool, graph, measure = harden(learned, inputs.pool, inputs.graph)
+        return float(information(measure, selected_information(pool, graph, measure, chosen)))
+
+    return value
+
+
+def chosen_by_grid(
+    inputs: Inputs, task: Task, on_cell: Callable[[int, int], None]
+) -> tuple[Chosen, list[dict[str, Any]]]:
+    """The cell with the lowest validation loss, and the loss of every cell."""
+    start = time.perf_counter()
+    cells = list(grid_cells())
+    best, table = None, []
+    for number, (about, picks) in enumerate(zip(cells, grid_picks(inputs), strict=True), 1):
+        exponent, threshold, propagation, gain = about
+        measure = _cell(exponent, threshold, propagation)
+        found = Candidate(picks, _value(inputs, measure))
+        loss = task.validation_loss(found)
+        table.append(
+            {
+                "exponent": exponent,
+                "threshold": threshold,
+                "propagation": propagation,
+                "gain": gain,
+                "validation_loss": loss,
+            }
+        )
+        if best is None or loss < best[0]:
+            best = (loss, found, table[-1])
+        on_cell(number, len(cells))
+    assert best is not None
+    _, found, about = best
+    detail = (
+        f"exponent {about['exponent']}, threshold {about['threshold']}, "
+        f"alpha {about['propagation']}, {about['gain']} gains"
+    )
+    return Chosen("grid", [found], time.perf_counter() - start, detail), table
+
+
+def compare(
+    inputs: Inputs,
+    task: Task,
+    learned: LearnedMeasure,
+    learning_seconds: float,
+    on_method: Callable[[str], None],
+    on_cell: Callable[[int, int], None],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Judges all methods on the test data.
+
+    Returns:
+      One object for each method: its test loss with the 95 % bootstrap interval, its
+      loss less that of `learned` with the interval of the paired difference, its
+      validation loss and its seconds. And the validation losses of the grid.
+    """
+    start = time.perf_counter()
+    own = select_learned(inputs, learned)
+    ours = Chosen("learned", [own], learning_seconds + time.perf_counter() - start)
+    grid, table = chosen_by_grid(inputs, task, on_cell)
+    found = [*_without_search(inputs), grid, ours]
+    losses = {}
+    for chosen in found:
+        on_method(chosen.method)
+        losses[chosen.method] = np.mean([task.test_losses(c) for c in chosen.candidates], axis=0)
+    rows = []
+    for chosen in found:
+        mean, low, high = bootstrap(losses[chosen.method], task.groups)
+        gap = bootstrap(losses[chosen.method] - losses["learned"], task.groups)
+        validated = [task.validation_loss(candidate) for candidate in chosen.candidates]
+        rows.append(
+            {
+                "method": chosen.method,
+                "test_loss": mean,
+                "low": low,
+                "high": high,
+                "over_learned": gap[0],
+                "over_learned_low": gap[1],
+                "over_learned_high": gap[2],
+                "validation_loss": float(np.mean(validated)),
+                "seconds": chosen.seconds,
+                "detail": chosen.detail,
+            }
+        )
+    return rows, table
+
+
+def bootstrap(losses: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
+    """The mean over groups of their items' mean losses, and its 95 % interval.
+
+    Items are drawn within their groups, always with the same draws, so that
+    differences between methods are paired.
+    """
+    rng = np.random.default_rng(0)
+    means, samples = [], []
+    for group in np.unique(groups):
+        own = losses[groups == group]
+        means.append(own.mean())
+        draws = rng.integers(0, len(own), (_BOOTSTRAP_SAMPLES, len(own)))
+        samples.append(own[draws].mean(axis=1))
+    low, high = np.percentile(np.mean(samples, axis=0), [2.5, 97.5])
+    return float(np.mean(means)), float(low), float(high)
+
+
+def _without_search(inputs: Inputs) -> Iterator[Chosen]:
+    start = time.perf_counter()
+    rng = np.random.default_rng([inputs.seed, 7])
+    records = inputs.pool.num_records
+    several = [
+        Candidate(rng.choice(records, inputs.budget, replace=False), lambda picks: 0.0)
+        for _ in range(_RANDOM_SEEDS)
+    ]
+    yield Chosen("random", several, time.perf_counter() - start, f"{_RANDOM_SEEDS} seeds")
+    start = time.perf_counter()
+    scores = np.asarray(inputs.pool.scores)
+    top = np.argsort(-scores, kind="stable")[: inputs.budget]
+    candidate = Candidate(top, lambda picks: float(scores[picks].mean()))
+    yield Chosen("top_score", [candidate], time.perf_counter() - start)
+    start = time.perf_counter()
+    paper = select_learned(inputs, paper_measure(), "linear")
+    seconds = time.perf_counter() - start
+    yield Chosen("paper", [paper], seconds, "exponent 0.8, threshold 0.9, alpha 1, linear gains")
+
+
+def paper_measure() -> LearnedMeasure:
+    """The paper's settings (arXiv 2504.13835, section 4.1); its gains are linear."""
+    return _cell(0.8, _PAPER_THRESHOLD, 1.0)
+
+
+def _cell(exponent: float, threshold: float, propagation: float) -> LearnedMeasure:
+    numbers = (exponent, 1e-6, 1.0)
+    function = Power(*(jnp.asarray(x, jnp.float32) for x in numbers))
+    measure = Measure(function, jnp.asarray(propagation, jnp.float32))
+    return jax.tree_util.tree_map(
+        jnp.asarray, LearnedMeasure(measure, np.float32(threshold), np.float32(1.0))
+    )

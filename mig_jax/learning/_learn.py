@@ -1,0 +1,385 @@
+"""Learns the parameters of a measure: gradient descent through the relaxed selection.
+
+A step solves the relaxed selection for the current parameters, from the last
+step's solution; takes the objective's loss on its fitted data; and moves the
+parameters against the gradient. Every few steps the losses on fitted and on
+held-out data are recorded at the last temperature, so that they compare, and the
+parameters with the lowest held-out loss are what is learned.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mig_jax.learning._parameters import LearnedMeasure, Parameterisation, Params, soften
+from mig_jax.learning.objectives import Objective, Subsets, spearman, subset_information, subsets
+from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree
+from mig_jax.relaxation import RelaxedSelection, relaxed_selection
+
+__all__ = [
+    "Evaluation",
+    "Learned",
+    "LearningState",
+    "initial_state",
+    "learn",
+    "leave_one_out",
+    "normalised_momentum",
+]
+
+# A held-out loss counts as lower where it is so by this part of itself.
+_LEAST_IMPROVEMENT = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The losses after some steps."""
+
+    step: int  #: Steps taken before.
+    fitted: float
+    held_out: float
+    temperature: float  #: Of the step that follows; losses are at the last temperature.
+
+
+@as_pytree
+@dataclasses.dataclass(frozen=True)
+class LearningState:
+    """Learning under way: all that is needed to go on as if it had never stopped."""
+
+    params: Params
+    optimiser: Any  #: The state of the optimiser.
+    z: Array  #: float [K]: the relaxed solution of the last step, to start from.
+    step: Array  #: int32 scalar: steps taken.
+    best: Params  #: With the lowest held-out loss so far.
+    best_loss: Array  #: float scalar: that loss.
+    best_step: Array  #: int32 scalar: steps taken then.
+    #: float [n, 2]: fitted and held-out loss of each evaluation; NaN for those to come.
+    history: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """What was learned, and how."""
+
+    params: Params  #: With the lowest held-out loss.
+    learned: LearnedMeasure  #: What they stand for; `harden` applies it.
+    history: list[Evaluation]
+    best_step: int
+    stopped_early: bool  #: No evaluation of the last `patience` was better.
+    state: LearningState
+
+
+def normalised_momentum(
+    learning_rate: float | optax.Schedule = 0.1, *, decay: float = 0.7, clip: float = 5.0
+) -> optax.GradientTransformation:
+    """Steps whose size does not depend on that of the gradient, leaf by leaf.
+
+    Each leaf of the gradient is divided by its root mean square, averaged over about
+    1/(1 − decay) steps, and clipped. Within a leaf, labels keep their proportions:
+    those that matter little move little, unlike under Adam.
+    """
+
+    def normalise(updates: Any, params: Any = None) -> Any:
+        def leaf(gradient: jax.Array) -> jax.Array:
+            square = jnp.mean(gradient**2)
+            return gradient * jnp.where(square > 0, jax.lax.rsqrt(square), 0)
+
+        return jax.tree_util.tree_map(leaf, updates)
+
+    return optax.chain(
+        optax.stateless(normalise),
+        optax.ema(decay, debias=False),
+        optax.clip(clip),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+_default_optimiser = lru_cache(normalised_momentum)  # The same object, so that it compiles once.
+
+
+@as_pytree
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """All that a step looks at, besides the state."""
+
+    pool: Pool
+    graph: LabelGraph
+    parameterisation: Parameterisation
+    objective: Objective
+    budget: Array
+    width: Array
+    temperatures: tuple[Array, Array]
+    steps: Array
+
+
+def initial_state(
+    graph: LabelGraph,
+    parameterisation: Parameterisation,
+    key: jax.Array,
+    *,
+    steps: int,
+    evaluate_every: int = 5,
+    optimiser: optax.GradientTransformation | None = None,
+) -> LearningState:
+    """The state before the first step; also the shape of any later one, to restore it.
+
+    Arguments are those of `learn`.
+    """
+    optimiser = optimiser or _default_optimiser()
+    params = parameterisation.init(key)
+    dtype = jnp.result_type(float)
+    return LearningState(
+        params,
+        optimiser.init(params),
+        jnp.zeros(graph.num_labels, dtype),
+        jnp.int32(0),
+        params,
+        jnp.asarray(jnp.inf, dtype),
+        jnp.int32(0),
+        jnp.full((_evaluations(steps, evaluate_every), 2), jnp.nan, dtype),
+    )
+
+
+def learn(
+    pool: Pool,
+    graph: LabelGraph,
+    parameterisation: Parameterisation,
+    objective: Objective,
+    budget: int,
+    key: jax.Array,
+    *,
+    steps: int = 40,
+    optimiser: optax.GradientTransformation | None = None,
+    temperatures: tuple[float, float] = (0.3, 0.1),
+    gate_width: float = 0.02,
+    evaluate_every: int = 5,
+    patience: int = 4,
+    resume: LearningState | None = None,
+    on_step: Callable[[LearningState, float], None] | None = None,
+) -> Learned:
+    """Learns for so many steps, or until the held-out loss has stopped falling.
+
+    Args:
+      pool: P records.
+      graph: K labels, with edges from the lowest threshold that may be learned.
+      parameterisation: of the same K labels.
+      objective: what to descend.
+      budget: N, from 1 to P.
+      key: for the initial parameters.
+      steps: most steps to take.
+      optimiser: by default `normalised_momentum()`.
+      temperatures: of the relaxed selection at the first step and from the last on; it
+        falls geometrically between them. See `relaxed_selection` for the unit.
+      gate_width: of the soft gate on similarities.
+      evaluate_every: steps between two evaluations; there is one before the first step and
+        one after the last.
+      patience: evaluations without a lower held-out loss after which learning stops.
+      resume: a state that `on_step` was given in a run with the same arguments; the result
+        is then that of a run never stopped, bit for bit.
+      on_step: called after each step with the state and the step's temperature.
+
+    Raises:
+      ValueError: where the budget is not in 1 to P, or steps, patience or evaluate_every
+        are less than 1, or `resume` is from a run of another number of steps.
+      FloatingPointError: where a loss is not finite.
+
+    >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
+    >>> from mig_jax.learning.objectives import target
+    >>> from mig_jax.learning import Free, shared_start
+    >>> pool = pool_from_label_lists([[0], [0], [1], [1]], [1.0, 1.0, 1.0, 1.0])
+    >>> graph = label_graph_from_edges(2)
+    >>> objective = target([[1]] * 4, pool, graph, seed=0)  # Only the second label is wanted.
+    >>> free = Free(shared_start(), num_labels=2)
+    >>> found = learn(pool, graph, free, objective, 2, jax.random.key(0), steps=5)
+    >>> weights = found.learned.measure.score_function.weight
+    >>> bool(weights[1] > weights[0])
+    True
+    """
+    if not 1 <= budget <= pool.num_records:
+        raise ValueError(f"the budget must be in 1 to {pool.num_records}, got {budget}")
+    for name, value in (("steps", steps), ("every", evaluate_every), ("patience", patience)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    optimiser = optimiser or _default_optimiser()
+    problem = _Problem(
+        pool,
+        graph,
+        parameterisation,
+        objective,
+        jnp.asarray(float(budget)),
+        jnp.asarray(float(gate_width)),
+        (jnp.asarray(float(temperatures[0])), jnp.asarray(float(temperatures[1]))),
+        jnp.asarray(float(steps)),
+    )
+    # On the device once, and not at every step.
+    problem = jax.device_put(problem)
+    settings = {"steps": steps, "evaluate_every": evaluate_every, "optimiser": optimiser}
+    state = initial_state(graph, parameterisation, key, **settings)  # type: ignore[arg-type]
+    if resume is not None:
+        if resume.history.shape != state.history.shape:
+            raise ValueError(
+                f"the state has room for {len(resume.history)} evaluations, "
+                f"expected {len(state.history)}: it is from a run of other `steps`"
+            )
+        state = jax.tree_util.tree_map(jnp.asarray, resume)
+
+    stopped = False
+    while True:
+        step = int(state.step)
+        index = -(-step // evaluate_every)
+        if (step % evaluate_every == 0 or step == steps) and math.isnan(state.history[index, 0]):
+            losses = np.asarray(_losses(problem, state.params, state.z))
+            if not np.isfinite(losses).all():
+                raise FloatingPointError(f"the loss is not finite after {step} steps")
+            state = _evaluated(state, index, losses)
+        # Judged from the state alone, so that a resumed run stops where this one does.
+        waited = step // evaluate_every - -(-int(state.best_step) // evaluate_every)
+        stopped = waited >= patience
+        if stopped or step >= steps:
+            break
+        temperature = float(_temperature(problem, state.step))
+        moving = state.params, state.optimiser, state.z, state.step
+        params, optimiser_state, z = _update(problem, *moving, optimiser=optimiser)
+        state = dataclasses.replace(
+            state, params=params, optimiser=optimiser_state, z=z, step=state.step + 1
+        )
+        if on_step is not None:
+            on_step(state, temperature)
+    return Learned(
+        state.best,
+        jax.jit(lambda p, params: p.learned(params))(parameterisation, state.best),
+        _history(problem, state, steps, evaluate_every),
+        int(state.best_step),
+        stopped,
+        state,
+    )
+
+
+def leave_one_out(
+    pool: Pool,
+    graph: LabelGraph,
+    parameterisation: Parameterisation,
+    picks: list[Any],
+    results: Any,
+    key: jax.Array,
+    *,
+    seed: int,
+    on_subset: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> tuple[float, np.ndarray]:
+    """How well E, learned from all measured subsets but one, places the one left out.
+
+    Args:
+      pool: P records.
+      graph: K labels.
+      parameterisation: of the same K labels.
+      picks: for each of S subsets the record indices in it.
+      results: float [S], as measured; the higher the better.
+      key: for the initial parameters.
+      seed: of what is held out, for early stopping, in each of the S runs.
+      on_subset: called with the number of subsets done.
+      **settings: of `learn`.
+
+    Returns:
+      Spearman's rank correlation with the results of the predictions; and these, float
+      [S]: E of the subset left out, less the mean of the others' and over their spread.
+    """
+    results = np.asarray(results, np.float64)
+    # Compiled for all runs at once, so the runs differ in data alone and not in shape.
+    every = subsets(picks, results, pool, seed=seed)
+    predictions = np.zeros(len(picks))
+    for left_out in range(len(picks)):
+        others = [number for number in range(len(picks)) if number != left_out]
+        objective = subsets([picks[n] for n in others], results[others], pool, seed=seed)
+        found = learn(pool, graph, parameterisation, objective, 1, key, **settings)
+        values = np.asarray(_values_of_subsets(every, found.learned, pool, graph))
+        spread = values[others].std()
+        predictions[left_out] = (values[left_out] - values[others].mean()) / (spread or 1.0)
+        if on_subset is not None:
+            on_subset(left_out + 1)
+    return spearman(predictions, results), predictions
+
+
+@jax.jit
+def _values_of_subsets(
+    objective: Subsets, learned: LearnedMeasure, pool: Pool, graph: LabelGraph
+) -> jax.Array:
+    return subset_information(objective, *soften(learned, pool, graph, 0.02))
+
+
+def _evaluations(steps: int, every: int) -> int:
+    """How many evaluations there are: one before the first step, one after the last."""
+    return -(-steps // every) + 1
+
+
+def _temperature(problem: _Problem, step: Array) -> jax.Array:
+    first, last = problem.temperatures
+    return first * (last / first) ** jnp.minimum(step / problem.steps, 1)
+
+
+def _selected(
+    problem: _Problem, params: Params, z: Array, temperature: Array
+) -> tuple[tuple[Pool, LabelGraph, Measure], RelaxedSelection | None]:
+    learned = problem.parameterisation.learned(params)
+    softened = soften(learned, problem.pool, problem.graph, problem.width)
+    if not problem.objective.needs_selection:
+        return softened, None
+    return softened, relaxed_selection(*softened, problem.budget, temperature, start=z)
+
+
+@partial(jax.jit, static_argnames="optimiser")
+def _update(
+    problem: _Problem,
+    params: Params,
+    optimiser_state: Any,
+    z: Array,
+    step: Array,
+    *,
+    optimiser: optax.GradientTransformation,
+) -> tuple[Params, Any, Array]:
+    """The parameters, the optimiser's state and the relaxed solution of one step."""
+
+    def loss(params: Params) -> tuple[jax.Array, Array]:
+        softened, selection = _selected(problem, params, z, _temperature(problem, step))
+        fitted, _ = problem.objective.losses(*softened, selection, turn=step)
+        solution = z if selection is None else selection.z
+        return fitted + problem.parameterisation.penalty(params), solution
+
+    gradient, z = jax.grad(loss, has_aux=True)(params)
+    updates, optimiser_state = optimiser.update(gradient, optimiser_state, params)
+    return optax.apply_updates(params, updates), optimiser_state, z
+
+
+@jax.jit
+def _losses(problem: _Problem, params: Params, z: Array) -> jax.Array:
+    """Fitted and held-out loss at the last temperature: float [2]."""
+    softened, selection = _selected(problem, params, z, problem.temperatures[1])
+    return jnp.stack(problem.objective.losses(*softened, selection))
+
+
+def _evaluated(state: LearningState, index: int, losses: np.ndarray) -> LearningState:
+    state = dataclasses.replace(state, history=state.history.at[index].set(losses))
+    if not losses[1] < state.best_loss - _LEAST_IMPROVEMENT * abs(losses[1]):
+        return state
+    return dataclasses.replace(
+        state, best=state.params, best_loss=jnp.asarray(losses[1]), best_step=state.step
+    )
+
+
+def _history(problem: _Problem, state: LearningState, steps: int, every: int) -> list[Evaluation]:
+    found = []
+    for index, (fitted, held_out) in enumerate(np.asarray(state.history, np.float64)):
+        step = min(index * every, steps)
+        if math.isnan(fitted):
+            break
+        temperature = float(_temperature(problem, jnp.int32(step)))
+        found.append(Evaluation(step, float(fitted), float(held_out), temperature))
+    return found

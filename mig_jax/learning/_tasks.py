@@ -1,0 +1,386 @@
+"""What learning is for: an objective, and how selections are judged on data that it never saw.
+
+A task gives each selection a loss on the validation data, by which the grid's best cell is
+chosen, and a loss for each of n test items, of which comparisons draw bootstrap samples.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow.parquet as pq
+
+from mig_jax import data
+from mig_jax.data import ValidationSet, read_texts, read_validation
+from mig_jax.errors import InputError
+from mig_jax.learning import objectives
+from mig_jax.learning._count_model import (
+    CountModel,
+    ResponseBags,
+    cluster_instructions,
+    count_model,
+    response_bags,
+    response_losses,
+)
+from mig_jax.learning._parameters import harden
+from mig_jax.learning._response_net import Judge
+from mig_jax.learning._token_bags import Conversations, conversation_bags
+from mig_jax.learning.objectives import plant
+from mig_jax.measure import LabelGraph, Measure, Pool, label_information, pool_from_label_lists
+from mig_jax.selection import select
+
+__all__ = [
+    "OBJECTIVES",
+    "Candidate",
+    "CountModels",
+    "Inputs",
+    "Judges",
+    "PastRuns",
+    "Task",
+    "make_task",
+    "mean_over_groups",
+]
+
+_MODELS = 2  # Count models that learning takes in turn.
+_JUDGES = 5
+# The judge is no model that learning saw: another kind, other hashes, another size.
+_FIRST_JUDGE_SEED = 1000
+_JUDGE = Judge(0, buckets=8192, hidden=48)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The pool, and the data that the flags name."""
+
+    table: data.RecordTable
+    pool: Pool
+    graph: LabelGraph  # From the lowest threshold that may be learned.
+    embeddings: np.ndarray  # float [K, width]
+    budget: int
+    seed: int
+    validation: str | None
+    test: str | None
+    task: str | None
+    say: Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A selection to be judged, and how its method values any other selection."""
+
+    picks: np.ndarray
+    value: Callable[[np.ndarray], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class PastRuns:
+    """What was selected in past runs, and what was measured of each."""
+
+    picks: list[np.ndarray]
+    results: np.ndarray  # float [S]: the higher the better.
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An objective to learn by, and how selections are judged."""
+
+    objective: objectives.Objective
+    validation_loss: Callable[[Candidate], float]
+    test_losses: Callable[[Candidate], np.ndarray]  # float [n], one an item.
+    groups: np.ndarray  # [n]: the loss is the mean over groups of their items' means.
+    loss_name: str
+    past_runs: PastRuns | None = None  # That the objective learns from.
+
+
+def make_task(name: str, inputs: Inputs) -> Task:
+    """The task of an objective.
+
+    Raises:
+      InputError: where the objective needs data that is not given, or cannot use it.
+    """
+    return OBJECTIVES[name](inputs)
+
+
+def _planted(inputs: Inputs) -> Task:
+    if inputs.validation or inputs.test:
+        raise InputError("--objective=planted: brings its own data; give no --validation or --test")
+    truth = plant(inputs.pool, _joined(inputs.graph, 0.9), inputs.embeddings, inputs.seed)
+    objective = truth.objective
+    measure = truth.learned.measure
+    best = select(inputs.pool, objective.graph, inputs.budget, measure=measure)
+    of_best = np.asarray(_utility_of_labels(objective, measure, _amounts(inputs, best.picks)))
+
+    def test_losses(candidate: Candidate) -> np.ndarray:
+        reached = _utility_of_labels(objective, measure, _amounts(inputs, candidate.picks))
+        return (of_best - np.asarray(reached)) / of_best.mean()
+
+    def validation_loss(candidate: Candidate) -> float:
+        return float(np.mean(_missed(objective, _amounts(inputs, candidate.picks))))
+
+    groups = np.zeros(len(of_best), np.int32)
+    name = "share of the true utility missed"
+    return Task(objective, validation_loss, test_losses, groups, name)
+
+
+@jax.jit
+def _utility_of_labels(
+    objective: objectives.Objective, measure: Measure, amounts: jax.Array
+) -> jax.Array:
+    z = label_information(objective.pool, objective.graph, measure, amounts)
+    return measure.score_function.value(z)
+
+
+@jax.jit
+def _missed(objective: objectives.Objective, amounts: jax.Array) -> jax.Array:
+    return objective.missed(amounts)
+
+
+class Judges:
+    """Networks that learning never saw, trained afresh on each selection to be judged.
+
+    Another kind of model than learning's, with other hashes and of another size.
+    """
+
+    def __init__(self, pool: Conversations, test: Conversations) -> None:
+        self._pool = pool
+        self._judges = [
+            dataclasses.replace(_JUDGE, seed=_FIRST_JUDGE_SEED + number)
+            for number in range(_JUDGES)
+        ]
+        self._tests = [judge.prepare(test) for judge in self._judges]
+
+    def losses(self, picks: np.ndarray) -> np.ndarray:
+        """The loss of each test record, the mean over the judges: float [n], nats a token."""
+        selected = self._pool.take(np.sort(picks))
+        pairs = zip(self._judges, self._tests, strict=True)
+        return np.mean([judge.losses(judge.prepare(selected), test) for judge, test in pairs], 0)
+
+
+class CountModels:
+    """The models of a pool that learning takes in turn, with clusters of their own."""
+
+    def __init__(self, pool: Conversations, seed: int, say: Callable[[str], None]) -> None:
+        self._clusters = []
+        for number in range(_MODELS):
+            say(f"clustering instructions, model {number + 1} of {_MODELS}")
+            self._clusters.append(
+                cluster_instructions(pool.instructions, seed=_MODELS * seed + number)
+            )
+        self._models = [count_model(pool, clusters) for clusters in self._clusters]
+
+    def objective(self, dev: ValidationSet, seed: int) -> objectives.Validation:
+        """The validation objective for the records of `dev`."""
+        bags = self._bags(dev)
+        return objectives.validation(self._models, bags, dev.groups, seed=seed)
+
+    def losses(self, dev: ValidationSet, amounts: jax.Array) -> np.ndarray:
+        """The loss of each record of `dev`, the mean over the models: float [n]."""
+        pairs = zip(self._models, self._bags(dev), strict=True)
+        return np.mean([np.asarray(_losses(m, b, amounts)) for m, b in pairs], axis=0)
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019 - as long as the models live
+    def _bags(self, dev: ValidationSet) -> list[ResponseBags]:
+        asked = conversation_bags(dev.conversations)
+        return [response_bags(asked, clusters) for clusters in self._clusters]
+
+
+def mean_over_groups(losses: np.ndarray, groups: np.ndarray) -> float:
+    """The mean over groups of their items' mean losses."""
+    return float(np.mean([losses[groups == group].mean() for group in np.unique(groups)]))
+
+
+def _validation(inputs: Inputs) -> Task:
+    dev, test = _two_sets(inputs, "validation")
+    inputs.say("reading the texts of the pool")
+    pool = conversation_bags(read_texts(inputs.table))
+    models = CountModels(pool, inputs.seed, inputs.say)
+    judges = Judges(pool, conversation_bags(test.conversations))
+
+    def validation_loss(candidate: Candidate) -> float:
+        losses = models.losses(dev, _amounts(inputs, candidate.picks))
+        return mean_over_groups(losses, dev.groups)
+
+    return Task(
+        models.objective(dev, inputs.seed),
+        validation_loss,
+        lambda candidate: judges.losses(candidate.picks),
+        test.groups,
+        "nats a token of the test responses",
+    )
+
+
+@jax.jit
+def _losses(model: CountModel, bags: ResponseBags, amounts: jax.Array) -> jax.Array:
+    return response_losses(model.fit(amounts), bags)
+
+
+def _target(inputs: Inputs) -> Task:
+    dev, test = _two_sets(inputs, "target")
+    names = inputs.table.label_names
+    wanted, judged = dev.label_ids(names), test.label_ids(names)
+    objective = objectives.target(wanted, inputs.pool, inputs.graph, seed=inputs.seed)
+
+    def cross_entropies(candidate: Candidate, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        log_share = np.asarray(_log_shares(objective, _amounts(inputs, candidate.picks)))
+        return np.array([-np.mean(log_share[list(row)]) for row in rows if row])
+
+    return Task(
+        objective,
+        lambda candidate: float(np.mean(cross_entropies(candidate, wanted))),
+        lambda candidate: cross_entropies(candidate, judged),
+        np.zeros(sum(bool(row) for row in judged), np.int32),
+        "cross-entropy of the test labels under the selected information, in nats",
+    )
+
+
+@jax.jit
+def _log_shares(objective: objectives.Target, amounts: jax.Array) -> jax.Array:
+    fixed = Measure(propagation=objective.propagation)
+    z = label_information(objective.pool, objective.graph, fixed, amounts)
+    return jnp.log(0.999 * z / jnp.sum(z) + 0.001 / z.shape[0])
+
+
+def _imitation(inputs: Inputs) -> Task:
+    given, hidden = (
+        _record_set(inputs, path, flag) for path, flag in _two_paths(inputs, "imitation")
+    )
+    objective = objectives.imitation(given, inputs.pool, inputs.graph, seed=inputs.seed)
+
+    def missed(candidate: Candidate, wanted: np.ndarray) -> np.ndarray:
+        return 1.0 - np.isin(wanted, candidate.picks)
+
+    return Task(
+        objective,
+        lambda candidate: float(np.mean(missed(candidate, given))),
+        lambda candidate: missed(candidate, hidden),
+        np.zeros(len(hidden), np.int32),
+        "share of the test records that the selection misses",
+    )
+
+
+def _subsets(inputs: Inputs) -> Task:
+    known, judged = (_measured(inputs, path) for path, _ in _two_paths(inputs, "subsets"))
+    objective = objectives.subsets(known.picks, known.results, inputs.pool, seed=inputs.seed)
+    better, worse = _ordered_pairs(judged.results)
+    if not len(better):
+        raise InputError(f"{inputs.test}: all results are the same; expected different ones")
+
+    def wrong(
+        candidate: Candidate, sets: list[np.ndarray], first: object, second: object
+    ) -> object:
+        values = np.array([candidate.value(picks) for picks in sets])
+        gap = values[first] - values[second]
+        return np.where(gap > 0, 0.0, np.where(gap < 0, 1.0, 0.5))
+
+    return Task(
+        objective,
+        lambda c: float(np.mean(wrong(c, known.picks, *_ordered_pairs(known.results)))),
+        lambda c: wrong(c, judged.picks, better, worse),
+        np.zeros(len(better), np.int32),
+        "share of the pairs of test runs that are ranked the wrong way round",
+        known,
+    )
+
+
+def _ordered_pairs(results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The better and the worse one of each pair with different results."""
+    better, worse = np.nonzero(results[:, None] > results[None, :])
+    return better, worse
+
+
+OBJECTIVES: dict[str, Callable[[Inputs], Task]] = {
+    "planted": _planted,
+    "target": _target,
+    "validation": _validation,
+    "subsets": _subsets,
+    "imitation": _imitation,
+}
+
+
+def _two_paths(inputs: Inputs, name: str) -> list[tuple[str, str]]:
+    paths = {"validation": inputs.validation, "test": inputs.test}
+    for flag, path in paths.items():
+        if not path:
+            raise InputError(f"--objective={name}: needs --{flag}=FILE")
+    return [(str(path), flag) for flag, path in paths.items()]
+
+
+def _two_sets(inputs: Inputs, name: str) -> list[ValidationSet]:
+    sets = [read_validation(path) for path, _ in _two_paths(inputs, name)]
+    return [s.of_group(inputs.task) for s in sets] if inputs.task else sets
+
+
+def _record_set(inputs: Inputs, path: str, flag: str) -> np.ndarray:
+    """Records of the pool that a table of picks names, as `mig-jax select` writes it."""
+    try:
+        named = pq.read_table(path, columns=["file", "line"]).to_pydict()
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}: {str(error).splitlines()[0]}; expected a Parquet table with the columns "
+            "file and line, as mig-jax select writes it"
+        ) from None
+    table = inputs.table
+    names = [os.path.basename(file) for file in table.files]
+    place = {
+        (names[file], line): row
+        for row, (file, line) in enumerate(
+            zip(table.file_index.tolist(), table.line.tolist(), strict=True)
+        )
+    }
+    found = []
+    for file, line in zip(named["file"], named["line"], strict=True):
+        row = place.get((os.path.basename(file), line))
+        if row is None:
+            raise InputError(
+                f"{path}: names line {line} of {file}, which is no record of the pool; expected "
+                "records of --pool"
+            )
+        found.append(row)
+    return np.array(found, np.int64)
+
+
+def _measured(inputs: Inputs, path: str) -> PastRuns:
+    """The subsets that a CSV table names, and what was measured of each."""
+    expected = "expected a CSV table with the columns subset (a file) and score (a number)"
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; {expected}") from None
+    if not rows or not {"subset", "score"} <= rows[0].keys():
+        raise InputError(f"{path}: {expected}")
+    scores, sets = [], []
+    for line, row in enumerate(rows, 2):
+        try:
+            score = float(row["score"])
+        except (TypeError, ValueError):
+            score = math.nan
+        if not math.isfinite(score):
+            raise InputError(
+                f"{path}, line {line}, score: found {row['score']}, expected a finite number"
+            )
+        scores.append(score)
+        file = os.path.join(os.path.dirname(path), row["subset"] or "")
+        sets.append(_record_set(inputs, file, "subset"))
+    return PastRuns(sets, np.array(scores))
+
+
+def _amounts(inputs: Inputs, picks: np.ndarray) -> jax.Array:
+    amounts = np.zeros(inputs.pool.num_records, np.float32)
+    amounts[picks] = 1
+    return jnp.asarray(amounts)
+
+
+def _joined(graph: LabelGraph, threshold: float) -> LabelGraph:
+    from mig_jax.learning._parameters import shared_start
+
+    empty = pool_from_label_lists([], [])
+    return harden(shared_start(threshold=threshold), empty, graph)[1]

@@ -1,0 +1,200 @@
+"""The label graph: labels as nodes, similarities as weighted edges, no K×K array."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mig_jax.measure._arrays import Array
+from mig_jax.measure._pytrees import as_pytree
+
+__all__ = [
+    "LabelGraph",
+    "back_propagate",
+    "cut_edges",
+    "gate_edges",
+    "label_graph_from_edges",
+    "label_graph_from_embeddings",
+    "propagate",
+    "propagation_weights",
+]
+
+
+@as_pytree
+@dataclasses.dataclass(frozen=True)
+class LabelGraph:
+    """Undirected weighted graph over K labels, each edge stored in both directions.
+
+    Directed edges are sorted by source, then by target. Self-similarities are
+    1 and not stored.
+    """
+
+    sources: Array  #: int32 [M]
+    targets: Array  #: int32 [M]
+    #: float32 [M], above 0; 0 where `cut_edges` cut or `gate_edges` closed an edge.
+    similarities: Array
+    num_labels: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_edges(self) -> int:
+        """How many undirected edges there are."""
+        return int(self.sources.shape[0]) // 2
+
+
+def label_graph_from_edges(
+    num_labels: int, edges: Iterable[tuple[int, int, float]] | np.ndarray = ()
+) -> LabelGraph:
+    """Builds the graph from undirected edges (p, q, similarity), each given once.
+
+    Raises:
+      ValueError: for an id outside [0, num_labels), a loop, an edge given twice
+        (in either direction), or a similarity that is not finite and above 0.
+
+    >>> label_graph_from_edges(3, [(2, 0, 0.5)]).sources.tolist()
+    [0, 2]
+    """
+    table = np.asarray(edges if isinstance(edges, np.ndarray) else list(edges), np.float64)
+    table = table.reshape(-1, 3)
+    p, q = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
+    if table.size and (min(p.min(), q.min()) < 0 or max(p.max(), q.max()) >= num_labels):
+        raise ValueError(f"an edge names a label outside 0 to {num_labels - 1}")
+    if np.any(p == q):
+        raise ValueError("an edge joins a label with itself; self-similarity is 1 and implied")
+    if not np.all(np.isfinite(table[:, 2]) & (table[:, 2] > 0)):
+        raise ValueError("every similarity must be a finite number above 0")
+    keys = np.minimum(p, q) * num_labels + np.maximum(p, q)
+    if np.unique(keys).size != keys.size:
+        raise ValueError("an edge is given twice")
+    return _both_directions(num_labels, p, q, table[:, 2])
+
+
+def label_graph_from_embeddings(
+    embeddings: Any, threshold: float, *, present: Any = None, block: int = 2048
+) -> LabelGraph:
+    """Joins the labels whose embeddings have a cosine similarity of `threshold` or more.
+
+    Works in blocks of `block` rows, so that memory is block · K and not K².
+
+    Args:
+      embeddings: float [K, width], rows of unit length.
+      threshold: smallest similarity kept, T of the paper's section 3.1, above 0.
+      present: bool [K]; labels where it is False stay isolated.
+      block: rows compared with all others at a time.
+
+    Raises:
+      ValueError: where `threshold` is not above 0 or `embeddings` is not a matrix.
+
+    >>> vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    >>> label_graph_from_embeddings(vectors, 0.7).targets.tolist()
+    [1, 0]
+    """
+    vectors = np.asarray(embeddings, np.float32)
+    if vectors.ndim != 2:
+        raise ValueError(f"embeddings must be a matrix, got shape {vectors.shape}")
+    if not threshold > 0:
+        raise ValueError(f"the similarity threshold must be above 0, got {threshold}")
+    num_labels = vectors.shape[0]
+    keep = np.ones(num_labels, bool) if present is None else np.asarray(present, bool)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for start in range(0, num_labels, block):
+        # Only pairs p < q: each edge is found once.
+        similarity = vectors[start : start + block] @ vectors[start:].T
+        rows, columns = np.nonzero(similarity >= np.float32(threshold))
+        upper = (columns > rows) & keep[start + rows] & keep[start + columns]
+        rows, columns = rows[upper], columns[upper]
+        found.append((start + rows, start + columns, similarity[rows, columns]))
+    if not found:
+        return label_graph_from_edges(num_labels)
+    p, q, similarities = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    # Rounding can put the cosine of two equal vectors a little over 1.
+    return _both_directions(num_labels, p, q, np.minimum(similarities, 1))
+
+
+def cut_edges(graph: LabelGraph, threshold: Array) -> LabelGraph:
+    """The graph with every similarity below `threshold` set to 0, which shares nothing.
+
+    The shapes stay, so that the threshold can be traced: one graph, built at the lowest
+    threshold of interest, serves all others.
+
+    >>> cut_edges(label_graph_from_edges(3, [(0, 1, 0.5), (1, 2, 0.9)]), 0.8).similarities.tolist()
+    [0.0, 0.0, 0.8999999761581421, 0.8999999761581421]
+    """
+    similarities = jnp.asarray(graph.similarities)
+    kept = similarities >= jnp.asarray(threshold, similarities.dtype)
+    return dataclasses.replace(graph, similarities=jnp.where(kept, similarities, 0))
+
+
+def gate_edges(graph: LabelGraph, threshold: Array, width: Array) -> LabelGraph:
+    """Lets edges fade out below a similarity threshold: T of section 3.1, made differentiable.
+
+    Each similarity is multiplied by sigmoid((similarity − threshold)/width). As the
+    width goes to 0 this becomes the hard threshold. No edge is added: build the
+    graph at a threshold some widths below those that the gate shall reach.
+
+    Args:
+      graph: K labels.
+      threshold: scalar, the similarity at which half of it is left.
+      width: scalar above 0, how far from the threshold the gate is still soft.
+
+    >>> graph = label_graph_from_edges(3, [(0, 1, 0.9), (1, 2, 0.6)])
+    >>> [round(float(x), 2) for x in gate_edges(graph, 0.7, 0.02).similarities]
+    [0.9, 0.9, 0.0, 0.0]
+    """
+    similarities = jnp.asarray(graph.similarities)
+    gate = jax.nn.sigmoid((similarities - threshold) / width)
+    return dataclasses.replace(graph, similarities=similarities * gate)
+
+
+@jax.jit
+def propagation_weights(graph: LabelGraph, propagation: Array) -> tuple[jax.Array, jax.Array]:
+    """The nonzero entries of the propagation matrix A (Eq. 6).
+
+    A[p, q] = α·w_pq / (1 + α·Σ_{k≠p} w_pk) and A[p, p] = 1 / (the same sum):
+    each row sums to 1, normalised at the label that receives.
+
+    Args:
+      graph: the label graph.
+      propagation: α, scalar, at least 0.
+
+    Returns:
+      The diagonal, float [K], and the others in the order of the graph's
+      edges, float [M]: the entry of an edge carries from its source to its target.
+    """
+    similarities = jnp.asarray(graph.similarities)
+    received = jax.ops.segment_sum(similarities, graph.targets, graph.num_labels)
+    # The product is never below −1. Saying so keeps compilers from fusing it into the sum, which
+    # would round differently from program to program; gradients are those without it.
+    total = 1 + jnp.maximum(propagation * received, -1)
+    return 1 / total, propagation * similarities / total[jnp.asarray(graph.targets)]
+
+
+def propagate(graph: LabelGraph, propagation: Array, raw: Array) -> jax.Array:
+    """A·raw (Eq. 7) for raw information float [K]: float [K]."""
+    kept, carried = propagation_weights(graph, propagation)
+    arriving = carried * jnp.asarray(raw)[jnp.asarray(graph.sources)]
+    return kept * raw + jax.ops.segment_sum(arriving, graph.targets, graph.num_labels)
+
+
+def back_propagate(graph: LabelGraph, propagation: Array, slopes: Array) -> jax.Array:
+    """Aᵀ·slopes, float [K]: what a unit of raw information on each label is worth."""
+    kept, carried = propagation_weights(graph, propagation)
+    returning = carried * jnp.asarray(slopes)[jnp.asarray(graph.targets)]
+    return kept * slopes + jax.ops.segment_sum(returning, graph.sources, graph.num_labels)
+
+
+def _both_directions(
+    num_labels: int, p: np.ndarray, q: np.ndarray, similarities: np.ndarray
+) -> LabelGraph:
+    sources, targets = np.concatenate([p, q]), np.concatenate([q, p])
+    order = np.lexsort((targets, sources))
+    return LabelGraph(
+        sources[order].astype(np.int32),
+        targets[order].astype(np.int32),
+        np.concatenate([similarities, similarities])[order].astype(np.float32),
+        num_labels,
+    )

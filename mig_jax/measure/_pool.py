@@ -1,0 +1,85 @@
+"""The pool: which labels each record has, and how good the record is."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import numpy as np
+
+from mig_jax.measure._arrays import Array
+from mig_jax.measure._pytrees import as_pytree
+
+__all__ = ["Pool", "pool_from_label_lists", "pool_from_table"]
+
+
+@as_pytree
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """P records as flat arrays, one entry for each (record, label) pair.
+
+    Entries are sorted by record, and by label within a record; a label stands
+    once in a record at most (v_d of Eq. 4 is a 0/1 vector). A record without
+    labels has no entry, only a score.
+    """
+
+    labels: Array  #: int32 [entries]: label id in [0, K).
+    records: Array  #: int32 [entries]: record index in [0, P), ascending.
+    scores: Array  #: float32 [P]: quality s_d, finite and at least 0.
+
+    @property
+    def num_records(self) -> int:
+        return int(self.scores.shape[0])
+
+
+def pool_from_label_lists(label_lists: list[list[int]], scores: Any) -> Pool:
+    """Builds a `Pool` from one list of label ids a record; repeated ids count once.
+
+    Raises:
+      ValueError: where the two arguments differ in length, or an id is negative,
+        or a score is not a finite number of at least 0.
+
+    >>> pool = pool_from_label_lists([[2, 0, 2], [], [1]], [1.0, 3.0, 0.5])
+    >>> pool.labels.tolist(), pool.records.tolist()
+    ([0, 2, 1], [0, 0, 2])
+    """
+    scores = np.asarray(scores, np.float32).reshape(-1)
+    if len(label_lists) != len(scores):
+        raise ValueError(f"{len(label_lists)} label lists but {len(scores)} scores")
+    if not np.all(np.isfinite(scores) & (scores >= 0)):
+        raise ValueError("every score must be a finite number of at least 0")
+    rows = [sorted(set(row)) for row in label_lists]
+    labels = np.array([label for row in rows for label in row], np.int32)
+    if labels.size and labels.min() < 0:
+        raise ValueError("label ids must not be negative")
+    records = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
+    return Pool(labels, records.astype(np.int32), scores)
+
+
+class _Table(Protocol):
+    """What `mig_jax.data.RecordTable` has, among other things."""
+
+    @property
+    def labels(self) -> Array: ...
+
+    @property
+    def offsets(self) -> Array: ...
+
+    @property
+    def scores(self) -> Array: ...
+
+
+def pool_from_table(table: _Table) -> Pool:
+    """The `Pool` of records read from files, as `mig_jax.data.read_pool` gives them.
+
+    Args:
+      table: `labels` int32 [entries], ascending within a record; `offsets` int64
+        [P + 1], the first entry of each record and then the end; `scores` float32 [P].
+
+    >>> from mig_jax.synthetic import BuiltinPool
+    >>> pool_from_table(BuiltinPool(records=100).table()).num_records
+    100
+    """
+    counts = np.diff(np.asarray(table.offsets))
+    records = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    return Pool(np.asarray(table.labels, np.int32), records, np.asarray(table.scores, np.float32))

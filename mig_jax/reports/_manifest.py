@@ -1,0 +1,74 @@
+"""What `mig-jax select` tells of a selection: its manifest and the lines it prints."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from mig_jax import data
+from mig_jax._version import __version__
+from mig_jax.devices import num_parts
+from mig_jax.measure import LabelGraph
+from mig_jax.selection import Certificate, Selection
+
+__all__ = ["at_least", "manifest", "summary"]
+
+
+def manifest(
+    parameters: dict[str, Any],
+    table: data.RecordTable,
+    graph: LabelGraph,
+    selection: Selection,
+    certificate: Certificate | None,
+    mesh: Mesh | None,
+) -> dict[str, Any]:
+    """All that is told of a selection but what depends on the records themselves."""
+    information_held = selection.information if certificate is None else certificate.information
+    return {
+        "files": list(table.files),
+        "records_read": table.records_read,
+        "records_skipped": table.records_skipped,
+        "labels": graph.num_labels,
+        "labels_dropped": table.labels_dropped,
+        "edges": graph.num_edges,
+        "budget": parameters["budget"],
+        "gain": parameters["gain"],
+        "information": information_held,
+        "upper_bound": None if certificate is None else certificate.upper_bound,
+        "certified_ratio": None if certificate is None else certificate.certified_ratio,
+        "parameters": parameters,
+        "versions": {
+            "mig_jax": __version__,
+            "jax": jax.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "device": jax.devices()[0].device_kind,
+        "devices": 1 if mesh is None else mesh.size,
+        "processes": num_parts(mesh),
+    }
+
+
+def summary(about: dict[str, Any], output: str) -> str:
+    """The lines that the command prints in the end, of a manifest."""
+    random = about["random_choice"]
+    lines = [
+        f"selected {about['budget']:,} of {about['records_used']:,} records -> {output}",
+        f"  information E   {about['information']:,.1f}"
+        f"   (a random choice: {random['information']:,.1f})",
+        f"  labels covered  {about['labels_covered']:,} of {about['labels']:,}"
+        f"   (a random choice: {random['labels_covered']:,.0f})",
+    ]
+    if about["certified_ratio"] is not None:
+        share = at_least(about["certified_ratio"])
+        lines.append(f"  certified       {share} of the best possible E")
+    return "\n".join(lines)
+
+
+def at_least(ratio: float) -> str:
+    """A ratio in per cent, rounded down: what is said must be proven."""
+    return f"at least {np.floor(ratio * 1e4) / 1e2:.2f} %"

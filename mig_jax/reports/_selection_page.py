@@ -1,0 +1,235 @@
+"""What `mig-jax select --report` writes: one HTML page that needs nothing else (extra `plots`)."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib.resources
+import io
+import json
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mig_jax import data
+from mig_jax._version import __version__
+from mig_jax.data import BadRecord
+from mig_jax.measure import LabelGraph, Measure, Pool
+from mig_jax.reports import plotting
+from mig_jax.selection import Selection, selected_information
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["REPORT_LIBRARIES", "Selected", "report_page"]
+
+REPORT_LIBRARIES = ("jinja2", "networkx")
+_RECORDS = 20
+_LONGEST_TEXT = 600
+# They differ from run to run, or are told elsewhere on the page.
+_NOT_SETTINGS = ("seconds", "resumed_after", "random_choice", "parameters", "versions")
+
+
+@dataclasses.dataclass(frozen=True)
+class Selected:
+    """All that the page is made of."""
+
+    about: dict[str, Any]  # The manifest.
+    table: data.RecordTable
+    pool: Pool
+    graph: LabelGraph
+    measure: Measure
+    selection: Selection
+    fields: data.FieldNames
+
+
+def report_page(selected: Selected) -> bytes:
+    """The page, UTF-8. The same selection gives the same bytes. All texts are escaped."""
+    import jinja2
+
+    text = (
+        importlib.resources.files("mig_jax.reports")
+        .joinpath("_selection_page.html")
+        .read_text("utf-8")
+    )
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
+    about = selected.about
+    ratio = about["certified_ratio"]
+    proof = (
+        "How close it is to the best possible was not computed (--nocertificate)."
+        if ratio is None
+        else f"No selection of {about['budget']:,} records can hold more than "
+        f"{about['upper_bound']:,.1f} information by this measure; this one holds "
+        f"{about['information']:,.1f}, which is at least {_per_cent(ratio)} of the best possible. "
+        "That is proven, not estimated."
+    )
+    random = about["random_choice"]
+    numbers = [
+        (f"{about['information']:,.1f}", f"information E; {random['information']:,.1f} at random"),
+        (
+            f"{about['labels_covered']:,}",
+            f"of {about['labels']:,} labels covered; {random['labels_covered']:,.0f} at random",
+        ),
+        (f"{about['records_used']:,}", "records in the pool"),
+        (f"{about['edges']:,}", "pairs of labels joined"),
+    ]
+    if ratio is not None:
+        numbers.insert(0, (f"≥ {_per_cent(ratio)}", "of the best possible, certified"))
+    rendered = page.render(
+        headline=f"{about['budget']:,} of {about['records_used']:,} records selected",
+        proof=proof,
+        numbers=numbers,
+        pictures=list(_pictures(selected)),
+        sources=_sources(selected),
+        records=_first_records(selected),
+        settings=_settings(about),
+        version=__version__,
+    )
+    return rendered.encode("utf-8", "replace")
+
+
+def _per_cent(ratio: float) -> str:
+    return f"{np.floor(ratio * 1e4) / 1e2:.2f} %"  # Rounded down: what is said must be proven.
+
+
+def _pictures(selected: Selected) -> Any:
+    from matplotlib.figure import Figure
+
+    pool, graph, measure = selected.pool, selected.graph, selected.measure
+    names = selected.table.label_names
+    everything = np.arange(pool.num_records)
+    of_pool = np.asarray(selected_information(pool, graph, measure, everything), np.float64)
+    picks = selected.selection.picks
+    held = np.asarray(selected_information(pool, graph, measure, picks), np.float64)
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plotting.plot_gains(selected.selection.gains, ax=left)
+    bound = selected.about["upper_bound"]
+    plotting.plot_information(selected.selection.increases, bound=bound, ax=right)
+    yield (
+        "Pick by pick",
+        "Each pick adds the record that gains most, so the gains fall; what is left adds ever "
+        "less. The dashed line is the proven bound for this budget.",
+        _png(figure),
+    )
+
+    shown = plotting.shown_labels(graph, of_pool)
+    small, places = _part_of_graph(graph, shown)
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    for ax, values, title in zip(
+        figure.subplots(1, 2), (of_pool, held), ("the pool", "the selection"), strict=True
+    ):
+        share = values[shown] / max(values[shown].max(initial=0.0), 1e-30)
+        plotting.plot_label_graph(
+            small,
+            places,
+            share,
+            names=[names[label] for label in shown],
+            sizes=of_pool[shown],
+            limits=(0.0, 1.0),
+            value_name="information, share of the largest",
+            ax=ax,
+            title=title,
+        )
+    yield (
+        "The label graph",
+        f"Each dot is a label, joined to those of similar meaning; the {len(shown):,} with the "
+        "most information in the pool are drawn, larger where the pool holds more. A selection "
+        "that covers the pool's labels evenly is coloured more evenly than the pool.",
+        _png(figure),
+    )
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    plotting.plot_information_by_label(of_pool, held, names, ax=figure.subplots())
+    yield (
+        "Label by label",
+        "The share of all information that lies on a label, in the pool and in the selection.",
+        _png(figure),
+    )
+
+
+def _part_of_graph(graph: LabelGraph, labels: np.ndarray) -> tuple[LabelGraph, np.ndarray]:
+    """The graph of these labels alone, and where each stands."""
+    place = np.full(graph.num_labels, -1)
+    place[labels] = np.arange(len(labels))
+    sources, targets = place[np.asarray(graph.sources)], place[np.asarray(graph.targets)]
+    kept = (sources >= 0) & (targets >= 0)
+    part = LabelGraph(
+        sources[kept].astype(np.int32),
+        targets[kept].astype(np.int32),
+        np.asarray(graph.similarities)[kept],
+        len(labels),
+    )
+    return part, plotting.label_graph_positions(part)
+
+
+def _png(figure: Figure) -> str:
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Of signs that the font has not.
+        figure.savefig(stream, format="png", dpi=110)
+    return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _sources(selected: Selected) -> list[tuple[str, ...]]:
+    table = selected.table
+    counts = np.bincount(table.file_index, minlength=len(table.files))
+    picked = np.bincount(table.file_index[selected.selection.picks], minlength=len(table.files))
+    return [
+        (
+            file,
+            f"{counts[number]:,}",
+            f"{picked[number]:,}",
+            f"{counts[number] / max(counts.sum(), 1):.1%}",
+            f"{picked[number] / max(picked.sum(), 1):.1%}",
+        )
+        for number, file in enumerate(table.files)
+    ]
+
+
+def _first_records(selected: Selected) -> list[dict[str, Any]]:
+    table, picks = selected.table, np.asarray(selected.selection.picks)[:_RECORDS]
+    texts: dict[int, bytes] = {}
+    for index in np.unique(table.file_index[picks]).tolist():
+        rows = np.sort(picks[table.file_index[picks] == index])
+        records = table.sources[index].read_records(table.position[rows])
+        texts.update(zip(rows.tolist(), records, strict=True))
+    return [
+        {
+            "rank": rank,
+            "where": f"{table.files[table.file_index[row]]}, line {table.line[row]:,}",
+            "gain": f"{selected.selection.gains[rank - 1]:.4g}",
+            "labels": [
+                table.label_names[label]
+                for label in table.labels[table.offsets[row] : table.offsets[row + 1]]
+            ],
+            "turns": _turns(texts[row], selected.fields),
+        }
+        for rank, row in enumerate(picks.tolist(), 1)
+    ]
+
+
+def _turns(text: bytes, fields: data.FieldNames) -> list[tuple[str, str]]:
+    """Role and text of each turn, cut where they are long; the record as it is if it has none."""
+    turns: Sequence[tuple[str, str]]
+    try:
+        turns = data.decode_conversation(data.parse_record(text), fields).texts
+    except BadRecord:
+        turns = [("record", text.decode("utf-8", "replace"))]
+    return [
+        (role, said if len(said) <= _LONGEST_TEXT else said[: _LONGEST_TEXT - 1] + "…")
+        for role, said in turns
+    ]
+
+
+def _settings(about: dict[str, Any]) -> list[tuple[str, str]]:
+    told = {name: value for name, value in about.items() if name not in _NOT_SETTINGS}
+    flags = {f"--{name}": value for name, value in about["parameters"].items()}
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in [*told.items(), *flags.items(), *about["versions"].items()]
+        if value is not None
+    ]

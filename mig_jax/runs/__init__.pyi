@@ -1,0 +1,3 @@
+from ._fingerprints import differences, digest
+
+__all__ = ["differences", "digest"]

@@ -1,0 +1,46 @@
+from ._certificate import Certificate, certify, upper_bound
+from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
+from ._evaluation import labels_covered, random_choice, selected_information
+from ._greedy import full_scan_greedy, initial_state, lazy_greedy
+from ._grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
+from ._grid_points import Point, grid_points, paper_point
+from ._page_gains import marginal_gains
+from ._page_layout import EMPTY, PageLayout, lay_out_pages
+from ._pages import fill_pages
+from ._propagated_rows import propagated_rows
+from ._select import Progress, Selection, lay_out, next_chunk, resumed_state, select
+
+__all__ = [
+    "EMPTY",
+    "Cell",
+    "CellSelection",
+    "Certificate",
+    "Checkpoints",
+    "PageLayout",
+    "Point",
+    "Progress",
+    "Selection",
+    "certify",
+    "fill_pages",
+    "fingerprint",
+    "full_scan_greedy",
+    "grid_points",
+    "initial_state",
+    "input_fingerprint",
+    "labels_covered",
+    "lay_out",
+    "lay_out_grid",
+    "lay_out_pages",
+    "lazy_greedy",
+    "marginal_gains",
+    "next_chunk",
+    "paper_point",
+    "propagated_rows",
+    "random_choice",
+    "resumed_state",
+    "select",
+    "select_grid",
+    "selected_information",
+    "stack_cells",
+    "upper_bound",
+]

@@ -1,0 +1,200 @@
+"""Selections for a grid of hyperparameters, all of them in one compiled call.
+
+Score-function parameters, α, the similarity threshold and the gain rule are
+traced: a family of score functions is compiled once, whatever the values. The
+label graph is that of the lowest threshold and is gated in each cell, so that
+all cells share one layout of pages. Zeros where an edge is gated change no sum
+(see `pages`): every cell picks what `select` picks on the graph of its own
+threshold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mig_jax.measure import (
+    EXACT,
+    GAIN_RULES,
+    Array,
+    GainRule,
+    LabelGraph,
+    Measure,
+    Pool,
+    as_pytree,
+    cut_edges,
+    information,
+)
+from mig_jax.selection._greedy import initial_state, lazy_greedy
+from mig_jax.selection._page_layout import PageLayout, lay_out_pages
+from mig_jax.selection._pages import fill_pages
+from mig_jax.selection._select import page_priority
+
+__all__ = ["Cell", "CellSelection", "lay_out_grid", "select_cell", "select_grid", "stack_cells"]
+
+
+@as_pytree
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """The hyperparameters of one selection. With a leading axis [n] on every leaf: of n."""
+
+    measure: Measure
+    threshold: Array = 0.0  #: Labels less similar than this share nothing, T of section 3.1.
+
+
+@as_pytree
+@dataclasses.dataclass(frozen=True)
+class CellSelection:
+    """What one cell selects; with a leading axis [n] on every leaf, what n cells do."""
+
+    picks: Array  #: int32 [N], in order.
+    gains: Array  #: float [N]: each pick's gain at its moment, exact or linear.
+    increases: Array  #: float [N]: by how much each pick raised E; the gains where exact.
+    information: Array  #: float scalar: E of all picks, by the cell's own measure.
+    pages_read: Array  #: int32 [N]: pages whose gains were computed for the pick.
+
+
+def stack_cells(cells: Sequence[Cell]) -> Cell:
+    """Cells of one family as one `Cell` with a leading axis.
+
+    Raises:
+      ValueError: where there are none, or they differ in family or in the shapes of leaves.
+
+    >>> cells = [Cell(Measure(propagation=alpha), 0.9) for alpha in (0.5, 1.0)]
+    >>> stack_cells(cells).measure.propagation.tolist()
+    [0.5, 1.0]
+    """
+    if not cells:
+        raise ValueError("a grid has at least one cell")
+    return jax.tree_util.tree_map(
+        lambda *leaves: jnp.stack([jnp.asarray(leaf, float) for leaf in leaves]), *cells
+    )
+
+
+def lay_out_grid(
+    pool: Pool, graph: LabelGraph, cell: Cell, budget: int, *, area: int = 1024
+) -> PageLayout:
+    """The layout that all cells of a grid share, on the device.
+
+    Args:
+      pool: P records.
+      graph: K labels, built at the lowest threshold of the grid.
+      cell: one cell; the records that it likely picks come first. Picks never depend on it.
+      budget: N.
+      area: slots a page has, as in `lay_out_pages`.
+    """
+    priority = page_priority(pool, cut_edges(graph, cell.threshold), cell.measure, budget)
+    layout = lay_out_pages(pool, graph, priority=priority, area=area)
+    return jax.tree_util.tree_map(jnp.asarray, layout)
+
+
+def select_cell(
+    rule: GainRule,
+    pool: Pool,
+    graph: LabelGraph,
+    layout: PageLayout,
+    z: Array,
+    budget: int,
+    cell: Cell,
+) -> CellSelection:
+    """The selection of one cell, as a pure function.
+
+    Args:
+      rule: exact or linear gains.
+      pool: P records.
+      graph: K labels.
+      layout: what `lay_out_grid` gives.
+      z: float [K], information held by each label before the first pick. Traced even where it
+        is zero: XLA rounds otherwise with a constant, and gains would not be those of `select`.
+      budget: static, N ≤ P.
+      cell: hyperparameters, traced.
+    """
+    pages = fill_pages(layout, pool, cut_edges(graph, cell.threshold), cell.measure)
+    state = initial_state(rule, cell.measure, pages, z)
+    state, picks = lazy_greedy(rule, cell.measure, pages, state, jnp.int32(budget), budget)
+    return CellSelection(
+        picks.records,
+        picks.gains,
+        picks.increases,
+        information(cell.measure, state.z),
+        picks.pages_read,
+    )
+
+
+def select_grid(
+    pool: Pool,
+    graph: LabelGraph,
+    cells: Cell,
+    budget: int,
+    *,
+    gain: GainRule = EXACT,
+    layout: PageLayout | None = None,
+    batch_size: int | None = None,
+) -> CellSelection:
+    """Selects `budget` records for each of n cells.
+
+    The picks and gains of a cell are those of `select` with the cell's measure and the graph
+    of the cell's threshold, bit for bit, whatever the other cells are.
+
+    Args:
+      pool: P records.
+      graph: K labels, built at a threshold no higher than the lowest of the grid.
+      cells: n cells of one family; each leaf has a leading axis [n].
+      budget: N, from 0 to P; static.
+      gain: exact or linear; traced, so that both share one compiled program.
+      layout: what `lay_out_grid` gives; by default for the cell in the middle.
+      batch_size: how many cells go through `vmap` together, the others waiting. By default one
+        on a CPU, where lazy searches of different length would wait for each other, and all on
+        an accelerator.
+
+    Returns:
+      A `CellSelection` whose leaves have a leading axis [n].
+
+    Raises:
+      ValueError: where the budget is negative or larger than the pool, or the batch size is
+        not positive.
+
+    >>> from mig_jax import Power, label_graph_from_edges, pool_from_label_lists
+    >>> pool = pool_from_label_lists([[0, 1], [2], [0]], [1.0, 1.0, 1.5])
+    >>> cells = stack_cells([Cell(Measure(Power(e))) for e in (0.1, 1.0)])
+    >>> select_grid(pool, label_graph_from_edges(3), cells, 2).picks.tolist()
+    [[0, 1], [0, 2]]
+    """
+    if not 0 <= budget <= pool.num_records:
+        raise ValueError(f"the budget must be in 0 to {pool.num_records}, got {budget}")
+    num_cells = jnp.shape(cells.threshold)[0]
+    if batch_size is None:
+        batch_size = 1 if jax.default_backend() == "cpu" else num_cells
+    if batch_size < 1:
+        raise ValueError(f"the batch size must be at least 1, got {batch_size}")
+    if layout is None:
+        middle = jax.tree_util.tree_map(lambda leaf: leaf[num_cells // 2], cells)
+        layout = lay_out_grid(pool, graph, middle, budget)
+    rule = jnp.int32(list(GAIN_RULES.values()).index(gain))
+    z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
+    return _select_grid(rule, pool, graph, layout, z, cells, budget, min(batch_size, num_cells))
+
+
+@partial(jax.jit, static_argnames=("budget", "batch_size"))
+def _select_grid(
+    rule: Array,
+    pool: Pool,
+    graph: LabelGraph,
+    layout: PageLayout,
+    z: Array,
+    cells: Cell,
+    budget: int,
+    batch_size: int,
+) -> CellSelection:
+    def by_rule(rule: GainRule, cells: Cell) -> CellSelection:
+        select_one = partial(select_cell, rule, pool, graph, layout, z, budget)
+        # A batch of one is no batch: under `vmap` every branch would be taken.
+        return lax.map(select_one, cells, batch_size=batch_size if batch_size > 1 else None)
+
+    # One rule for all cells: the branch is a real one, and the other rule costs nothing.
+    return lax.switch(rule, [partial(by_rule, rule) for rule in GAIN_RULES.values()], cells)

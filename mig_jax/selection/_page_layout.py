@@ -1,0 +1,190 @@
+"""Where every nonzero of the propagated pool goes in pages, decided on the host.
+
+The propagated information ê_d of a record (Eq. 7) reaches few labels, but how
+many differs a hundredfold between records. Padding every row to the longest
+would waste most of the work, so rows are padded to the next power of two and
+rows of one width share pages of a fixed area: a page of area 512 holds 64 rows
+of width 8, or 4 rows of width 128. Slot s of row r stands at position
+s · rows + r, so that adding the upper half of a page to its lower half, again
+and again, ends with one sum a row. The order of additions depends only on the
+row itself: gains are the same, bit for bit, in whatever page a row stands.
+
+Slots of a row stand in the order of the similarity that reaches them, its own
+labels first. Where a graph loses its weakest edges, what is left of a row is
+therefore its beginning, and zeros behind it change no sum: with edges gated at
+a threshold, gains are those of a layout made for that threshold, bit for bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mig_jax.devices import over_threads
+from mig_jax.measure import Array, LabelGraph, Pool, as_pytree
+from mig_jax.selection._propagated_rows import PropagatedRows, propagated_rows
+
+__all__ = ["EMPTY", "PageLayout", "deal_pages", "lay_out_pages"]
+
+# Stands where a page has no record. Larger than any index, so a minimum passes over it.
+EMPTY = np.int32(2**31 - 1)
+
+_NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of their own.
+_SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 20 bytes a slot of its own.
+
+
+@as_pytree
+@dataclasses.dataclass(frozen=True)
+class PageLayout:
+    """Where every nonzero of the propagated pool goes; depends on the graph's edges only.
+
+    A slot's value is s_d times a sum over entries of the propagation matrix A
+    (Eq. 6), named by their place in [diagonal | edges | 0]. Most slots need one
+    entry. The few that two or more labels of a record reach need more: round r
+    of `more` names each slot's r-th extra entry, and no slot twice, so that
+    adding it is deterministic on every device.
+    """
+
+    labels: Array  #: int32 [n, area]
+    entries: Array  #: int32 [n, area]: first entry of A.
+    records: Array  #: int32 [n, rows]
+    width_log2: Array  #: int32 [n]
+    more: tuple[tuple[Array, Array, Array], ...]  #: page, slot, entry of A.
+
+    @property
+    def num_pages(self) -> int:
+        return len(self.labels)
+
+    @property
+    def area(self) -> int:
+        return int(self.labels.shape[1])
+
+
+def lay_out_pages(
+    pool: Pool, graph: LabelGraph, *, priority: Any = None, area: int = 512
+) -> PageLayout:
+    """Lays out the propagated rows of a pool on the host.
+
+    Args:
+      pool: P records.
+      graph: K labels; every label id of the pool is below K.
+      priority: float [P]; records with a high one stand together in the first
+        pages of their width, which makes lazy evaluation fast. Never changes
+        what is selected.
+      area: slots a page has; raised to the width of the longest row.
+
+    Raises:
+      ValueError: where a label id is not in the graph, or `area` is not a power of two.
+    """
+    if area < 1 << _NARROWEST_LOG2 or area & (area - 1):
+        raise ValueError(f"area must be a power of two of at least 4, got {area}")
+    labels = np.asarray(pool.labels)
+    if labels.size and labels.max() >= graph.num_labels:
+        raise ValueError(f"label id {labels.max()} is not in a graph of {graph.num_labels} labels")
+    rows = propagated_rows(pool, graph)
+    widths = _widths_log2(rows.lengths)
+    area = max(area, 1 << int(widths.max(initial=_NARROWEST_LOG2)))
+    order = np.arange(pool.num_records)
+    if priority is not None:
+        order = np.argsort(-np.asarray(priority), kind="stable")
+    page_of, row_of = (np.zeros(pool.num_records, np.int32) for _ in range(2))
+    blocks = []
+    pages = 0
+    for width_log2 in np.unique(widths).tolist() or [_NARROWEST_LOG2]:
+        members = order[widths[order] == width_log2]
+        rows_a_page = area >> width_log2
+        page_of[members] = pages + np.arange(len(members)) // rows_a_page
+        row_of[members] = np.arange(len(members)) % rows_a_page
+        stop = pages + max(-(-len(members) // rows_a_page), 1)  # An empty pool has an empty page.
+        pages_a_block = max(_SLOTS_A_BLOCK // area, 1)
+        for first in range(pages, stop, pages_a_block):
+            start = (first - pages) * rows_a_page
+            block = members[start : start + pages_a_block * rows_a_page]
+            blocks.append(_Block(first, min(first + pages_a_block, stop), width_log2, block))
+        pages = stop
+    more = []
+    for record, slot, entry in map(rows.extra, range(len(rows.more))):
+        place = slot * (area >> widths[record].astype(np.int32)) + row_of[record]
+        more.append((page_of[record], place, entry))
+    layout = PageLayout(
+        _empty(pages, area),
+        _empty(pages, area),
+        np.full((pages, area >> _NARROWEST_LOG2), EMPTY),
+        np.empty(pages, np.int32),
+        tuple(more),
+    )
+    zero = graph.num_labels + len(graph.targets)
+    over_threads(lambda block: _write(block, rows, layout, zero), blocks)
+    return layout
+
+
+class _Block(NamedTuple):
+    """Pages of one width, and the records that fill them, in order."""
+
+    first: int
+    stop: int
+    width_log2: int
+    records: np.ndarray
+
+
+def _write(block: _Block, rows: PropagatedRows, layout: PageLayout, zero: int) -> None:
+    """Writes the rows of a block's records to its pages; `zero` is the entry that stands for 0."""
+    here = slice(block.first, block.stop)
+    width, rows_a_page = 1 << block.width_log2, layout.area >> block.width_log2
+    count = len(block.records)
+    records = np.full((block.stop - block.first) * rows_a_page, EMPTY)
+    records[:count] = block.records
+    layout.records[here, :rows_a_page] = records.reshape(-1, rows_a_page)
+    layout.width_log2[here] = block.width_log2
+    is_slot = np.arange(width) < rows.lengths[block.records][:, None]
+    places = (rows.starts[block.records][:, None] + np.arange(width))[is_slot]
+    for pages, found, empty in (
+        (layout.labels, rows.labels, 0),
+        (layout.entries, rows.entries, zero),
+    ):
+        slots = np.full((len(records), width), empty, np.int32)
+        slots[:count][is_slot] = found[places]
+        by_slot = slots.reshape(-1, rows_a_page, width).transpose(0, 2, 1)
+        pages[here] = by_slot.reshape(-1, layout.area)
+
+
+def _empty(*shape: int) -> np.ndarray:
+    """An int32 array that JAX need not copy: it takes as they are those aligned to 64 bytes."""
+    room = np.empty(math.prod(shape) * 4 + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    return room[first : room.size - 64 + first].view(np.int32).reshape(shape)
+
+
+def _widths_log2(lengths: np.ndarray) -> np.ndarray:
+    """log2 of the slots that rows of these lengths get: int8."""
+    possible = np.maximum(np.arange(lengths.max(initial=0) + 1), 1 << _NARROWEST_LOG2)
+    return np.ceil(np.log2(possible)).astype(np.int8)[lengths]
+
+
+def deal_pages(layout: PageLayout, shards: int, pages_a_shard: int) -> list[PageLayout]:
+    """Deals the pages to shards in turn, and adds empty ones until each has `pages_a_shard`."""
+
+    def deal(shard: int) -> PageLayout:
+        own = slice(shard, None, shards)
+        missing = pages_a_shard - len(layout.labels[own])
+
+        def part(array: np.ndarray, empty: int) -> np.ndarray:
+            added = np.full((missing, *array.shape[1:]), empty, array.dtype)
+            return np.concatenate([array[own], added])
+
+        more = []
+        for page, slot, entry in layout.more:
+            here = page % shards == shard
+            more.append((page[here] // shards, slot[here], entry[here]))
+        return PageLayout(
+            part(layout.labels, 0),
+            part(layout.entries, 0),
+            part(layout.records, int(EMPTY)),
+            part(layout.width_log2, _NARROWEST_LOG2),
+            tuple(more),
+        )
+
+    return [deal(shard) for shard in range(shards)]

@@ -1,0 +1,104 @@
+"""The propagated pool in pages on the device: their contents, and the sums of their rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree, propagation_weights
+from mig_jax.selection._page_layout import EMPTY, PageLayout
+
+__all__ = ["Pages", "fill_pages", "page_sums", "row_of_slot"]
+
+
+@as_pytree
+@dataclasses.dataclass(frozen=True)
+class Pages:
+    """The propagated pool: n pages of a fixed area, a power of two."""
+
+    labels: Array  #: int32 [n, area]: label of each slot, 0 where the slot is empty.
+    values: Array  #: float32 [n, area]: propagated information ê, 0 where empty.
+    records: Array  #: int32 [n, rows]: record of each row, EMPTY where there is none.
+    width_log2: Array  #: int32 [n]: log2 of the slots a row of this page has.
+
+    @property
+    def num_pages(self) -> int:
+        return int(self.labels.shape[0])
+
+
+@jax.jit
+def _fill(
+    entries: Array, records: Array, width_log2: Array, more: Any, scores: Array, weights: Array
+) -> jax.Array:
+    values = weights[entries]
+    for page, slot, entry in more:
+        values = values.at[page, slot].add(weights[entry], unique_indices=True)
+    rows = row_of_slot(entries.shape[1], width_log2)
+    of_rows = jnp.where(records == EMPTY, 0, scores[jnp.where(records == EMPTY, 0, records)])
+    # Bounds unchecked, the multiplication needs no space but its result's.
+    return values * jnp.take_along_axis(of_rows, rows, axis=1, mode="promise_in_bounds")
+
+
+def fill_pages(layout: PageLayout, pool: Pool, graph: LabelGraph, measure: Measure) -> Pages:
+    """Computes ê in every slot: pure and differentiable in the measure's α."""
+    kept, carried = propagation_weights(graph, measure.propagation)
+    weights = jnp.concatenate([kept, carried, jnp.zeros(1, kept.dtype)])
+    scores = jnp.asarray(pool.scores)
+    if not scores.size:
+        scores = jnp.zeros(1)
+    values = _fill(layout.entries, layout.records, layout.width_log2, layout.more, scores, weights)
+    # Where the device is the host, it uses the layout's own arrays, which nobody changes.
+    labels, records, width_log2 = jax.device_put(
+        (layout.labels, layout.records, layout.width_log2), may_alias=True
+    )
+    return Pages(labels, values, records, width_log2)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def page_sums(slots: jax.Array, width_log2: jax.Array, rows: int) -> jax.Array:
+    """Sums the slots of each row of one page; differentiable in reverse mode.
+
+    Args:
+      slots: float [area].
+      width_log2: int32 scalar, log2 of the slots a row has.
+      rows: static, the most rows a page holds: area / 4.
+
+    Returns:
+      float [rows]; places past the page's rows hold sums that mean nothing.
+    """
+    area = slots.shape[0]
+
+    def add_upper_half(level: jax.Array, x: jax.Array) -> jax.Array:
+        upper = lax.dynamic_slice(jnp.pad(x, (0, area // 2)), (area >> (level + 1),), (area,))
+        return x + upper
+
+    # A loop, though a page of known width could be unrolled: unrolled, XLA fuses the additions
+    # with what computes the slots and computes each slot again for every level (8 times slower).
+    return lax.fori_loop(0, width_log2, add_upper_half, slots)[:rows]
+
+
+def row_of_slot(area: int, width_log2: Array) -> jax.Array:
+    """The row that each slot of a page belongs to, int32 [area] or, for [n] widths, [n, area]."""
+    rows = area >> jnp.asarray(width_log2)
+    return jnp.arange(area) & (rows[..., None] - 1)
+
+
+def _page_sums_forward(
+    slots: jax.Array, width_log2: jax.Array, rows: int
+) -> tuple[jax.Array, tuple[jax.Array, int]]:
+    return page_sums(slots, width_log2, rows), (width_log2, slots.shape[0])
+
+
+def _page_sums_backward(
+    rows: int, kept: tuple[jax.Array, int], cotangent: jax.Array
+) -> tuple[jax.Array, None]:
+    width_log2, area = kept
+    return cotangent[row_of_slot(area, width_log2)], None
+
+
+page_sums.defvjp(_page_sums_forward, _page_sums_backward)

@@ -1,0 +1,179 @@
+"""The propagated pool (Eq. 7) on the host: which labels each record reaches, and how.
+
+A record reaches its own labels and their neighbours in the label graph. By how
+much depends on its score and on α; which labels, and by which entries of the
+propagation matrix A (Eq. 6), depends on the graph's edges alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from mig_jax.devices import over_threads
+from mig_jax.measure import LabelGraph, Pool
+
+__all__ = ["ExtraEntries", "PropagatedRows", "propagated_rows"]
+
+# As many contributions are united at once as the processor's cache holds.
+_RECORDS_LOG2, _CONTRIBUTIONS_LOG2 = 16, 18
+
+ExtraEntries = tuple[np.ndarray, np.ndarray]  #: int64 places of nonzeros, int32 entries of A.
+
+
+@dataclasses.dataclass(frozen=True)
+class PropagatedRows:
+    """The nonzeros of each record d, at places `starts[d]` to `starts[d] + lengths[d]`.
+
+    They stand in the order of the similarity that reaches them, a record's own
+    labels first. Entries of A are named by their place in [diagonal | edges].
+    """
+
+    starts: np.ndarray  #: int64 [P], ascending; between rows may be places that hold nothing.
+    lengths: np.ndarray  #: int32 [P]
+    labels: np.ndarray  #: int32 [places]
+    entries: np.ndarray  #: int32 [places]: the entry of A, the first where there are several.
+    more: list[ExtraEntries]  #: Round r holds each nonzero's r-th extra entry, where it has one.
+
+    def extra(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Record, place within its row, and entry of the extra entries of a round."""
+        nonzeros, entries = self.more[number]
+        records = np.searchsorted(self.starts, nonzeros, side="right") - 1
+        return records, (nonzeros - self.starts[records]).astype(np.int32), entries
+
+
+def propagated_rows(pool: Pool, graph: LabelGraph) -> PropagatedRows:
+    """Unites the closed neighbourhoods of each record's labels."""
+    near = _Neighbourhoods.of(graph)
+    labels = np.asarray(pool.labels)
+    held = np.bincount(np.asarray(pool.records), minlength=pool.num_records)
+    first_label = _sums_before(held)
+    # A record's row is no longer than all that its labels contribute.
+    contributions = _sums_before(near.sizes[labels])[first_label]
+    starts, lengths = np.zeros(pool.num_records, np.int64), np.zeros(pool.num_records, np.int32)
+    reached, entries = (np.empty(contributions[-1], np.int32) for _ in range(2))
+
+    def unite(chunk: tuple[int, int]) -> list[ExtraEntries]:
+        start, stop = chunk
+        here = slice(contributions[start], contributions[stop])
+        records = np.repeat(np.arange(stop - start), held[start:stop])
+        own = labels[first_label[start] : first_label[stop]]
+        found = _united(near, records, own, stop - start)
+        lengths[start:stop] = found.lengths
+        starts[start:stop] = here.start + found.starts
+        reached[here][: len(found.labels)] = found.labels
+        entries[here][: len(found.entries)] = found.entries
+        return [(here.start + nonzeros, extra) for nonzeros, extra in found.more]
+
+    chunks = over_threads(unite, itertools.pairwise(_cuts(contributions, near)))
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    more = []
+    for parts in itertools.zip_longest(*chunks, fillvalue=nothing):
+        nonzeros, extra = zip(*parts, strict=True)
+        more.append((np.concatenate(nonzeros), np.concatenate(extra)))
+    return PropagatedRows(starts, lengths, reached, entries, more)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Neighbourhoods:
+    """What each label contributes to a record: itself, then its edges."""
+
+    firsts: np.ndarray  # int64 [K]: where the label's part of `keys` begins.
+    sizes: np.ndarray  # int64 [K]
+    keys: np.ndarray  # int64 [K + edges]: label reached, then entry of A, as one number.
+    weakness: np.ndarray  # int64 [K + edges]: of each entry, 0 for a label itself.
+    label_bits: int
+    entry_bits: int
+    weakness_bits: int
+
+    @classmethod
+    def of(cls, graph: LabelGraph) -> _Neighbourhoods:
+        count = graph.num_labels
+        sources, targets = np.asarray(graph.sources), np.asarray(graph.targets)
+        degrees = np.bincount(sources, minlength=count)
+        firsts = _sums_before(degrees + 1)[:-1]
+        entry_bits = (count + len(targets)).bit_length()
+        keys = np.zeros(count + len(targets), np.int64)
+        keys[firsts] = (np.arange(count) << entry_bits) | np.arange(count)
+        # An edge stands behind the labels up to its source, and the edges before it.
+        edges = np.arange(len(targets))
+        keys[edges + sources + 1] = (targets.astype(np.int64) << entry_bits) | (count + edges)
+        _, weakness = np.unique(-np.asarray(graph.similarities), return_inverse=True)
+        weakness = np.concatenate([np.zeros(count, np.int64), 1 + weakness])
+        return cls(
+            firsts,
+            degrees + 1,
+            keys,
+            weakness,
+            max(count.bit_length(), 1),
+            entry_bits,
+            int(weakness.max(initial=0)).bit_length(),
+        )
+
+
+def _united(
+    near: _Neighbourhoods, records: np.ndarray, labels: np.ndarray, count: int
+) -> PropagatedRows:
+    """The rows of `count` records, whose labels are given, each with its record.
+
+    Sorts twice, and each time numbers that say all there is to know of a nonzero: many
+    times an argsort's speed.
+    """
+    sizes = near.sizes[labels]
+    before = _sums_before(sizes)
+    # The contributions of label after label, each from its part of the keys.
+    keys = near.keys[np.repeat(near.firsts[labels] - before[:-1], sizes) + np.arange(before[-1])]
+    keys |= np.repeat(records << (near.label_bits + near.entry_bits), sizes)
+    keys.sort()
+    places, entries = keys >> near.entry_bits, keys & ((1 << near.entry_bits) - 1)
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = places[1:] != places[:-1]
+    firsts = np.flatnonzero(is_first)
+    strongest = near.weakness[entries]
+    if len(firsts) < len(keys):
+        strongest = np.minimum.reduceat(strongest, firsts)
+    places = places[firsts]
+    records = places >> near.label_bits
+    place_bits = len(firsts).bit_length()
+    order = (((records << near.weakness_bits) | strongest) << place_bits) | np.arange(len(firsts))
+    order.sort()
+    order &= (1 << place_bits) - 1
+    more = []
+    extras = np.flatnonzero(~is_first)
+    if extras.size:
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        nonzeros = np.searchsorted(firsts, extras, side="right") - 1
+        rounds = extras - firsts[nonzeros]
+        for number in range(1, int(rounds.max()) + 1):
+            here = rounds == number
+            more.append((rank[nonzeros[here]], entries[extras[here]].astype(np.int32)))
+    lengths = np.bincount(records, minlength=count)
+    return PropagatedRows(
+        _sums_before(lengths)[:-1],
+        lengths,
+        (places[order] & ((1 << near.label_bits) - 1)).astype(np.int32),
+        entries[firsts[order]].astype(np.int32),
+        more,
+    )
+
+
+def _cuts(contributions: np.ndarray, near: _Neighbourhoods) -> list[int]:
+    """Where to cut the records into chunks of few contributions each."""
+    widest = max(near.label_bits + near.entry_bits, near.weakness_bits + _CONTRIBUTIONS_LOG2 + 1)
+    most = 1 << min(62 - widest, _RECORDS_LOG2)  # All of a chunk's numbers fit 63 bits.
+    num_records = len(contributions) - 1
+    cuts = [0]
+    while cuts[-1] < num_records:
+        start = cuts[-1]
+        limit = contributions[start] + (1 << _CONTRIBUTIONS_LOG2)
+        fitting = int(np.searchsorted(contributions, limit, side="right")) - 1
+        cuts.append(min(max(fitting, start + 1), start + most, num_records))
+    return cuts
+
+
+def _sums_before(counts: np.ndarray) -> np.ndarray:
+    """Of each place, and of the end, the sum of what stands before it: int64 [n + 1]."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

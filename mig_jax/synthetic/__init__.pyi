@@ -1,0 +1,3 @@
+from ._builtin_pool import BuiltinPool
+
+__all__ = ["BuiltinPool"]

@@ -1,0 +1,247 @@
+"""The command as a person uses it: in a process of its own, on files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import mig_jax
+from mig_jax import data
+from mig_jax.synthetic import BuiltinPool
+from tests.running import mig, refused
+
+
+def test_selects_what_the_library_selects(pool_file, tmp_path):
+    embeddings = pool_file.with_name("labels.npz")
+    output = tmp_path / "out.jsonl"
+    result = mig(
+        "select",
+        f"--pool={pool_file}",
+        f"--label_embeddings={embeddings}",
+        "--budget=40",
+        f"--output={output}",
+    )
+    assert result.returncode == 0, result.stderr
+    table = data.read_pool([pool_file])
+    pool = mig_jax.pool_from_table(table)
+    vectors, present = data.read_label_embeddings(embeddings, table.label_names)
+    graph = mig_jax.label_graph_from_embeddings(vectors, 0.9, present=present)
+    expected = mig_jax.select(pool, graph, 40)
+    lines = pool_file.read_bytes().splitlines(keepends=True)
+    assert output.read_bytes() == b"".join(lines[d] for d in expected.picks)
+
+    rows = pq.read_table(tmp_path / "out.selection.parquet").to_pydict()
+    assert rows["rank"] == list(range(1, 41))
+    assert rows["line"] == (expected.picks + 1).tolist()
+    assert set(rows["file"]) == {str(pool_file)}
+    np.testing.assert_allclose(rows["gain"], expected.gains, rtol=1e-6)
+    np.testing.assert_allclose(rows["information"], np.cumsum(expected.gains), rtol=1e-5)
+
+    manifest = json.loads((tmp_path / "out.manifest.json").read_text())
+    assert manifest["records_read"] == manifest["records_used"] == 300
+    assert manifest["records_skipped"] == 0
+    assert manifest["labels"] == table.num_labels
+    assert manifest["edges"] == graph.num_edges > 0
+    assert (manifest["budget"], manifest["gain"]) == (40, "exact")
+    np.testing.assert_allclose(manifest["information"], expected.information, rtol=1e-5)
+    assert manifest["information"] <= manifest["upper_bound"]
+    ratio = manifest["information"] / manifest["upper_bound"]
+    np.testing.assert_allclose(manifest["certified_ratio"], ratio)
+    stages = {"reading", "graph", "selection", "certificate", "writing"}
+    assert set(manifest["seconds"]) == stages
+    assert manifest["parameters"]["similarity_threshold"] == 0.9
+    assert "jax" in manifest["versions"]
+    assert manifest["random_choice"]["information"] < manifest["information"]
+
+    assert "selected 40 of 300 records" in result.stdout
+    assert "certified" in result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "out.jsonl",
+        "out.manifest.json",
+        "out.selection.parquet",
+    ]
+
+
+def test_preset_and_flags_that_win_over_it(pool_file, tmp_path):
+    base = ("select", f"--pool={pool_file}", "--budget=5", "--certificate=false")
+    for extra, gain, exponent in (
+        ((), "exact", 0.8),
+        (("--preset=paper",), "linear", 0.8),
+        (("--preset=paper", "--gain=exact", "--exponent=0.5"), "exact", 0.5),
+    ):
+        result = mig(*base, *extra, f"--output={tmp_path / 'o.jsonl'}")
+        assert result.returncode == 0, result.stderr
+        manifest = json.loads((tmp_path / "o.manifest.json").read_text())
+        assert manifest["gain"] == gain
+        assert manifest["parameters"]["exponent"] == exponent
+        assert manifest["certified_ratio"] is None
+        assert "certified" not in result.stdout
+        assert "no edges" in result.stderr
+
+
+def test_a_second_run_starts_from_the_cache(pool_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    output = tmp_path / "o.jsonl"
+    base = ("select", f"--pool={pool_file}", "--budget=5", "--certificate=false")
+    outputs, said = [], []
+    for extra in ((), (f"--cache={tmp_path / 'home' / 'mig_jax'}",), ("--cache=none",)):
+        result = mig(*base, *extra, f"--output={output}")
+        assert result.returncode == 0, result.stderr
+        outputs.append([output.read_bytes(), result.stdout])
+        said.append("the pool is unchanged: read from" in result.stderr)
+    assert said == [False, True, False]
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert len(list((tmp_path / "home" / "mig_jax").iterdir())) == 1
+    assert refused(*base, f"--output={output}", "--cache=") == (
+        "mig-jax: --cache: found nothing, expected a folder or none"
+    )
+
+
+def test_built_in_pool_needs_no_files(tmp_path):
+    result = mig("select", "--budget=20", f"--output={tmp_path / 'o.jsonl'}")
+    assert result.returncode == 0, result.stderr
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 20
+
+
+def test_skipped_records_are_kept_and_counted(pool_file, tmp_path):
+    pool = tmp_path / "bad.jsonl"
+    lines = pool_file.read_bytes().splitlines(keepends=True)
+    pool.write_bytes(lines[0] + b'{"labels": ["a"], "score": -1}\n' + lines[1])
+    common = ("select", f"--pool={pool}", "--budget=2", f"--output={tmp_path / 'o.jsonl'}")
+    message = refused(*common)
+    assert f"{pool}, line 2, field score" in message
+    assert "-1" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.jsonl"]
+    result = mig(*common, "--on_bad_record=skip")
+    assert result.returncode == 0, result.stderr
+    (rejected,) = map(json.loads, (tmp_path / "o.rejected.jsonl").read_text().splitlines())
+    assert (rejected["line"], rejected["text"]) == (2, '{"labels": ["a"], "score": -1}')
+    assert json.loads((tmp_path / "o.manifest.json").read_text())["records_skipped"] == 1
+
+
+def test_malformed_third_line_of_the_published_example(shared_data, tmp_path):
+    example = shared_data / "xsample_example.jsonl"
+    message = refused("select", f"--pool={example}", "--budget=3", f"--output={tmp_path / 'o'}")
+    assert f"{example}, line 3" in message
+    assert "malformed" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--budget=301"], ["--budget", "301", "300"]),
+        (["--budget=0"], ["budget", "positive"]),
+        (["--budget=many"], ["budget", "many"]),
+        (["--bugdet=5"], ["bugdet", "budget"]),
+        ([], ["--budget", "missing"]),
+        (["--budget=5", "--exponent=0"], ["--exponent", "above 0"]),
+        (["--budget=5", "--exponent=1.5"], ["exponent", "1.5"]),
+        (["--budget=5", "--similarity_threshold=2"], ["similarity_threshold"]),
+        (["--budget=5", "--propagation=nan"], ["propagation"]),
+        (["--budget=5", "--rate=inf"], ["--rate", "finite"]),
+        (["--budget=5", "--gain=cubic"], ["gain", "exact"]),
+        (["--budget=5", "--missing_embeddings=isolate"], ["--label_embeddings"]),
+        (["--budget=5", "--label_embeddings=/nowhere.npz"], ["/nowhere.npz"]),
+        (["--budget=5", "--vocabulary=/nowhere.json"], ["/nowhere.json"]),
+        (["--budget=5", "--devices=0"], ["--devices", "above 0"]),
+        (["--budget=5", "--devices=99"], ["--devices", "99"]),
+        (["--budget=5", "more.jsonl"], ["more.jsonl", "--flag=value"]),
+    ],
+)
+def test_bad_flags_are_one_line(pool_file, tmp_path, arguments, words):
+    line = refused("select", f"--pool={pool_file}", f"--output={tmp_path / 'o.jsonl'}", *arguments)
+    assert line.startswith("mig-jax: ")
+    for word in words:
+        assert word in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_outputs_never_overwrite_inputs(pool_file):
+    before = pool_file.read_bytes()
+    line = refused("select", f"--pool={pool_file}", "--budget=5", f"--output={pool_file}")
+    assert "is an input" in line
+    assert pool_file.read_bytes() == before
+
+
+def test_devices_do_not_change_the_outputs(pool_file, tmp_path):
+    outputs = []
+    for devices in ("1", "3", "all"):
+        output = tmp_path / f"{devices}.jsonl"
+        result = mig(
+            "select",
+            f"--pool={pool_file}",
+            "--budget=60",
+            f"--devices={devices}",
+            "--certificate=false",
+            f"--output={output}",
+        )
+        assert result.returncode == 0, result.stderr
+        table = output.with_suffix(".selection.parquet").read_bytes()
+        outputs.append((output.read_bytes(), table))
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_unknown_command_and_help():
+    assert "no such command" in refused("selct")
+    overview = mig("--help")
+    assert overview.returncode == 0
+    assert "make_pool" in overview.stdout
+    flags = mig("select", "--help").stdout
+    for flag in ("--pool", "--budget", "--similarity_threshold", "--on_bad_record"):
+        assert flag in flags
+
+
+def test_killed_while_working_leaves_no_output(tmp_path):
+    pool = tmp_path / "pool.jsonl.gz"
+    with gzip.open(pool, "wb", compresslevel=1) as stream:
+        for line in BuiltinPool(records=30_000).lines():
+            stream.write(line)
+    command = [sys.executable, "-m", "mig_jax", "select", f"--pool={pool}", "--budget=20000"]
+    process = subprocess.Popen(
+        [*command, f"--output={tmp_path / 'o.jsonl'}"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".mig_jax*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == -signal.SIGINT
+    assert errors.splitlines()[-1] == "mig-jax: interrupted; no output was written"
+    assert os.listdir(tmp_path) == ["pool.jsonl.gz"]
+
+
+@pytest.mark.slow
+def test_a_million_records_stay_under_2_gb(tmp_path):
+    pool = tmp_path / "pool.jsonl"
+    assert mig("make_pool", "--records=1000000", f"--output={pool}").returncode == 0
+    script = (
+        "import sys; from mig_jax.cli import main; status = main(sys.argv[1:]);"
+        # Of this process only: getrusage would report the test's own peak where that is higher.
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]); sys.exit(status)"
+    )
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            script,
+            "select",
+            f"--pool={pool}",
+            "--budget=2000",
+            f"--output={tmp_path / 'o.jsonl'}",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    kilobytes = int(result.stdout.split()[-1])
+    assert kilobytes < 2e6

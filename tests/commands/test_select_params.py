@@ -1,0 +1,121 @@
+"""`mig-jax select --params`: learned parameters in a directory, applied by the command."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mig_jax
+from mig_jax import data
+from mig_jax.learning import (
+    Free,
+    FromFeatures,
+    fit_feature_basis,
+    harden,
+    label_features,
+    save_learned,
+    shared_start,
+)
+from tests.running import mig, refused
+
+_LOWEST = 0.6
+_BUDGET = 40
+
+
+def _moved(params, seed=0):
+    rng = np.random.default_rng(seed)
+    return jax.tree_util.tree_map(
+        lambda leaf: leaf + 0.5 * jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), params
+    )
+
+
+def _read(pool_file):
+    table = data.read_pool([pool_file])
+    vectors, present = data.read_label_embeddings(
+        pool_file.with_name("labels.npz"), table.label_names
+    )
+    pool = mig_jax.pool_from_table(table)
+    return (
+        table,
+        pool,
+        vectors,
+        mig_jax.label_graph_from_embeddings(vectors, _LOWEST, present=present),
+    )
+
+
+@pytest.fixture(scope="module", params=["free", "features"])
+def saved(request, pool_file, tmp_path_factory):
+    """A directory of parameters, and what they stand for on the pool of `pool_file`."""
+    table, pool, vectors, graph = _read(pool_file)
+    common = {"start": shared_start(threshold=0.75), "lowest_threshold": _LOWEST}
+    if request.param == "free":
+        parameterisation = Free(num_labels=table.num_labels, **common)
+    else:
+        basis = fit_feature_basis(pool, graph, vectors, dimensions=6)
+        features = label_features(basis, pool, graph, vectors)
+        parameterisation = FromFeatures(features=features, basis=basis, **common)
+    params = _moved(parameterisation.init(jax.random.key(0)))
+    directory = tmp_path_factory.mktemp(request.param) / "params"
+    save_learned(directory, parameterisation, params, table.label_names)
+    return request.param, directory, parameterisation.learned(params)
+
+
+def _selected(output):
+    return output.read_bytes(), json.loads(output.with_suffix(".manifest.json").read_text())
+
+
+def test_selects_with_what_was_learned(saved, pool_file, tmp_path):
+    _, directory, learned = saved
+    output = tmp_path / "out.jsonl"
+    embeddings = f"--label_embeddings={pool_file.with_name('labels.npz')}"
+    common = [f"--pool={pool_file}", embeddings, f"--budget={_BUDGET}"]
+    result = mig("select", *common, f"--params={directory}", f"--output={output}")
+    assert result.returncode == 0, result.stderr
+    _, pool, _, graph = _read(pool_file)
+    pool, graph, measure = harden(learned, pool, graph)
+    expected = mig_jax.select(pool, graph, _BUDGET, measure=measure)
+    lines = pool_file.read_bytes().splitlines(keepends=True)
+    written, manifest = _selected(output)
+    assert written == b"".join(lines[d] for d in expected.picks)
+    np.testing.assert_allclose(manifest["information"], expected.information, rtol=1e-5)
+    assert manifest["edges"] == graph.num_edges > 0
+    np.testing.assert_allclose(manifest["learned"]["threshold"], learned.threshold, rtol=1e-6)
+    # The defaults that did not count are not told as if they had.
+    assert manifest["parameters"]["params"] == str(directory)
+    assert "exponent" not in manifest["parameters"]
+    # And another selection than without.
+    assert mig("select", *common, f"--output={output}").returncode == 0
+    assert _selected(output)[0] != written
+
+
+def test_without_embeddings(saved, pool_file, tmp_path):
+    """Values by label name apply without; those of features are computed from embeddings."""
+    kind, directory, _ = saved
+    arguments = ["select", f"--pool={pool_file}", "--budget=5", f"--params={directory}"]
+    arguments.append(f"--output={tmp_path / 'out.jsonl'}")
+    if kind == "free":
+        result = mig(*arguments)
+        assert result.returncode == 0, result.stderr
+    else:
+        assert "expected --label_embeddings" in refused(*arguments)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--params=nowhere"], "nowhere: is no directory; expected"),
+        (["--params="], "--params: found nothing"),
+        (["--params=nowhere", "--exponent=0.5", "--rate=2"], "takes the place of --exponent, --r"),
+        (["--params=nowhere", "--preset=paper"], "takes the place of --preset"),
+        (["--params=nowhere", "--coordinator_address=localhost:1"], "--coordinator_address"),
+    ],
+)
+def test_refuses_in_one_line(flags, told, tmp_path):
+    line = refused("select", "--budget=5", f"--output={tmp_path / 'out.jsonl'}", *flags)
+    assert told in line
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,64 @@
+"""How commands end: the real thing in a process of its own, as an interrupt ends the process."""
+
+import signal
+import subprocess
+import sys
+
+_PROGRAM = """
+import gc, signal, sys, time
+from mig_jax.commands.terminal import exit_status
+{session}
+
+def interrupted_in_a_callback(phase, info):
+    if phase == "start":  # Python ignores what is raised from here.
+        gc.callbacks.remove(interrupted_in_a_callback)
+        signal.raise_signal(signal.SIGINT)
+
+def command():
+    gc.callbacks.append(interrupted_in_a_callback)
+    gc.collect()
+    time.sleep(60)
+    print("went on")
+
+status = exit_status("name", command, interrupted="nothing was written")
+print("status", status)
+"""
+
+
+def _run(session: str) -> subprocess.CompletedProcess[str]:
+    program = _PROGRAM.format(session=session)
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50)
+
+
+def test_an_interrupt_that_python_ignores_ends_the_command():
+    result = _run("")
+    assert result.returncode == -signal.SIGINT  # As a shell expects, which ends its loop.
+    assert (result.stdout, result.stderr) == ("", "name: interrupted; nothing was written\n")
+
+
+def test_an_interrupt_does_not_end_a_session():
+    result = _run("sys.ps1 = '> '")
+    assert result.returncode == 0
+    assert result.stdout == "status 130\n"
+    assert result.stderr == "name: interrupted; nothing was written\n"
+
+
+def test_what_else_python_ignores_is_still_told():
+    program = """
+import sys
+from mig_jax.commands.terminal import exit_status
+
+class Thing:
+    def __del__(self):
+        raise ValueError("why")
+
+def command():
+    Thing()
+
+sys.exit(exit_status("name", command, interrupted=""))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0
+    assert "Exception ignored in" in result.stderr
+    assert "ValueError: why" in result.stderr

@@ -1,0 +1,51 @@
+"""One process of several that select together; `test_processes` starts it.
+
+    python -m tests.devices.part_of_selection PORT PROCESSES INDEX SEED RECORDS GAIN BUDGET AREA
+
+Prints the selection and its certificate as JSON. INDEX −1 selects alone from the whole pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+
+import numpy as np
+
+import mig_jax
+from mig_jax import devices
+from tests.strategies import random_case
+
+
+def main() -> None:
+    port, count, index, seed, records = map(int, sys.argv[1:6])
+    gain, budget, area = sys.argv[6], int(sys.argv[7]), int(sys.argv[8])
+    case = random_case(seed, records, labels=40, edges=80)
+    lists, scores = case.label_lists, np.round(case.scores)  # Ties, within parts and across.
+    mesh = None
+    with contextlib.ExitStack() as stack:
+        if index >= 0:
+            stack.enter_context(devices.joined(f"localhost:{port}", count, index))
+            mesh = mig_jax.pool_mesh()
+            # Parts of different sizes, the last one smallest.
+            cuts = [len(lists) * 2 * i // (2 * count - 1) for i in range(count)] + [len(lists)]
+            lists, scores = (x[cuts[index] : cuts[index + 1]] for x in (lists, scores))
+        pool = mig_jax.pool_from_label_lists(lists, scores)
+        print(json.dumps(select(pool, case.graph, gain, budget, area, mesh)))
+
+
+def select(pool, graph, gain, budget, area, mesh):
+    measure, rule = mig_jax.Measure(), mig_jax.GAIN_RULES[gain]
+    seen: list[mig_jax.Progress] = []
+    pages = mig_jax.lay_out(pool, graph, measure, budget, area=area, mesh=mesh)
+    common = {"measure": measure, "gain": rule, "pages": pages, "mesh": mesh}
+    mig_jax.select(pool, graph, budget // 3, on_chunk=seen.append, **common)
+    selection = mig_jax.select(pool, graph, budget, resume=seen[-1], chunk=64, **common)
+    certificate = mig_jax.certify(pool, graph, measure, selection.picks, mesh=mesh)
+    found = {name: getattr(selection, name).tolist() for name in ("picks", "gains", "z")}
+    return {**found, "certified_ratio": certificate.certified_ratio}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The report of learning: what its files say of a small made-up run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mig_jax
+from mig_jax.learning import Evaluation, LearnedMeasure, shared_start
+
+pytest.importorskip("matplotlib", reason="the pictures need matplotlib")
+
+from mig_jax.reports import (
+    LearningReport,
+    label_changes,
+    most_changed,
+    report_content,
+    report_text,
+    write_report,
+)
+from mig_jax.reports import _learning_plots as learning_plots
+
+PICTURES = ["loss.png", "parameters.png", "score_functions.png", "selected_by_label.png"]
+HISTORY = [Evaluation(0, 2.0, 2.1, 0.3), Evaluation(5, 1.0, 1.4, 0.2), Evaluation(9, 0.9, 1.5, 0.1)]
+ROWS = [
+    {"method": "random", "test_loss": 3.0, "low": 2.9, "high": 3.1, "seconds": 0.1},
+    {"method": "grid", "test_loss": 2.0, "low": 1.95, "high": 2.05, "seconds": 80.0},
+    {"method": "learned", "test_loss": 1.5, "low": 1.45, "high": 1.55, "seconds": 60.0},
+]
+
+
+def _report(**changed):
+    """Four labels: the second gained weight, the fourth has no record."""
+    pool = mig_jax.pool_from_label_lists([[0, 1], [0], [1, 2], [2], [0]], [1.0, 2, 3, 1, 1])
+    after = LearnedMeasure(
+        mig_jax.Measure(
+            mig_jax.Power(jnp.array([0.8, 0.6, 0.8, 0.8]), 1e-3, jnp.array([1.0, 3.0, 1.0, 9.0])),
+            jnp.asarray(0.5),
+        ),
+        jnp.asarray(0.7),
+        jnp.asarray(2.0),
+    )
+    report = LearningReport(
+        settings={"budget": 2, "note": "a|b", "grid": [{"exponent": 0.2}] * 64},
+        objective="target",
+        label_names=["one", "two $x_1$ | `b`", "three", "none"],
+        label_counts=np.array([3, 2, 2, 0]),
+        before=shared_start(),
+        after=after,
+        history=HISTORY,
+        pool=pool,
+        picks_before=np.array([0, 1]),
+        picks_after=np.array([0, 2]),
+        comparison=ROWS,
+        best_step=5,
+        stopped_early=True,
+        seconds=12.5,
+    )
+    return dataclasses.replace(report, **changed)
+
+
+def _written(folder, report):
+    write_report(folder, report)
+    for name in PICTURES:
+        assert (folder / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n"), name
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*PICTURES, "report.json", "report.md"]
+    )
+    return json.loads((folder / "report.json").read_text()), (folder / "report.md").read_text()
+
+
+def test_json(tmp_path):
+    found, _ = _written(tmp_path / "new", _report())
+    assert found["comparison"] == ROWS
+    assert found["history"] == [dataclasses.asdict(evaluation) for evaluation in HISTORY]
+    assert (found["best_step"], found["stopped_early"], found["seconds"]) == (5, True, 12.5)
+    learned = found["learned"]
+    assert learned["family"] == "power"
+    shared = learned["shared"]
+    assert shared["after"] == pytest.approx(
+        {"propagation": 0.5, "threshold": 0.7, "score_exponent": 2.0}
+    )
+    assert shared["before"]["threshold"] == pytest.approx(0.9)
+    assert learned["exponents"]["after"]["lowest"] == pytest.approx(0.6)
+    assert learned["exponents"]["before"]["lowest"] == pytest.approx(0.8)
+    assert learned["weights"]["after"]["highest"] == pytest.approx(9)
+    first = learned["most_changed"][0]
+    assert len(learned["most_changed"]) == 1  # `none` has no record, the others did not move.
+    assert first["label"] == "two $x_1$ | `b`"
+    assert (first["picks_before"], first["picks_after"], first["records"]) == (1, 2, 2)
+    assert found["selection"] == {
+        "records": 2,
+        "in_common": 1,
+        "labels_before": 2,
+        "labels_after": 3,
+    }
+
+
+def test_text():
+    text = report_text(_report())
+    places = [text.index(f"| {name} |") for name in ("learned", "grid", "random")]
+    assert places == sorted(places)
+    assert "| grid | 2.0000 | 1.9500 to 2.0500 | 80.0 |" in text
+    for name in PICTURES:
+        assert f"({name})" in text
+    assert r"two $x\_1$ \| \`b\`" in text
+    assert r"| note | a\|b |" in text
+    assert "exponent': 0.2" not in text  # The cells of the grid are left to report.json.
+    assert "| kept | 5 | 1.0000 | 1.4000 |" in text
+    assert "9 steps, as the held-out loss had stopped falling" in text
+    for block in text.split("\n\n"):
+        if block.startswith("| "):
+            bars = [line.replace(r"\|", "").count("|") for line in block.strip().splitlines()]
+            assert len(set(bars)) == 1, block
+
+
+@pytest.mark.parametrize(
+    ("paired", "verdict"),
+    [
+        ((0.1, 0.3), "better**"),
+        ((-0.3, -0.1), "worse**"),
+        ((-0.1, 0.1), "neither better nor worse**"),
+        (None, "better**"),
+    ],
+)
+def test_verdict_is_that_of_the_paired_difference(paired, verdict):
+    rows = [dict(row) for row in ROWS]
+    if paired is not None:
+        low, high = paired
+        rows[1] |= {"over_learned": 0.0, "over_learned_low": low, "over_learned_high": high}
+    text = report_text(_report(comparison=rows))
+    line = next(line for line in text.splitlines() if "what was learned is" in line)
+    assert "grid" in line
+    assert verdict in line
+
+
+def test_overlapping_intervals_show_no_difference():
+    rows = [*ROWS[:2], {**ROWS[2], "test_loss": 1.99, "low": 1.9, "high": 2.0}]
+    text = report_text(_report(comparison=rows))
+    assert "neither better nor worse" in text
+
+
+def test_numbers_that_are_not_finite_are_null():
+    rows = [{**ROWS[0], "test_loss": math.nan}, *ROWS[1:]]
+    found, text = (tell(_report(comparison=rows)) for tell in (report_content, report_text))
+    assert found["comparison"][0]["test_loss"] is None
+    assert text.index("| learned |") < text.index("| random |")
+
+
+def test_nothing_learned_and_nothing_recorded(tmp_path):
+    report = _report(history=[], comparison=[], after=shared_start(), best_step=0)
+    report = dataclasses.replace(report, picks_after=report.picks_before)
+    found, text = _written(tmp_path, report)
+    assert found["learned"]["most_changed"] == found["history"] == found["comparison"] == []
+    assert "No label's parameters moved" in text
+    assert "Nothing was compared" in text
+
+
+@pytest.mark.parametrize("family", [mig_jax.Exponential, mig_jax.Log, mig_jax.Saturating])
+def test_one_label_of_another_family(tmp_path, family):
+    pool = mig_jax.pool_from_label_lists([[0], [0]], [1.0, 1.0])
+    learned = [LearnedMeasure(mig_jax.Measure(family(rate), 1.0), 0.9) for rate in (1.0, 2.0)]
+    found, text = _written(
+        tmp_path,
+        _report(
+            label_names=["only"],
+            label_counts=np.array([2]),
+            pool=pool,
+            before=learned[0],
+            after=learned[1],
+            picks_before=np.array([0]),
+            picks_after=np.array([1]),
+            history=HISTORY[:1],
+        ),
+    )
+    assert found["learned"]["rates"]["after"]["median"] == 2
+    assert "| rate, after | 2.0000 |" in text
+
+
+def test_a_change_that_all_labels_share_is_none():
+    changes = label_changes(_report())
+    same = dataclasses.replace(
+        changes, shape_after=changes.shape_before, weight_after=2 * changes.weight_before
+    )
+    assert most_changed(same) == []
+
+
+def test_most_changed_names_frequent_labels_and_ties_by_the_lowest():
+    count = 30
+    weights = np.ones(count)
+    weights[[4, 7, 9]] = 2.0, 0.5, 100.0
+    records = np.full(count, 50)
+    records[9] = 3  # Rare, so what it learned rests on little.
+    ones, none = np.ones(count), np.zeros(count, int)
+    names = [str(label) for label in range(count)]
+    changes = learning_plots.LabelChanges(
+        names, records, "rate", ones, ones, ones, weights, none, none
+    )
+    assert most_changed(changes) == [4, 7]
+
+
+def test_names_in_the_margin_keep_their_distance():
+    for heights in ([], [0.5], [0.0, 0.0, 0.0], [0.97, 0.99, 1.0, 1.0], [0.4, 0.41, 0.9]):
+        places = learning_plots._spread(heights, 0.06)
+        assert np.all(np.diff(places) >= 0.06 - 1e-9)
+        assert np.all((places >= 0) & (places <= 1))
+    assert learning_plots._spread([0.2, 0.6], 0.06).tolist() == pytest.approx([0.2, 0.6])

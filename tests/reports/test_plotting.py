@@ -1,0 +1,111 @@
+"""What the pictures show, read back from matplotlib's own objects."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import mig_jax
+from mig_jax.errors import InputError
+from mig_jax.reports import plotting
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+def edges(*joined: tuple[int, int], count: int) -> mig_jax.LabelGraph:
+    return mig_jax.label_graph_from_edges(count, [(a, b, 0.9) for a, b in joined])
+
+
+def test_joined_labels_stand_together():
+    graph = edges((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), count=9)
+    places = plotting.label_graph_positions(graph)
+    np.testing.assert_array_equal(places, plotting.label_graph_positions(graph))
+    assert np.abs(places).max() == pytest.approx(1)
+    groups = [[0, 1, 2], [3, 4, 5], [6, 7], [8]]
+    centres = np.array([places[group].mean(axis=0) for group in groups])
+    for number, group in enumerate(groups):
+        gaps = np.linalg.norm(places[group][:, None] - centres, axis=2)
+        assert np.all(np.argmin(gaps, axis=1) == number)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_graphs_without_edges(ax, count):
+    graph = edges(count=count)
+    places = plotting.label_graph_positions(graph)
+    assert places.shape == (count, 2)
+    assert len(np.unique(places, axis=0)) == count
+    plotting.plot_label_graph(graph, places, np.zeros(count), names=["x"] * count, ax=ax)
+
+
+def test_the_graph_shows_values_edges_and_names(ax):
+    graph = edges((0, 1), (1, 2), count=4)
+    places = plotting.label_graph_positions(graph)
+    places[3] = np.nan
+    values = [0.0, 1.0, 4.0, 9.0]
+    plotting.plot_label_graph(graph, places, values, names=["a", "b", "$c", "d"], ax=ax)
+    lines, dots = ax.collections
+    assert len(lines.get_segments()) == 2  # Each edge once.
+    np.testing.assert_allclose(dots.get_array(), [0, 1, 4])
+    np.testing.assert_allclose(dots.get_offsets(), places[:3])
+    assert np.all(np.diff(dots.get_sizes()) > 0)
+    assert {text.get_text() for text in ax.texts} == {"a", "b", "$c"}
+    assert dots.get_clim() == (0.0, 4.0)
+
+
+def test_names_do_not_stand_on_one_another(ax):
+    places = np.array([[-1.0, -1.0], [0.0, 0.0], [0.01, 0.0], [1.0, 1.0]])
+    names = ["least", "larger", "large", "largest"]
+    plotting.plot_label_graph(edges(count=4), places, [1.0, 3.0, 2.0, 4.0], names=names, ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["largest", "larger", "least"]
+
+
+def test_labels_with_the_most_are_shown():
+    graph = edges(count=5)
+    assert plotting.shown_labels(graph, [1.0, 5.0, 5.0, 0.0, 2.0], most=2).tolist() == [1, 2]
+
+
+def test_gains_and_information(ax):
+    plotting.plot_gains([3.0, 2.0, 1.0], ax=ax)
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [(1, 3), (2, 2), (3, 1)])
+    other = Figure().subplots()
+    plotting.plot_information([3.0, 2.0, 1.0], bound=6.001, ax=other)
+    np.testing.assert_allclose(other.lines[0].get_ydata(), [0, 3, 5, 6])
+    np.testing.assert_allclose(other.lines[1].get_ydata(), 6.001)
+    assert other.get_title() == "99.98 % of the upper bound"  # Never rounded up.
+    plotting.plot_gains([], ax=Figure().subplots())
+    plotting.plot_information([], ax=Figure().subplots())
+
+
+def test_information_by_label_in_shares(ax):
+    plotting.plot_information_by_label([1, 3, 0], [5, 0, 5], ["a", "b", "c"], most=2, ax=ax)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["b", "a"]
+    pool, selection = ax.collections[-2:]
+    np.testing.assert_allclose(pool.get_offsets(), [(75, 0), (25, 1)])
+    np.testing.assert_allclose(selection.get_offsets(), [(0, 0), (50, 1)])
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_score_functions_are_drawn(ax, share):
+    after = mig_jax.Power(np.array([0.5, 1.0]), 0.0, np.array([1.0, 2.0]))
+    plotting.plot_score_functions(
+        mig_jax.Power(0.8, 0.0), after, [1, 0], ["one", "zero"], end=4.0, share=share, ax=ax
+    )
+    ends = [line.get_ydata()[-1] for line in ax.lines]
+    expected = [1.0, 1.0, 1.0] if share else [8.0, 2.0, 4**0.8]
+    np.testing.assert_allclose(ends, expected, rtol=1e-5)
+    middle = ax.lines[1].get_ydata()[75]  # At a quarter of the way, √ has come half as far.
+    assert middle == pytest.approx(0.5 if share else 1.0, rel=1e-5)
+
+
+def test_libraries_that_are_missing_are_named():
+    plotting.require_libraries("a test")
+    with pytest.raises(InputError) as told:
+        plotting.require_libraries("a test", names=["no_such_library"])
+    assert "no_such_library is not installed; expected it for a test" in str(told.value)
