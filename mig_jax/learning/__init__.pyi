@@ -10,13 +10,8 @@ from ._count_model import (
 )
 from ._label_features import FeatureBasis, fit_feature_basis, label_features
 from ._learn import Evaluation, initial_state, learn, leave_one_out, normalised_momentum
-from ._learned_files import (
-    LearningStates,
-    learned_threshold,
-    learning_run,
-    restore_learned,
-    save_learned,
-)
+from ._learned_files import learned_threshold, restore_learned, save_learned
+from ._learning_states import LearningStates, learning_run
 from ._parameters import (
     Free,
     FromFeatures,

@@ -1,6 +1,6 @@
-"""Learned parameters in a directory, and the states of learning on the way there.
+"""Learned parameters in a directory, with what it takes to apply them.
 
-Both are saved by orbax. Parameters are kept with what it takes to apply them: of
+They are saved by orbax: of
 `Free` the values of each label by its name; of `FromFeatures` the module's own
 parameters and the basis of its features, so that any pool's labels get theirs.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,23 +24,11 @@ from mig_jax.learning._parameters import (
     Free,
     FromFeatures,
     LearnedMeasure,
-    Parameterisation,
     Params,
 )
 from mig_jax.measure import FAMILIES, LabelGraph, Measure, Pool
-from mig_jax.runs import digest
 
-if TYPE_CHECKING:  # Applying what was learned needs nothing of the extra that learning does.
-    from mig_jax.learning._learn import LearningState
-    from mig_jax.learning.objectives import Objective
-
-__all__ = [
-    "LearningStates",
-    "learned_threshold",
-    "learning_run",
-    "restore_learned",
-    "save_learned",
-]
+__all__ = ["learned_threshold", "restore_learned", "save_learned"]
 
 _FORMAT = 1
 _EXPECTED = "expected a directory written by experiments.learn_params"
@@ -162,123 +150,6 @@ def restore_learned(
     low, high = about["lowest_threshold"], about["highest_threshold"]
     parameterisation = FromFeatures(start, features, basis, about["hidden"], low, high)
     return parameterisation.learned(tree["params"])
-
-
-def learning_run(
-    pool: Pool,
-    graph: LabelGraph,
-    parameterisation: Parameterisation,
-    objective: Objective,
-    settings: dict[str, Any],
-) -> dict[str, str]:
-    """What decides the result of learning: a hash or a text for each named part.
-
-    `settings` are the other arguments of `mig_jax.learning.learn`, as plain values.
-    """
-    from mig_jax._version import __version__
-
-    def hashed(tree: Any) -> str:
-        leaves, structure = jax.tree_util.tree_flatten(tree)
-        return digest([*leaves, str(structure)])
-
-    return {
-        "pool": hashed(pool),
-        "graph": hashed(graph),
-        "parameters": hashed(parameterisation),
-        "objective": hashed(objective),
-        "settings": repr(sorted(settings.items())),
-        "versions": f"mig_jax {__version__}, jax {jax.__version__}",
-    }
-
-
-class LearningStates:
-    """The newest states of one run of learning, in a directory of their own.
-
-    Use it in a `with` block, and call `restore` before the first `save`.
-    """
-
-    def __init__(self, directory: str | os.PathLike[str], run: dict[str, str]) -> None:
-        """Opens the directory, or makes it.
-
-        Args:
-          directory: holds nothing else.
-          run: what `learning_run` gives.
-
-        Raises:
-          InputError: where the directory cannot be made or written to.
-        """
-        import orbax.checkpoint as ocp
-
-        self._directory, self._run = _absolute(directory), run
-        try:
-            os.makedirs(self._directory, exist_ok=True)
-            self._manager = ocp.CheckpointManager(
-                self._directory,
-                options=ocp.CheckpointManagerOptions(
-                    max_to_keep=2, enable_async_checkpointing=False, cleanup_tmp_directories=True
-                ),
-                item_names=("run", "state"),
-            )
-        except OSError as error:
-            raise InputError(
-                f"{directory}: {error.strerror}; expected a directory that can be written to"
-            ) from None
-
-    def restore(self, like: LearningState) -> LearningState | None:
-        """The newest whole state, None where there is none.
-
-        Args:
-          like: of the same run, from `mig_jax.learning.initial_state`.
-
-        Raises:
-          InputError: where the states are those of another run.
-        """
-        import orbax.checkpoint as ocp
-
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                args = ocp.args.Composite(run=ocp.args.JsonRestore())
-                run = self._manager.restore(step, args=args)["run"]
-            # Orbax raises whatever the damage leads to: OSError, ValueError, KeyError, its own.
-            except Exception:
-                self._manager.delete(step)  # Orbax saves no step twice.
-                continue
-            if differing := [name for name in self._run if run.get(name) != self._run[name]]:
-                raise InputError(
-                    f"{self._directory}: holds the states of another run "
-                    f"(of other {', '.join(differing)}); give another directory or delete this one"
-                )
-            try:
-                leaves, structure = jax.tree_util.tree_flatten(like)
-                args = ocp.args.Composite(state=ocp.args.StandardRestore([*map(_abstract, leaves)]))
-                found = self._manager.restore(step, args=args)["state"]
-                return jax.tree_util.tree_unflatten(structure, found)
-            except Exception:  # As above.
-                self._manager.delete(step)
-        return None
-
-    def save(self, state: LearningState) -> None:
-        """Saves the state, where it is not that of the newest save."""
-        import orbax.checkpoint as ocp
-
-        step = int(state.step)
-        if step == self._manager.latest_step():
-            return
-        leaves = [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(state)]
-        args = ocp.args.Composite(
-            run=ocp.args.JsonSave(self._run), state=ocp.args.StandardSave(leaves)
-        )
-        self._manager.save(step, args=args, force=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.asarray(leaf).dtype)
 
 
 def _of_label(learned: LearnedMeasure, label: int) -> LearnedMeasure:

@@ -14,7 +14,7 @@ import numpy as np
 import tqdm
 
 from mig_jax.learning._learn import Learned, LearningState, initial_state, learn
-from mig_jax.learning._learned_files import LearningStates, learning_run
+from mig_jax.learning._learning_states import LearningStates, learning_run
 from mig_jax.learning._parameters import Parameterisation
 from mig_jax.learning._tasks import Inputs, Task
 

@@ -1,0 +1,52 @@
+"""What a command of `mig-jax` is, and how one is run: the same for all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from mig_jax.commands.terminal import exit_status, flags_only, help_text
+from mig_jax.errors import InputError
+
+__all__ = ["Command", "main_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command: its flags, and what it does with them."""
+
+    name: str
+    summary: str  # Its line in the overview.
+    define_flags: Callable[[flags.FlagValues], None]
+    run: Callable[[flags.FlagValues], None]  # Raises InputError for input that cannot be used.
+    required: tuple[str, ...] = ()  # Flags that must be given.
+    interrupted: str = "no output was written"  # What is said of a run that the user interrupts.
+
+
+def main_of(command: Command, arguments: Sequence[str], *, called: str) -> int:
+    """Runs a command and returns its exit status: 0, or 2 for input that cannot be used.
+
+    Args:
+      command: what to run.
+      arguments: the words behind its name.
+      called: how the user calls it, such as `mig-jax select`.
+    """
+    return exit_status(
+        called, lambda: run_command(command, arguments, called), interrupted=command.interrupted
+    )
+
+
+def run_command(command: Command, arguments: Sequence[str], called: str) -> None:
+    """Reads the flags, then runs the command or prints its help."""
+    values = flags.FlagValues()
+    command.define_flags(values)
+    if any(word in ("--help", "-h") for word in arguments):
+        print(help_text(called, values))
+        return
+    flags_only(values([called, *arguments])[1:])
+    for name in command.required:
+        if values[name].value in (None, "", []):
+            raise InputError(f"--{name}: missing, expected --{name}=...: {values[name].help}")
+    command.run(values)
