@@ -216,7 +216,10 @@ def _line(kind: str, run: dict[str, Any]) -> bytes:
 
 def _open_record(path: str, place: str, kind: str, run: dict[str, Any]) -> BinaryIO:
     try:
-        if not os.path.exists(path):
+        if os.path.exists(path):
+            # Killed when it was made, it has a second name.
+            remove_left_behind(*os.path.split(path))
+        else:
             _create(path, _line(kind, run))
         stream = open(path, "r+b")  # noqa: SIM115 - given away, or closed below
     except OSError as error:

@@ -101,10 +101,11 @@ def test_states_of_another_run_are_refused_and_damaged_ones_passed_over(tmp_path
         for state in seen:
             states.save(state)
     other = objectives.target(WANTED, POOL, GRAPH, seed=1)
-    for changed, told in (
-        (learning.learning_run(POOL, GRAPH, FREE, other, {"steps": 3}), "objective"),
-        (learning.learning_run(POOL, GRAPH, FREE, TARGET, {"steps": 4}), r"setting steps \(3; now 4\)"),
+    for objective, steps, told in (
+        (other, 3, "objective"),
+        (TARGET, 4, r"setting steps \(3; now 4\)"),
     ):
+        changed = learning.learning_run(POOL, GRAPH, FREE, objective, {"steps": steps})
         with pytest.raises(InputError, match=f"another run: {told} differs"):
             learning.LearningStates(tmp_path, changed)
     for folder, _, files in os.walk(tmp_path / "00003.state"):

@@ -242,11 +242,11 @@ def test_another_run_is_refused_by_the_part_that_differs(saved):
 
 def test_a_smaller_budget_is_refused_and_a_file_is_no_directory(saved, tmp_path):
     _, run, directory, _, _ = saved
+    flip_a_byte(directory / "00040.checkpoint")
     with (
         Checkpoints(directory, run) as checkpoints,
         pytest.raises(InputError, match="holds 50 picks, more than the budget of 49"),
     ):
-        flip_a_byte(directory / "00040.checkpoint")
         checkpoints.restore(49)
     assert saved_after(directory) == [40, 50]
     (tmp_path / "file").write_text("")
