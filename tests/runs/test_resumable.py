@@ -194,7 +194,13 @@ def test_what_is_not_ours_in_our_folder_stays(saver, tmp_path):
 
 @pytest.mark.parametrize(
     "foreign",
-    [b"", b"half a li", b'{"run": {"budget": 3}}\n', b'{"format": "mig_jax cells", "run": {}}\n'],
+    [
+        b"",
+        b"half a li",
+        b'{"run": {"budget": 3}}\n',
+        b'{"format": "mig_jax cells", "run": {}}\n',
+        b'{"format": "mig_jax journal", "run": {}}',
+    ],
 )
 def test_a_file_that_is_no_journal_is_refused_and_stays(foreign, tmp_path):
     pool, output = tmp_path / "pool.jsonl", tmp_path / "o.jsonl"
@@ -210,6 +216,18 @@ def test_a_file_that_is_no_journal_is_refused_and_stays(foreign, tmp_path):
     assert {name: after[name] for name in after if name != "."} == {
         name: before[name] for name in before if name != "."
     }
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    def fsync(descriptor, fsync=os.fsync):
+        (tmp_path / "j").write_bytes(b"mine")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)  # Called when a journal is about to get its name.
+    with pytest.raises(InputError, match="its first line is no record of mig_jax journal"):
+        begin(SAVERS["journal"], tmp_path / "j")
+    assert (tmp_path / "j").read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["j"]
 
 
 def test_a_place_that_cannot_be_is_refused(tmp_path):
