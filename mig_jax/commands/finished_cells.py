@@ -53,7 +53,7 @@ class FinishedCells(RunFolder):
         """Saves cells by their numbers."""
         for number, arrays in cells.items():
 
-            def write(path: str, arrays: dict[str, np.ndarray] = arrays) -> None:
+            def write(path: str, arrays: dict[str, Any] = arrays) -> None:
                 with open(path, "wb") as stream:  # Given a name, NumPy adds an ending.
                     np.savez(stream, **arrays)
 

@@ -359,6 +359,22 @@ def test_temporary_files_of_the_dead_go_and_others_stay(tmp_path):
         outputs.open(tmp_path / ("é" * 125))
 
 
+def test_another_run_of_the_same_output_takes_none_of_its_files(tmp_path, monkeypatch):
+    """Even if it starts when the outputs are about to get their names."""
+    output = tmp_path / "o.jsonl"
+
+    def replace(source, target, replace=os.replace):
+        with runs.open_temporary(str(target)) as another:
+            os.remove(another.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with data.OutputFiles() as outputs:
+        outputs.open(output).write(b"first")
+    assert output.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["o.jsonl"]
+
+
 # Damage.
 
 

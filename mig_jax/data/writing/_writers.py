@@ -84,7 +84,9 @@ class OutputFiles:
                 for stream in self._streams.values():
                     stream.flush()
                     os.fsync(stream.fileno())
-                    stream.close()
+                    if os.name == "nt":
+                        stream.close()  # Windows renames no open files.
+                # Held until they have their names: nobody takes them for left behind.
                 for target, stream in self._streams.items():
                     os.replace(stream.name, target)
         finally:
