@@ -115,8 +115,10 @@ def run(options: Options) -> list[Row]:
             )
         with _timed(seconds, "graph"):
             graph = read_label_graph(options, table, min(point.threshold for point in points))
-        with _timed(seconds, "selection"):
-            cells, resumed = _select(options, workdir, pool, graph, points)
+        grid = {name: getattr(options, name) for name in _GRID_FLAGS}
+        run = {**input_fingerprint(pool, graph), **grid}
+        with _timed(seconds, "selection"), FinishedCells(workdir, run) as finished:
+            cells, resumed = _select(options, finished, pool, graph, points)
         picks = np.stack([cells[number]["picks"] for number in range(len(points))])
         own = np.array([cells[number]["information"] for number in range(len(points))])
         with _timed(seconds, "evaluation"):
@@ -148,16 +150,18 @@ def run(options: Options) -> list[Row]:
 
 def _select(
     options: Options,
-    workdir: pathlib.Path,
+    finished: FinishedCells,
     pool: Pool,
     graph: LabelGraph,
     points: Sequence[Point],
 ) -> tuple[dict[int, dict[str, np.ndarray]], int]:
     """What all cells select, by their numbers, and how many of them were finished before."""
-    grid = {name: getattr(options, name) for name in _GRID_FLAGS}
-    finished = FinishedCells(workdir, {**input_fingerprint(pool, graph), **grid})
     names = [field.name for field in dataclasses.fields(CellSelection)]
-    cells = finished.restore(len(points), [*names, "seconds"])
+    cells = finished.restore(
+        len(points),
+        [*names, "seconds"],
+        on_damaged=lambda number: say(f"passed over the damaged cell {number}"),
+    )
     resumed = len(cells)
     if resumed:
         say(f"{resumed} of {len(points)} cells are finished already")

@@ -27,10 +27,12 @@ from mig_jax.learning._parameters import (
     Params,
 )
 from mig_jax.measure import FAMILIES, LabelGraph, Measure, Pool
+from mig_jax.runs import replace_own
 
 __all__ = ["learned_threshold", "restore_learned", "save_learned"]
 
 _FORMAT = 1
+_KIND = "learned parameters"
 _EXPECTED = "expected a directory written by experiments.learn_params"
 
 
@@ -40,7 +42,7 @@ def save_learned(
     params: Params,
     label_names: Sequence[str],
 ) -> None:
-    """Saves parameters in a directory of their own; what it held before is replaced.
+    """Saves parameters in a directory of their own; parameters that it held are replaced.
 
     Args:
       directory: where to.
@@ -49,7 +51,7 @@ def save_learned(
       label_names: the K labels of the pool.
 
     Raises:
-      InputError: where the directory cannot be written.
+      InputError: if the directory holds anything but learned parameters, or cannot be written.
     """
     learned = parameterisation.learned(params)
     start = parameterisation.start.measure.score_function
@@ -83,8 +85,11 @@ def save_learned(
 
     args = ocp.args.Composite(about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(tree))
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            checkpointer.save(_absolute(directory), args=args, force=True)
+        with (
+            replace_own(_absolute(directory), _KIND) as new,
+            ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+        ):
+            checkpointer.save(new, args=args)
     except OSError as error:
         raise InputError(f"{directory}: {error.strerror or error}; expected a directory") from None
 

@@ -181,7 +181,7 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(
         assert not list(workdir.glob("ablation.*"))
     done = len(list(workdir.glob("cells/*.npz")))
     assert 0 < done < CELLS
-    (workdir / "cells" / ".mig_jax.0123456789abcdef.tmp").write_bytes(b"half of a ce")
+    (workdir / "cells" / ".mig_jax.00001.npz.0123456789abcdef.tmp").write_bytes(b"half of a ce")
     resumed = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert f"{done} of {CELLS} cells are finished already" in resumed.stderr
@@ -202,10 +202,10 @@ def test_another_grid_in_the_same_directory_is_refused(pool, finished, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     arguments = (*pool, *GRID, f"--workdir={finished}")
     line = refused(capsys, *arguments, "--budget=29")
-    assert "holds cells of another grid: budget (30; now 29) differs" in line
+    assert "cells: belongs to another run: budget (30; now 29) differs" in line
     line = refused(capsys, *arguments, "--rates=0.1,0.2", "--gains=exact")
     assert "rates ([0.1]; now [0.1, 0.2]), gains (['exact', 'linear']; now ['exact'])" in line
-    assert "give another --workdir or delete this one" in line
+    assert "choose another place, or delete this folder" in line
     line = refused(capsys, *arguments, "--thresholds=0.75,0.8")
     assert "graph, thresholds" in line
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
