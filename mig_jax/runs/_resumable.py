@@ -128,8 +128,8 @@ class RunFolder:
         for number in numbers:
             try:
                 found = read(self._path(number))
-            except MemoryError:
-                raise
+            except (ImportError, MemoryError, PermissionError):
+                raise  # Nothing is wrong with the entry.
             # Orbax and NumPy raise whatever the damage leads to: OSError, ValueError, their own.
             except Exception:
                 self._damaged.append(number)
