@@ -36,8 +36,8 @@ _SMALLEST_BASE = 1e-30
 # If x + step is no more than this many times x, an increase is an integral of the slope.
 # Farther, φ(x) is so small a part of φ(x + step) that their difference keeps its digits.
 _FARTHEST_BY_SLOPES = 16.0
-_PLACES, _SHARES = np.polynomial.legendre.leggauss(8)
-_PLACES, _SHARES = (_PLACES + 1) / 2, _SHARES / 2  # In [0, 1], as shares of its length.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)  # Of Gauss's rule, in [−1, 1].
+_PLACES, _SHARES = (_NODES + 1) / 2, _WEIGHTS / 2  # In [0, 1], shares of sum 1.
 
 
 def safe_base(x: Array) -> jax.Array:
