@@ -81,8 +81,7 @@ class Options(InputOptions):
     def grid(self) -> list[Point]:
         return grid_points(
             self.families,
-            self.exponents,
-            self.rates,
+            {"exponent": self.exponents, "rate": self.rates},
             self.propagations,
             self.thresholds,
             self.gains,

@@ -25,7 +25,7 @@ from mig_jax.devices import (
 from mig_jax.measure import EXACT, GainRule, LabelGraph, Measure, Pool, information, linear_gains
 from mig_jax.selection._certificate import conditional_gradient_step
 from mig_jax.selection._greedy import Picks, SelectionState, initial_state, lazy_greedy
-from mig_jax.selection._page_layout import EMPTY, PageLayout, deal_pages, lay_out_pages
+from mig_jax.selection._page_layout import AREA, EMPTY, PageLayout, deal_pages, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
 
 __all__ = ["Progress", "Selection", "lay_out", "page_priority", "resumed_state", "select"]
@@ -35,7 +35,7 @@ __all__ = ["Progress", "Selection", "lay_out", "page_priority", "resumed_state",
 _ORDERING_STEPS = 6
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Selection:
     """The records picked, in order."""
 
@@ -49,7 +49,7 @@ class Selection:
         return len(self.picks)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Progress:
     """A selection under way: all that is needed to go on as if it had never stopped.
 
@@ -74,7 +74,7 @@ def lay_out(
     measure: Measure,
     budget: int,
     *,
-    area: int = 1024,
+    area: int = AREA,
     mesh: Mesh | None = None,
 ) -> Pages:
     """The propagated pool in pages; records that `budget` picks will likely choose come first.

@@ -17,7 +17,6 @@ import pytest
 import mig_jax
 from mig_jax import data
 from mig_jax.commands import ablate
-from mig_jax.selection import _grid as grid
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 from tests.strategies import to_float64
@@ -53,9 +52,17 @@ def pool(tmp_path_factory):
 def finished(pool, tmp_path_factory):
     """The directory of a grid that ran without a stop, in this process."""
     workdir = tmp_path_factory.mktemp("grid")
-    grid._select_grid.clear_cache()
+    compiled = []
+
+    def on_duration(event: str, _: float, *, fun_name: str = "", **details: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(fun_name)
+
+    jax.clear_caches()
+    jax.monitoring.register_event_duration_secs_listener(on_duration)
     assert ablate.main([*pool, *GRID, f"--workdir={workdir}"]) == 0
-    assert grid._select_grid._cache_size() == 2  # One trace a family.
+    jax.monitoring.unregister_event_duration_listener(on_duration)
+    assert sum("select_grid" in name for name in compiled) == 2  # One program a family.
     return workdir
 
 

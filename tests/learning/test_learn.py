@@ -136,17 +136,15 @@ def test_a_strong_prior_keeps_labels_alike():
 
 
 @mig_jax.as_pytree
-@dataclasses.dataclass(frozen=True)
-class _Alternating:
+class _Alternating(objectives.Objective):
     """An objective of one's own: it wants more propagation and less of it in turn."""
 
     needs_selection = False
 
-    def losses(self, pool, graph, measure, selection, turn=None):
-        del pool, graph
-        assert selection is None
-        sign = 0.0 if turn is None else jnp.where(turn % 2 == 0, -1.0, 1.0)
-        return sign * measure.propagation, measure.propagation
+    def losses(self, outcome):
+        assert outcome.relaxed is None
+        sign = 0.0 if outcome.turn is None else jnp.where(outcome.turn % 2 == 0, -1.0, 1.0)
+        return sign * outcome.measure.propagation, outcome.measure.propagation
 
 
 def test_objectives_of_ones_own_get_the_step_as_their_turn():
