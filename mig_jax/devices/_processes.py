@@ -11,18 +11,14 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import NoReturn, TypeVar
+from collections.abc import Iterator
+from typing import NoReturn
 
 import jax
-import numpy as np
 
-from mig_jax.devices._sharding import Mesh, all_gather_parts
 from mig_jax.errors import InputError
 
-__all__ = ["joined", "together"]
-
-_Result = TypeVar("_Result")
+__all__ = ["joined"]
 
 # JAX ends a process by itself, with pages of text, when its own time is up: ours is first.
 _GRACE_SECONDS = 10
@@ -50,7 +46,7 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
     _join(address, count, index, timeout_seconds)
     try:
         yield
-    except InputError:  # All processes have it: see `together`.
+    except InputError:  # All processes have it: see `Hosts.together`.
         jax.distributed.shutdown()
         raise
     except KeyboardInterrupt:
@@ -62,25 +58,6 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
             _leave(f"process {index} of {count} failed", 1)
         _leave(f"process {index} of {count} has lost another process: {_first_line(error)}", 1)
     jax.distributed.shutdown()
-
-
-def together(step: Callable[[], _Result], mesh: Mesh | None) -> _Result:
-    """What `step` returns, once it has returned in all processes.
-
-    Raises:
-      InputError: where it did in any process: in all of them that of the first.
-    """
-    result, message = None, b""
-    try:
-        result = step()
-    except InputError as error:
-        if mesh is None:
-            raise
-        message = str(error).encode()
-    for told in all_gather_parts(np.frombuffer(message, np.uint8), mesh):
-        if told.size:
-            raise InputError(told.tobytes().decode())
-    return result  # type: ignore[return-value]
 
 
 def _join(address: str, count: int, index: int, timeout_seconds: int) -> None:
