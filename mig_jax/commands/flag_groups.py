@@ -16,6 +16,7 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.errors import InputError
+from mig_jax.synthetic import BuiltinPool
 
 __all__ = [
     "DEFAULT_EMBEDDING_MODEL",
@@ -124,6 +125,11 @@ class TableOptions(PoolOptions):
 
     vocabulary: str | None
     cache: str | None
+
+    @property
+    def builtin_pool(self) -> BuiltinPool:
+        """The pool that is used without --pool."""
+        return BuiltinPool()
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""

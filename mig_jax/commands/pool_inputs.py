@@ -15,7 +15,6 @@ from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
 from mig_jax.errors import InputError
 from mig_jax.measure import LabelGraph, label_graph_from_edges, label_graph_from_embeddings
-from mig_jax.synthetic import BuiltinPool
 
 __all__ = [
     "check_budget",
@@ -50,7 +49,7 @@ def read_table(
       InputError: if a file cannot be used.
     """
     if not options.pool:
-        return BuiltinPool().table()
+        return options.builtin_pool.table()
     vocabulary = None
     if options.vocabulary is not None:
         path = options.vocabulary
@@ -123,7 +122,7 @@ def label_embeddings(
       InputError: if the embeddings cannot be used.
     """
     if not options.pool:
-        names, vectors = BuiltinPool().label_embeddings()
+        names, vectors = options.builtin_pool.label_embeddings()
         place = {name: i for i, name in enumerate(names)}
         return vectors[[place[name] for name in table.label_names]], None
     if options.embedding_model is not None:

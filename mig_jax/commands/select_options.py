@@ -34,6 +34,8 @@ _PRESETS: Final[dict[str, dict[str, Any]]] = {
         "similarity_threshold": 0.9,
     }
 }
+# Flags that are parameters of families, by the same names.
+_OF_FAMILIES: Final = ("exponent", "epsilon", "rate")
 # Flags whose place is taken by what --params holds.
 _REPLACED_BY_PARAMS: Final = (
     "preset",
@@ -89,10 +91,10 @@ class SelectOptions(InputOptions):
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in unused}
 
     def measure(self) -> Measure:
-        """The measure that the flags describe; a family's parameters are flags of their names."""
+        """The measure that the flags describe; parameters of a family without one keep theirs."""
         family = FAMILIES[self.score_function]
-        names = [field.name for field in dataclasses.fields(family)]
-        given = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        names = {field.name for field in dataclasses.fields(family)}
+        given = {name: getattr(self, name) for name in _OF_FAMILIES if name in names}
         return Measure(family(**given), self.propagation)
 
 

@@ -72,8 +72,8 @@ def test_a_process_that_dies_ends_the_others():
 
 def test_a_process_that_never_comes(tmp_path):
     program = (
-        "from mig_jax import processes\n"
-        f"with processes.joined('localhost:{free_port()}', 2, 0, timeout_seconds=3): pass\n"
+        "from mig_jax.devices import joined\n"
+        f"with joined('localhost:{free_port()}', 2, 0, timeout_seconds=3): pass\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
