@@ -21,7 +21,13 @@ from mig_jax.commands.pool_inputs import (
 )
 from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
-from mig_jax.commands.terminal import progress_bar, say, silent
+from mig_jax.commands.selection_steps import (
+    certify_with_bar,
+    select_with_bar,
+    told_of_learned,
+    write_selection,
+)
+from mig_jax.commands.terminal import say, silent
 from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
@@ -31,20 +37,16 @@ from mig_jax.reports import (
     Selected,
     manifest,
     plotting,
-    proven_per_cent,
     selection_page,
     summary,
 )
 from mig_jax.selection import (
-    Certificate,
     Checkpoints,
     Progress,
     Selection,
-    certify,
     fingerprint,
     labels_covered,
     random_choice,
-    select,
 )
 
 __all__ = ["COMMAND", "run"]
@@ -117,7 +119,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         certificate = None
         if options.certificate:
             with timed(seconds, "certificate"):
-                certificate = _certify(pool, graph, measure, selection, hosts)
+                certificate = certify_with_bar(pool, graph, measure, selection, hosts)
         about = {
             **manifest(options.parameters(), table, graph, selection, certificate, hosts),
             "records_used": num_records,
@@ -189,11 +191,7 @@ def _problem(
     vectors = None if embeddings is None else embeddings[0]
     learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
     pool, graph, measure = harden(learned, pool, graph)
-    about = {
-        "propagation": float(measure.propagation),
-        "threshold": float(learned.threshold),
-        "score_exponent": float(learned.score_exponent),
-    }
+    about = told_of_learned(learned, measure)
     say(
         f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
         f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
@@ -212,29 +210,22 @@ def _select(
         if options.checkpoint_dir is not None:
             run = fingerprint(pool, graph, measure, gain, hosts.mesh)
             checkpoints, resume = _checkpoints(options, run, stack, hosts)
-        resumed_after = 0 if resume is None else len(resume)
-        if resumed_after:
-            say(f"resuming after {resumed_after:,} of {options.budget:,} picks")
-        bar = stack.enter_context(
-            progress_bar("selecting", options.budget, unit="records", initial=resumed_after)
-        )
 
-        def on_chunk(progress: Progress) -> None:
-            bar.update(len(progress) - bar.n)
+        def save(progress: Progress) -> None:
             if checkpoints is not None:
                 checkpoints.save(progress, now=len(progress) == options.budget)
 
-        selection = select(
+        selection = select_with_bar(
             pool,
             graph,
             options.budget,
             measure=measure,
             gain=gain,
-            mesh=hosts.mesh,
+            hosts=hosts,
             resume=resume,
-            on_chunk=on_chunk,
+            save=save,
         )
-    return selection, resumed_after
+    return selection, 0 if resume is None else len(resume)
 
 
 def _checkpoints(
@@ -260,19 +251,6 @@ def _checkpoints(
     return checkpoints, progress_of_first(resume, hosts)
 
 
-def _certify(
-    pool: Pool, graph: LabelGraph, measure: Measure, selection: Selection, hosts: Hosts
-) -> Certificate:
-    with progress_bar("certifying", None, unit="steps") as bar:
-
-        def on_step(step: int, bound: float) -> None:
-            proven = proven_per_cent(selection.information / bound)
-            bar.set_postfix_str(f"at least {proven}", refresh=False)
-            bar.update(step - bar.n)
-
-        return certify(pool, graph, measure, selection.picks, mesh=hosts.mesh, on_step=on_step)
-
-
 def _write(
     options: SelectOptions,
     outputs: _Outputs,
@@ -286,9 +264,8 @@ def _write(
     if options.output_layout != "as_it_came" or options.as_parquet or info_out is not None:
         layout = data.OUTPUT_LAYOUTS[options.output_layout]
         converter = data.RecordConverter(layout, options.fields, describe=info_out is not None)
-    data.write_records(table, picks, outputs.records, convert=converter, parquet=options.as_parquet)
-    so_far = np.cumsum(selection.increases, dtype=np.float64)
-    data.write_selection_table(outputs.table, table, picks, selection.gains, so_far)
+    how = {"convert": converter, "parquet": options.as_parquet}
+    write_selection(table, picks, selection, outputs.records, outputs.table, **how)
     if converter is not None and info_out is not None:
         folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))
         entry = converter.dataset_info_entry(
