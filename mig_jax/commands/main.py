@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -27,8 +28,15 @@ COMMANDS: Final = {
 
 
 def load(name: str) -> Command:
-    """The command of this name, a key of `COMMANDS`."""
-    return importlib.import_module(COMMANDS[name]).COMMAND
+    """The command of this name, a key of `COMMANDS`.
+
+    Raises:
+      InputError: if its module holds no command yet.
+    """
+    module = importlib.import_module(COMMANDS[name])
+    if not hasattr(module, "COMMAND"):
+        raise InputError(f"{name}: is no command of mig-jax yet")
+    return module.COMMAND
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +59,9 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<16}{load(name).summary}" for name in COMMANDS]
+    lines = []
+    for name in COMMANDS:
+        with contextlib.suppress(InputError):
+            lines.append(f"  {name:<16}{load(name).summary}")
     usage = "usage: mig-jax COMMAND [--flag=value ...]"
     return "\n".join([usage, "", *lines, "", "`mig-jax COMMAND --help` lists its flags."])
