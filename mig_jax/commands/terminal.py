@@ -1,4 +1,4 @@
-"""What commands say on the terminal: progress, remarks, flags, and one line where one fails."""
+"""What commands say on the terminal: progress, remarks, flags, and one line if one fails."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _end_as_interrupted() -> None:
 
 
 def flags_only(left_over: Sequence[str]) -> None:
-    """Raises `InputError` where a command was given words that are no flags."""
+    """Raises `InputError` if a command was given words that are no flags."""
     if left_over:
         raise InputError(f"{left_over[0]}: expected flags only, as --flag=value")
 

@@ -28,9 +28,9 @@ _GRACE_SECONDS = 10
 def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -> Iterator[None]:
     """Within, this is process `index` of `count`; call it before JAX computes anything.
 
-    Where another process is lost, this one does not wait for ever: it says so in one
-    line and exits with status 1 at once where the connection breaks, as when a process
-    is killed; and it is aborted by JAX, which names the process lost, where nothing has
+    If another process is lost, this one does not wait for ever: it says so in one
+    line and exits with status 1 at once if the connection breaks, as when a process
+    is killed; and it is aborted by JAX, which names the process lost, if nothing has
     been heard of one for `timeout_seconds`, as when its host is cut off.
 
     Args:
@@ -41,7 +41,7 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
         later, and for all to be done in the end.
 
     Raises:
-      InputError: where this process cannot be the coordinator at `address`.
+      InputError: if this process cannot be the coordinator at `address`.
     """
     _join(address, count, index, timeout_seconds)
     try:

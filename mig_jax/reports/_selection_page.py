@@ -210,7 +210,7 @@ def _first_records(selected: Selected) -> list[dict[str, Any]]:
 
 
 def _turns(text: bytes, fields: data.FieldNames) -> list[tuple[str, str]]:
-    """Role and text of each turn, cut where they are long; the record as it is if it has none."""
+    """Role and text of each turn, cut if they are long; the record as it is if it has none."""
     turns: Sequence[tuple[str, str]]
     try:
         turns = data.decode_conversation(data.parse_record(text), fields).texts
