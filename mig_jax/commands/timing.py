@@ -1,4 +1,4 @@
-"""How long the stages of a command take."""
+"""How long each stage of a command takes, for its manifest."""
 
 from __future__ import annotations
 
@@ -10,15 +10,8 @@ __all__ = ["timed"]
 
 
 @contextlib.contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Within, the stage runs; if it ends well, `seconds[stage]` is the time that it took.
-
-    >>> seconds = {}
-    >>> with timed(seconds, "reading"):
-    ...     pass
-    >>> list(seconds)
-    ['reading']
-    """
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Puts the seconds that the block took into `seconds`, under its name."""
     start = time.perf_counter()
     yield
-    seconds[stage] = round(time.perf_counter() - start, 3)
+    seconds[name] = round(time.perf_counter() - start, 3)
