@@ -26,14 +26,8 @@ from absl import flags
 from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.commands.finished_cells import FinishedCells
-from mig_jax.commands.pool_inputs import (
-    InputOptions,
-    check_input_flags,
-    define_input_flags,
-    read_label_graph,
-    read_table,
-    say_read,
-)
+from mig_jax.commands.flag_groups import InputOptions, check_input_flags, define_input_flags
+from mig_jax.commands.pool_inputs import read_label_graph, read_table, say_read
 from mig_jax.commands.terminal import exit_status, flags_only, help_text, progress_bar, say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, LabelGraph, Pool, pool_from_table
@@ -104,9 +98,9 @@ def run(options: Options) -> list[Row]:
     _make_folder(workdir)
     with data.OutputFiles([path for path in inputs if path]) as outputs:
         with _timed(seconds, "reading"):
-            table = read_table(options, outputs, stem, None)
+            table = read_table(options, outputs, stem)
             pool = pool_from_table(table)
-        say_read(table, table.num_records, None)
+        say_read(table)
         if options.budget > table.num_records:
             raise InputError(
                 f"--budget: found {options.budget}, expected at most the pool's "
