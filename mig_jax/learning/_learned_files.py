@@ -28,7 +28,7 @@ __all__ = ["learned_threshold", "restore_learned", "save_learned"]
 
 _FORMAT = 1
 _KIND = "learned parameters"
-_EXPECTED = "expected a directory written by `mig-jax learn`"
+_EXPECTED = "expected a directory of parameters that mig-jax learn wrote"
 
 
 def save_learned(
