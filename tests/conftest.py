@@ -9,7 +9,15 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import hypothesis
 import jax
+import jaxtyping
 import pytest
+
+# Before any of these rooms is imported: their annotations are checked at every call. An int is a
+# float there (PEP 484), as it is to mypy.
+jaxtyping.install_import_hook(
+    [f"mig_jax.{room}" for room in ("devices", "measure", "relaxation", "selection")],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 # Compilation makes first calls slow: times say nothing about correctness.
 hypothesis.settings.register_profile(

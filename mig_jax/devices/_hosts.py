@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Shaped
 
 from mig_jax.devices._sharding import all_gather_parts, num_parts, own_part
 from mig_jax.errors import InputError
@@ -54,8 +55,8 @@ class Hosts:
         """The devices of all processes together."""
         return 1 if self.mesh is None else self.mesh.size
 
-    def gather(self, array: Array) -> list[np.ndarray]:
-        """What each process gives, in their order: arrays of one dtype and of any length (1-D)."""
+    def gather(self, array: Shaped[Array, " n"]) -> list[np.ndarray]:
+        """What each process gives, in their order: arrays of one dtype and of any length."""
         return all_gather_parts(array, self.mesh)
 
     def sum(self, value: int) -> int:

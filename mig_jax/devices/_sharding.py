@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int, Real, Shaped
 
 from mig_jax.measure import Array, Pool
 
@@ -93,8 +94,8 @@ def own_part(mesh: Mesh | None) -> int:
     return jax.process_index() if num_parts(mesh) > 1 else 0
 
 
-def all_gather_parts(array: Array, mesh: Mesh | None) -> list[np.ndarray]:
-    """What each process gives, in their order: arrays of one dtype and of any length (1-D)."""
+def all_gather_parts(array: Shaped[Array, " n"], mesh: Mesh | None) -> list[np.ndarray]:
+    """What each process gives, in their order: arrays of one dtype and of any length."""
     array = np.ascontiguousarray(array).reshape(-1)
     if num_parts(mesh) == 1:
         return [array]
@@ -129,26 +130,30 @@ def place_shards(blocks: list[Any], mesh: Mesh) -> jax.Array:
     return jax.make_array_from_single_device_arrays(shape, NamedSharding(mesh, SHARDED), shards)
 
 
-def part_sizes(pool: Pool, mesh: Mesh | None) -> np.ndarray:
-    """How many records each part of the pool has, int64 [parts]."""
+def part_sizes(pool: Pool, mesh: Mesh | None) -> Int[np.ndarray, " parts"]:
+    """How many records each part of the pool has."""
     return np.concatenate(all_gather_parts(np.array([pool.num_records], np.int64), mesh))
 
 
-def part_of_picks(picks: Array, sizes: np.ndarray, mesh: Mesh | None) -> np.ndarray:
+def part_of_picks(
+    picks: Int[Array, " picks"], sizes: Int[np.ndarray, " parts"], mesh: Mesh | None
+) -> Int[np.ndarray, " own"]:
     """Of records named in the whole pool, those of this process's part, as indices there."""
     before = sizes[: own_part(mesh)].sum()
-    picks = np.asarray(picks, np.int64) - before
-    return picks[(picks >= 0) & (picks < sizes[own_part(mesh)])]
+    places = np.asarray(picks, np.int64) - before
+    return places[(places >= 0) & (places < sizes[own_part(mesh)])]
 
 
-def shard_records(values: Array, mesh: Mesh) -> jax.Array:
+def shard_records(values: Real[Array, " records"], mesh: Mesh) -> Real[jax.Array, " sharded"]:
     """One number a record of this process's part, as `shard_pool` places the records."""
     cuts = _cuts(len(values), mesh)
     most = all_reduce_max(int(np.diff(cuts).max()), mesh) + 1
     return place_shards(_blocks(values, cuts, most, 0), mesh)
 
 
-def unshard_records(values: jax.Array, num_records: int, mesh: Mesh) -> np.ndarray:
+def unshard_records(
+    values: Real[jax.Array, " sharded"], num_records: int, mesh: Mesh
+) -> Real[np.ndarray, " records"]:
     """The inverse of `shard_records`, for a part of `num_records`."""
     shards = {shard.device: np.asarray(shard.data) for shard in values.addressable_shards}
     counts = np.diff(_cuts(num_records, mesh)).tolist()

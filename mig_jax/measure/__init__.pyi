@@ -1,4 +1,4 @@
-from ._arrays import Array
+from ._arrays import Array, Count, Numbers, Parameter, Scalar
 from ._families import FAMILIES, Exponential, Log, Power, Saturating, family_name
 from ._gain_rules import EXACT, GAIN_RULES, LINEAR, GainRule, GainTable, prepare
 from ._information import (
@@ -20,7 +20,7 @@ from ._label_graph import (
     propagation_weights,
 )
 from ._pool import Pool, amounts_of_picks, pool_from_label_lists, pool_from_table
-from ._pytrees import as_pytree
+from ._pytrees import as_pytree, unchecked
 from ._registry import name_in
 from ._score_function import ScoreFunction, safe_base
 
@@ -30,15 +30,19 @@ __all__ = [
     "GAIN_RULES",
     "LINEAR",
     "Array",
+    "Count",
     "Exponential",
     "GainRule",
     "GainTable",
     "LabelGraph",
     "Log",
     "Measure",
+    "Numbers",
+    "Parameter",
     "Pool",
     "Power",
     "Saturating",
+    "Scalar",
     "ScoreFunction",
     "amounts_of_picks",
     "as_pytree",
@@ -59,5 +63,6 @@ __all__ = [
     "propagate",
     "propagation_weights",
     "safe_base",
+    "unchecked",
     "worth_of_records",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mig_jax.measure._arrays import Array
+from mig_jax.measure._arrays import Array, Numbers, Parameter
 from mig_jax.measure._pytrees import as_pytree
 from mig_jax.measure._registry import name_in
 from mig_jax.measure._score_function import ScoreFunction, safe_base
@@ -28,27 +28,27 @@ class Power(ScoreFunction):
 
     shape_name = "exponent"
 
-    exponent: Array = 0.8
-    epsilon: Array = 1e-6
-    weight: Array = 1.0
+    exponent: Parameter = 0.8
+    epsilon: Parameter = 1e-6
+    weight: Parameter = 1.0
 
-    def value(self, x: Array) -> jax.Array:
+    def value(self, x: Numbers) -> Array:
         top = safe_base(x + self.epsilon) ** self.exponent
         return self.weight * (top - safe_base(jnp.asarray(self.epsilon)) ** self.exponent)
 
-    def derivative(self, x: Array) -> jax.Array:
+    def derivative(self, x: Numbers) -> Array:
         return self.weight * self.exponent * safe_base(x + self.epsilon) ** (self.exponent - 1)
 
-    def prepare(self, x: Array) -> tuple[jax.Array, ...]:
+    def prepare(self, x: Numbers) -> tuple[Array, ...]:
         base = safe_base(x + self.epsilon)
         exponent = jnp.broadcast_to(jnp.asarray(self.exponent, base.dtype), base.shape)
         return base, self.weight * base**exponent, exponent
 
-    def increase(self, prepared: tuple[jax.Array, ...], step: Array) -> jax.Array:
+    def increase(self, prepared: tuple[Array, ...], step: Numbers) -> Array:
         base, height, exponent = prepared
         return height * jnp.expm1(exponent * jnp.log1p(step / base))
 
-    def moved_shape(self, offset: Array) -> jax.Array:
+    def moved_shape(self, offset: Parameter) -> jax.Array:
         """The exponent after a move of its logit: it stays between 0 and 1."""
         logit = jnp.log(self.exponent) - jnp.log1p(-self.exponent)
         return jax.nn.sigmoid(logit + offset)
@@ -64,20 +64,20 @@ class Exponential(ScoreFunction):
 
     shape_name = "rate"
 
-    rate: Array = 1.0
-    weight: Array = 1.0
+    rate: Parameter = 1.0
+    weight: Parameter = 1.0
 
-    def value(self, x: Array) -> jax.Array:
+    def value(self, x: Numbers) -> Array:
         return -self.weight * jnp.expm1(-self.rate * x)
 
-    def derivative(self, x: Array) -> jax.Array:
+    def derivative(self, x: Numbers) -> Array:
         return self.weight * self.rate * jnp.exp(-self.rate * x)
 
-    def prepare(self, x: Array) -> tuple[jax.Array, ...]:
+    def prepare(self, x: Numbers) -> tuple[Array, ...]:
         left = self.weight * jnp.exp(-self.rate * jnp.asarray(x))
         return left, jnp.broadcast_to(jnp.asarray(self.rate, left.dtype), left.shape)
 
-    def increase(self, prepared: tuple[jax.Array, ...], step: Array) -> jax.Array:
+    def increase(self, prepared: tuple[Array, ...], step: Numbers) -> Array:
         left, rate = prepared
         return left * -jnp.expm1(-rate * step)
 
@@ -92,20 +92,20 @@ class Log(ScoreFunction):
 
     shape_name = "rate"
 
-    rate: Array = 1.0
-    weight: Array = 1.0
+    rate: Parameter = 1.0
+    weight: Parameter = 1.0
 
-    def value(self, x: Array) -> jax.Array:
+    def value(self, x: Numbers) -> Array:
         return self.weight * jnp.log1p(self.rate * x)
 
-    def derivative(self, x: Array) -> jax.Array:
-        return self.weight * self.rate / (1 + self.rate * x)
+    def derivative(self, x: Numbers) -> Array:
+        return self.weight * self.rate / (1 + self.rate * jnp.asarray(x))
 
-    def prepare(self, x: Array) -> tuple[jax.Array, ...]:
+    def prepare(self, x: Numbers) -> tuple[Array, ...]:
         slope = self.rate / (1 + self.rate * jnp.asarray(x))
         return slope, jnp.broadcast_to(jnp.asarray(self.weight, slope.dtype), slope.shape)
 
-    def increase(self, prepared: tuple[jax.Array, ...], step: Array) -> jax.Array:
+    def increase(self, prepared: tuple[Array, ...], step: Numbers) -> Array:
         slope, weight = prepared
         return weight * jnp.log1p(slope * step)
 
@@ -120,25 +120,25 @@ class Saturating(ScoreFunction):
 
     shape_name = "rate"
 
-    rate: Array = 1.0
-    weight: Array = 1.0
+    rate: Parameter = 1.0
+    weight: Parameter = 1.0
 
-    def value(self, x: Array) -> jax.Array:
+    def value(self, x: Numbers) -> Array:
         return self.weight * x / (x + self._half(x))
 
-    def derivative(self, x: Array) -> jax.Array:
+    def derivative(self, x: Numbers) -> Array:
         half = self._half(x)
         return self.weight * half / (x + half) ** 2
 
-    def prepare(self, x: Array) -> tuple[jax.Array, ...]:
+    def prepare(self, x: Numbers) -> tuple[Array, ...]:
         reach = x + self._half(x)
         return reach, self.weight * self._half(x) / reach
 
-    def increase(self, prepared: tuple[jax.Array, ...], step: Array) -> jax.Array:
+    def increase(self, prepared: tuple[Array, ...], step: Numbers) -> Array:
         reach, room = prepared
         return room * (step / (reach + step))
 
-    def _half(self, x: Array) -> jax.Array:
+    def _half(self, x: Numbers) -> jax.Array:
         return 1 / safe_base(jnp.asarray(self.rate, jnp.result_type(x, jnp.float32)))
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from mig_jax.measure._arrays import Array
 from mig_jax.measure._information import Measure
@@ -34,11 +35,11 @@ class GainRule:
     """
 
     name: str
-    #: Of φ and z, float [K]: a pytree whose leaves broadcast to [K].
-    prepare: Callable[[ScoreFunction, Array], Any]
-    #: Of φ, the table's rows of the slots' labels and ê, float [slots]: shares, float [slots].
+    #: Of φ and z: a pytree whose leaves broadcast to [K].
+    prepare: Callable[[ScoreFunction, Float[Array, " labels"]], Any]
+    #: Of φ, the table's rows of the slots' labels and the slots' ê: shares of the slots.
     #: φ's own parameters may be those of other labels: what is needed of them is in the table.
-    of_slot: Callable[[ScoreFunction, Any, Array], jax.Array]
+    of_slot: Callable[[ScoreFunction, Any, Float[Array, " slots"]], Float[Array, " slots"]]
     #: Whether gains are what picks raise E by. If not, selection computes that as well.
     is_exact: bool = False
 
@@ -64,8 +65,13 @@ class GainTable(NamedTuple):
     increases: Any  #: What `EXACT` prepares; None if the rule is exact.
 
 
-def prepare(rule: GainRule, measure: Measure, z: Array, labels: Array | None = None) -> GainTable:
-    """The table for z, float [K]: of all labels, or of `labels` int32 [n], with n rows."""
+def prepare(
+    rule: GainRule,
+    measure: Measure,
+    z: Float[Array, " labels"],
+    labels: Int[Array, " n"] | None = None,
+) -> GainTable:
+    """The table for z: of all labels, or of the n that `labels` names, with n rows."""
     score_function = measure.score_function
     if labels is not None:
         score_function, z = score_function.at(labels), z[labels]

@@ -1,18 +1,21 @@
 """Information over the label graph, and what each record would add to it.
 
 All functions are pure and work under jit, vmap and grad; the pool enters
-through its (record, label) entries only, never as a dense P×K array.
+through its (record, label) entries only, never as a dense P×K array. Arrays
+of a wrong shape are an AssertionError, which costs nothing in compiled code.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
-from mig_jax.measure._arrays import Array
+from mig_jax.measure._arrays import Array, Scalar
 from mig_jax.measure._families import Power
 from mig_jax.measure._label_graph import LabelGraph, back_propagate, propagate
 from mig_jax.measure._pool import Pool
@@ -39,7 +42,7 @@ class Measure:
     """
 
     score_function: ScoreFunction = dataclasses.field(default_factory=Power)
-    propagation: Array = 1.0  #: α of Eq. 6, at least 0.
+    propagation: Scalar = 1.0  #: α of Eq. 6, at least 0.
 
     def __post_init__(self) -> None:
         given = self.score_function
@@ -68,12 +71,18 @@ def check_labels(pool: Pool, graph: LabelGraph) -> None:
 
 
 def raw_information(
-    pool: Pool, num_labels: int, amounts: Array, *, axis: str | None = None
-) -> jax.Array:
-    """Σ_d amounts_d · s_d · v_d (Eq. 5): float [K], for amounts float [P] in [0, 1].
+    pool: Pool,
+    num_labels: int,
+    amounts: Float[Array, " records"],
+    *,
+    axis: str | None = None,
+) -> Float[jax.Array, " labels"]:
+    """Σ_d amounts_d · s_d · v_d (Eq. 5), for amounts in [0, 1].
 
     `axis` is the name of the mesh axis that the pool is sharded over, inside `shard_map`.
     """
+    message = "amounts: expected one for each record"
+    chex.assert_shape(amounts, (pool.num_records,), custom_message=message)
     per_record = jnp.asarray(amounts) * pool.scores
     raw = jax.ops.segment_sum(per_record[jnp.asarray(pool.records)], pool.labels, num_labels)
     return raw if axis is None else lax.psum(raw, axis)
@@ -83,17 +92,17 @@ def label_information(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    amounts: Array,
+    amounts: Float[Array, " records"],
     *,
     axis: str | None = None,
-) -> jax.Array:
-    """z, the information held by each label: A · raw information (Eq. 7), float [K].
+) -> Float[jax.Array, " labels"]:
+    """z, the information held by each label: A · raw information (Eq. 7).
 
     Args:
       pool: P records.
       graph: K labels.
       measure: gives α.
-      amounts: float [P], how much of each record is selected: 0 or 1, or between.
+      amounts: how much of each record is selected: 0 or 1, or between.
       axis: as in `raw_information`.
 
     >>> import numpy as np
@@ -112,28 +121,33 @@ def label_information(
 
 
 @jax.jit
-def information(measure: Measure, z: Array) -> jax.Array:
-    """E = Σ_k φ_k(z_k) (Eq. 8), scalar, for z float [K].
+def information(measure: Measure, z: Float[Array, " labels"]) -> Float[jax.Array, ""]:
+    """E = Σ_k φ_k(z_k) (Eq. 8).
 
     >>> round(float(information(Measure(Power(0.5, 0.0)), jnp.array([4.0, 9.0]))), 5)
     5.0
     """
+    chex.assert_rank(z, 1, custom_message="z: expected a number for each label")
     return jnp.sum(measure.score_function.value(jnp.asarray(z)))
 
 
-def worth_of_records(pool: Pool, graph: LabelGraph, measure: Measure, slopes: Array) -> jax.Array:
-    """slopes·ê_d for every record, float [P], for slopes float [K].
+def worth_of_records(
+    pool: Pool, graph: LabelGraph, measure: Measure, slopes: Float[Array, " labels"]
+) -> Float[jax.Array, " records"]:
+    """slopes·ê_d for every record.
 
     The transpose of `label_information`, which is linear in the amounts.
     """
     worth = back_propagate(graph, measure.propagation, slopes)
     of_entries = worth[jnp.asarray(pool.labels)]
     sums = jax.ops.segment_sum(of_entries, pool.records, pool.num_records, indices_are_sorted=True)
-    return pool.scores * sums
+    return jnp.asarray(pool.scores) * sums
 
 
-def linear_gains(pool: Pool, graph: LabelGraph, measure: Measure, z: Array) -> jax.Array:
-    """φ'(z)·ê_d for every record (Eq. 10–11): float [P].
+def linear_gains(
+    pool: Pool, graph: LabelGraph, measure: Measure, z: Float[Array, " labels"]
+) -> Float[jax.Array, " records"]:
+    """φ'(z)·ê_d for every record (Eq. 10–11).
 
     Never below the exact gain E(D ∪ {d}) − E(D), because φ is concave.
 
@@ -148,5 +162,7 @@ def linear_gains(pool: Pool, graph: LabelGraph, measure: Measure, z: Array) -> j
     [1.0, 1.5]
     """
     check_labels(pool, graph)
+    message = "z: expected a number for each label"
+    chex.assert_shape(z, (graph.num_labels,), custom_message=message)
     slopes = measure.score_function.derivative(jnp.asarray(z))
     return worth_of_records(pool, graph, measure, slopes)

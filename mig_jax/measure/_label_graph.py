@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
-from mig_jax.measure._arrays import Array
+from mig_jax.measure._arrays import Array, Scalar
 from mig_jax.measure._pytrees import as_pytree
 
 __all__ = [
@@ -31,13 +33,21 @@ class LabelGraph:
 
     Directed edges are sorted by source, then by target. Self-similarities are
     1 and not stored.
+
+    Raises:
+      AssertionError: if the three arrays differ in shape.
     """
 
-    sources: Array  #: int32 [M]
-    targets: Array  #: int32 [M]
-    #: float32 [M], above 0; 0 where `cut_edges` cut or `gate_edges` closed an edge.
-    similarities: Array
+    sources: Int[Array, " edges"]
+    targets: Int[Array, " edges"]
+    #: Above 0; 0 if `cut_edges` cut or `gate_edges` closed an edge.
+    similarities: Float[Array, " edges"]
     num_labels: int = dataclasses.field(metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        edges = [self.sources, self.targets, self.similarities]
+        message = "sources, targets, similarities: expected one of each for each edge"
+        chex.assert_equal_shape(edges, custom_message=message)
 
     @property
     def num_edges(self) -> int:
@@ -73,7 +83,11 @@ def label_graph_from_edges(
 
 
 def label_graph_from_embeddings(
-    embeddings: Any, threshold: float, *, present: Any = None, block: int = 2048
+    embeddings: ArrayLike,
+    threshold: float,
+    *,
+    present: ArrayLike | None = None,
+    block: int = 2048,
 ) -> LabelGraph:
     """Joins the labels whose embeddings have a cosine similarity of `threshold` or more.
 
@@ -86,7 +100,8 @@ def label_graph_from_embeddings(
       block: rows compared with all others at a time.
 
     Raises:
-      ValueError: if `threshold` is not above 0 or `embeddings` is not a matrix.
+      ValueError: if `threshold` is not above 0, `embeddings` is not a matrix, or `present`
+        has not a value for each of its rows.
 
     >>> vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     >>> label_graph_from_embeddings(vectors, 0.7).targets.tolist()
@@ -99,6 +114,8 @@ def label_graph_from_embeddings(
         raise ValueError(f"the similarity threshold must be above 0, got {threshold}")
     num_labels = vectors.shape[0]
     keep = np.ones(num_labels, bool) if present is None else np.asarray(present, bool)
+    if keep.shape != (num_labels,):
+        raise ValueError(f"present must have shape ({num_labels},), got {keep.shape}")
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for start in range(0, num_labels, block):
         # Only pairs p < q: each edge is found once.
@@ -114,7 +131,7 @@ def label_graph_from_embeddings(
     return _both_directions(num_labels, p, q, np.minimum(similarities, 1))
 
 
-def cut_edges(graph: LabelGraph, threshold: Array) -> LabelGraph:
+def cut_edges(graph: LabelGraph, threshold: Scalar) -> LabelGraph:
     """The graph with every similarity below `threshold` set to 0, which shares nothing.
 
     The shapes stay, so that the threshold can be traced: one graph, built at the lowest
@@ -123,12 +140,13 @@ def cut_edges(graph: LabelGraph, threshold: Array) -> LabelGraph:
     >>> cut_edges(label_graph_from_edges(3, [(0, 1, 0.5), (1, 2, 0.9)]), 0.8).similarities.tolist()
     [0.0, 0.0, 0.8999999761581421, 0.8999999761581421]
     """
+    chex.assert_rank(threshold, 0, custom_message="threshold: expected a scalar")
     similarities = jnp.asarray(graph.similarities)
     kept = similarities >= jnp.asarray(threshold, similarities.dtype)
     return dataclasses.replace(graph, similarities=jnp.where(kept, similarities, 0))
 
 
-def gate_edges(graph: LabelGraph, threshold: Array, width: Array) -> LabelGraph:
+def gate_edges(graph: LabelGraph, threshold: Scalar, width: Scalar) -> LabelGraph:
     """Lets edges fade out below a similarity threshold: T of section 3.1, made differentiable.
 
     Each similarity is multiplied by sigmoid((similarity − threshold)/width). As the
@@ -137,20 +155,23 @@ def gate_edges(graph: LabelGraph, threshold: Array, width: Array) -> LabelGraph:
 
     Args:
       graph: K labels.
-      threshold: scalar, the similarity at which half of it is left.
-      width: scalar above 0, how far from the threshold the gate is still soft.
+      threshold: the similarity at which half of it is left.
+      width: above 0, how far from the threshold the gate is still soft.
 
     >>> graph = label_graph_from_edges(3, [(0, 1, 0.9), (1, 2, 0.6)])
     >>> [round(float(x), 2) for x in gate_edges(graph, 0.7, 0.02).similarities]
     [0.9, 0.9, 0.0, 0.0]
     """
+    chex.assert_rank([threshold, width], 0, custom_message="threshold, width: expected scalars")
     similarities = jnp.asarray(graph.similarities)
     gate = jax.nn.sigmoid((similarities - threshold) / width)
     return dataclasses.replace(graph, similarities=similarities * gate)
 
 
 @jax.jit
-def propagation_weights(graph: LabelGraph, propagation: Array) -> tuple[jax.Array, jax.Array]:
+def propagation_weights(
+    graph: LabelGraph, propagation: Scalar
+) -> tuple[Float[jax.Array, " labels"], Float[Array, " edges"]]:
     """The nonzero entries of the propagation matrix A (Eq. 6).
 
     A[p, q] = α·w_pq / (1 + α·Σ_{k≠p} w_pk) and A[p, p] = 1 / (the same sum):
@@ -158,12 +179,13 @@ def propagation_weights(graph: LabelGraph, propagation: Array) -> tuple[jax.Arra
 
     Args:
       graph: the label graph.
-      propagation: α, scalar, at least 0.
+      propagation: α, at least 0.
 
     Returns:
-      The diagonal, float [K], and the others in the order of the graph's
-      edges, float [M]: the entry of an edge carries from its source to its target.
+      The diagonal, and the others in the order of the graph's edges: the entry of an edge
+      carries from its source to its target.
     """
+    chex.assert_rank(propagation, 0, custom_message="propagation: expected a scalar")
     similarities = jnp.asarray(graph.similarities)
     received = jax.ops.segment_sum(similarities, graph.targets, graph.num_labels)
     # The product is never below −1. Saying so keeps compilers from fusing it into the sum, which
@@ -172,15 +194,23 @@ def propagation_weights(graph: LabelGraph, propagation: Array) -> tuple[jax.Arra
     return 1 / total, propagation * similarities / total[jnp.asarray(graph.targets)]
 
 
-def propagate(graph: LabelGraph, propagation: Array, raw: Array) -> jax.Array:
-    """A·raw (Eq. 7) for raw information float [K]: float [K]."""
+def propagate(
+    graph: LabelGraph, propagation: Scalar, raw: Float[Array, " labels"]
+) -> Float[jax.Array, " labels"]:
+    """A·raw (Eq. 7) for raw information."""
+    message = "raw: expected a number for each label"
+    chex.assert_shape(raw, (graph.num_labels,), custom_message=message)
     kept, carried = propagation_weights(graph, propagation)
     arriving = carried * jnp.asarray(raw)[jnp.asarray(graph.sources)]
     return kept * raw + jax.ops.segment_sum(arriving, graph.targets, graph.num_labels)
 
 
-def back_propagate(graph: LabelGraph, propagation: Array, slopes: Array) -> jax.Array:
-    """Aᵀ·slopes, float [K]: what a unit of raw information on each label is worth."""
+def back_propagate(
+    graph: LabelGraph, propagation: Scalar, slopes: Float[Array, " labels"]
+) -> Float[jax.Array, " labels"]:
+    """Aᵀ·slopes: what a unit of raw information on each label is worth."""
+    message = "slopes: expected a number for each label"
+    chex.assert_shape(slopes, (graph.num_labels,), custom_message=message)
     kept, carried = propagation_weights(graph, propagation)
     returning = carried * jnp.asarray(slopes)[jnp.asarray(graph.targets)]
     return kept * slopes + jax.ops.segment_sum(returning, graph.sources, graph.num_labels)

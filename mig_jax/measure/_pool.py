@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from mig_jax.measure._arrays import Array
 from mig_jax.measure._pytrees import as_pytree
@@ -21,18 +25,25 @@ class Pool:
     Entries are sorted by record, and by label within a record; a label stands
     once in a record at most (v_d of Eq. 4 is a 0/1 vector). A record without
     labels has no entry, only a score.
+
+    Raises:
+      AssertionError: if `labels` and `records` differ in shape.
     """
 
-    labels: Array  #: int32 [entries]: label id in [0, K).
-    records: Array  #: int32 [entries]: record index in [0, P), ascending.
-    scores: Array  #: float32 [P]: quality s_d, finite and at least 0.
+    labels: Int[Array, " entries"]  #: Label id in [0, K).
+    records: Int[Array, " entries"]  #: Record index in [0, P), ascending.
+    scores: Float[Array, " records"]  #: Quality s_d, finite and at least 0.
+
+    def __post_init__(self) -> None:
+        message = "labels, records: expected one of each for each entry"
+        chex.assert_equal_shape([self.labels, self.records], custom_message=message)
 
     @property
     def num_records(self) -> int:
         return int(self.scores.shape[0])
 
 
-def pool_from_label_lists(label_lists: list[list[int]], scores: Any) -> Pool:
+def pool_from_label_lists(label_lists: Sequence[Iterable[int]], scores: ArrayLike) -> Pool:
     """Builds a `Pool` from one list of label ids a record; repeated ids count once.
 
     Raises:
@@ -56,17 +67,18 @@ def pool_from_label_lists(label_lists: list[list[int]], scores: Any) -> Pool:
     return Pool(labels, records.astype(np.int32), scores)
 
 
+@runtime_checkable
 class _Table(Protocol):
     """What `mig_jax.data.RecordTable` has, among other things."""
 
     @property
-    def labels(self) -> Array: ...
+    def labels(self) -> Int[Array, " entries"]: ...  # Ascending within a record.
 
     @property
-    def offsets(self) -> Array: ...
+    def offsets(self) -> Int[Array, " records+1"]: ...  # Each record's first entry; the end.
 
     @property
-    def scores(self) -> Array: ...
+    def scores(self) -> Float[Array, " records"]: ...
 
 
 def pool_from_table(table: _Table) -> Pool:
@@ -85,12 +97,14 @@ def pool_from_table(table: _Table) -> Pool:
     return Pool(np.asarray(table.labels, np.int32), records, np.asarray(table.scores, np.float32))
 
 
-def amounts_of_picks(pool: Pool, picks: Array) -> Array:
-    """How much of each record is selected: 1 for the picks, else 0, float [P] as the scores are.
+def amounts_of_picks(
+    pool: Pool, picks: Int[Array, " picks"] | Sequence[int]
+) -> Float[Array, " records"]:
+    """How much of each record is selected: 1 for the picks, else 0, of the scores' dtype.
 
     Args:
       pool: P records.
-      picks: int [N], record indices; may be traced. A traced pick that is outside the pool
+      picks: record indices; may be traced. A traced pick that is outside the pool
         counts as none, and so does −1, which stands where a scan has picked nothing.
 
     >>> amounts_of_picks(pool_from_label_lists([[0], [], [1]], [1.0, 3.0, 0.5]), [2, 0]).tolist()

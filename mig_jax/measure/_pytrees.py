@@ -14,9 +14,10 @@ from typing import Any, TypeVar, cast, dataclass_transform
 
 import jax
 
-__all__ = ["as_pytree"]
+__all__ = ["as_pytree", "unchecked"]
 
 _Class = TypeVar("_Class", bound=type)
+_Tree = TypeVar("_Tree")
 
 
 @dataclass_transform(
@@ -58,10 +59,25 @@ def as_pytree(cls: _Class) -> _Class:
         return tuple(zip(keys, children, strict=True)), structure
 
     def unflatten(structure: tuple[Any, ...], children: Iterable[Any]) -> Any:
-        tree: Any = object.__new__(cls)
-        for name, value in zip((*names, *static), (*children, *structure), strict=True):
-            object.__setattr__(tree, name, value)
-        return tree
+        values = zip((*names, *static), (*children, *structure), strict=True)
+        return unchecked(cls, **dict(values))
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+def unchecked(cls: type[_Tree], **fields: Any) -> _Tree:
+    """An instance of a class by `as_pytree` that holds anything, such as how leaves are sharded.
+
+    Neither `__init__` nor `__post_init__` sees it, as none sees the trees that JAX builds.
+
+    >>> @as_pytree
+    ... class Scaled:
+    ...     factor: float
+    >>> unchecked(Scaled, factor="replicated")
+    Scaled(factor='replicated')
+    """
+    tree = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(tree, name, value)
+    return tree

@@ -6,13 +6,13 @@ Every φ rises, is concave and has φ(0) = 0. A family of them is a class; one o
     @mig_jax.as_pytree
     class Root(mig_jax.ScoreFunction):
         shape_name = "scale"  # To have it swept and learned.
-        scale: mig_jax.measure.Array = 1.0
+        scale: mig_jax.measure.Parameter = 1.0
 
         def value(self, x):
             return jnp.sqrt(self.scale * x + 1e-6) - 1e-3
 
-It is a pytree whose leaves are its parameters, a scalar or one value a label (float [K]), so
-that they can be traced, swept by `vmap` and learned. A line in `FAMILIES` gives it a name, for
+It is a pytree whose leaves are its parameters, a `Parameter` each: a number, or one for each
+label. So they can be traced, swept by `vmap` and learned. A line in `FAMILIES` gives it a name, for
 the commands and for files.
 """
 
@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
-from mig_jax.measure._arrays import Array
+from mig_jax.measure._arrays import Array, Numbers, Parameter
 
 __all__ = ["ScoreFunction", "safe_base"]
 
@@ -40,7 +41,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)  # Of Gauss's rule, in [�
 _PLACES, _SHARES = (_NODES + 1) / 2, _WEIGHTS / 2  # In [0, 1], shares of sum 1.
 
 
-def safe_base(x: Array) -> jax.Array:
+def safe_base(x: Numbers) -> jax.Array:
     """x kept away from 0, where powers below 1 have no finite derivative.
 
     The one place that makes gradients safe: for x ≤ 1e-30 the result is the
@@ -63,13 +64,13 @@ class ScoreFunction(abc.ABC):
     shape_name: ClassVar[str | None] = None
 
     #: What φ is multiplied by. Learning moves it if a family has a field of this name.
-    weight: Array = 1.0
+    weight: Parameter = 1.0
 
     @abc.abstractmethod
-    def value(self, x: Array) -> jax.Array:
+    def value(self, x: Numbers) -> Array:
         """φ(x), element by element, for x ≥ 0. Leaves are as in `at`: they broadcast with x."""
 
-    def derivative(self, x: Array) -> jax.Array:
+    def derivative(self, x: Numbers) -> Array:
         """φ'(x), element by element; at x ≤ 1e-30 that of 1e-30, so that it is finite.
 
         It has the digits that differentiation of `value` leaves: all of them for powers and
@@ -79,7 +80,7 @@ class ScoreFunction(abc.ABC):
         x = safe_base(_as_float(x))
         return jax.jvp(self.value, (x,), (jnp.ones_like(x),))[1]
 
-    def prepare(self, x: Array) -> Any:
+    def prepare(self, x: Numbers) -> Any:
         """What an increase from x needs to know, a pytree of arrays of the shape of x.
 
         A label's share is so computed once, and not once for every record that has the label.
@@ -89,7 +90,7 @@ class ScoreFunction(abc.ABC):
         own = jax.tree_util.tree_map(lambda leaf: jnp.broadcast_to(leaf, x.shape), self)
         return x, own.value(x), own
 
-    def increase(self, prepared: Any, step: Array) -> jax.Array:
+    def increase(self, prepared: Any, step: Numbers) -> Array:
         """φ(x + step) − φ(x) for step ≥ 0, of what `prepare` gave for x.
 
         It must not be a difference of two nearly equal numbers: in float32 that would keep
@@ -111,33 +112,33 @@ class ScoreFunction(abc.ABC):
         by_slopes = length * jnp.sum(shares * between * function.derivative(between), axis=0)
         return jnp.where(near, by_slopes, function.value(x + step) - value)
 
-    def at(self, labels: Array) -> Self:
+    def at(self, labels: Int[Array, "*slots"] | np.integer) -> ScoreFunction:
         """The same function with one parameter value for each entry of `labels`."""
 
-        def of_labels(leaf: Array) -> Array:
+        def of_labels(leaf: Parameter) -> Numbers:
             return leaf if jnp.ndim(leaf) == 0 else jnp.asarray(leaf)[labels]
 
         return jax.tree_util.tree_map(of_labels, self)
 
-    def moved(self, shape: Array, log_weight: Array) -> Self:
-        """The function of parameters that are learned, float [K] or scalars each.
+    def moved(self, shape: Parameter, log_weight: Parameter) -> ScoreFunction:
+        """The function of parameters that are learned.
 
         Args:
           shape: by how much the shape moves, on the scale of `moved_shape`.
           log_weight: the logarithm of what the weight is multiplied by. It changes nothing
             if the family has no field `weight`, nor `shape` if it has no shape.
         """
-        moved: dict[str, Array] = {}
+        moved: dict[str, Parameter] = {}
         if self.shape_name is not None:
             moved[self.shape_name] = self.moved_shape(shape)
         if any(field.name == "weight" for field in dataclasses.fields(self)):  # type: ignore[arg-type]
             moved["weight"] = self.weight * jnp.exp(log_weight)
         return dataclasses.replace(self, **moved)  # type: ignore[type-var]
 
-    def moved_shape(self, offset: Array) -> jax.Array:
+    def moved_shape(self, offset: Parameter) -> Array:
         """The shape parameter after a move by `offset`: of its logarithm, as it is above 0."""
         return getattr(self, str(self.shape_name)) * jnp.exp(offset)
 
 
-def _as_float(x: Array) -> jax.Array:
+def _as_float(x: Numbers) -> jax.Array:
     return jnp.asarray(x, jnp.result_type(x, float))

@@ -32,15 +32,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
 from mig_jax.measure import (
     Array,
+    Count,
     LabelGraph,
     Measure,
     Pool,
+    Scalar,
     as_pytree,
     label_information,
     linear_gains,
@@ -63,11 +67,11 @@ _MAX_CONJUGATE_STEPS = 100
 class RelaxedSelection:
     """The solution of the relaxed problem, or how close to it the solver came."""
 
-    amounts: Array  #: float [P]: w, how much of each record is selected; they sum to N.
-    z: Array  #: float [K]: information held by each label, that of the amounts.
-    threshold: Array  #: float scalar: λ, the linear gain of a record selected by half.
-    residual: Array  #: float scalar: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved if within the tolerance.
-    steps: Array  #: int32 scalar: Newton steps taken.
+    amounts: Float[Array, " records"]  #: w, how much of each record is selected; of sum N.
+    z: Float[Array, " labels"]  #: Information held by each label, that of the amounts.
+    threshold: Scalar  #: λ, the linear gain of a record selected by half.
+    residual: Scalar  #: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved if within the tolerance.
+    steps: Count  #: Newton steps taken.
 
 
 @jax.jit
@@ -75,12 +79,12 @@ def relaxed_selection(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    budget: Array,
-    temperature: Array,
+    budget: Scalar,
+    temperature: Scalar,
     *,
-    start: Array | None = None,
-    tolerance: Array = 1e-4,
-    max_steps: Array = 100,
+    start: Float[Array, " labels"] | None = None,
+    tolerance: Scalar = 1e-4,
+    max_steps: Scalar = 100,
 ) -> RelaxedSelection:
     """Selects `budget` records softly, differentiably in all that is float.
 
@@ -94,11 +98,11 @@ def relaxed_selection(
       pool: P records.
       graph: K labels.
       measure: score functions and α.
-      budget: scalar, N, from 0 to P; may be traced.
-      temperature: scalar above 0, in units of `typical_gain`: τ is their product, so that
+      budget: N, from 0 to P; may be traced.
+      temperature: above 0, in units of `typical_gain`: τ is their product, so that
         it means the same whatever the scale of scores and weights. At 1 amounts are
         spread over most of the pool; at 0.01 almost all are near 0 or 1.
-      start: float [K], the z of a similar problem, from which fewer steps are needed;
+      start: the z of a similar problem, from which fewer steps are needed;
         no gradient flows to it. By default the information where each record is
         selected by N/P.
       tolerance: stop at a residual of this much.
@@ -112,6 +116,11 @@ def relaxed_selection(
     >>> [round(float(amount), 1) for amount in found.amounts]
     [1.0, 0.2, 0.8]
     """
+    message = "budget, temperature: expected scalars"
+    chex.assert_rank([budget, temperature], 0, custom_message=message)
+    if start is not None:
+        message = "start: expected a number for each label"
+        chex.assert_shape(start, (graph.num_labels,), custom_message=message)
     tau = temperature * typical_gain(pool, graph, measure, budget)
     even = _even_information(pool, graph, measure, budget)
     start = even if start is None else jnp.where(start > 0, start, even)
@@ -123,7 +132,9 @@ def relaxed_selection(
     return _solve(problem, *lax.stop_gradient((budget, tolerance, max_steps, start)))
 
 
-def typical_gain(pool: Pool, graph: LabelGraph, measure: Measure, budget: Array) -> jax.Array:
+def typical_gain(
+    pool: Pool, graph: LabelGraph, measure: Measure, budget: Scalar
+) -> Float[jax.Array, ""]:
     """The mean linear gain of all records where each is selected by N/P: the unit of temperatures.
 
     1 if no record gains anything, because then amounts are N/P at every temperature.
@@ -134,7 +145,9 @@ def typical_gain(pool: Pool, graph: LabelGraph, measure: Measure, budget: Array)
     return jnp.where(total > 0, total / max(pool.num_records, 1), 1)
 
 
-def _even_information(pool: Pool, graph: LabelGraph, measure: Measure, budget: Array) -> jax.Array:
+def _even_information(
+    pool: Pool, graph: LabelGraph, measure: Measure, budget: Scalar
+) -> Float[jax.Array, " labels"]:
     share = jnp.asarray(budget, jnp.result_type(pool.scores)) / max(pool.num_records, 1)
     return label_information(pool, graph, measure, jnp.full(pool.num_records, share))
 
@@ -146,19 +159,21 @@ class _Problem:
     pool: Pool
     graph: LabelGraph
     measure: Measure
-    tau: Array
+    tau: Float[Array, ""]
 
 
 @as_pytree
 class _Response:
     """What some z calls for."""
 
-    odds: Array  # float [P]: log-odds of the amounts.
-    threshold: Array  # λ
-    z: Array  # float [K]: R(z), the information of the amounts.
+    odds: Float[jax.Array, " records"]  # Log-odds of the amounts.
+    threshold: Float[jax.Array, ""]  # λ
+    z: Float[jax.Array, " labels"]  # R(z), the information of the amounts.
 
 
-def _respond(problem: _Problem, budget: Array, z: Array, guess: Array | None = None) -> _Response:
+def _respond(
+    problem: _Problem, budget: Scalar, z: jax.Array, guess: jax.Array | None = None
+) -> _Response:
     pool, graph, measure = problem.pool, problem.graph, problem.measure
     gains = linear_gains(pool, graph, measure, z)
     odds, threshold = soft_top(gains, budget, problem.tau, guess)
@@ -166,7 +181,7 @@ def _respond(problem: _Problem, budget: Array, z: Array, guess: Array | None = N
     return _Response(odds, threshold, label_information(pool, graph, measure, amounts))
 
 
-def _dual(problem: _Problem, budget: Array, z: Array, response: _Response) -> jax.Array:
+def _dual(problem: _Problem, budget: Scalar, z: jax.Array, response: _Response) -> jax.Array:
     """D(z) of the module's docstring."""
     phi = problem.measure.score_function
     spread = problem.tau * jnp.sum(jax.nn.softplus(response.odds))
@@ -177,11 +192,12 @@ def _dual(problem: _Problem, budget: Array, z: Array, response: _Response) -> ja
 class _Linearisation:
     """R around z: its Jacobian is −G·C."""
 
-    curvature: jax.Array  # float [K]: C, −φ''(z).
-    spread: Callable[[jax.Array], jax.Array]  # G, of float [K].
-    preconditioner: jax.Array  # float [K]: the diagonal of (I + G·C), but for ē, inverted.
+    curvature: Float[jax.Array, " labels"]  # C, −φ''(z).
+    spread: Callable[[jax.Array], jax.Array]  # G.
+    #: The diagonal of (I + G·C), but for ē, inverted.
+    preconditioner: Float[jax.Array, " labels"]
 
-    def solve(self, right: jax.Array, tolerance: Array) -> jax.Array:
+    def solve(self, right: jax.Array, tolerance: Scalar) -> jax.Array:
         """x with (I + G·C)·x = right, by preconditioned conjugate gradients."""
         curvature, preconditioner = self.curvature, self.preconditioner
 
@@ -245,7 +261,7 @@ def _along(z: jax.Array, step: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.
 
 
 def _newton(
-    problem: _Problem, budget: Array, tolerance: Array, max_steps: Array, start: jax.Array
+    problem: _Problem, budget: Array, tolerance: Scalar, max_steps: Scalar, start: jax.Array
 ) -> tuple[jax.Array, _Response, jax.Array, jax.Array]:
     """z, its response, the residual and the number of steps."""
     phi = problem.measure.score_function
@@ -304,13 +320,13 @@ def _newton(
 
 @jax.custom_vjp
 def _solve(
-    problem: _Problem, budget: Array, tolerance: Array, max_steps: Array, start: jax.Array
+    problem: _Problem, budget: Array, tolerance: Scalar, max_steps: Scalar, start: jax.Array
 ) -> RelaxedSelection:
     return _solve_forward(problem, budget, tolerance, max_steps, start)[0]
 
 
 def _solve_forward(
-    problem: _Problem, budget: Array, tolerance: Array, max_steps: Array, start: jax.Array
+    problem: _Problem, budget: Array, tolerance: Scalar, max_steps: Scalar, start: jax.Array
 ) -> tuple[RelaxedSelection, Any]:
     z, response, residual, steps = _newton(problem, budget, tolerance, max_steps, start)
     amounts = jax.nn.sigmoid(response.odds)

@@ -17,8 +17,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
-from mig_jax.measure import EXACT, Array, GainRule, LabelGraph, Measure, Pool, propagate
+from mig_jax.measure import EXACT, GainRule, LabelGraph, Measure, Pool, Scalar, propagate
 from mig_jax.relaxation._relaxed_selection import LEAST_INFORMATION, typical_gain
 
 __all__ = ["softened_greedy"]
@@ -32,10 +33,10 @@ def softened_greedy(
     graph: LabelGraph,
     measure: Measure,
     budget: int,
-    temperature: Array,
+    temperature: Scalar,
     *,
     gain: GainRule = EXACT,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[jax.Array, " records"], Float[jax.Array, " labels"]]:
     """Amounts of the records, and information of the labels, after `budget` soft picks.
 
     Differentiable in all that is float. Makes a P×K array, and reads it in every pick.
@@ -45,11 +46,11 @@ def softened_greedy(
       graph: K labels.
       measure: score functions and α.
       budget: static, N, from 0 to P.
-      temperature: scalar above 0, in units of `typical_gain`.
+      temperature: above 0, in units of `typical_gain`.
       gain: the rule, such as `EXACT`: of a whole record, however much of it is left.
 
     Returns:
-      float [P], in [0, 1], of sum N; and z, float [K].
+      The amounts, in [0, 1], of sum N; and z.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
@@ -85,7 +86,7 @@ def _share_out(odds: jax.Array, left: jax.Array) -> jax.Array:
     def taken(threshold: jax.Array) -> jax.Array:
         return left * jax.nn.sigmoid(odds - threshold)
 
-    def halve(_: Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
         middle = (low + high) / 2
         enough = jnp.sum(taken(middle)) >= 1

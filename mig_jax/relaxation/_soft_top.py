@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float
 
-from mig_jax.measure import Array
+from mig_jax.measure import Array, Scalar
 
 __all__ = ["soft_top"]
 
@@ -28,21 +30,24 @@ _LEAST_SHARE = 1e-35
 
 @jax.jit
 def soft_top(
-    values: Array, count: Array, temperature: Array, guess: Array | None = None
-) -> tuple[jax.Array, jax.Array]:
+    values: Float[Array, " records"],
+    count: Scalar,
+    temperature: Scalar,
+    guess: Scalar | None = None,
+) -> tuple[Float[jax.Array, " records"], Float[jax.Array, ""]]:
     """Log-odds of the amounts, and their threshold λ.
 
     Differentiable in values and temperature, in forward and reverse mode, by the
     implicit function theorem.
 
     Args:
-      values: float [P].
-      count: scalar, N, from 0 to P; may be traced.
-      temperature: scalar above 0, τ, in the unit of the values.
-      guess: scalar, where to look for λ first; changes the time it takes only.
+      values: P numbers.
+      count: N, from 0 to P; may be traced.
+      temperature: τ above 0, in the unit of the values.
+      guess: where to look for λ first; changes the time it takes only.
 
     Returns:
-      (value − λ)/τ, float [P], whose sigmoid is the amount, and λ, scalar. The
+      (value − λ)/τ, whose sigmoid is the amount, and λ. The
       amounts sum to N as closely as their type can tell: log-odds keep digits
       that λ has lost where τ is small next to it.
 
@@ -50,6 +55,11 @@ def soft_top(
     >>> jax.nn.sigmoid(odds).round(2).tolist(), round(float(threshold), 2)
     ([1.0, 0.0, 1.0, 0.0], 1.5)
     """
+    chex.assert_rank(
+        [values, count, temperature],
+        [1, 0, 0],
+        custom_message="values, count, temperature: expected an array and two scalars",
+    )
     values = jnp.asarray(values)
     if not values.shape[0]:
         return values, jnp.zeros((), values.dtype)
@@ -69,7 +79,7 @@ def _soft_top(
     target = jnp.log(above) - jnp.log(below)
     precision = jnp.asarray([1e-3, 4 * jnp.finfo(values.dtype).eps], values.dtype)
 
-    def approach(turn: Array, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def approach(turn: jax.Array, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         threshold, centre, _ = state
         # First from the guess, then around the value nearest to the threshold: differences from
         # it are exact where amounts are neither 0 nor 1, however small the temperature.

@@ -15,7 +15,7 @@ bound can still fall.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,10 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh
+from jaxtyping import Float, Int
 
 from mig_jax.devices import POOL_AXIS, REPLICATED, SHARDED, over_shards, shard_pool
 from mig_jax.measure import (
     Array,
+    Count,
     LabelGraph,
     Measure,
     Pool,
@@ -59,23 +61,23 @@ def upper_bound(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    z: Array,
-    budget: Array,
+    z: Float[Array, " labels"],
+    budget: Count,
     *,
     axis: str | None = None,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, " records"]]:
     """The bound of the module's docstring at z.
 
     Args:
       pool: P records.
       graph: K labels.
       measure: score functions and α.
-      z: float [K], at least 0.
-      budget: int scalar, traced, N ≤ P.
+      z: at least 0.
+      budget: N ≤ P; may be traced.
       axis: name of the mesh axis that the pool is sharded over, inside `shard_map`.
 
     Returns:
-      The bound, scalar, and the amounts float [P]: 1 for the N records with the
+      The bound and the amounts: 1 for the N records with the
       largest linear gains (the lowest index among equals), else 0.
     """
     gains = linear_gains(pool, graph, measure, z)
@@ -86,7 +88,7 @@ def upper_bound(
     return held + (chosen if axis is None else lax.psum(chosen, axis)), amounts
 
 
-def _largest(values: jax.Array, count: Array, axis: str | None) -> jax.Array:
+def _largest(values: jax.Array, count: Count, axis: str | None) -> jax.Array:
     """1 for the `count` largest of values ≥ 0, the lowest index among equals, else 0.
 
     The smallest value that belongs to them is found bit by bit: floats of one
@@ -96,12 +98,12 @@ def _largest(values: jax.Array, count: Array, axis: str | None) -> jax.Array:
     unsigned = jnp.dtype(f"uint{width}")
     bits = lax.bitcast_convert_type(jnp.maximum(values, 0), unsigned)
 
-    def number(found: Array) -> Array:
+    def number(found: jax.Array) -> jax.Array:
         # No more than is asked for: 32 bits can count the records of a shard, not of all.
         here = jnp.minimum(jnp.sum(found), count)
         return here if axis is None else lax.psum(here, axis)
 
-    def set_bit(i: Array, smallest: Array) -> Array:
+    def set_bit(i: jax.Array, smallest: jax.Array) -> jax.Array:
         candidate = smallest | (unsigned.type(1) << (width - 1 - i).astype(unsigned))
         return jnp.where(number(bits >= candidate) >= count, candidate, smallest)
 
@@ -120,16 +122,16 @@ def conditional_gradient_step(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    z: Array,
-    budget: Array,
+    z: Float[Array, " labels"],
+    budget: Count,
     mesh: Mesh | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""], Float[jax.Array, " labels"]]:
     """One conditional gradient step of the relaxed problem, where amounts lie between 0 and 1.
 
     Args as for `upper_bound`, and `mesh` if the pool is one from `shard_pool`.
 
     Returns:
-      The bound at z, E at z, and z after the step, float [K].
+      The bound at z, E at z, and z after the step.
     """
     step = over_shards(
         partial(_step, None if mesh is None else POOL_AXIS),
@@ -141,12 +143,17 @@ def conditional_gradient_step(
 
 
 def _step(
-    axis: str | None, pool: Pool, graph: LabelGraph, measure: Measure, z: Array, budget: Array
+    axis: str | None,
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    z: jax.Array,
+    budget: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     bound, amounts = upper_bound(pool, graph, measure, z, budget, axis=axis)
     direction = label_information(pool, graph, measure, amounts, axis=axis) - z
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = ends
         middle = (low + high) / 2
         slope = jnp.vdot(measure.score_function.derivative(z + middle * direction), direction)
@@ -160,7 +167,7 @@ def certify(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    picks: Any,
+    picks: Int[Array, " picks"] | Sequence[int],
     *,
     tolerance: float = 1e-5,
     max_steps: int = 200,
@@ -173,7 +180,7 @@ def certify(
       pool: P records; if the mesh is of several processes, this one's part.
       graph: K labels.
       measure: score functions and α.
-      picks: int [N], the records selected, each at most once; indices as in `Selection`.
+      picks: the N records selected, each at most once; indices as in `Selection`.
       tolerance: stop once the bound is within this share of the relaxed optimum.
       max_steps: stop after so many steps in any case; each costs a pass over the pool.
       mesh: devices to shard the pool over, from `pool_mesh`; one device by default.
@@ -191,7 +198,7 @@ def certify(
     (1.0, 0.91)
     """
     check_labels(pool, graph)
-    chosen = np.asarray(picks)
+    chosen = np.asarray(picks, np.int64)
     with jax.enable_x64(True):
         pool, graph, measure = jax.tree_util.tree_map(_widen, (pool, graph, measure))
         z = selected_information(pool, graph, measure, chosen, mesh=mesh)

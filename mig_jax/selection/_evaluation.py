@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float, Int
 
 from mig_jax.devices import (
     POOL_AXIS,
@@ -36,15 +38,20 @@ _RANDOM_CHOICES = 5
 
 
 def selected_information(
-    pool: Pool, graph: LabelGraph, measure: Measure, picks: Array, *, mesh: Mesh | None = None
-) -> jax.Array:
-    """z of a selection, float [K]; works under jit and vmap.
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    picks: Int[Array, " picks"] | Sequence[int],
+    *,
+    mesh: Mesh | None = None,
+) -> Float[jax.Array, " labels"]:
+    """z of a selection; works under jit and vmap.
 
     Args:
       pool: P records; if the mesh is of several processes, this one's part.
       graph: K labels.
       measure: gives α.
-      picks: int [N], records as in `Selection`, each at most once. Traced ones cannot be
+      picks: records as in `Selection`, each at most once. Traced ones cannot be
         refused: of those a pick named twice counts once, and one outside the pool as none.
       mesh: devices to shard the pool over, for picks that are not traced; one by default.
 
@@ -71,8 +78,12 @@ def selected_information(
 
 @partial(jax.jit, static_argnames="mesh")
 def _label_information(
-    pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array, mesh: Mesh | None
-) -> jax.Array:
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    amounts: Float[Array, " records"],
+    mesh: Mesh | None,
+) -> Float[jax.Array, " labels"]:
     over_pool = over_shards(
         partial(label_information, axis=None if mesh is None else POOL_AXIS),
         mesh,
@@ -101,7 +112,9 @@ def random_choice(
     return {"information": float(np.mean(values)), "labels_covered": float(np.mean(covered))}
 
 
-def labels_covered(pool: Pool, graph: LabelGraph, picks: np.ndarray, mesh: Mesh | None) -> int:
+def labels_covered(
+    pool: Pool, graph: LabelGraph, picks: Int[Array, " picks"], mesh: Mesh | None
+) -> int:
     """How many labels the picks have."""
     own = part_of_picks(picks, part_sizes(pool, mesh), mesh)
     chosen = np.asarray(amounts_of_picks(pool, own)) > 0

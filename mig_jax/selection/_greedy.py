@@ -12,104 +12,78 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import Mesh
+from jaxtyping import Float, Int
 
 from mig_jax.devices import POOL_AXIS, REPLICATED, SHARDED, num_parts, over_shards
-from mig_jax.measure import EXACT, Array, GainRule, Measure, as_pytree, prepare
+from mig_jax.measure import EXACT, Array, Count, GainRule, Measure, prepare
 from mig_jax.selection._page_gains import page_gains
 from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages, row_of_slot
+from mig_jax.selection._selection_state import STATE_SPECS, Picks, SelectionState
 
-__all__ = [
-    "Picks",
-    "SelectionState",
-    "full_scan_greedy",
-    "initial_state",
-    "lazy_greedy",
-]
+__all__ = ["full_scan_greedy", "initial_state", "lazy_greedy"]
 
 # Rounding can make a recomputed gain a few units in the last place larger than
 # an older one. Bounds are raised by this much, so that laziness stays exact.
 _SLACK = 1e-5
 
 
-@as_pytree
-class SelectionState:
-    """All that selection carries from pick to pick."""
-
-    z: Array  #: float [K]: information held by each label.
-    table: Any  #: The `GainTable` of the rule, always that of z.
-    records: Array  #: int32 [n, rows]: the pages' records; EMPTY once picked.
-    first: Array  #: int32 [n]: lowest record left in each page, EMPTY if none is.
-    bounds: Array  #: float [groups, pages a group]: no record left in a page gains more.
-    tops: Array  #: float [groups]: largest bound of each group.
-    count: Array  #: int32 scalar: picks so far.
-
-
-class Picks(NamedTuple):
-    """What a chunk of the scan chose, in order; −1 and 0 once the budget or the pool is used up."""
-
-    records: Array  #: int32 [length]: index in its part of the pool.
-    parts: Array  #: int32 [length]: the part, 0 if one process holds the pool.
-    gains: Array  #: float [length], exact or linear, each at the moment of its pick.
-    increases: Array  #: float [length]: by how much each pick raised E; the gains if exact.
-    pages_read: Array  #: int32 [length]: pages whose gains were computed for the pick.
-
-
 class _Best(NamedTuple):
     """The best record known to be current, and where it stands."""
 
-    gain: Array
-    record: Array
-    page: Array
-    row: Array
-    next: Array  # The lowest record that its page keeps.
+    gain: jax.Array
+    record: jax.Array | np.int32
+    page: jax.Array
+    row: jax.Array
+    next: jax.Array | np.int32  # The lowest record that its page keeps.
 
 
 class _Journal(NamedTuple):
     """Which pages a pick has read, in order, and their new bounds: only the first entries count."""
 
-    pages: Array  # int32 [n]
-    bounds: Array  # float [n]
+    pages: Int[jax.Array, " pages"]
+    bounds: Float[jax.Array, " pages"]
 
 
 class _Search(NamedTuple):
     """Where the search for one pick stands; the comment in `_search` has the invariant."""
 
-    bounds: Array
-    tops: Array
+    bounds: jax.Array
+    tops: jax.Array
     journal: _Journal
     best: _Best
-    read: Array
-
-
-# What is sharded over the mesh, and what is the same on all devices.
-_STATE = SelectionState(REPLICATED, REPLICATED, SHARDED, SHARDED, SHARDED, SHARDED, REPLICATED)
+    read: jax.Array
 
 
 # Compiled so that parameters are float32 from the start, as in every later step: with Python
 # floats, `exponent - 1` would be rounded once, and not twice, and the first pick could differ.
 @partial(jax.jit, static_argnames=("rule", "mesh"))
 def initial_state(
-    rule: GainRule, measure: Measure, pages: Pages, z: Array, mesh: Mesh | None = None
+    rule: GainRule,
+    measure: Measure,
+    pages: Pages,
+    z: Float[Array, " labels"],
+    mesh: Mesh | None = None,
 ) -> SelectionState:
-    """The state before the first pick, for z float [K]: zeros, or what is held already.
+    """The state before the first pick, for z: zeros, or what is held already.
 
     `mesh` is that of the pages, if they are sharded.
     """
-    start = over_shards(partial(_start, rule), mesh, (REPLICATED, SHARDED, REPLICATED), _STATE)
+    start = over_shards(partial(_start, rule), mesh, (REPLICATED, SHARDED, REPLICATED), STATE_SPECS)
     return start(measure, pages, jnp.asarray(z))
 
 
-def _start(rule: GainRule, measure: Measure, pages: Pages, z: Array) -> SelectionState:
+def _start(rule: GainRule, measure: Measure, pages: Pages, z: jax.Array) -> SelectionState:
     table = prepare(rule, measure, z)
 
-    def bound(page: Pages) -> Array:
+    def bound(page: Pages) -> jax.Array:
         gains = page_gains(
             rule, measure, table.gains, page.labels, page.values, page.records, page.width_log2
         )
@@ -136,7 +110,7 @@ def full_scan_greedy(
     measure: Measure,
     pages: Pages,
     state: SelectionState,
-    budget: Array,
+    budget: Count,
     length: int,
 ) -> tuple[SelectionState, Picks]:
     """Picks `length` records, each after computing the gain of every record.
@@ -146,7 +120,7 @@ def full_scan_greedy(
       measure: score functions and α; traced.
       pages: the propagated pool.
       state: where to go on.
-      budget: int32 scalar, traced: the scan does nothing once `state.count` reaches it.
+      budget: int32, traced: the scan does nothing once `state.count` reaches it.
       length: static, picks of this call.
     """
 
@@ -171,7 +145,7 @@ def lazy_greedy(
     measure: Measure,
     pages: Pages,
     state: SelectionState,
-    budget: Array,
+    budget: Count,
     length: int,
     mesh: Mesh | None = None,
 ) -> tuple[SelectionState, Picks]:
@@ -186,8 +160,8 @@ def lazy_greedy(
     scan = over_shards(
         partial(_scan_lazily, rule, length, devices_a_part),
         mesh,
-        (REPLICATED, SHARDED, _STATE, REPLICATED),
-        (_STATE, REPLICATED),
+        (REPLICATED, SHARDED, STATE_SPECS, REPLICATED),
+        (STATE_SPECS, REPLICATED),
     )
     return scan(measure, pages, state, budget)
 
@@ -199,7 +173,7 @@ def _scan_lazily(
     measure: Measure,
     pages: Pages,
     state: SelectionState,
-    budget: Array,
+    budget: Count,
 ) -> tuple[SelectionState, Picks]:
     def pick(
         carry: tuple[SelectionState, _Journal], _: None
@@ -228,14 +202,14 @@ def _search(
     pages: Pages,
     state: SelectionState,
     journal: _Journal,
-    budget: Array,
+    budget: Count,
 ) -> _Search:
     """Reads pages until no unread one can hold a better record than the best one read."""
 
     # Invariant: a page is either read, with a bound of −1 and its best gain no better than `best`,
     # or unread, with no gain above its bound. `tops` is the largest bound of each group.
     # Pages bounded by 0 need no reading: their gains are 0 and stay 0.
-    def unsettled(carry: _Search) -> Array:
+    def unsettled(carry: _Search) -> jax.Array:
         top = jnp.max(carry.tops)
         return (top >= carry.best.gain) & (top > 0) & (state.count < budget)
 
@@ -276,7 +250,7 @@ def _search(
     start = _Search(state.bounds, state.tops, journal, none, zero)
     search = lax.while_loop(unsettled, read_page, start)
 
-    def put_back(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def put_back(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         bounds, tops = carry
         group, place = jnp.divmod(search.journal.pages[i], bounds.shape[1])
         bound = search.journal.bounds[i]
@@ -298,8 +272,8 @@ def _move_to_selection(
     pages: Pages,
     state: SelectionState,
     best: _Best,
-    budget: Array,
-    read: Array,
+    budget: Count,
+    read: jax.Array,
     devices_a_part: int | None = None,
 ) -> tuple[SelectionState, Picks]:
     """Moves the best record from the pool to the selection."""
@@ -357,7 +331,9 @@ def _move_to_selection(
     )
 
 
-def _first_of_best(gains: Array, records: Array, devices_a_part: int) -> tuple[Array, Array]:
+def _first_of_best(
+    gains: jax.Array, records: jax.Array, devices_a_part: int
+) -> tuple[jax.Array, jax.Array]:
     """The device [int32] with the largest gain, and its part: among equals the first record's."""
     parts = jnp.arange(gains.shape[0], dtype=jnp.int32) // devices_a_part
     # EMPTY is the record of a device that has none left.
@@ -367,17 +343,17 @@ def _first_of_best(gains: Array, records: Array, devices_a_part: int) -> tuple[A
     return winner, part
 
 
-def _first_largest(values: Array) -> Array:
+def _first_largest(values: jax.Array) -> jax.Array:
     """`argmax`, as two reductions that vectorise: three times its speed on a CPU."""
     places = jnp.arange(values.shape[0], dtype=jnp.int32)
     return jnp.min(jnp.where(values == jnp.max(values), places, values.shape[0] - 1))
 
 
-def _in_page(gain: Array, record: Array, records: Array, page: Array) -> _Best:
+def _in_page(gain: jax.Array, record: jax.Array, records: jax.Array, page: jax.Array) -> _Best:
     """A record as the best one, with its row in its page and the lowest record beside it."""
     row = jnp.argmax(records == record).astype(jnp.int32)
     return _Best(gain, record, page, row, jnp.min(jnp.where(records == record, EMPTY, records)))
 
 
-def _choose(first: Array, a: _Best, b: _Best) -> _Best:
+def _choose(first: jax.Array, a: _Best, b: _Best) -> _Best:
     return jax.tree_util.tree_map(lambda x, y: jnp.where(first, x, y), a, b)

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float, Int
 
 from mig_jax.measure import (
     EXACT,
@@ -26,6 +28,7 @@ from mig_jax.measure import (
     LabelGraph,
     Measure,
     Pool,
+    Scalar,
     as_pytree,
     cut_edges,
     information,
@@ -43,18 +46,18 @@ class Cell:
     """The hyperparameters of one selection. With a leading axis [n] on every leaf: of n."""
 
     measure: Measure
-    threshold: Array = 0.0  #: Labels less similar than this share nothing, T of section 3.1.
+    threshold: Scalar = 0.0  #: Labels less similar than this share nothing, T of section 3.1.
 
 
 @as_pytree
 class CellSelection:
     """What one cell selects; with a leading axis [n] on every leaf, what n cells do."""
 
-    picks: Array  #: int32 [N], in order.
-    gains: Array  #: float [N]: each pick's gain at its moment, exact or linear.
-    increases: Array  #: float [N]: by how much each pick raised E; the gains if exact.
-    information: Array  #: float scalar: E of all picks, by the cell's own measure.
-    pages_read: Array  #: int32 [N]: pages whose gains were computed for the pick.
+    picks: Int[Array, " picks"]  #: In order.
+    gains: Float[Array, " picks"]  #: Each pick's gain at its moment, exact or linear.
+    increases: Float[Array, " picks"]  #: By how much each pick raised E; the gains if exact.
+    information: Float[Array, ""]  #: E of all picks, by the cell's own measure.
+    pages_read: Int[Array, " picks"]  #: Pages whose gains were computed for the pick.
 
 
 def stack_cells(cells: Sequence[Cell]) -> Cell:
@@ -96,7 +99,7 @@ def select_cell(
     pool: Pool,
     graph: LabelGraph,
     layout: PageLayout,
-    z: Array,
+    z: Float[Array, " labels"],
     budget: int,
     cell: Cell,
 ) -> CellSelection:
@@ -107,7 +110,7 @@ def select_cell(
       pool: P records.
       graph: K labels.
       layout: what `lay_out_grid` gives.
-      z: float [K], information held by each label before the first pick. Traced even if it
+      z: information held by each label before the first pick. Traced even if it
         is zero: XLA rounds otherwise with a constant, and gains would not be those of `select`.
       budget: static, N ≤ P.
       cell: hyperparameters, traced.
@@ -156,6 +159,7 @@ def select_grid(
     Raises:
       ValueError: if the budget is negative or larger than the pool, or the batch size is
         not positive.
+      AssertionError: if leaves of `cells` differ in their leading axis.
 
     >>> from mig_jax import Power, label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0, 1], [2], [0]], [1.0, 1.0, 1.5])
@@ -166,6 +170,8 @@ def select_grid(
     if not 0 <= budget <= pool.num_records:
         raise ValueError(f"the budget must be in 0 to {pool.num_records}, got {budget}")
     num_cells = jnp.shape(cells.threshold)[0]
+    message = "cells: expected one leading axis on every leaf, as `stack_cells` gives"
+    chex.assert_tree_shape_prefix(cells, (num_cells,), custom_message=message)
     if batch_size is None:
         batch_size = 1 if jax.default_backend() == "cpu" else num_cells
     if batch_size < 1:
@@ -183,11 +189,11 @@ def select_grid(
 
 @partial(jax.jit, static_argnames=("rules", "budget", "batch_size"))
 def _select_grid(
-    rule: Array,
+    rule: Int[Array, ""],
     pool: Pool,
     graph: LabelGraph,
     layout: PageLayout,
-    z: Array,
+    z: Float[Array, " labels"],
     cells: Cell,
     rules: tuple[GainRule, ...],
     budget: int,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from mig_jax.measure import Array, GainRule, Measure, prepare
 from mig_jax.selection._page_layout import EMPTY
@@ -19,21 +21,21 @@ def page_gains(
     rule: GainRule,
     measure: Measure,
     table: Any,
-    labels: Array,
-    values: Array,
-    records: Array,
-    width_log2: Array,
-) -> jax.Array:
-    """Gains of the rows of one page: float [rows], −1 if a row has no record.
+    labels: Int[jax.Array, " area"],
+    values: Float[jax.Array, " area"],
+    records: Int[jax.Array, " rows"],
+    width_log2: Int[jax.Array, ""],
+) -> Float[jax.Array, " rows"]:
+    """Gains of the rows of one page, −1 if a row has no record.
 
     Args:
       rule: any; of an exact one gains are increases of E.
       measure: its score function's family matters here; parameters are in `table`.
       table: what the rule prepares for the current z: `gains` of what `prepare` gives.
-      labels: int32 [area].
-      values: float [area].
-      records: int32 [rows].
-      width_log2: int32 scalar.
+      labels: as all that follows, the page's own part of `Pages`.
+      values: ê.
+      records: may be fewer than the page's own, EMPTY once picked.
+      width_log2: log2 of the slots a row has.
     """
     prepared = jax.tree_util.tree_map(lambda leaf: leaf[labels], table)
     shares = rule.of_slot(measure.score_function, prepared, values)
@@ -44,15 +46,19 @@ def page_gains(
 
 
 def marginal_gains(
-    rule: GainRule, measure: Measure, pages: Pages, z: Array, num_records: int
-) -> jax.Array:
-    """Gains of all records at z (Eq. 9, or 10–11): float [P], 0 for records not in the pages.
+    rule: GainRule,
+    measure: Measure,
+    pages: Pages,
+    z: Float[Array, " labels"],
+    num_records: int,
+) -> Float[jax.Array, " records"]:
+    """Gains of all records at z (Eq. 9, or 10–11), 0 for records not in the pages.
 
     Args:
       rule: exact or linear.
       measure: score functions and α.
       pages: the propagated pool, for the same α.
-      z: float [K].
+      z: information held by each label.
       num_records: static, P.
 
     >>> from mig_jax import EXACT, Log, label_graph_from_edges, lay_out, pool_from_label_lists
@@ -63,6 +69,7 @@ def marginal_gains(
     >>> [round(float(gain), 4) for gain in gains]  # log(1 + 1) and log(1 + 3)
     [0.6931, 1.3863]
     """
+    chex.assert_rank(z, 1, custom_message="z: expected a number for each label")
     table = prepare(rule, measure, jnp.asarray(z)).gains
     gains = jax.vmap(partial(page_gains, rule, measure, table))(
         pages.labels, pages.values, pages.records, pages.width_log2

@@ -18,15 +18,17 @@ a threshold, gains are those of a layout made for that threshold, bit for bit.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import chex
 import numpy as np
+from jaxtyping import Float, Int
 
 from mig_jax.devices import over_threads
 from mig_jax.measure import Array, LabelGraph, Pool, as_pytree, check_labels
 from mig_jax.selection._propagated_rows import PropagatedRows, propagated_rows
 
-__all__ = ["AREA", "EMPTY", "PageLayout", "deal_pages", "lay_out_pages"]
+__all__ = ["AREA", "EMPTY", "ExtraSlots", "PageLayout", "deal_pages", "lay_out_pages"]
 
 # Stands where a page has no record. Larger than any index, so a minimum passes over it.
 EMPTY = np.int32(2**31 - 1)
@@ -35,6 +37,10 @@ AREA = 1024  # Slots of a page, where nothing else is asked for.
 
 _NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of their own.
 _SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 20 bytes a slot of its own.
+
+
+#: Page, slot and entry of A, of each slot that needs one more.
+ExtraSlots = tuple[Int[Array, " _extra"], Int[Array, " _extra"], Int[Array, " _extra"]]
 
 
 @as_pytree
@@ -48,11 +54,11 @@ class PageLayout:
     adding it is deterministic on every device.
     """
 
-    labels: Array  #: int32 [n, area]
-    entries: Array  #: int32 [n, area]: first entry of A.
-    records: Array  #: int32 [n, rows]
-    width_log2: Array  #: int32 [n]
-    more: tuple[tuple[Array, Array, Array], ...]  #: page, slot, entry of A.
+    labels: Int[Array, "pages area"]
+    entries: Int[Array, "pages area"]  #: First entry of A.
+    records: Int[Array, "pages rows"]
+    width_log2: Int[Array, " pages"]
+    more: tuple[ExtraSlots, ...]
 
     @property
     def num_pages(self) -> int:
@@ -64,20 +70,25 @@ class PageLayout:
 
 
 def lay_out_pages(
-    pool: Pool, graph: LabelGraph, *, priority: Any = None, area: int = AREA
+    pool: Pool,
+    graph: LabelGraph,
+    *,
+    priority: Float[Array, " records"] | None = None,
+    area: int = AREA,
 ) -> PageLayout:
     """Lays out the propagated rows of a pool on the host.
 
     Args:
       pool: P records.
       graph: K labels; every label id of the pool is below K.
-      priority: float [P]; records with a high one stand together in the first
+      priority: records with a high one stand together in the first
         pages of their width, which makes lazy evaluation fast. Never changes
         what is selected.
       area: slots a page has; raised to the width of the longest row.
 
     Raises:
       ValueError: where a label id is not in the graph, or `area` is not a power of two.
+      AssertionError: if `priority` has not a number for each record.
     """
     if area < 1 << _NARROWEST_LOG2 or area & (area - 1):
         raise ValueError(f"area must be a power of two of at least 4, got {area}")
@@ -87,6 +98,8 @@ def lay_out_pages(
     area = max(area, 1 << int(widths.max(initial=_NARROWEST_LOG2)))
     order = np.arange(pool.num_records)
     if priority is not None:
+        message = "priority: expected a number for each record"
+        chex.assert_shape(priority, (pool.num_records,), custom_message=message)
         order = np.argsort(-np.asarray(priority), kind="stable")
     page_of, row_of = (np.zeros(pool.num_records, np.int32) for _ in range(2))
     blocks = []
@@ -169,7 +182,7 @@ def deal_pages(layout: PageLayout, shards: int, pages_a_shard: int) -> list[Page
         own = slice(shard, None, shards)
         missing = pages_a_shard - len(layout.labels[own])
 
-        def part(array: np.ndarray, empty: int) -> np.ndarray:
+        def part(array: Array, empty: int) -> np.ndarray:
             added = np.full((missing, *array.shape[1:]), empty, array.dtype)
             return np.concatenate([array[own], added])
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float, Int
 
 from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree, propagation_weights
-from mig_jax.selection._page_layout import EMPTY, PageLayout
+from mig_jax.selection._page_layout import EMPTY, ExtraSlots, PageLayout
 
 __all__ = ["Pages", "fill_pages", "page_sums", "row_of_slot"]
 
@@ -19,10 +19,10 @@ __all__ = ["Pages", "fill_pages", "page_sums", "row_of_slot"]
 class Pages:
     """The propagated pool: n pages of a fixed area, a power of two."""
 
-    labels: Array  #: int32 [n, area]: label of each slot, 0 where the slot is empty.
-    values: Array  #: float32 [n, area]: propagated information ê, 0 where empty.
-    records: Array  #: int32 [n, rows]: record of each row, EMPTY where there is none.
-    width_log2: Array  #: int32 [n]: log2 of the slots a row of this page has.
+    labels: Int[jax.Array, "pages area"]  #: Label of each slot, 0 if the slot is empty.
+    values: Float[jax.Array, "pages area"]  #: Propagated information ê, 0 if empty.
+    records: Int[jax.Array, "pages rows"]  #: Record of each row, EMPTY if there is none.
+    width_log2: Int[jax.Array, " pages"]  #: log2 of the slots a row of this page has.
 
     @property
     def num_pages(self) -> int:
@@ -31,8 +31,13 @@ class Pages:
 
 @jax.jit
 def _fill(
-    entries: Array, records: Array, width_log2: Array, more: Any, scores: Array, weights: Array
-) -> jax.Array:
+    entries: Int[jax.Array, "pages area"],
+    records: Int[jax.Array, "pages rows"],
+    width_log2: Int[jax.Array, " pages"],
+    more: tuple[ExtraSlots, ...],
+    scores: Float[jax.Array, " records"],
+    weights: Float[jax.Array, " weights"],
+) -> Float[jax.Array, "pages area"]:
     values = weights[entries]
     for page, slot, entry in more:
         values = values.at[page, slot].add(weights[entry], unique_indices=True)
@@ -58,16 +63,18 @@ def fill_pages(layout: PageLayout, pool: Pool, graph: LabelGraph, measure: Measu
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def page_sums(slots: jax.Array, width_log2: jax.Array, rows: int) -> jax.Array:
+def page_sums(
+    slots: Float[jax.Array, " area"], width_log2: Int[jax.Array, ""], rows: int
+) -> Float[jax.Array, " rows"]:
     """Sums the slots of each row of one page; differentiable in reverse mode.
 
     Args:
-      slots: float [area].
-      width_log2: int32 scalar, log2 of the slots a row has.
+      slots: of one page.
+      width_log2: log2 of the slots a row has.
       rows: static, the most rows a page holds: area / 4.
 
     Returns:
-      float [rows]; places past the page's rows hold sums that mean nothing.
+      A sum for each row; places past the page's rows hold sums that mean nothing.
     """
     area = slots.shape[0]
 
@@ -80,8 +87,8 @@ def page_sums(slots: jax.Array, width_log2: jax.Array, rows: int) -> jax.Array:
     return lax.fori_loop(0, width_log2, add_upper_half, slots)[:rows]
 
 
-def row_of_slot(area: int, width_log2: Array) -> jax.Array:
-    """The row that each slot of a page belongs to, int32 [area] or, for [n] widths, [n, area]."""
+def row_of_slot(area: int, width_log2: Int[Array, "*pages"]) -> Int[jax.Array, "*pages area"]:
+    """The row that each slot of a page belongs to, or of each of several pages."""
     rows = area >> jnp.asarray(width_log2)
     return jnp.arange(area) & (rows[..., None] - 1)
 

@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 
 import numpy as np
+from jaxtyping import Int, Int32, Int64
 
 from mig_jax.devices import over_threads
 from mig_jax.measure import LabelGraph, Pool
@@ -20,7 +21,8 @@ __all__ = ["ExtraEntries", "PropagatedRows", "propagated_rows"]
 # As many contributions are united at once as the processor's cache holds.
 _RECORDS_LOG2, _CONTRIBUTIONS_LOG2 = 16, 18
 
-ExtraEntries = tuple[np.ndarray, np.ndarray]  #: int64 places of nonzeros, int32 entries of A.
+#: Places of nonzeros, and entries of A.
+ExtraEntries = tuple[Int64[np.ndarray, " _extra"], Int32[np.ndarray, " _extra"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +33,18 @@ class PropagatedRows:
     labels first. Entries of A are named by their place in [diagonal | edges].
     """
 
-    starts: np.ndarray  #: int64 [P], ascending; between rows may be places that hold nothing.
-    lengths: np.ndarray  #: int32 [P]
-    labels: np.ndarray  #: int32 [places]
-    entries: np.ndarray  #: int32 [places]: the entry of A, the first where there are several.
-    more: list[ExtraEntries]  #: Round r holds each nonzero's r-th extra entry, where it has one.
+    #: Ascending; between rows may be places that hold nothing.
+    starts: Int64[np.ndarray, " records"]
+    lengths: Int[np.ndarray, " records"]
+    labels: Int32[np.ndarray, " places"]
+    entries: Int32[np.ndarray, " places"]  #: The entry of A, the first if there are several.
+    more: list[ExtraEntries]  #: Round r holds each nonzero's r-th extra entry, if it has one.
 
-    def extra(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def extra(
+        self, number: int
+    ) -> tuple[
+        Int64[np.ndarray, " _extra"], Int32[np.ndarray, " _extra"], Int32[np.ndarray, " _extra"]
+    ]:
         """Record, place within its row, and entry of the extra entries of a round."""
         nonzeros, entries = self.more[number]
         records = np.searchsorted(self.starts, nonzeros, side="right") - 1
@@ -80,10 +87,10 @@ def propagated_rows(pool: Pool, graph: LabelGraph) -> PropagatedRows:
 class _Neighbourhoods:
     """What each label contributes to a record: itself, then its edges."""
 
-    firsts: np.ndarray  # int64 [K]: where the label's part of `keys` begins.
-    sizes: np.ndarray  # int64 [K]
-    keys: np.ndarray  # int64 [K + edges]: label reached, then entry of A, as one number.
-    weakness: np.ndarray  # int64 [K + edges]: of each entry, 0 for a label itself.
+    firsts: Int64[np.ndarray, " labels"]  # Where the label's part of `keys` begins.
+    sizes: Int64[np.ndarray, " labels"]
+    keys: Int64[np.ndarray, " nonzeros"]  # Of A: label reached, then entry of A, as one number.
+    weakness: Int64[np.ndarray, " nonzeros"]  # Of each entry, 0 for a label itself.
     label_bits: int
     entry_bits: int
     weakness_bits: int

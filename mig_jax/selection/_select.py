@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float, Int
 
 from mig_jax.devices import (
     REPLICATED,
@@ -22,11 +25,22 @@ from mig_jax.devices import (
     shard_pool,
     unshard_records,
 )
-from mig_jax.measure import EXACT, GainRule, LabelGraph, Measure, Pool, information, linear_gains
+from mig_jax.measure import (
+    EXACT,
+    Array,
+    Count,
+    GainRule,
+    LabelGraph,
+    Measure,
+    Pool,
+    information,
+    linear_gains,
+)
 from mig_jax.selection._certificate import conditional_gradient_step
-from mig_jax.selection._greedy import Picks, SelectionState, initial_state, lazy_greedy
+from mig_jax.selection._greedy import initial_state, lazy_greedy
 from mig_jax.selection._page_layout import AREA, EMPTY, PageLayout, deal_pages, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
+from mig_jax.selection._selection_state import Picks, SelectionState
 
 __all__ = ["Progress", "Selection", "lay_out", "page_priority", "resumed_state", "select"]
 
@@ -39,10 +53,11 @@ _ORDERING_STEPS = 6
 class Selection:
     """The records picked, in order."""
 
-    picks: np.ndarray  #: int64 [N]
-    gains: np.ndarray  #: float32 [N]: each pick's gain at its moment, exact or linear.
-    increases: np.ndarray  #: float32 [N]: by how much each pick raised E; the gains where exact.
-    z: np.ndarray  #: float32 [K]: information held by each label in the end; [0.] without labels.
+    picks: Int[np.ndarray, " picks"]
+    gains: Float[np.ndarray, " picks"]  #: Each pick's gain at its moment, exact or linear.
+    increases: Float[np.ndarray, " picks"]  #: By how much each pick raised E; gains if exact.
+    #: Information held by each label in the end; [0.] without labels.
+    z: Float[np.ndarray, " labels"]
     information: float  #: E of all picks.
 
     def __len__(self) -> int:
@@ -56,13 +71,13 @@ class Progress:
     Nothing in it depends on pages or devices: they only decide where records stand.
     """
 
-    picks: np.ndarray  #: int64 [n]: the records picked so far, in order.
-    gains: np.ndarray  #: float32 [n], as in `Selection`.
-    increases: np.ndarray  #: float32 [n], as in `Selection`.
-    z: np.ndarray  #: float32 [K]: information held by each label.
-    #: The leaves of the gain rule's table, float32 [K] each. Not computed from z again: compiled
+    picks: Int[np.ndarray, " picks"]  #: The records picked so far, in order.
+    gains: Float[np.ndarray, " picks"]  #: As in `Selection`.
+    increases: Float[np.ndarray, " picks"]  #: As in `Selection`.
+    z: Float[np.ndarray, " labels"]  #: Information held by each label.
+    #: The leaves of the gain rule's table, a number a label. Not computed from z again: compiled
     #: into the scan, `prepare` rounds some of them in another way than outside it.
-    table: tuple[np.ndarray, ...]
+    table: tuple[Float[np.ndarray, " labels"], ...]
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -110,8 +125,8 @@ def lay_out(
 
 def page_priority(
     pool: Pool, graph: LabelGraph, measure: Measure, budget: int, mesh: Mesh | None = None
-) -> np.ndarray:
-    """What `lay_out` orders the records by: linear gains near the relaxed optimum, float [P]."""
+) -> Float[np.ndarray, " records"]:
+    """What `lay_out` orders the records by: linear gains near the relaxed optimum."""
     z = np.zeros(graph.num_labels, np.float32)
     records = pool.num_records
     if mesh is not None:
@@ -124,8 +139,12 @@ def page_priority(
 
 @partial(jax.jit, static_argnames="mesh")
 def _linear_gains(
-    pool: Pool, graph: LabelGraph, measure: Measure, z: np.ndarray, mesh: Mesh | None
-) -> jax.Array:
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    z: Float[Array, " labels"],
+    mesh: Mesh | None,
+) -> Float[jax.Array, " records"]:
     gains = over_shards(linear_gains, mesh, (SHARDED, REPLICATED, REPLICATED, REPLICATED), SHARDED)
     return gains(pool, graph, measure, z)
 
@@ -162,7 +181,7 @@ def resumed_state(fresh: SelectionState, progress: Progress) -> SelectionState:
     return dataclasses.replace(
         fresh,
         table=jax.tree_util.tree_unflatten(structure, progress.table),
-        count=np.int32(len(progress)),
+        count=np.array(len(progress), np.int32),
     )
 
 
@@ -198,6 +217,7 @@ def select(
     Raises:
       ValueError: where the budget is negative or larger than the pool, or smaller than
         what is picked already.
+      AssertionError: if `resume` is of another number of labels.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
@@ -209,6 +229,8 @@ def select(
         raise ValueError(f"the budget must be in 0 to {sizes.sum()}, got {budget}")
     measure = Measure() if measure is None else measure
     start = Progress.none(graph.num_labels) if resume is None else resume
+    message = "resume: expected a z with a number for each label of the graph"
+    chex.assert_shape(start.z, (max(graph.num_labels, 1),), custom_message=message)
     done = len(start)
     if done > budget:
         raise ValueError(f"{done} records are picked already, more than the budget of {budget}")
@@ -253,7 +275,7 @@ def next_chunk(
     measure: Measure,
     pages: Pages,
     state: SelectionState,
-    budget: np.int32,
+    budget: Count,
     chunk: int,
     mesh: Mesh | None,
 ) -> tuple[SelectionState, Picks]:
@@ -265,7 +287,7 @@ def next_chunk(
     return lazy_greedy(gain, measure, pages, state, budget, chunk, mesh)
 
 
-def _without(pages: Pages, picks: np.ndarray, mesh: Mesh | None) -> Pages:
+def _without(pages: Pages, picks: Int[np.ndarray, " picks"], mesh: Mesh | None) -> Pages:
     """The pages less the records picked, which are named within this part of the pool."""
     if not len(picks):
         return pages
@@ -274,7 +296,7 @@ def _without(pages: Pages, picks: np.ndarray, mesh: Mesh | None) -> Pages:
         return np.where(np.isin(np.asarray(records), picks), EMPTY, np.asarray(records))
 
     if mesh is None:
-        return dataclasses.replace(pages, records=rest(pages.records))
+        return dataclasses.replace(pages, records=jnp.asarray(rest(pages.records)))
     shards = {shard.device: shard.data for shard in pages.records.addressable_shards}
     blocks = [rest(shards[device]) for device in own_shards(mesh)]
     return dataclasses.replace(pages, records=place_shards(blocks, mesh))

@@ -32,7 +32,7 @@ PICKED = [3, 8, 13, 21, 34, 40, 41, 55, 59, 0]
 
 
 def _selection(amounts):
-    return mig_jax.RelaxedSelection(amounts, None, None, None, None)
+    return mig_jax.RelaxedSelection(amounts, np.zeros(15), 0.0, 0.0, 0)
 
 
 def _rows():

@@ -41,7 +41,8 @@ def checkpoints(path, run):
 def save_checkpoint(opened):
     count = len(opened.restore(100) or ()) + 1
     row = np.arange(count, dtype=np.float32)
-    opened.save(Progress(np.arange(count), row, row, np.ones(4, np.float32), (row,)))
+    z = np.ones(4, np.float32)
+    opened.save(Progress(np.arange(count), row, row, z, (z,)))
 
 
 FREE = learning.Free(

@@ -151,7 +151,7 @@ def test_saves_no_more_often_than_asked_unless_told_to(saved, tmp_path):
 def test_nothing_is_saved_where_there_are_no_labels(saved, tmp_path):
     _, run, _, _, seen = saved
     with Checkpoints(tmp_path / "b", run, every_seconds=0) as checkpoints:
-        checkpoints.save(dataclasses.replace(seen[0], z=np.zeros(0, np.float32)))
+        checkpoints.save(dataclasses.replace(seen[0], z=np.zeros(0, np.float32), table=()))
     assert saved_after(tmp_path / "b") == []
 
 
