@@ -50,7 +50,7 @@ setuptools.setup(
     keywords=["data selection", "instruction tuning", "submodular", "JAX"],
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["mig_jax", "mig_jax.*"]),
-    package_data={"": ["*.pyi"], "mig_jax": ["py.typed"], "mig_jax.reports": ["*.html"]},
+    package_data={"": ["*.pyi"], "mig_jax": ["py.typed"], "mig_jax.reports": ["*.html", "*.md"]},
     install_requires=[
         "absl-py>=2.1",
         "jax>=0.10",

@@ -44,6 +44,11 @@ class InputOptions:
     on_bad_record: str
     cache: str | None
 
+    @property
+    def builtin_pool(self) -> BuiltinPool:
+        """The pool that is used without --pool."""
+        return BuiltinPool()
+
 
 def define_input_flags(add: Callable[..., None]) -> None:
     """Adds the flags that name a pool, by `add(kind, name, default, help, ...)`."""
@@ -135,7 +140,7 @@ def read_table(
       InputError: where a file cannot be used.
     """
     if not options.pool:
-        return BuiltinPool().table()
+        return options.builtin_pool.table()
     vocabulary = None
     if options.vocabulary is not None:
         path = options.vocabulary
@@ -201,7 +206,7 @@ def label_embeddings(
       InputError: where the embeddings cannot be used.
     """
     if not options.pool:
-        names, vectors = BuiltinPool().label_embeddings()
+        names, vectors = options.builtin_pool.label_embeddings()
         place = {name: i for i, name in enumerate(names)}
         return vectors[[place[name] for name in table.label_names]], None
     if options.embedding_model is not None:

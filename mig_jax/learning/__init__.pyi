@@ -24,12 +24,36 @@ from ._parameters import (
     soften,
 )
 from ._response_net import Judge
-from ._starts import learn_from_starts
-from ._tasks import OBJECTIVES, CountModels, Inputs, Judges, PastRuns, make_task, mean_over_groups
+from ._starts import (
+    HIGHEST_THRESHOLD,
+    LOWEST_THRESHOLD,
+    PRIOR,
+    START_THRESHOLD,
+    BestStart,
+    LearningStep,
+    learn_from_starts,
+    parameters_of_features,
+    parameters_of_labels,
+)
+from ._tasks import (
+    OBJECTIVES,
+    CountModels,
+    Inputs,
+    Judges,
+    PastRuns,
+    Task,
+    make_task,
+    mean_over_groups,
+)
 from ._token_bags import Conversations, conversation_bags, fold, pad, take, token_bags
 
 __all__ = [
+    "HIGHEST_THRESHOLD",
+    "LOWEST_THRESHOLD",
     "OBJECTIVES",
+    "PRIOR",
+    "START_THRESHOLD",
+    "BestStart",
     "Conversations",
     "CountModel",
     "CountModels",
@@ -42,10 +66,12 @@ __all__ = [
     "Judges",
     "LearnedMeasure",
     "LearningStates",
+    "LearningStep",
     "Parameterisation",
     "Params",
     "PastRuns",
     "ResponseBags",
+    "Task",
     "bootstrap",
     "cluster_instructions",
     "compare",
@@ -69,6 +95,8 @@ __all__ = [
     "objectives",
     "pad",
     "paper_measure",
+    "parameters_of_features",
+    "parameters_of_labels",
     "response_bags",
     "response_losses",
     "restore_learned",

@@ -205,7 +205,11 @@ def learn(
     """
     if not 1 <= budget <= pool.num_records:
         raise ValueError(f"the budget must be in 1 to {pool.num_records}, got {budget}")
-    for name, value in (("steps", steps), ("every", evaluate_every), ("patience", patience)):
+    for name, value in (
+        ("steps", steps),
+        ("evaluate_every", evaluate_every),
+        ("patience", patience),
+    ):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     optimiser = optimiser or _default_optimiser()

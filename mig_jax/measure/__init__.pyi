@@ -5,12 +5,14 @@ from ._label_graph import (
     LabelGraph,
     back_propagate,
     cut_edges,
+    drop_edges,
     gate_edges,
     label_graph_from_edges,
     label_graph_from_embeddings,
     propagate,
     propagation_weights,
 )
+from ._paper import PAPER
 from ._pool import Pool, pool_from_label_lists, pool_from_table
 from ._pytrees import as_pytree
 from ._score_functions import (
@@ -28,6 +30,7 @@ __all__ = [
     "FAMILIES",
     "GAIN_RULES",
     "LINEAR",
+    "PAPER",
     "Array",
     "Exponential",
     "GainRule",
@@ -41,6 +44,7 @@ __all__ = [
     "as_pytree",
     "back_propagate",
     "cut_edges",
+    "drop_edges",
     "gate_edges",
     "information",
     "label_graph_from_edges",

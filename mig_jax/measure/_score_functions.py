@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from mig_jax.measure._arrays import Array
+from mig_jax.measure._paper import PAPER
 from mig_jax.measure._pytrees import as_pytree
 
 __all__ = ["FAMILIES", "Exponential", "Log", "Power", "Saturating", "ScoreFunction", "safe_base"]
@@ -80,8 +81,8 @@ class Power(_Parameters):
     2.0
     """
 
-    exponent: Array = 0.8
-    epsilon: Array = 1e-6
+    exponent: Array = PAPER.exponent
+    epsilon: Array = PAPER.epsilon
     weight: Array = 1.0
 
     def value(self, x: Array) -> jax.Array:
