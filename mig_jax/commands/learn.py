@@ -30,11 +30,11 @@ from absl import flags, logging
 from mig_jax import data
 from mig_jax.commands.command import Command
 from mig_jax.commands.learned_selection import SelectedFiles, select_learned_records
+from mig_jax.commands.learning_inputs import inputs_of_table
 from mig_jax.commands.pool_inputs import (
     InputOptions,
     check_input_flags,
     define_input_flags,
-    label_embeddings,
     read_table,
     say_read,
 )
@@ -62,7 +62,6 @@ from mig_jax.learning import (
     save_learned,
     select_learned,
 )
-from mig_jax.measure import label_graph_from_embeddings, pool_from_table
 from mig_jax.reports import LearningReport, comparison_lines, summary, write_report
 from mig_jax.synthetic import BuiltinPool
 
@@ -187,35 +186,14 @@ def _what_is_learned(options: Options, inputs: Inputs) -> str:
 def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
     table = read_table(options, outputs, stem, None)
     say_read(table, table.num_records, None)
-    if options.budget > table.num_records:
-        raise InputError(
-            f"--budget: found {options.budget}, expected at most the pool's "
-            f"{table.num_records:,} records"
-        )
-    embeddings = label_embeddings(options, table)
-    if embeddings is None:
-        raise InputError(
-            "--label_embeddings: missing, expected --label_embeddings=EMB.npz or "
-            "--embedding_model=NAME"
-        )
-    vectors, present = embeddings
-    graph = label_graph_from_embeddings(vectors, options.lowest_threshold, present=present)
+    names = ("budget", "seed", "lowest_threshold", "validation", "test", "task")
+    given = {name: getattr(options, name) for name in names}
+    inputs = inputs_of_table(options, table, **given)
     say(
-        f"{graph.num_edges:,} pairs of labels are similar by {options.lowest_threshold:g} or "
-        "more; from which similarity on they are joined is learned"
+        f"{inputs.graph.num_edges:,} pairs of labels are similar by {options.lowest_threshold:g} "
+        "or more; from which similarity on they are joined is learned"
     )
-    return Inputs(
-        table=table,
-        pool=pool_from_table(table),
-        graph=graph,
-        embeddings=np.asarray(vectors, np.float32),
-        budget=options.budget,
-        seed=options.seed,
-        validation=options.validation,
-        test=options.test,
-        task=options.task,
-        say=say,
-    )
+    return inputs
 
 
 def _learn(options: Options, inputs: Inputs, task: Task, folder: pathlib.Path) -> BestStart:

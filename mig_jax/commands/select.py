@@ -26,7 +26,7 @@ from mig_jax.devices import joined, own_part, part_sizes, pool_mesh, together
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, LabelGraph, Measure, Pool, pool_from_table
 from mig_jax.reports import _selection_page as report_page
-from mig_jax.reports import at_least, manifest, plotting, summary
+from mig_jax.reports import at_least, manifest, summary
 from mig_jax.selection import (
     Certificate,
     Checkpoints,
@@ -259,7 +259,6 @@ def _write(
 
 def _report_file(folder: str) -> str:
     """The page of --report, in a folder that is made where it is not there."""
-    plotting.require_libraries("--report", names=report_page.REPORT_LIBRARIES)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:

@@ -31,7 +31,7 @@ from mig_jax.measure import FAMILIES, LabelGraph, Measure, Pool
 __all__ = ["learned_threshold", "restore_learned", "save_learned"]
 
 _FORMAT = 1
-_EXPECTED = "expected a directory written by experiments.learn_params"
+_EXPECTED = "expected a directory of parameters that mig-jax learn wrote"
 
 
 def save_learned(

@@ -94,7 +94,7 @@ def _common(start_threshold: float, lowest_threshold: float, prior: float) -> di
 class BestStart:
     """The start from which the held-out loss came to be lowest, and what was learned there."""
 
-    parameterisation: Parameterisation
+    parameterisation: Free | FromFeatures
     found: Learned
     seconds: float  # Of learning from all starts, also those before a stop.
 
@@ -112,7 +112,7 @@ class LearningStep:
 def learn_from_starts(
     inputs: Inputs,
     task: Task,
-    starts: Sequence[Parameterisation],
+    starts: Sequence[Free | FromFeatures],
     folder: pathlib.Path,
     settings: dict[str, Any],
     steps: int,

@@ -146,14 +146,14 @@ def _planted(inputs: Inputs) -> Task:
 
 @jax.jit
 def _utility_of_labels(
-    objective: objectives.Objective, measure: Measure, amounts: jax.Array
+    objective: objectives.PlantedUtility, measure: Measure, amounts: jax.Array
 ) -> jax.Array:
     z = label_information(objective.pool, objective.graph, measure, amounts)
     return measure.score_function.value(z)
 
 
 @jax.jit
-def _missed(objective: objectives.Objective, amounts: jax.Array) -> jax.Array:
+def _missed(objective: objectives.PlantedUtility, amounts: jax.Array) -> jax.Array:
     return objective.missed(amounts)
 
 
