@@ -53,6 +53,8 @@ from mig_jax.measure import PAPER
 
 _ALL = "all"
 _RANDOM_SEEDS = 5
+# Selections differ in shape: programs for all rows would exhaust a process's memory maps.
+_ROWS_OF_PROGRAMS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,8 +204,8 @@ def run(options: Options) -> None:
         for budget, setting, seed in wanted:
             if (budget, setting, seed) not in done:
                 row = _row(study, budget, setting, seed, judges)
-                # Selections differ in shape; programs for all would exhaust the maps.
-                jax.clear_caches()
+                if len(rows) % _ROWS_OF_PROGRAMS == 0:
+                    jax.clear_caches()
                 with kept.open("a") as stream:
                     stream.write(json.dumps(row) + "\n")
                 rows.append(row)

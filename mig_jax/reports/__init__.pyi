@@ -1,11 +1,13 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
 from ._learning_page import write_report
+from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
 from ._learning_text import comparison_lines, report_text
 from ._manifest import at_least, manifest, summary
 
 __all__ = [
+    "LabelChanges",
     "LearningReport",
     "Row",
     "at_least",

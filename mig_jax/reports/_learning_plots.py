@@ -6,14 +6,19 @@ matplotlib takes half a second to import, so it is imported in the functions tha
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mig_jax.learning import Evaluation
 from mig_jax.measure import ScoreFunction
-from mig_jax.reports.plotting import plain, score_function_of_label, short_name
+from mig_jax.reports.plotting import (
+    plain,
+    score_function_of_label,
+    short_name,
+    spread_apart,
+    uncrossed,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +31,6 @@ __all__ = [
     "parameters_figure",
     "score_functions_figure",
     "selected_figure",
-    "spread_apart",
-    "uncrossed",
 ]
 
 DPI = 120
@@ -282,7 +285,7 @@ def _name_in_margin(
     points = np.array([(changes.records[label], values[label]) for label in named], float)
     places = (axes.transData + axes.transAxes.inverted()).transform(points)
     heights = spread_apart(np.sort(places[:, 1]), 0.06)
-    for place, height in zip(uncrossed(places, heights), heights, strict=True):
+    for place, height in zip(uncrossed(places, heights, _MARGIN), heights, strict=True):
         axes.annotate(
             short_name(changes.names[named[place]]),
             (points[place, 0], points[place, 1]),
@@ -301,40 +304,6 @@ def _name_in_margin(
                 "shrinkA": 1,
             },
         )
-
-
-def uncrossed(places: np.ndarray, heights: np.ndarray) -> list[int]:
-    """Which point is named at each height, so that no two lines from points to names cross.
-
-    Args:
-      places: float [n, 2]: the points, in fractions of the panel.
-      heights: float [n], ascending: of the names, in a column right of the panel.
-    """
-
-    def length(point: int, name: int) -> float:
-        return float(np.hypot(_MARGIN - places[point, 0], heights[name] - places[point, 1]))
-
-    order = [int(point) for point in np.lexsort((places[:, 0], places[:, 1]))]
-    swapped = True
-    while swapped:  # Two lines that cross are longer together than the two that do not.
-        swapped = False
-        for a, b in itertools.combinations(range(len(order)), 2):
-            now = length(order[a], a) + length(order[b], b)
-            if length(order[a], b) + length(order[b], a) < now - 1e-9:
-                order[a], order[b] = order[b], order[a]
-                swapped = True
-    return order
-
-
-def spread_apart(heights: Any, gap: float) -> np.ndarray:
-    """Ascending heights in 0 to 1 moved apart to `gap` at least; to what room there is."""
-    places = np.clip(np.asarray(heights, float), gap / 2, 1 - gap / 2)
-    gap = min(gap, (1 - gap) / max(len(places) - 1, 1))
-    steps = gap * np.arange(len(places))
-    # Up from the lowest, then back down from the highest: no pair ends nearer than the gap.
-    places = np.maximum.accumulate(places - steps) + steps
-    highest = 1 - gap / 2 - steps[::-1]
-    return np.minimum(places, highest)
 
 
 def _frequent_to_rare(records: np.ndarray) -> list[int]:

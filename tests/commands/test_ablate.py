@@ -1,9 +1,10 @@
-"""The command `python -m experiments.ablate`, on a small generated pool."""
+"""The command `mig-jax ablate`, on a small generated pool."""
 
 from __future__ import annotations
 
 import csv
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import mig_jax
 from mig_jax import data
 from mig_jax.commands import ablate
-from mig_jax.selection import _grid as grid
+from mig_jax.commands.command import main_of
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 from tests.strategies import to_float64
@@ -53,9 +54,15 @@ def pool(tmp_path_factory):
 def finished(pool, tmp_path_factory):
     """The directory of a grid that ran without a stop, in this process."""
     workdir = tmp_path_factory.mktemp("grid")
-    grid._select_grid.clear_cache()
-    assert ablate.main([*pool, *GRID, f"--workdir={workdir}"]) == 0
-    assert grid._select_grid._cache_size() == 2  # One trace a family.
+    compiled = []
+    listener = logging.Handler()
+    listener.emit = lambda record: compiled.append(record.getMessage())
+    logging.getLogger("jax").addHandler(listener)
+    with jax.log_compiles():
+        assert run(*pool, *GRID, f"--workdir={workdir}") == 0
+    logging.getLogger("jax").removeHandler(listener)
+    grids = [line for line in compiled if line.startswith("Compiling") and "select_grid" in line]
+    assert len(grids) == 2  # One a family.
     return workdir
 
 
@@ -66,13 +73,17 @@ def outputs(workdir):
     return files
 
 
+def run(*arguments):
+    return main_of(ablate.COMMAND, arguments, called="ablate")
+
+
 def command(*arguments):
     return [sys.executable, "-m", "experiments.ablate", *map(str, arguments)]
 
 
 def refused(capsys, *arguments):
     """The one line that the command says where it exits with 2."""
-    assert ablate.main(list(arguments)) == 2
+    assert run(*arguments) == 2
     *_, line = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("ablate: ")
     return line
@@ -153,9 +164,9 @@ def test_heat_maps_and_manifest(finished):
 def test_one_threshold_and_no_heat_maps(pool, tmp_path):
     flags = [*pool, "--budget=5", "--families=saturating", "--rates=1", "--gains=exact"]
     one = [*flags, "--thresholds=0.8", "--paper_threshold=0.8", "--propagations=0,1"]
-    assert ablate.main([*one, f"--workdir={tmp_path / 'a'}"]) == 0
+    assert run(*one, f"--workdir={tmp_path / 'a'}") == 0
     assert (tmp_path / "a" / "ablation.saturating_exact.png").exists()
-    assert ablate.main([*one, f"--workdir={tmp_path / 'b'}", "--noheat_maps"]) == 0
+    assert run(*one, f"--workdir={tmp_path / 'b'}", "--noheat_maps") == 0
     assert not list((tmp_path / "b").glob("*.png"))
     tables = [(tmp_path / name / "ablation.csv").read_bytes() for name in "ab"]
     assert tables[0] == tables[1]
@@ -193,7 +204,7 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(
     content = bytearray(damaged.read_bytes())
     content[content.index(np.load(damaged)["picks"].tobytes()) + 5] ^= 255
     damaged.write_bytes(content)
-    assert ablate.main(list(arguments)) == 0
+    assert run(*arguments) == 0
     assert f"{CELLS - 1} of {CELLS} cells are finished already" in capsys.readouterr().err
     assert outputs(workdir) == outputs(finished)
 
@@ -246,7 +257,7 @@ def test_a_workdir_is_needed_and_may_be_no_file(pool, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     line = refused(capsys, *pool, *GRID, f"--workdir={tmp_path / 'file'}")
     assert "expected a directory" in line
-    assert ablate.main(["--help"]) == 0
+    assert run("--help") == 0
     assert "--thresholds" in capsys.readouterr().out
 
 

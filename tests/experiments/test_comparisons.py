@@ -24,12 +24,19 @@ def run(program, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> list[str]:
-    """A pool of four sources and validation records of two tasks."""
+    """A pool of four sources and validation records of two tasks.
+
+    The sources have the same labels and other scores: so all parts of the pool are of one shape,
+    for which programs are compiled once.
+    """
     folder = tmp_path_factory.mktemp("pool")
-    pool = BuiltinPool(records=300, labels=30, topics=4)
-    rows = [json.loads(line) for line in pool.lines()]
-    for number, row in enumerate(rows):
-        row |= {"source": f"source {number % 4}", "task": f"task {number % 2}"}
+    pool = BuiltinPool(records=60, labels=20, topics=4)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, line in enumerate([*pool.lines()] * 4):
+        row = json.loads(line)
+        row |= {"source": f"source {number // 60}", "task": f"task {number % 2}"}
+        rows.append(row | {"score": float(rng.uniform(1, 30))})
     names, vectors = pool.label_embeddings()
     np.savez(folder / "emb.npz", labels=np.array(names), embeddings=vectors)
     for name, part in (("pool", rows), ("dev", rows[:40]), ("test", rows[40:80])):

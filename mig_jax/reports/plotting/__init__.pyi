@@ -1,6 +1,7 @@
 from ._graphs import label_graph_positions, plot_label_graph, shown_labels
 from ._heat_maps import HeatMap, draw_heat_maps
 from ._measures import plot_score_functions, score_function_of_label
+from ._names_in_margin import spread_apart, uncrossed
 from ._selections import plot_gains, plot_information, plot_information_by_label
 from ._style import plain, short_name
 
@@ -17,4 +18,6 @@ __all__ = [
     "score_function_of_label",
     "short_name",
     "shown_labels",
+    "spread_apart",
+    "uncrossed",
 ]
