@@ -283,6 +283,7 @@ def _name_in_margin(
     if not named:
         return
     points = np.array([(changes.records[label], values[label]) for label in named], float)
+    axes.get_xlim()  # Asking scales the axis to what is drawn, which else waits.
     places = (axes.transData + axes.transAxes.inverted()).transform(points)
     heights = spread_apart(np.sort(places[:, 1]), 0.06)
     for place, height in zip(uncrossed(places, heights, _MARGIN), heights, strict=True):
