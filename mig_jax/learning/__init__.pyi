@@ -24,13 +24,37 @@ from ._parameters import (
     soften,
 )
 from ._response_net import Judge
-from ._starts import learn_from_starts
-from ._tasks import OBJECTIVES, CountModels, Inputs, Judges, PastRuns, make_task, mean_over_groups
+from ._starts import (
+    HIGHEST_THRESHOLD,
+    LOWEST_THRESHOLD,
+    PRIOR,
+    START_THRESHOLD,
+    BestStart,
+    LearningStep,
+    learn_from_starts,
+    parameters_of_features,
+    parameters_of_labels,
+)
+from ._tasks import (
+    OBJECTIVES,
+    CountModels,
+    Inputs,
+    Judges,
+    PastRuns,
+    Task,
+    make_task,
+    mean_over_groups,
+)
 from ._token_bags import Conversations, conversation_bags, fold, pad, take, token_bags
 
 __all__ = [
+    "HIGHEST_THRESHOLD",
+    "LOWEST_THRESHOLD",
     "OBJECTIVES",
     "PARAMETERISATIONS",
+    "PRIOR",
+    "START_THRESHOLD",
+    "BestStart",
     "Conversations",
     "CountModel",
     "CountModels",
@@ -44,11 +68,13 @@ __all__ = [
     "Labels",
     "LearnedMeasure",
     "LearningStates",
+    "LearningStep",
     "Parameterisation",
     "Params",
     "PastRuns",
     "ResponseBags",
     "Saved",
+    "Task",
     "bootstrap",
     "cluster_instructions",
     "compare",
@@ -72,6 +98,8 @@ __all__ = [
     "objectives",
     "pad",
     "paper_measure",
+    "parameters_of_features",
+    "parameters_of_labels",
     "response_bags",
     "response_losses",
     "restore_learned",

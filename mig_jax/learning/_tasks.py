@@ -30,11 +30,18 @@ from mig_jax.learning._count_model import (
     response_bags,
     response_losses,
 )
-from mig_jax.learning._parameters import harden
 from mig_jax.learning._response_net import Judge
 from mig_jax.learning._token_bags import Conversations, conversation_bags
 from mig_jax.learning.objectives import plant
-from mig_jax.measure import LabelGraph, Measure, Pool, label_information, pool_from_label_lists
+from mig_jax.measure import (
+    PAPER,
+    LabelGraph,
+    Measure,
+    Pool,
+    amounts_of_picks,
+    drop_edges,
+    label_information,
+)
 from mig_jax.selection import select
 
 __all__ = [
@@ -71,6 +78,10 @@ class Inputs:
     task: str | None
     say: Callable[[str], None]
 
+    def amounts(self, picks: np.ndarray) -> jax.Array:
+        """float32 [P]: 1 for the records picked, 0 for all others."""
+        return jnp.asarray(amounts_of_picks(self.pool, picks))
+
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
@@ -97,6 +108,7 @@ class Task:
     test_losses: Callable[[Candidate], np.ndarray]  # float [n], one an item.
     groups: np.ndarray  # [n]: the loss is the mean over groups of their items' means.
     loss_name: str
+    about: str  # What selections are to be good for, in a sentence for people.
     past_runs: PastRuns | None = None  # That the objective learns from.
 
 
@@ -112,34 +124,42 @@ def make_task(name: str, inputs: Inputs) -> Task:
 def _planted(inputs: Inputs) -> Task:
     if inputs.validation or inputs.test:
         raise InputError("--objective=planted: brings its own data; give no --validation or --test")
-    truth = plant(inputs.pool, _joined(inputs.graph, 0.9), inputs.embeddings, inputs.seed)
+    truth = plant(
+        inputs.pool, drop_edges(inputs.graph, PAPER.threshold), inputs.embeddings, inputs.seed
+    )
     objective = truth.objective
     measure = truth.learned.measure
     best = select(inputs.pool, objective.graph, inputs.budget, measure=measure)
-    of_best = np.asarray(_utility_of_labels(objective, measure, _amounts(inputs, best.picks)))
+    of_best = np.asarray(_utility_of_labels(objective, measure, inputs.amounts(best.picks)))
 
     def test_losses(candidate: Candidate) -> np.ndarray:
-        reached = _utility_of_labels(objective, measure, _amounts(inputs, candidate.picks))
+        reached = _utility_of_labels(objective, measure, inputs.amounts(candidate.picks))
         return (of_best - np.asarray(reached)) / of_best.mean()
 
     def validation_loss(candidate: Candidate) -> float:
-        return float(np.mean(_missed(objective, _amounts(inputs, candidate.picks))))
+        return float(np.mean(_missed(objective, inputs.amounts(candidate.picks))))
 
-    groups = np.zeros(len(of_best), np.int32)
-    name = "share of the true utility missed"
-    return Task(objective, validation_loss, test_losses, groups, name)
+    return Task(
+        objective,
+        validation_loss,
+        test_losses,
+        np.zeros(len(of_best), np.int32),
+        "share of the true utility missed",
+        "the labels of the pool were given a hidden true worth each. Learning sees two noisy "
+        "estimates of what a selection is truly worth; the truth alone is the judge",
+    )
 
 
 @jax.jit
 def _utility_of_labels(
-    objective: objectives.Objective, measure: Measure, amounts: jax.Array
+    objective: objectives.PlantedUtility, measure: Measure, amounts: jax.Array
 ) -> jax.Array:
     z = label_information(objective.pool, objective.graph, measure, amounts)
     return measure.score_function.value(z)
 
 
 @jax.jit
-def _missed(objective: objectives.Objective, amounts: jax.Array) -> jax.Array:
+def _missed(objective: objectives.PlantedUtility, amounts: jax.Array) -> jax.Array:
     return objective.missed(amounts)
 
 
@@ -205,7 +225,7 @@ def _validation(inputs: Inputs) -> Task:
     judges = Judges(pool, conversation_bags(test.conversations))
 
     def validation_loss(candidate: Candidate) -> float:
-        losses = models.losses(dev, _amounts(inputs, candidate.picks))
+        losses = models.losses(dev, inputs.amounts(candidate.picks))
         return mean_over_groups(losses, dev.groups)
 
     return Task(
@@ -214,6 +234,9 @@ def _validation(inputs: Inputs) -> Task:
         lambda candidate: judges.losses(candidate.picks),
         test.groups,
         "nats a token of the test responses",
+        "the validation records are to be answered well. Learning sees the loss on their answers "
+        "of a simple model of fine-tuning; the judges are networks of another kind, trained "
+        "afresh on each selection",
     )
 
 
@@ -229,7 +252,7 @@ def _target(inputs: Inputs) -> Task:
     objective = objectives.target(wanted, inputs.pool, inputs.graph, seed=inputs.seed)
 
     def cross_entropies(candidate: Candidate, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        log_share = np.asarray(_log_shares(objective, _amounts(inputs, candidate.picks)))
+        log_share = np.asarray(_log_shares(objective, inputs.amounts(candidate.picks)))
         return np.array([-np.mean(log_share[list(row)]) for row in rows if row])
 
     return Task(
@@ -238,6 +261,8 @@ def _target(inputs: Inputs) -> Task:
         lambda candidate: cross_entropies(candidate, judged),
         np.zeros(sum(bool(row) for row in judged), np.int32),
         "cross-entropy of the test labels under the selected information, in nats",
+        "the information selected is to be spread over labels as the labels of the validation "
+        "records are",
     )
 
 
@@ -263,6 +288,7 @@ def _imitation(inputs: Inputs) -> Task:
         lambda candidate: missed(candidate, hidden),
         np.zeros(len(hidden), np.int32),
         "share of the test records that the selection misses",
+        "the records that the validation table names are to be selected",
     )
 
 
@@ -274,10 +300,10 @@ def _subsets(inputs: Inputs) -> Task:
         raise InputError(f"{inputs.test}: all results are the same; expected different ones")
 
     def wrong(
-        candidate: Candidate, sets: list[np.ndarray], first: object, second: object
-    ) -> object:
+        candidate: Candidate, sets: list[np.ndarray], better: np.ndarray, worse: np.ndarray
+    ) -> np.ndarray:
         values = np.array([candidate.value(picks) for picks in sets])
-        gap = values[first] - values[second]
+        gap = values[better] - values[worse]
         return np.where(gap > 0, 0.0, np.where(gap < 0, 1.0, 0.5))
 
     return Task(
@@ -286,6 +312,7 @@ def _subsets(inputs: Inputs) -> Task:
         lambda c: wrong(c, judged.picks, better, worse),
         np.zeros(len(better), np.int32),
         "share of the pairs of test runs that are ranked the wrong way round",
+        "past runs are to be ranked by the information of their records as by their results",
         known,
     )
 
@@ -371,16 +398,3 @@ def _measured(inputs: Inputs, path: str) -> PastRuns:
         file = os.path.join(os.path.dirname(path), row["subset"] or "")
         sets.append(_record_set(inputs, file, "subset"))
     return PastRuns(sets, np.array(scores))
-
-
-def _amounts(inputs: Inputs, picks: np.ndarray) -> jax.Array:
-    amounts = np.zeros(inputs.pool.num_records, np.float32)
-    amounts[picks] = 1
-    return jnp.asarray(amounts)
-
-
-def _joined(graph: LabelGraph, threshold: float) -> LabelGraph:
-    from mig_jax.learning._parameters import shared_start
-
-    empty = pool_from_label_lists([], [])
-    return harden(shared_start(threshold=threshold), empty, graph)[1]

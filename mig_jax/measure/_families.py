@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mig_jax.measure._arrays import Array
+from mig_jax.measure._paper import PAPER
 from mig_jax.measure._pytrees import as_pytree
 from mig_jax.measure._registry import name_in
 from mig_jax.measure._score_function import ScoreFunction, safe_base
@@ -28,8 +29,8 @@ class Power(ScoreFunction):
 
     shape_name = "exponent"
 
-    exponent: Array = 0.8
-    epsilon: Array = 1e-6
+    exponent: Array = PAPER.exponent
+    epsilon: Array = PAPER.epsilon
     weight: Array = 1.0
 
     def value(self, x: Array) -> jax.Array:

@@ -87,7 +87,7 @@ def random_choice(
     graph: LabelGraph,
     measure: Measure,
     budget: int,
-    mesh: Mesh | None,
+    mesh: Mesh | None = None,
 ) -> dict[str, float]:
     """E and labels covered of a random choice of the same size, on average."""
     rng = np.random.default_rng(0)
@@ -101,7 +101,9 @@ def random_choice(
     return {"information": float(np.mean(values)), "labels_covered": float(np.mean(covered))}
 
 
-def labels_covered(pool: Pool, graph: LabelGraph, picks: np.ndarray, mesh: Mesh | None) -> int:
+def labels_covered(
+    pool: Pool, graph: LabelGraph, picks: np.ndarray, mesh: Mesh | None = None
+) -> int:
     """How many labels the picks have."""
     own = part_of_picks(picks, part_sizes(pool, mesh), mesh)
     chosen = np.asarray(amounts_of_picks(pool, own)) > 0

@@ -159,23 +159,6 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_a_missing_library_is_told_before_the_work(tmp_path):
-    (tmp_path / "networkx.py").write_text("raise ImportError('not here')\n")
-    outputs = [f"--output={tmp_path / 'out.jsonl'}", f"--report={tmp_path / 'report'}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "mig_jax", "select", "--budget=5", *outputs],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith(
-        "networkx is not installed; expected it for --report: pip install 'mig-jax[plots]'"
-    )
-    assert not (tmp_path / "out.jsonl").exists()
-
-
 def test_several_processes_make_no_page(tmp_path):
     words = ["--budget=5", "--report=x", "--coordinator_address=localhost:1", "--pool=x.jsonl"]
     done = select(tmp_path, *words, "--num_processes=2", "--process_id=0")
