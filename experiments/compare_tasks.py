@@ -34,7 +34,7 @@ from mig_jax.commands.flag_groups import (
 from mig_jax.commands.learning_inputs import inputs_of_table
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import progress_bar, say
-from mig_jax.commands.workdir import make_workdir
+from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
     CountModels,
@@ -187,7 +187,11 @@ def _row(study: _Study, budget: int, setting: str, seed: int, judges: Judges) ->
 
 def run(options: Options) -> None:
     """Adds the rows that are not there yet, and writes the table of all."""
-    folder = make_workdir(options.workdir)
+    with held_workdir(options.workdir, "compare_tasks") as folder:
+        _add_rows(options, folder)
+
+
+def _add_rows(options: Options, folder: pathlib.Path) -> None:
     kept = folder / "rows.jsonl"
     rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     done = {(row["budget"], row["setting"], row["seed"]) for row in rows}

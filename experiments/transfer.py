@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import pathlib
 import sys
 import time
 from typing import Any
@@ -37,7 +38,7 @@ from mig_jax.commands.flag_groups import (
 from mig_jax.commands.learning_inputs import inputs_of_table
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import say
-from mig_jax.commands.workdir import make_workdir
+from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
     Conversations,
@@ -200,7 +201,11 @@ class _Half(_Part):
 
 def run(options: Options) -> None:
     """Learns on each half, selects from the other, and writes the table after each seed."""
-    folder = make_workdir(options.workdir)
+    with held_workdir(options.workdir, "transfer") as folder:
+        _compare_halves(options, folder)
+
+
+def _compare_halves(options: Options, folder: pathlib.Path) -> None:
     with data.OutputFiles(options.pool) as outputs:
         table = read_table(options, outputs, str(folder / "transfer"))
         say_read(table)

@@ -33,7 +33,7 @@ from mig_jax.commands.flag_groups import (
 from mig_jax.commands.pool_inputs import check_budget, read_label_graph, read_table, say_read
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.commands.timing import timed
-from mig_jax.commands.workdir import make_workdir
+from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, LabelGraph, Pool, pool_from_table
 from mig_jax.reports import Row, describe, write_heat_maps, write_tables
@@ -93,10 +93,12 @@ def run(options: Options) -> None:
       InputError: for anything given that cannot be used.
     """
     seconds: dict[str, float] = {}
-    workdir = make_workdir(options.workdir)
-    stem = str(workdir / "ablation")
     points, paper = options.points(), paper_point(options.paper_threshold)
-    with data.OutputFiles(options.files()) as outputs:
+    with (
+        held_workdir(options.workdir, "ablate") as workdir,
+        data.OutputFiles(options.files()) as outputs,
+    ):
+        stem = str(workdir / "ablation")
         with timed(seconds, "reading"):
             table = read_table(options, outputs, stem)
             pool = pool_from_table(table)

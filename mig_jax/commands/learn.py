@@ -39,7 +39,7 @@ from mig_jax.commands.learned_selection import SelectedFiles, select_learned_rec
 from mig_jax.commands.learning_inputs import inputs_of_table
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import progress_bar, say
-from mig_jax.commands.workdir import make_workdir
+from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
     HIGHEST_THRESHOLD,
@@ -58,6 +58,7 @@ from mig_jax.learning import (
     make_task,
     parameters_of_features,
     parameters_of_labels,
+    refuse_foreign_params,
     save_learned,
     select_learned,
 )
@@ -115,8 +116,11 @@ def run(options: Options) -> None:
     Raises:
       InputError: for anything given that cannot be used.
     """
-    workdir = make_workdir(options.workdir)
-    with data.OutputFiles(options.files()) as outputs:
+    with (
+        held_workdir(options.workdir, "learn") as workdir,
+        data.OutputFiles(options.files()) as outputs,
+    ):
+        refuse_foreign_params(workdir / "params")  # Before the work, not after.
         _say_stage("reading", "the pool, and how similar its labels are")
         files = SelectedFiles.opened(outputs, workdir)
         inputs = _inputs(options, outputs, str(workdir / "learn"))

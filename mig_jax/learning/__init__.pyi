@@ -10,7 +10,12 @@ from ._count_model import (
 )
 from ._label_features import FeatureBasis, fit_feature_basis, label_features
 from ._learn import Evaluation, initial_state, learn, leave_one_out, normalised_momentum
-from ._learned_files import learned_threshold, restore_learned, save_learned
+from ._learned_files import (
+    learned_threshold,
+    refuse_foreign_params,
+    restore_learned,
+    save_learned,
+)
 from ._learning_states import LearningStates, learning_run
 from ._parameterisations import PARAMETERISATIONS, Free, FromFeatures
 from ._parameters import (
@@ -100,6 +105,7 @@ __all__ = [
     "paper_measure",
     "parameters_of_features",
     "parameters_of_labels",
+    "refuse_foreign_params",
     "response_bags",
     "response_losses",
     "restore_learned",

@@ -168,26 +168,22 @@ def _learn(
     """What is learned from one start, and in how many seconds, stops left out."""
     key = jax.random.key(inputs.seed)
     parts = (inputs.pool, inputs.graph, parameterisation, task.objective)
-    clock = folder.with_suffix(".seconds")  # Beside the states, whose folder is theirs alone.
     with LearningStates(folder, learning_run(*parts, settings)) as states:
         resume = states.restore(
             initial_state(inputs.graph, parameterisation, key, steps=steps),
             on_damaged=lambda step: inputs.say(f"passed over a damaged state after {step} steps"),
         )
-        spent = float(clock.read_text()) if resume is not None and clock.exists() else 0.0
         saved_at = time.perf_counter()
-        start = saved_at - spent
+        start = saved_at - states.seconds
 
         def on_step(state: LearningState, temperature: float) -> None:
             nonlocal saved_at
             on_state(state, temperature)
             if time.perf_counter() - saved_at > _SAVE_EVERY_SECONDS:
-                states.save(state)
-                clock.write_text(str(time.perf_counter() - start))
+                states.save(state, seconds=time.perf_counter() - start)
                 saved_at = time.perf_counter()
 
         found = learn(*parts, inputs.budget, key, steps=steps, resume=resume, on_step=on_step)
         seconds = time.perf_counter() - start
-        states.save(found.state)
-        clock.write_text(str(seconds))
+        states.save(found.state, seconds=seconds)
     return found, seconds

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import pathlib
-import secrets
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
@@ -25,6 +24,7 @@ from mig_jax._version import __version__
 from mig_jax.data.reading._record_parts import RecordFile
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.errors import InputError
+from mig_jax.runs import open_temporary
 
 __all__ = ["Writable", "default_cache_folder", "read_through_cache"]
 
@@ -143,13 +143,14 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
         "rejects": _as_bytes(rejects),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as stream:
+    with open_temporary(str(path)) as stream:
+        try:
             np.savez(stream, allow_pickle=False, **members)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            stream.flush()
+            os.replace(stream.name, path)
+        except BaseException:
+            os.remove(stream.name)
+            raise
 
 
 def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:
