@@ -137,7 +137,7 @@ ROWS: dict[str, Callable[[str, str], Records]] = {
 
 
 def peak_memory(process: int | str = "self") -> float | None:
-    """The most memory that a process has had, MB; None where there is no /proc.
+    """The most memory that a process has had, MB; None if there is no /proc.
 
     Unlike `getrusage`, it does not begin with that of the process that started it.
     """

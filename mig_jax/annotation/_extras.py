@@ -14,7 +14,7 @@ def require(module: str, purpose: str) -> Any:
     """The module, imported now.
 
     Raises:
-      InputError: where it is not installed.
+      InputError: if it is not installed.
     """
     try:
         return importlib.import_module(module)

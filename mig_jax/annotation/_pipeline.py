@@ -47,7 +47,7 @@ class Needs:
         """The record as taggers and scorers see it.
 
         Raises:
-          BadRecord: where it lacks something.
+          BadRecord: if it lacks something.
         """
         exchanges = exchanges_of(record.turns)
         if not exchanges:
@@ -77,7 +77,7 @@ class Kept:
         """Yields those of the same records, read again, that stay.
 
         Raises:
-          InputError: where there are more or fewer than there were.
+          InputError: if there are more or fewer than there were.
         """
         number = -1
         for number, record in enumerate(records):
@@ -141,7 +141,7 @@ def annotate(
     `progress` gets the records annotated so far.
 
     Raises:
-      InputError: where a scorer gives what is no score.
+      InputError: if a scorer gives what is no score.
     """
     rest = itertools.islice(records, journal.done, None)
     progress(journal.done)

@@ -58,7 +58,7 @@ class ResponseBags:
 
     memberships: Array  #: float32 [n, F], rows of sum 1: f of the instructions.
     tokens: Array  #: int32 [n, width]
-    shares: Array  #: float32 [n, width]: c, rows of sum 1; 0 where there is no token.
+    shares: Array  #: float32 [n, width]: c, rows of sum 1; 0 if there is no token.
 
 
 @as_pytree
@@ -68,7 +68,7 @@ class CountModel:
     memberships: Array  #: float32 [P, F], rows of sum 1.
     tokens: Array  #: int32 [blocks, n]: token of each entry.
     records: Array  #: int32 [blocks, n]: record of each entry.
-    shares: Array  #: float32 [blocks, n]: c; 0 where there is no entry.
+    shares: Array  #: float32 [blocks, n]: c; 0 if there is no entry.
     num_tokens: int = dataclasses.field(metadata={"static": True})  #: V
     to_all: Array = 20.0  #: a, in records.
     to_uniform: Array = 200.0  #: b, in records.

@@ -116,7 +116,7 @@ def make_task(name: str, inputs: Inputs) -> Task:
     """The task of an objective.
 
     Raises:
-      InputError: where the objective needs data that is not given, or cannot use it.
+      InputError: if the objective needs data that is not given, or cannot use it.
     """
     return OBJECTIVES[name](inputs)
 

@@ -53,7 +53,7 @@ class DatasetRows(TableRows):
         A dataset of the hub is downloaded to the cache of `datasets` where it is not there.
 
         Raises:
-          InputError: where there is none, or `datasets` is not installed.
+          InputError: if there is none, or `datasets` is not installed.
         """
         dataset = _load(path)
         files = sorted({file["filename"] for file in dataset.cache_files})

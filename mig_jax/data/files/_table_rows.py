@@ -51,7 +51,7 @@ class TableRows(abc.ABC):
         """The layout whose columns there are: `layout`, or any where that is "auto".
 
         Raises:
-          InputError: where the columns are missing, or the table cannot be read.
+          InputError: if the columns are missing, or the table cannot be read.
         """
         schema = self.schema()
         allowed = tuple(LAYOUTS) if layout == "auto" else (layout,)
@@ -75,7 +75,7 @@ class TableRows(abc.ABC):
         """Yields the rows in order, each as a JSON object with all its fields.
 
         Raises:
-          InputError: where the table cannot be read to its end, or a value cannot be
+          InputError: if the table cannot be read to its end, or a value cannot be
             written as JSON.
         """
         with telling_errors(self.stamp.path, self.kind):
@@ -90,7 +90,7 @@ class TableRows(abc.ABC):
         `progress` gets the share of the rows passed so far, in bytes.
 
         Raises:
-          InputError: where the table cannot be read to its end.
+          InputError: if the table cannot be read to its end.
         """
         passed = 0
         for batch, total in self.batches(columns):
@@ -105,7 +105,7 @@ class TableRows(abc.ABC):
         """Yields the rows at ascending row numbers (from 0) as JSON objects, with all columns.
 
         Raises:
-          InputError: where the table is no longer what was read, or a value cannot be
+          InputError: if the table is no longer what was read, or a value cannot be
             written as JSON.
         """
         self.stamp.check_unchanged()

@@ -123,7 +123,7 @@ def _key(files: Sequence[RecordFile], choices: Sequence[Any], with_names: bool) 
 
 
 def _are_unchanged(files: Sequence[RecordFile]) -> bool:
-    """False where a file was changed meanwhile: it may not be the one that was hashed."""
+    """False if a file was changed meanwhile: it may not be the one that was hashed."""
     try:
         for file in files:
             file.stamp.check_unchanged()

@@ -42,7 +42,7 @@ class RawRecord:
     raw: bytes  # Its JSON as it came; of a table, the row as a JSON object.
     record: dict[str, Any]  # The same, parsed.
     conversation: Conversation
-    labels: list[str] | None  # Each once; None where it has none.
+    labels: list[str] | None  # Each once; None if it has none.
     score: float | None
 
     @property
@@ -122,7 +122,7 @@ def read_texts(
       progress: gets the records read so far.
 
     Raises:
-      InputError: where a file has changed, or a record has no conversation of at least
+      InputError: if a file has changed, or a record has no conversation of at least
         two turns.
     """
     names = FieldNames.of(fields)
@@ -154,7 +154,7 @@ def _labels_and_score(
     """What there is of both: in fields of their own, or in an annotation of layout xsample.
 
     Raises:
-      BadRecord: where one is there and cannot be used.
+      BadRecord: if one is there and cannot be used.
     """
     of_labels, of_score, has_score = names["labels"], names["score"], False
     if layout == "xsample" or (layout == "auto" and value_at(record, of_labels) is None):

@@ -168,7 +168,7 @@ class BadRecords:
         self.count = 0
 
     def meet(self, line: int, bad: BadRecord, text: bytes) -> None:
-        """Raises `InputError` where bad records are not skipped."""
+        """Raises `InputError` if bad records are not skipped."""
         separator = ", " if bad.field else ": "
         error = InputError(f"{self._path}, line {line}{separator}{bad}")
         if not self._skip:
@@ -245,7 +245,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
     """The labels of a JSON file that is a list of strings.
 
     Raises:
-      InputError: where it cannot be read or is anything else, an empty list included.
+      InputError: if it cannot be read or is anything else, an empty list included.
     """
     stamp = FileStamp.of(os.fspath(path))
     expected = "expected a JSON list of at least one string"
@@ -264,7 +264,7 @@ def open_files(paths: Sequence[str]) -> list[RecordFile]:
     """The files of records, by the endings of their names, or the datasets.
 
     Raises:
-      InputError: where there is none, one cannot be read, or one is given twice.
+      InputError: if there is none, one cannot be read, or one is given twice.
     """
     if not paths:
         raise InputError("no file of records is given; expected at least one")
@@ -333,7 +333,7 @@ def can_be_cut(file: RecordFile) -> bool:
 def _decode_ahead(
     tasks: Sequence[Sequence[Decoding]], workers: int
 ) -> Generator[list[Decoded] | None]:
-    """What each task decodes to, in order; None where it is to be decoded by the caller."""
+    """What each task decodes to, in order; None if it is to be decoded by the caller."""
     every = [task for of_file in tasks for task in of_file]
     text = sum(_text_size(of_file[0].file) for of_file in tasks if of_file)
     workers = min(workers, len(every))

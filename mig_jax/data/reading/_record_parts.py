@@ -60,7 +60,7 @@ def decode_file(
     `progress` gets the bytes of the file consumed so far.
 
     Raises:
-      InputError: where the file cannot be read to its end.
+      InputError: if the file cannot be read to its end.
     """
     if isinstance(decoding.file, LineFile):
         return _text_parts(decoding.file, decoding, progress)

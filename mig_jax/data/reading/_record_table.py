@@ -21,7 +21,7 @@ class RecordSource(Protocol):
         `positions` (int64) are `RecordTable.position` entries, ascending, no two alike.
 
         Raises:
-          InputError: where the file is no longer what was read.
+          InputError: if the file is no longer what was read.
         """
         ...
 

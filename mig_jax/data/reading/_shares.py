@@ -39,7 +39,7 @@ class PoolShare:
     """What one process reads of a pool; the same files, and layout, for all."""
 
     files: Sequence[RecordFile]
-    tasks: Sequence[Sequence[Decoding]]  # Of each file; none where others read it.
+    tasks: Sequence[Sequence[Decoding]]  # Of each file; none if others read it.
     skip: bool
 
     def count_lines(self) -> npt.NDArray[np.int64]:
@@ -49,7 +49,7 @@ class PoolShare:
         many times as fast as reading.
 
         Raises:
-          InputError: where a file cannot be read.
+          InputError: if a file cannot be read.
         """
         lines = np.zeros(len(self.files), np.int64)
         for index, of_file in enumerate(self.tasks):
@@ -86,7 +86,7 @@ class PoolShare:
         """Checks that every file has records, given those used by all shares, int64 [files].
 
         Raises:
-          InputError: where one has none.
+          InputError: if one has none.
         """
         for file, records in zip(self.files, used.tolist(), strict=True):
             if not records:
@@ -107,7 +107,7 @@ def share_of_pool(
     """Share `index` of `count` of the files; the other arguments as for `read_pool`.
 
     Raises:
-      InputError: where there is no file, one is given twice or cannot be read, or the
+      InputError: if there is no file, one is given twice or cannot be read, or the
         files differ in layout.
     """
     skip = on_bad_record == "skip"

@@ -38,7 +38,7 @@ class ValidationSet:
         """The records of one group.
 
         Raises:
-          InputError: where there are none.
+          InputError: if there are none.
         """
         rows = np.flatnonzero(self.groups == group).tolist()
         if not rows:
@@ -57,7 +57,7 @@ class ValidationSet:
         """The ids in `label_names` of each record's labels; others are left out.
 
         Raises:
-          InputError: where no record has labels, or none that are in `label_names`.
+          InputError: if no record has labels, or none that are in `label_names`.
         """
         ids = {name: index for index, name in enumerate(label_names)}
         found = [[ids[label] for label in row if label in ids] for row in self.label_lists]
@@ -86,7 +86,7 @@ def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
     Plain text, or compressed as told by the ending .gz or .zst. Scores are not needed.
 
     Raises:
-      InputError: where the file cannot be read, has fewer than two records, or a record
+      InputError: if the file cannot be read, has fewer than two records, or a record
         has no conversation, or labels or a task of another kind.
     """
     file = LineFile(FileStamp.of(os.fspath(path)))

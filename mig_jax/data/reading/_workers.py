@@ -123,7 +123,7 @@ def _start_child() -> subprocess.Popen[bytes]:
 
 
 def _ask(child: subprocess.Popen[bytes], decoding: Decoding) -> _Answer:
-    """The child's answer; None where it has been killed, as by the system for its memory."""
+    """The child's answer; None if it has been killed, as by the system for its memory."""
     assert child.stdin is not None
     assert child.stdout is not None
     try:

@@ -95,7 +95,7 @@ def parse_record(text: bytes) -> dict[str, Any]:
     """The JSON object of one record.
 
     Raises:
-      BadRecord: where it is none, or has what UTF-8 or JSON has not: lone surrogates,
+      BadRecord: if it is none, or has what UTF-8 or JSON has not: lone surrogates,
         NaN and infinities.
     """
     expected = "expected one JSON object a line"

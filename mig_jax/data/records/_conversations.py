@@ -55,7 +55,7 @@ def instruction_and_response(conversation: Conversation) -> tuple[str, str]:
     the last turn; the instruction is all turns before it, joined by line breaks.
 
     Raises:
-      BadRecord: where there are fewer than two turns.
+      BadRecord: if there are fewer than two turns.
     """
     turns = conversation.turns
     last = len(turns) - 1

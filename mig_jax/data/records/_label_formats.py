@@ -70,7 +70,7 @@ class BadRecord(Exception):  # noqa: N818 - it names the record, not the failure
 
     Attributes:
       field: path of the field at fault, such as `annotation.deita.quality_scores`;
-        empty where the record as a whole is at fault.
+        empty if the record as a whole is at fault.
       problem: what was found there and what was expected, on one line.
     """
 

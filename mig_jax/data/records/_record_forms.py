@@ -72,7 +72,7 @@ def detect_layout(line: bytes, names: FieldNames = USUAL) -> str:
     name, plain is meant.
 
     Raises:
-      BadRecord: where the line is not a JSON object, or has the fields of no layout.
+      BadRecord: if the line is not a JSON object, or has the fields of no layout.
     """
     record = _telling_fields(line, names)
     if told := _told_layouts(record, names):

@@ -46,7 +46,7 @@ class OutputFiles:
         """A stream for the bytes of the output that will stand at `path`.
 
         Raises:
-          InputError: where the folder does not exist or cannot be written to, or the
+          InputError: if the folder does not exist or cannot be written to, or the
             path is an input, an earlier output, a directory or a device.
         """
         given = os.fspath(path)
@@ -122,7 +122,7 @@ def write_records(
       parquet: writes a Parquet file instead, one record a row.
 
     Raises:
-      InputError: where a file has changed since the table was read, a record cannot be
+      InputError: if a file has changed since the table was read, a record cannot be
         converted, or the records have no common types for the columns of a table.
       IndexError: for a pick that is not in [0, num_records).
     """
@@ -171,7 +171,7 @@ def write_selection_table(
 
     Raises:
       IndexError: for a pick that is not in [0, num_records).
-      ValueError: where picks, gains and information differ in length.
+      ValueError: if picks, gains and information differ in length.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
