@@ -6,17 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax.measure import back_propagate, propagate
 from mig_jax.selection import fill_pages, lay_out_pages
 from tests import oracles
-from tests.strategies import FUNCTIONS, cases, random_case, to_float64
+from tests.strategies import FUNCTIONS, SMALL, cases, random_case, to_float64
 
 
 @given(case=cases(), seed=st.integers(0, 99))
+@example(case=SMALL["no records"], seed=0)
+@example(case=SMALL["one record"], seed=0)
 @settings(max_examples=30)
 def test_propagation_is_the_matrix_of_equation_6(case, seed):
     x = np.random.default_rng(seed).uniform(0, 5, case.num_labels)
@@ -28,6 +30,8 @@ def test_propagation_is_the_matrix_of_equation_6(case, seed):
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: type(f[0]).__name__)
 @given(case=cases(), seed=st.integers(0, 99))
+@example(case=SMALL["no records"], seed=0)
+@example(case=SMALL["no labels"], seed=0)
 @settings(max_examples=15)
 def test_information_and_linear_gains_are_the_definitions(function, case, seed):
     ours, phi, derivative = function
@@ -52,8 +56,6 @@ def test_information_is_monotone_and_submodular(function, case, seed):
     """A ⊆ B and d not in B: E(A + d) − E(A) ≥ E(B + d) − E(B) ≥ 0."""
     rng = np.random.default_rng(seed)
     records = len(case.scores)
-    if not records:
-        return
     d = int(rng.integers(records))
     large = rng.integers(0, 2, records).astype(np.float64)
     large[d] = 0
