@@ -22,9 +22,11 @@ LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOT
 NOTEBOOKS = ["ipykernel>=6.29", *LEARN]
 RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
 TEST = [
+    "filelock>=3.12",
     "hypothesis>=6.100",
     "mypy>=1.10",
     "pytest>=8",
+    "pytest-xdist>=3.6",
     "ruff>=0.6",
     "scipy>=1.11",
     *HUB,

@@ -7,12 +7,10 @@ import itertools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
 import mig_jax
-from mig_jax.selection import EMPTY
 from tests import oracles
 
 # Family, parameters, and the same φ and φ' written down independently.
@@ -140,29 +138,6 @@ def random_case(seed: int, records: int, labels: int = 30, edges: int = 40) -> C
     weighted = [(*pairs[i], float(np.float32(rng.uniform(0.5, 1)))) for i in chosen]
     scores = rng.gamma(4, 1, records).astype(np.float32).tolist()
     return Case(lists, scores, labels, weighted, 1.0)
-
-
-def pages_at_most(case: Case, area: int) -> int:
-    """How many pages of that area a pool of this shape can need, whatever its rows are."""
-    widest = 1 << max(case.num_labels - 1, 3).bit_length()
-    return -(-len(case.scores) * widest // area) + 3  # The last of each width may not be full.
-
-
-def with_empty_pages(pages: Any, count: int) -> Any:
-    """Pages that hold the same, and empty ones, `count` together: so all pools have one shape."""
-
-    def padded(array: Any, empty: int) -> jax.Array:
-        array = np.asarray(array)
-        missing = [(0, count - len(array)), *[(0, 0)] * (array.ndim - 1)]
-        return jnp.asarray(np.pad(array, missing, constant_values=empty))
-
-    return dataclasses.replace(
-        pages,
-        labels=padded(pages.labels, 0),
-        values=padded(pages.values, 0),
-        records=padded(pages.records, EMPTY),
-        width_log2=padded(pages.width_log2, 2),
-    )
 
 
 def to_float64(tree: Any) -> Any:

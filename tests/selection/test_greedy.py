@@ -22,6 +22,7 @@ from mig_jax.selection import (
     next_chunk,
 )
 from tests import oracles
+from tests.selection.padded_pages import pages_at_most, with_empty_pages
 from tests.strategies import (
     FUNCTIONS,
     SMALL,
@@ -29,11 +30,9 @@ from tests.strategies import (
     WIDE,
     Case,
     cases,
-    pages_at_most,
     problems,
     random_case,
     to_float64,
-    with_empty_pages,
 )
 
 GREEDIES = {"full scan": full_scan_greedy, "lazy": lazy_greedy}
@@ -187,12 +186,14 @@ def test_same_picks_as_the_published_implementation():
         assert selection.picks.tolist() == case["picks"]
 
 
-def test_no_recompilation_between_budgets():
-    case = random_case(5, 50)
-    next_chunk.clear_cache()
-    for budget in (1, 7, 30):
-        mig_jax.select(case.pool, case.graph, budget, chunk=10)
-    assert next_chunk._cache_size() == 1
+def test_no_recompilation_between_budgets(compiled):
+    case = random_case(5, 51)
+    mig_jax.select(case.pool, case.graph, 1, chunk=9)
+    assert "jit(next_chunk)" in compiled
+    compiled.clear()
+    for budget in (7, 30):
+        mig_jax.select(case.pool, case.graph, budget, chunk=9)
+    assert not compiled
 
 
 def test_a_chunk_takes_the_place_of_the_last_ones_state():

@@ -59,9 +59,11 @@ def assert_same(case: Case, function, gain: str, area: int, devices: int) -> Non
     ],
 )
 @given(data=st.data())
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_ties_and_all(devices, gain, area, function, data):
-    case = data.draw(cases(Shape(40, 4, 70, 3)), label="case")
+    # Without edges, which would have every shard of every pool compiled for its own sums of them;
+    # `test_a_larger_pool` has edges.
+    case = data.draw(cases(Shape(40, 4, 70, 0)), label="case")
     assert_same(case, function, gain, area, devices)
 
 
