@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +27,30 @@ def test_propagation_is_the_matrix_of_equation_6(case, seed):
     np.testing.assert_allclose(a.sum(axis=1), 1)
     np.testing.assert_allclose(propagate(case.graph, case.alpha, x), a @ x, rtol=1e-5)
     np.testing.assert_allclose(back_propagate(case.graph, case.alpha, x), a.T @ x, rtol=1e-5)
+
+
+class Variants(chex.TestCase):
+    """What `select` and the learners compile, and a notebook calls as it is."""
+
+    @chex.variants(with_jit=True, without_jit=True, with_device=True)
+    def test_all_that_is_measured_is_the_definition(self):
+        case = random_case(2, 60)
+        ours, phi, derivative = FUNCTIONS[0]
+        amounts = np.random.default_rng(0).integers(0, 2, 60).astype(np.float32)
+
+        @self.variant
+        def measured(pool, graph, measure, amounts):
+            z = mig_jax.label_information(pool, graph, measure, amounts)
+            total = mig_jax.information(measure, z)
+            return z, total, mig_jax.linear_gains(pool, graph, measure, z)
+
+        measure = mig_jax.Measure(ours, case.alpha)
+        z, total, gains = measured(case.pool, case.graph, measure, amounts)
+        expected = amounts @ case.rows
+        np.testing.assert_allclose(z, expected, rtol=1e-5)
+        np.testing.assert_allclose(total, oracles.total_information(phi, expected), rtol=1e-5)
+        slow = oracles.gains(phi, derivative, case.rows, expected, "linear")
+        np.testing.assert_allclose(gains, slow, rtol=1e-4)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: type(f[0]).__name__)

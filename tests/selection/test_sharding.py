@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,8 +45,7 @@ def assert_same(case: Case, function, gain: str, area: int, devices: int) -> Non
     budget = max(len(case.scores) - 1, 0)
     expected = alone(case, function, gain, budget, 16)
     found = sharded(case, function, gain, budget, area, devices)
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    chex.assert_trees_all_equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,7 @@ def test_a_larger_pool(devices, gain):
     case = random_case(9, 4000, labels=200, edges=500)
     expected = alone(case, mig_jax.Power(), gain, 40, 512)
     found = sharded(case, mig_jax.Power(), gain, 40, 128, devices)
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    chex.assert_trees_all_equal(found, expected)
 
 
 def test_more_devices_than_there_are():
