@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import mig_jax
@@ -66,7 +66,7 @@ def copies(pool: mig_jax.Pool, count: int) -> mig_jax.Pool:
 # Of the first, a part is as many records as it may have; of the second, as many labels reached.
 @pytest.mark.parametrize(("shape", "count"), [(TIES, 7000), (WIDE, 10000)], ids=["ties", "wide"])
 @given(data=st.data())
-@settings(max_examples=4)
+@settings(max_examples=4, phases=[Phase.generate])  # Shrinking so much takes minutes.
 def test_rows_of_a_large_pool_are_those_of_its_parts(shape, count, data):
     case = data.draw(cases(shape, structures=None), label="case")
     rows = selection.propagated_rows(case.pool, case.graph)
@@ -111,7 +111,7 @@ def unpacked(layout: PageLayout, records: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("shape", "count"), [(TIES, 7000), (WIDE, 10000)], ids=["ties", "wide"])
 @given(data=st.data(), seed=st.integers(0, 9))
-@settings(max_examples=4)
+@settings(max_examples=4, phases=[Phase.generate])  # Shrinking so much takes minutes.
 def test_pages_of_a_large_pool_hold_the_rows_of_its_parts(shape, count, data, seed):
     case = data.draw(cases(shape, structures=None), label="case")
     records = shape.records * count
