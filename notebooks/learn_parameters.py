@@ -29,7 +29,7 @@ from mig_jax.learning import (
     learn,
     shared_start,
 )
-from mig_jax.learning.objectives import spearman
+from mig_jax.learning.objectives import Objective, spearman
 from mig_jax.measure import label_information
 from mig_jax.reports import plotting
 from mig_jax.selection import selected_information
@@ -84,7 +84,7 @@ for label in np.argsort(-weight)[[0, 1, -2, -1]]:
 # %% [markdown]
 # ## An objective of your own
 #
-# An objective is any pytree that turns a relaxed selection, an amount between 0 and 1 for every
+# An objective is a class that turns a relaxed selection, an amount between 0 and 1 for every
 # record, into two losses: one to descend, and one held out that says when to stop. Ours sees two
 # estimates of the truth whose weights are off by noise, as estimates from finite data are. mig_jax
 # brings objectives for validation records, target labels, past runs and curated sets
@@ -93,16 +93,14 @@ for label in np.argsort(-weight)[[0, 1, -2, -1]]:
 
 # %%
 @mig_jax.as_pytree
-@dataclasses.dataclass(frozen=True)
-class MissedWorth:
+class MissedWorth(Objective):
     """The share of what all records together are worth that the selection misses."""
 
     estimates: mig_jax.Measure  # Leaves [2, ...]: fitted and held out.
     everything: jax.Array  # [2]: worth of all records.
-    needs_selection = True
 
-    def losses(self, pool, graph, measure, selection, turn=None):
-        z = label_information(true_pool, true_graph, true_measure, selection.amounts)
+    def losses(self, outcome):
+        z = label_information(true_pool, true_graph, true_measure, outcome.amounts)
         worth = jax.vmap(lambda estimate: mig_jax.information(estimate, z))(self.estimates)
         return tuple(1 - worth / self.everything)
 

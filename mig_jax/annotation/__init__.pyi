@@ -1,6 +1,6 @@
 from ._causal_lm import CausalLM
-from ._choices import SCORERS, TAGGERS, ModelOptions, encoder_of, scorer_weights
-from ._combination import combine, is_nearly_constant, mean_of_turns, ranks
+from ._choices import SCORER_GROUPS, SCORERS, TAGGERS, ModelOptions, encoder_of, scorer_weights
+from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_turns, ranks
 from ._deita import DeitaScorer, expected_score
 from ._duplicates import ExactDuplicates, Filter, NearDuplicates, Overlaps, words_of
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
@@ -14,7 +14,9 @@ from ._sentence_encoder import SentenceEncoder
 from ._tag_normalisation import TagMapping, merge_tags, spelling
 
 __all__ = [
+    "COMBINATIONS",
     "SCORERS",
+    "SCORER_GROUPS",
     "TAGGERS",
     "Annotation",
     "CausalLM",

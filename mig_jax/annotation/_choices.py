@@ -18,7 +18,7 @@ from mig_jax.annotation._samples import Scorer, Tagger
 from mig_jax.annotation._sentence_encoder import SentenceEncoder
 from mig_jax.errors import InputError
 
-__all__ = ["SCORERS", "TAGGERS", "ModelOptions", "encoder_of", "scorer_weights"]
+__all__ = ["SCORERS", "SCORER_GROUPS", "TAGGERS", "ModelOptions", "encoder_of", "scorer_weights"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,8 @@ SCORERS: Final[dict[str, Callable[[ModelOptions], Scorer]]] = {
     "relevance": lambda options: Relevance(encoder_of(options.embedding_model, options.device)),
     "tag_count": lambda options: TagCount(),
 }
-_TOGETHER: Final = {"deita": ("deita_quality", "deita_complexity")}
+#: Names of several scorers that are used together.
+SCORER_GROUPS: Final = {"deita": ("deita_quality", "deita_complexity")}
 
 
 def scorer_weights(words: list[str]) -> dict[str, float]:
@@ -102,9 +103,9 @@ def scorer_weights(words: list[str]) -> dict[str, float]:
             weight = 0.0
         if not 0 < weight < float("inf"):
             raise InputError(f"--scorer: found {word}, expected a number above 0 behind the colon")
-        for one in _TOGETHER.get(name, (name,)):
+        for one in SCORER_GROUPS.get(name, (name,)):
             if one not in SCORERS:
-                known = ", ".join(sorted([*SCORERS, *_TOGETHER]))
+                known = ", ".join(sorted([*SCORERS, *SCORER_GROUPS]))
                 raise InputError(f"--scorer: found {name}, expected one of {known}")
             if one in weights:
                 raise InputError(f"--scorer: {one} is given twice; expected each scorer once")

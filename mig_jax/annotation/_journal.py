@@ -1,6 +1,6 @@
 """What is annotated so far, kept on disk as it comes, so that a killed run goes on.
 
-A file of JSON lines: first the fingerprint of the run that it belongs to, then an
+A file of JSON lines: first the record of the run that it belongs to, then an
 annotation a record, written a batch at a time. A batch that is not whole is not there:
 models round differently in other batches, and what is written must not depend on kills.
 """
@@ -16,8 +16,7 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
-from mig_jax.errors import InputError
-from mig_jax.runs import differences
+from mig_jax.runs import open_run_file
 
 __all__ = ["Annotation", "Journal"]
 
@@ -27,10 +26,6 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
 
     labels: list[str]
     scores: dict[str, list[float]]  # By scorer: a value for each turn, or a single one.
-
-
-class _Header(msgspec.Struct):
-    run: dict[str, Any]
 
 
 _ANNOTATION = msgspec.json.Decoder(Annotation)
@@ -43,7 +38,7 @@ class Journal:
         """`run` is what decides the annotations, part by part; `batch` how many come at once."""
         self.path = path
         self.done = 0  # Records whose annotations are there.
-        self._run = msgspec.json.decode(msgspec.json.encode(run))
+        self._run = run
         self._batch = batch
         self._stream: BinaryIO | None = None
 
@@ -51,18 +46,16 @@ class Journal:
         """Opens the file, and drops what is not whole.
 
         Raises:
-          InputError: where it belongs to another run, is in use, or cannot be written.
+          InputError: if it is no journal, or one of another run, or in use, or cannot be written.
         """
-        try:
-            self._stream = open(self.path, "a+b")
-        except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror}; expected a writable file") from None
-        try:
-            _lock(self._stream, self.path)
-            self._recover(self._stream)
-        except BaseException:
-            self._stream.close()
-            raise
+        stream = self._stream = open_run_file(self.path, "journal", self._run)
+        whole = position = stream.tell()
+        for found, line in enumerate(itertools.takewhile(_is_whole, stream), 1):
+            position += len(line)
+            if not found % self._batch:
+                whole, self.done = position, found
+        stream.seek(whole)
+        stream.truncate()
         return self
 
     def __exit__(
@@ -94,34 +87,6 @@ class Journal:
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.path)
 
-    def _recover(self, stream: BinaryIO) -> None:
-        stream.seek(0)
-        header = stream.readline()
-        if not header.endswith(b"\n"):
-            # Killed before anything was found.
-            stream.truncate(0)
-            stream.write(msgspec.json.encode(_Header(self._run)) + b"\n")
-            stream.flush()
-            return
-        try:
-            run = msgspec.json.decode(header, type=_Header).run
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise InputError(
-                f"{self.path}: is not what an earlier run left; expected no file of this name, "
-                "or one to go on from"
-            ) from None
-        if told := differences(run, self._run):
-            raise InputError(
-                f"{self.path}: was begun by another run: {told}; expected the same command, or "
-                "no such file (delete it to begin anew)"
-            )
-        whole = position = stream.tell()
-        for found, line in enumerate(itertools.takewhile(_is_whole, stream), 1):
-            position += len(line)
-            if not found % self._batch:
-                whole, self.done = position, found
-        stream.truncate(whole)
-
 
 def _is_whole(line: bytes) -> bool:
     try:
@@ -129,16 +94,3 @@ def _is_whole(line: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return line.endswith(b"\n")
-
-
-def _lock(stream: BinaryIO, path: str) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Not on Windows.
-        return
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise InputError(
-            f"{path}: another run is writing it; expected one run for an output"
-        ) from None

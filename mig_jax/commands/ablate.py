@@ -26,14 +26,8 @@ from absl import flags
 from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.commands.finished_cells import FinishedCells
-from mig_jax.commands.pool_inputs import (
-    InputOptions,
-    check_input_flags,
-    define_input_flags,
-    read_label_graph,
-    read_table,
-    say_read,
-)
+from mig_jax.commands.flag_groups import InputOptions, check_input_flags, define_input_flags
+from mig_jax.commands.pool_inputs import read_label_graph, read_table, say_read
 from mig_jax.commands.terminal import exit_status, flags_only, help_text, progress_bar, say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, LabelGraph, Pool, pool_from_table
@@ -81,8 +75,7 @@ class Options(InputOptions):
     def grid(self) -> list[Point]:
         return grid_points(
             self.families,
-            self.exponents,
-            self.rates,
+            {"exponent": self.exponents, "rate": self.rates},
             self.propagations,
             self.thresholds,
             self.gains,
@@ -105,9 +98,9 @@ def run(options: Options) -> list[Row]:
     _make_folder(workdir)
     with data.OutputFiles([path for path in inputs if path]) as outputs:
         with _timed(seconds, "reading"):
-            table = read_table(options, outputs, stem, None)
+            table = read_table(options, outputs, stem)
             pool = pool_from_table(table)
-        say_read(table, table.num_records, None)
+        say_read(table)
         if options.budget > table.num_records:
             raise InputError(
                 f"--budget: found {options.budget}, expected at most the pool's "
@@ -115,8 +108,10 @@ def run(options: Options) -> list[Row]:
             )
         with _timed(seconds, "graph"):
             graph = read_label_graph(options, table, min(point.threshold for point in points))
-        with _timed(seconds, "selection"):
-            cells, resumed = _select(options, workdir, pool, graph, points)
+        grid = {name: getattr(options, name) for name in _GRID_FLAGS}
+        run = {**input_fingerprint(pool, graph), **grid}
+        with _timed(seconds, "selection"), FinishedCells(workdir, run) as finished:
+            cells, resumed = _select(options, finished, pool, graph, points)
         picks = np.stack([cells[number]["picks"] for number in range(len(points))])
         own = np.array([cells[number]["information"] for number in range(len(points))])
         with _timed(seconds, "evaluation"):
@@ -148,16 +143,18 @@ def run(options: Options) -> list[Row]:
 
 def _select(
     options: Options,
-    workdir: pathlib.Path,
+    finished: FinishedCells,
     pool: Pool,
     graph: LabelGraph,
     points: Sequence[Point],
 ) -> tuple[dict[int, dict[str, np.ndarray]], int]:
     """What all cells select, by their numbers, and how many of them were finished before."""
-    grid = {name: getattr(options, name) for name in _GRID_FLAGS}
-    finished = FinishedCells(workdir, {**input_fingerprint(pool, graph), **grid})
     names = [field.name for field in dataclasses.fields(CellSelection)]
-    cells = finished.restore(len(points), [*names, "seconds"])
+    cells = finished.restore(
+        len(points),
+        [*names, "seconds"],
+        on_damaged=lambda number: say(f"passed over the damaged cell {number}"),
+    )
     resumed = len(cells)
     if resumed:
         say(f"{resumed} of {len(points)} cells are finished already")

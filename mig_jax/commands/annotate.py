@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
-import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
+from absl import flags
 
 from mig_jax import data
 from mig_jax._version import __version__
@@ -23,9 +23,7 @@ from mig_jax.annotation import (
     Filter,
     Journal,
     Kept,
-    ModelOptions,
     NearDuplicates,
-    Needs,
     Overlaps,
     TagMapping,
     annotate,
@@ -39,11 +37,17 @@ from mig_jax.annotation import (
     scorer_weights,
     tag_counts,
 )
+from mig_jax.commands.annotate_options import (
+    AnnotateOptions,
+    annotate_options,
+    define_annotate_flags,
+)
+from mig_jax.commands.command import Command
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.data import open_files
 from mig_jax.errors import InputError
 
-__all__ = ["Options", "run"]
+__all__ = ["COMMAND", "annotate_pool"]
 
 # What is done with annotations rather than what they are, which a run that resumes may change,
 # and names of files, whose contents count.
@@ -62,51 +66,6 @@ _LOOKS_AT_FINAL_LABELS = "tag_count"
 _PACKAGES = ("torch", "transformers", "sentence-transformers")
 
 
-@dataclasses.dataclass(frozen=True)
-class Options(ModelOptions):
-    """The flags of the command; `mig-jax annotate --help` explains each."""
-
-    pool: list[str]
-    output: str
-    tagger: str
-    scorer: list[str]
-    field: list[str]
-    on_bad_record: str
-    batch_size: int
-    combine: str
-    deduplicate: str
-    near_duplicate_similarity: float
-    exclude_overlap: list[str]
-    overlap_words: int
-    normalise_tags: bool
-    min_tag_count: int
-    tag_distance: float
-    tag_mapping: str | None
-
-    @property
-    def stem(self) -> str:
-        """What the names of the other outputs begin with."""
-        base, ending = os.path.splitext(self.output)
-        return base if ending in (".jsonl", ".json") else self.output
-
-    @property
-    def skips(self) -> bool:
-        return self.on_bad_record == "skip"
-
-    @property
-    def needs(self) -> Needs:
-        return Needs(labels=self.tagger == "keep", score="keep" in scorer_weights(self.scorer))
-
-    def records(self, rejects: Any = None) -> Iterator[data.RawRecord]:
-        """The records of the pool that can be read."""
-        return data.read_conversations(
-            self.pool,
-            fields=data.FieldNames.parse(self.field),
-            on_bad_record="skip" if self.skips else "error",
-            rejects=rejects,
-        )
-
-
 class _Counted:
     """A stream that counts what is written to it."""
 
@@ -120,7 +79,7 @@ class _Counted:
             self._stream.write(line)
 
 
-def run(options: Options) -> None:
+def annotate_pool(options: AnnotateOptions) -> None:
     """Filters, tags, scores and writes; all outputs appear at the end, or none.
 
     What the models find is kept in STEM.journal.jsonl until then, for the same command to
@@ -131,9 +90,8 @@ def run(options: Options) -> None:
     """
     weights = scorer_weights(options.scorer)
     mapping = None if options.tag_mapping is None else _read_mapping(options.tag_mapping)
-    inputs = [*options.pool, *options.exclude_overlap, options.vocabulary, options.tag_mapping]
     with contextlib.ExitStack() as stack:
-        outputs = stack.enter_context(data.OutputFiles([path for path in inputs if path]))
+        outputs = stack.enter_context(data.OutputFiles(options.files()))
         # Opened first: a folder that is not there is known before the work, not after.
         output = outputs.open(options.output)
         about_output = outputs.open(options.stem + ".annotation.json")
@@ -170,7 +128,7 @@ def run(options: Options) -> None:
         print(f"left out {counts}: {options.stem}.rejected.jsonl")
 
 
-def _filter(options: Options, rejects: BinaryIO | None) -> Kept:
+def _filter(options: AnnotateOptions, rejects: BinaryIO | None) -> Kept:
     """Which records stay; tells of those that do not."""
     filters: list[Filter] = []
     if options.deduplicate != "none":
@@ -197,7 +155,9 @@ def _filter(options: Options, rejects: BinaryIO | None) -> Kept:
     return kept
 
 
-def _annotate(options: Options, weights: dict[str, float], kept: Kept, journal: Journal) -> None:
+def _annotate(
+    options: AnnotateOptions, weights: dict[str, float], kept: Kept, journal: Journal
+) -> None:
     if journal.done:
         say(f"resuming after {journal.done:,} of {len(kept):,} records")
     if journal.done == len(kept):
@@ -220,7 +180,7 @@ def _annotate(options: Options, weights: dict[str, float], kept: Kept, journal: 
         )
 
 
-def _merge(options: Options, counts: Counter[str]) -> TagMapping:
+def _merge(options: AnnotateOptions, counts: Counter[str]) -> TagMapping:
     encode = None
     if options.tag_distance > 0:
         encode = encoder_of(options.embedding_model, options.device)
@@ -237,7 +197,10 @@ def _merge(options: Options, counts: Counter[str]) -> TagMapping:
 
 
 def _scores(
-    options: Options, weights: dict[str, float], journal: Journal, mapping: TagMapping | None
+    options: AnnotateOptions,
+    weights: dict[str, float],
+    journal: Journal,
+    mapping: TagMapping | None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The score of each record, and how those of each scorer are spread."""
     after = {name: SCORERS[name](options) for name in weights if name == _LOOKS_AT_FINAL_LABELS}
@@ -258,7 +221,7 @@ def _scores(
 
 
 def _write(
-    options: Options,
+    options: AnnotateOptions,
     kept: Kept,
     journal: Journal,
     mapping: TagMapping | None,
@@ -283,7 +246,7 @@ def _write(
     }
 
 
-def _fingerprint(options: Options) -> dict[str, Any]:
+def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
     """What decides the annotations."""
     chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in _AFTERWARDS}
     if options.vocabulary is not None:
@@ -318,3 +281,16 @@ def _read_mapping(path: str) -> TagMapping:
         raise InputError(f"{path}: {error.strerror}; {expected}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; {expected}") from None
+
+
+def _run(values: flags.FlagValues) -> None:
+    annotate_pool(annotate_options(values))
+
+
+COMMAND = Command(
+    name="annotate",
+    summary="give conversations the labels and scores that select needs",
+    define_flags=define_annotate_flags,
+    run=_run,
+    required=("pool", "output", "tagger", "scorer"),
+)

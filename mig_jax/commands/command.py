@@ -10,7 +10,7 @@ from absl import flags
 from mig_jax.commands.terminal import exit_status, flags_only, help_text
 from mig_jax.errors import InputError
 
-__all__ = ["Command", "main_of"]
+__all__ = ["Command", "main_of", "run_command"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,27 +25,37 @@ class Command:
     interrupted: str = "no output was written"  # What is said of a run that the user interrupts.
 
 
-def main_of(command: Command, arguments: Sequence[str], *, called: str) -> int:
+def main_of(
+    command: Command, arguments: Sequence[str], *, called: str, usage: str | None = None
+) -> int:
     """Runs a command and returns its exit status: 0, or 2 for input that cannot be used.
 
     Args:
       command: what to run.
       arguments: the words behind its name.
-      called: how the user calls it, such as `mig-jax select`.
+      called: what its messages begin with, such as `mig-jax`.
+      usage: how the user calls it, such as `mig-jax select`; as `called` by default.
     """
     return exit_status(
-        called, lambda: run_command(command, arguments, called), interrupted=command.interrupted
+        called,
+        lambda: run_command(command, arguments, usage or called),
+        interrupted=command.interrupted,
     )
 
 
-def run_command(command: Command, arguments: Sequence[str], called: str) -> None:
-    """Reads the flags, then runs the command or prints its help."""
+def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
+    """Reads the flags, then runs the command or prints its help.
+
+    Raises:
+      InputError: if a flag that is required is missing, or as the command does.
+      flags.Error: if absl cannot read a flag.
+    """
     values = flags.FlagValues()
     command.define_flags(values)
     if any(word in ("--help", "-h") for word in arguments):
-        print(help_text(called, values))
+        print(help_text(usage, values))
         return
-    flags_only(values([called, *arguments])[1:])
+    flags_only(values([usage, *arguments])[1:])
     for name in command.required:
         if values[name].value in (None, "", []):
             raise InputError(f"--{name}: missing, expected --{name}=...: {values[name].help}")

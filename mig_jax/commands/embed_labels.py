@@ -2,57 +2,82 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 
-import numpy as np
+from absl import flags
 
 from mig_jax import data
-from mig_jax.commands.terminal import progress_bar
+from mig_jax.commands.command import Command
+from mig_jax.commands.flag_groups import (
+    DEFAULT_EMBEDDING_MODEL,
+    TableOptions,
+    adder,
+    check_table_flags,
+    define_device_flag,
+    define_table_flags,
+    stem_of,
+)
+from mig_jax.commands.pool_inputs import embed_labels, read_table
 from mig_jax.errors import InputError
 
-__all__ = ["embed_labels", "run"]
-
-_A_REPORT = 512
+__all__ = ["COMMAND", "run"]
 
 
-def run(
-    pool: list[str], output: str, model: str, device: str, field: list[str], on_bad_record: str
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class _Options(TableOptions):
+    """The flags of the command; `mig-jax embed_labels --help` explains each."""
+
+    output: str
+    model: str
+    device: str
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines all flags of the command."""
+    add = adder(values)
+    define_table_flags(add)
+    add(
+        flags.DEFINE_string,
+        "output",
+        None,
+        "Where to write the labels and their embeddings (.npz).",
+    )
+    add(
+        flags.DEFINE_string,
+        "model",
+        DEFAULT_EMBEDDING_MODEL,
+        "Sentence-transformers model, by name or folder.",
+    )
+    define_device_flag(add)
+
+
+def run(values: flags.FlagValues) -> None:
     """Writes the embedding of each label of the pool.
 
     Raises:
-      InputError: where the pool, the model or the output cannot be used.
+      InputError: if the pool, the model or the output cannot be used.
     """
-    table = data.read_pool(
-        pool,
-        fields=data.FieldNames.parse(field),
-        on_bad_record="skip" if on_bad_record == "skip" else "error",
+    check_table_flags(values)
+    options = _Options(**values.flag_values_dict())
+    with data.OutputFiles(options.files()) as outputs:
+        output = outputs.open(options.output)
+        table = read_table(options, outputs, stem_of(options.output, ".npz"))
+        # In one order for every pool: models round by what stands beside.
+        names = tuple(sorted(table.label_names))
+        if not names:
+            raise InputError("--pool: its records have no labels; expected one at least")
+        embeddings = embed_labels(names, options.model, flag="--model", device=options.device)
+        data.write_label_embeddings(output, names, embeddings)
+    print(
+        f"wrote the embeddings of {len(names):,} labels, {embeddings.shape[1]} wide: "
+        f"{options.output}"
     )
-    names = tuple(sorted(table.label_names))
-    if not names:
-        raise InputError("--pool: its records have no labels; expected one at least")
-    embeddings = embed_labels(names, model, flag="--model", device=device)
-    data.write_label_embeddings(output, names, embeddings)
-    print(f"wrote the embeddings of {len(names):,} labels, {embeddings.shape[1]} wide: {output}")
 
 
-@functools.lru_cache(maxsize=1)
-def embed_labels(
-    labels: tuple[str, ...], model: str, *, flag: str, device: str = "auto"
-) -> np.ndarray:
-    """The embedding of each label: float32 [n, width], rows of unit length, not to be changed.
-
-    `flag` is what errors name.
-
-    Raises:
-      InputError: where the model cannot be used.
-    """
-    from mig_jax.annotation import SentenceEncoder
-
-    encode = SentenceEncoder(model, flag=flag, device=device)
-    found = []
-    with progress_bar("embedding", len(labels), unit="labels") as bar:
-        for start in range(0, len(labels), _A_REPORT):
-            found.append(encode(labels[start : start + _A_REPORT]))
-            bar.update(len(found[-1]))
-    return np.concatenate(found)
+COMMAND = Command(
+    name="embed_labels",
+    summary="embed the labels of a pool for its label graph",
+    define_flags=define_flags,
+    run=run,
+    required=("pool", "output", "model"),
+)

@@ -1,85 +1,60 @@
-"""What an ablation has finished, cell by cell, in its working directory.
-
-A cell is a small .npz file, renamed into place once it is whole: a process
-killed at any moment leaves whole cells only. `run.json` tells of which grid
-they are.
-"""
+"""What an ablation has finished, cell by cell: a small .npz file each."""
 
 from __future__ import annotations
 
-import json
-import os
 import pathlib
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from mig_jax import data
-from mig_jax.errors import InputError
-from mig_jax.runs import differences
+from mig_jax.runs import RunFolder
 
 __all__ = ["FinishedCells"]
 
-# What np.load raises for a file that a disk has damaged.
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
-
-class FinishedCells:
-    """Arrays by name for each finished cell, by its number."""
+class FinishedCells(RunFolder):
+    """Arrays by name for each finished cell, by its number; a `with` block holds its folder."""
 
     def __init__(self, workdir: pathlib.Path, run: dict[str, Any]) -> None:
-        """Opens the directory, or makes it.
+        """Opens the folder `cells` in `workdir`, or makes it.
 
         Args:
           workdir: of one run.
           run: what decides the picks of all cells, part by part, in types that JSON has.
 
         Raises:
-          InputError: where the directory cannot be made or read, or is of another run.
+          InputError: if `cells` holds anything else, is of another run, is in use by another
+            process, or cannot be made or written to.
         """
-        self._folder = workdir / "cells"
-        record = workdir / "run.json"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for left in [*workdir.glob(".mig_jax.*.tmp"), *self._folder.glob(".mig_jax.*.tmp")]:
-                left.unlink()  # What a killed process was writing.
-            if not record.exists():
-                with data.OutputFiles() as outputs:
-                    data.write_json(outputs.open(record), run)
-            found = json.loads(record.read_bytes())
-        except OSError as error:
-            raise InputError(f"{error.filename}: {error.strerror}; expected a directory") from None
-        except ValueError:
-            raise InputError(f"{record}: cannot be read; {_ANOTHER}") from None
-        # As JSON has it: tuples are lists there.
-        differing = differences(found, json.loads(json.dumps(run)))
-        if differing:
-            raise InputError(f"{workdir}: holds cells of another grid: {differing}; {_ANOTHER}")
+        super().__init__(workdir / "cells", "cells", run, ".npz")
 
-    def restore(self, count: int, names: Sequence[str]) -> dict[int, dict[str, np.ndarray]]:
-        """The arrays `names` of all whole cells with a number below `count`; others are deleted."""
-        cells = {}
-        for number in range(count):
-            try:
-                with np.load(self._path(number), allow_pickle=False) as arrays:
-                    cells[number] = {name: arrays[name] for name in names}
-            except FileNotFoundError:
-                continue
-            except _DAMAGE:
-                os.remove(self._path(number))
-        return cells
+    def restore(
+        self,
+        count: int,
+        names: Sequence[str],
+        *,
+        on_damaged: Callable[[int], None] | None = None,
+    ) -> dict[int, dict[str, np.ndarray]]:
+        """The arrays `names` of all whole cells with a number below `count`.
+
+        `on_damaged` is called with the number of each damaged one, before it is deleted.
+        """
+
+        def read(path: str) -> dict[str, np.ndarray]:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in names}
+
+        found = dict(self.whole([n for n in self.numbers() if n < count], read))
+        self.delete_damaged(on_damaged)
+        return found
 
     def save(self, cells: dict[int, dict[str, np.ndarray]]) -> None:
         """Saves cells by their numbers."""
-        with data.OutputFiles() as outputs:
-            for number, arrays in cells.items():
-                np.savez(outputs.open(self._path(number)), **arrays)
+        for number, arrays in cells.items():
 
-    def _path(self, number: int) -> pathlib.Path:
-        return self._folder / f"{number:05d}.npz"
+            def write(path: str, arrays: dict[str, Any] = arrays) -> None:
+                with open(path, "wb") as stream:  # Given a name, NumPy adds an ending.
+                    np.savez(stream, **arrays)
 
-
-_ANOTHER = "give another --workdir or delete this one"
+            self.put(number, write)

@@ -1,206 +1,105 @@
-"""Flags of the commands that annotate: `annotate`, `normalise_tags` and `embed_labels`."""
+"""Groups of flags that several commands share: how they are defined, checked and called.
+
+The flags of an input build on each other: `define_pool_flags` names records, of which every
+command reads some; `define_table_flags` adds how labels are read, `define_input_flags` the
+embeddings of their graph. To each belong a check and a dataclass of what was given.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
 from absl import flags
 
+from mig_jax import data
 from mig_jax.errors import InputError
+from mig_jax.synthetic import BuiltinPool
 
 __all__ = [
     "DEFAULT_EMBEDDING_MODEL",
-    "annotate_flags",
-    "annotate_options",
-    "embed_labels_flags",
-    "normalise_tags_flags",
-    "normalise_tags_options",
+    "AddFlag",
+    "InputOptions",
+    "PoolOptions",
+    "TableOptions",
+    "adder",
+    "check_input_flags",
+    "check_pool_flags",
+    "check_table_flags",
+    "define_device_flag",
+    "define_input_flags",
+    "define_merging_flags",
+    "define_model_flags",
+    "define_pool_flags",
+    "define_table_flags",
+    "stem_of",
 ]
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
-
-def annotate_flags() -> flags.FlagValues:
-    """The flags of `mig-jax annotate`."""
-    values = flags.FlagValues()
-    add = _adder(values)
-    _add_records(add)
-    add(
-        flags.DEFINE_enum,
-        "tagger",
-        None,
-        ["embedding", "instag", "keep"],
-        "Where labels come from: the nearest of a --vocabulary by sentence embedding, InsTagger, "
-        "or the record itself.",
-    )
-    add(
-        flags.DEFINE_multi_string,
-        "scorer",
-        [],
-        "Where the score comes from: deita (deita_quality and deita_complexity), ifd, length, "
-        "tag_count, relevance or keep. May be repeated; NAME:WEIGHT for --combine=ranks.",
-    )
-    add(
-        flags.DEFINE_enum,
-        "combine",
-        "mean_of_turns",
-        ["mean_of_turns", "product", "ranks"],
-        "How several scorers are one: the mean over turns of their product, the product of their "
-        "means, or the weighted mean of their ranks.",
-    )
-    add(flags.DEFINE_string, "vocabulary", None, "JSON list of the labels of --tagger=embedding.")
-    _add_embedding_model(add, "Sentence-transformers model, by name or folder, that embeds texts.")
-    add(flags.DEFINE_integer, "max_tags", 5, "Labels of a record, at most.", lower_bound=1)
-    add(
-        flags.DEFINE_float,
-        "tag_similarity",
-        0.28,
-        "Cosine similarity that a label has to what was asked, at least.",
-        lower_bound=-1.0,
-        upper_bound=1.0,
-    )
-    add(
-        flags.DEFINE_float,
-        "tag_margin",
-        0.12,
-        "How much less similar than the nearest label another may be.",
-        lower_bound=0.0,
-    )
-    add(flags.DEFINE_string, "instag_model", "OFA-Sys/InsTagger", "Model of --tagger=instag.")
-    for kind in ("quality", "complexity"):
-        add(
-            flags.DEFINE_string,
-            f"deita_{kind}_model",
-            f"hkust-nlp/deita-{kind}-scorer",
-            f"Model of --scorer=deita_{kind}.",
-        )
-    add(
-        flags.DEFINE_string,
-        "ifd_model",
-        None,
-        "Causal language model of --scorer=ifd, by name or folder.",
-    )
-    add(
-        flags.DEFINE_integer,
-        "max_tokens",
-        2048,
-        "Tokens that a language model gets at once, at most; longer texts are cut.",
-        lower_bound=64,
-    )
-    add(
-        flags.DEFINE_integer,
-        "batch_size",
-        256,
-        "Records annotated, and kept for a resumed run, at a time.",
-        lower_bound=1,
-    )
-    add(
-        flags.DEFINE_enum,
-        "deduplicate",
-        "none",
-        ["none", "exact", "near"],
-        "Leave out records whose conversation, or nearly all of it, an earlier record has.",
-    )
-    add(
-        flags.DEFINE_float,
-        "near_duplicate_similarity",
-        0.8,
-        "Jaccard similarity of word 5-grams from which on records are near duplicates.",
-        lower_bound=0.0,
-        upper_bound=1.0,
-    )
-    add(
-        flags.DEFINE_multi_string,
-        "exclude_overlap",
-        [],
-        "File of an evaluation: leave out records that share --overlap_words successive words "
-        "with it. May be repeated.",
-    )
-    add(flags.DEFINE_integer, "overlap_words", 13, "Words of an overlap.", lower_bound=1)
-    add(
-        flags.DEFINE_boolean,
-        "normalise_tags",
-        False,
-        "Leave out rare tags and merge those that mean the same; OUTPUT.tag_mapping.json tells.",
-    )
-    _add_merging(add)
-    add(
-        flags.DEFINE_string,
-        "tag_mapping",
-        None,
-        "A tag_mapping.json of another run, to be applied to the tags found.",
-    )
-    return values
+#: Defines a flag: `add(flags.DEFINE_integer, "budget", None, "What it is.", lower_bound=1)`.
+AddFlag = Callable[..., None]
 
 
-def annotate_options(values: flags.FlagValues) -> dict[str, Any]:
-    """The flags of `annotate` by name.
+def adder(values: flags.FlagValues) -> AddFlag:
+    """What defines flags in `values`."""
 
-    Raises:
-      InputError: where they contradict each other.
-    """
-    if values.normalise_tags and values.tag_mapping is not None:
-        raise InputError("--tag_mapping: does not go with --normalise_tags; give one or the other")
-    if not values.near_duplicate_similarity > 0:
-        raise InputError("--near_duplicate_similarity: found 0, expected a number above 0")
-    return values.flag_values_dict()
-
-
-def normalise_tags_flags() -> flags.FlagValues:
-    """The flags of `mig-jax normalise_tags`."""
-    values = flags.FlagValues()
-    add = _adder(values)
-    _add_records(add)
-    _add_embedding_model(add, "Sentence-transformers model, by name or folder, that embeds tags.")
-    _add_merging(add)
-    return values
-
-
-def normalise_tags_options(values: flags.FlagValues) -> dict[str, Any]:
-    """The flags of `annotate` that do what `normalise_tags` is asked."""
-    options = {flag: annotate_flags()[flag].default for flag in annotate_flags()}
-    kept = {"tagger": "keep", "scorer": ["keep"], "normalise_tags": True}
-    return {**options, **kept, **values.flag_values_dict()}
-
-
-def embed_labels_flags() -> flags.FlagValues:
-    """The flags of `mig-jax embed_labels`."""
-    values = flags.FlagValues()
-    add = _adder(values)
-    _add_records(add, output="Where to write the labels and their embeddings (.npz).")
-    add(
-        flags.DEFINE_string,
-        "model",
-        DEFAULT_EMBEDDING_MODEL,
-        "Sentence-transformers model, by name or folder.",
-    )
-    _add_device(add)
-    return values
-
-
-def _adder(values: flags.FlagValues) -> Callable[..., None]:
     def add(kind: Callable[..., object], name: str, *arguments: object, **options: object) -> None:
         kind(name, *arguments, flag_values=values, **options)
 
     return add
 
 
-def _add_records(
-    add: Callable[..., None], output: str = "Where to write the annotated records (.jsonl)."
-) -> None:
+def stem_of(output: str, *endings: str) -> str:
+    """What the names of a command's other outputs begin with: the output less its ending.
+
+    >>> stem_of("a/picked.jsonl", ".jsonl"), stem_of("a/picked.v2", ".jsonl")
+    ('a/picked', 'a/picked.v2')
+    """
+    base, ending = os.path.splitext(output)
+    return base if ending in endings else output
+
+
+@dataclasses.dataclass(frozen=True)
+class PoolOptions:
+    """The flags of `define_pool_flags`."""
+
+    pool: list[str]
+    field: list[str]
+    format: Literal["auto", "xsample", "plain"]
+    on_bad_record: Literal["error", "skip"]
+
+    @property
+    def fields(self) -> data.FieldNames:
+        """The pool's names of fields."""
+        return data.FieldNames.parse(self.field)
+
+
+def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
+    """Adds the flags that name records; `otherwise` tells what is used without --pool."""
     add(
         flags.DEFINE_multi_string,
         "pool",
         [],
-        "File or dataset with records, as for `mig-jax select`. May be repeated.",
+        "File with records: .jsonl, .jsonl.gz, .jsonl.zst, .json (lines or one array) or .parquet; "
+        "a folder that Hugging Face datasets saved; or hub:OWNER/NAME. May be repeated."
+        + otherwise,
     )
-    add(flags.DEFINE_string, "output", None, output)
     add(
         flags.DEFINE_multi_string,
         "field",
         [],
-        "NAME=FIELD: the pool's name of a field, as for `mig-jax select`. May be repeated.",
+        "NAME=FIELD: the pool's name of a field, as in --field=labels=tags --field=score=quality. "
+        f"May be repeated. NAME is one of {', '.join(data.FIELD_NAMES)}.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "format",
+        "auto",
+        ["auto", *data.LAYOUTS],
+        "Layout of labels and score.",
     )
     add(
         flags.DEFINE_enum,
@@ -211,12 +110,115 @@ def _add_records(
     )
 
 
-def _add_embedding_model(add: Callable[..., None], text: str) -> None:
-    add(flags.DEFINE_string, "embedding_model", DEFAULT_EMBEDDING_MODEL, text)
-    _add_device(add)
+def check_pool_flags(values: flags.FlagValues) -> None:
+    """Raises InputError if the flags of `define_pool_flags` contradict each other."""
+    names = data.FieldNames.parse(values.field)
+    if values.format == "xsample" and (names.is_mapped("labels") or names.is_mapped("score")):
+        raise InputError("--field: labels and score are fields of --format=plain")
+    if values.field and not values.pool:
+        raise InputError("--field: the built-in pool has its own; give --pool too")
 
 
-def _add_device(add: Callable[..., None]) -> None:
+@dataclasses.dataclass(frozen=True)
+class TableOptions(PoolOptions):
+    """The flags of `define_table_flags`."""
+
+    vocabulary: str | None
+    cache: str | None
+
+    @property
+    def builtin_pool(self) -> BuiltinPool:
+        """The pool that is used without --pool."""
+        return BuiltinPool()
+
+    def files(self) -> list[str]:
+        """All that is read, which no output may overwrite."""
+        return [*self.pool, *_given(self.vocabulary)]
+
+
+def define_table_flags(add: AddFlag, *, otherwise: str = "") -> None:
+    """Adds the flags of a pool that is read for its labels and scores."""
+    define_pool_flags(add, otherwise=otherwise)
+    add(flags.DEFINE_string, "vocabulary", None, "JSON list of labels; others are dropped.")
+    add(
+        flags.DEFINE_string,
+        "cache",
+        None,
+        "Folder that keeps what was read from --pool, so that the same files need not be read "
+        "again; `none` for no cache. It may be deleted at any time. By default the platform's "
+        "folder for caches: $XDG_CACHE_HOME/mig_jax or ~/.cache/mig_jax on Linux.",
+    )
+
+
+def check_table_flags(values: flags.FlagValues) -> None:
+    """Raises InputError if the flags of `define_table_flags` contradict each other."""
+    check_pool_flags(values)
+    if values.cache == "":
+        raise InputError("--cache: found nothing, expected a folder or none")
+
+
+@dataclasses.dataclass(frozen=True)
+class InputOptions(TableOptions):
+    """The flags of `define_input_flags`."""
+
+    label_embeddings: str | None
+    embedding_model: str | None
+    missing_embeddings: Literal["error", "isolate"]
+
+    def files(self) -> list[str]:
+        """All that is read, which no output may overwrite."""
+        return [*super().files(), *_given(self.label_embeddings)]
+
+
+def define_input_flags(add: AddFlag) -> None:
+    """Adds the flags of a pool and its label graph."""
+    define_table_flags(add, otherwise=" Without it the built-in pool is used.")
+    add(flags.DEFINE_string, "label_embeddings", None, ".npz with `labels` and `embeddings`.")
+    add(
+        flags.DEFINE_string,
+        "embedding_model",
+        None,
+        "Sentence-transformers model, by name or folder, that embeds the labels now, in place of "
+        "--label_embeddings. Needs the extra annotate.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "missing_embeddings",
+        "error",
+        ["error", "isolate"],
+        "What to do with labels of the pool that have no embedding.",
+    )
+
+
+def check_input_flags(values: flags.FlagValues) -> None:
+    """Raises InputError if the flags of `define_input_flags` contradict each other."""
+    check_table_flags(values)
+    if values.missing_embeddings == "isolate" and values.label_embeddings is None:
+        raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
+    given = [n for n in ("label_embeddings", "embedding_model") if values[n].value is not None]
+    if len(given) > 1:
+        raise InputError("--embedding_model: does not go with --label_embeddings; give one of them")
+    if given and not values.pool:
+        raise InputError(f"--{given[0]}: the built-in pool has its own; give --pool too")
+
+
+def _given(*paths: str | None) -> list[str]:
+    return [path for path in paths if path is not None]
+
+
+def define_model_flags(add: AddFlag, embedded: str) -> None:
+    """Adds the model that embeds what is `embedded`, such as "tags", and where it runs."""
+    add(
+        flags.DEFINE_string,
+        "embedding_model",
+        DEFAULT_EMBEDDING_MODEL,
+        f"Sentence-transformers model, by name or folder, that embeds {embedded}.",
+    )
+    define_device_flag(add)
+
+
+def define_device_flag(add: AddFlag) -> None:
+    """Adds where models run."""
     add(
         flags.DEFINE_string,
         "device",
@@ -225,7 +227,8 @@ def _add_device(add: Callable[..., None]) -> None:
     )
 
 
-def _add_merging(add: Callable[..., None]) -> None:
+def define_merging_flags(add: AddFlag) -> None:
+    """Adds which tags are rare, and which mean the same."""
     add(
         flags.DEFINE_integer,
         "min_tag_count",

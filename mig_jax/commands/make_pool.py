@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-import sys
-
-import tqdm
+from absl import flags
 
 from mig_jax import data
+from mig_jax.commands.command import Command
+from mig_jax.commands.flag_groups import adder
+from mig_jax.commands.terminal import progress_bar
 from mig_jax.synthetic import BuiltinPool
 
-__all__ = ["run"]
+__all__ = ["COMMAND", "run"]
 
 
-def run(records: int, output: str, label_embeddings: str | None, seed: int) -> None:
-    """Writes `records` records of the built-in pool in the plain layout.
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines all flags of the command."""
+    add = adder(values)
+    add(flags.DEFINE_integer, "records", None, "How many records to write.", lower_bound=1)
+    add(flags.DEFINE_string, "output", None, "Where to write them, one JSON object a line.")
+    add(
+        flags.DEFINE_string,
+        "label_embeddings",
+        None,
+        "Where to write the embeddings of the pool's labels (.npz); not written by default.",
+    )
+    add(flags.DEFINE_integer, "seed", 0, "Another seed, another pool.", lower_bound=0)
+
+
+def run(values: flags.FlagValues) -> None:
+    """Writes records of the built-in pool in the plain layout, and their labels' embeddings.
 
     Raises:
-      InputError: where an output cannot be written.
+      InputError: if an output cannot be written.
     """
-    pool = BuiltinPool(records=records, seed=seed)
-    if label_embeddings is not None:
-        data.write_label_embeddings(label_embeddings, *pool.label_embeddings())
-        print(f"wrote the embeddings of the pool's labels to {label_embeddings}")
+    pool = BuiltinPool(records=values.records, seed=values.seed)
     with data.OutputFiles() as outputs:
-        stream = outputs.open(output)
-        lines = pool.lines(0, records)
-        for line in tqdm.tqdm(lines, "writing", records, unit="records", file=sys.stderr):
-            stream.write(line)
-    print(f"wrote {records:,} records to {output}")
+        records = outputs.open(values.output)
+        if values.label_embeddings is not None:
+            embeddings = outputs.open(values.label_embeddings)
+            data.write_label_embeddings(embeddings, *pool.label_embeddings())
+        with progress_bar("writing", values.records, unit="records") as bar:
+            for line in pool.lines(0, values.records):
+                records.write(line)
+                bar.update()
+    if values.label_embeddings is not None:
+        print(f"wrote the embeddings of the pool's labels to {values.label_embeddings}")
+    print(f"wrote {values.records:,} records to {values.output}")
+
+
+COMMAND = Command(
+    name="make_pool",
+    summary="write a generated pool",
+    define_flags=define_flags,
+    run=run,
+    required=("records", "output"),
+)

@@ -1,6 +1,6 @@
 """A pool that several processes hold together: each reads its part and knows what it must of all.
 
-Every step that can meet bad input is taken together: where one process finds
+Every step that can meet bad input is taken together: if one process finds
 some, all stop with its message.
 """
 
@@ -13,20 +13,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from jax.sharding import Mesh
 
 from mig_jax import data
-from mig_jax.devices import all_gather_parts, num_parts, own_part, together
+from mig_jax.devices import Hosts
 from mig_jax.selection import Progress
 
 __all__ = ["progress_of_first", "read_part", "table_of_picks"]
 
 
-def read_part(mesh: Mesh, share: Callable[[int, int], data.PoolShare], **options: Any) -> Any:
+def read_part(hosts: Hosts, share: Callable[[int, int], data.PoolShare], **options: Any) -> Any:
     """This process's part of the pool; labels have the same ids in all parts.
 
     Args:
-      mesh: its processes are those that read.
+      hosts: the processes that read.
       share: `data.share_of_pool` for an index and a count.
       options: those of `PoolShare.read`.
 
@@ -37,34 +36,34 @@ def read_part(mesh: Mesh, share: Callable[[int, int], data.PoolShare], **options
     Raises:
       InputError: in all processes, as `data.read_pool` does in one.
     """
-    index, count = own_part(mesh), num_parts(mesh)
-    own = together(lambda: share(index, count), mesh)
-    lines = all_gather_parts(together(own.count_lines, mesh), mesh)
-    before = np.sum(lines[:index], axis=0, dtype=np.int64) * np.ones(len(own.files), np.int64)
-    table = together(lambda: own.read(before, **options), mesh)
+    own = hosts.together(lambda: share(hosts.index, hosts.count))
+    lines = hosts.gather(hosts.together(own.count_lines))
+    earlier = np.sum(lines[: hosts.index], axis=0, dtype=np.int64)
+    before = earlier * np.ones(len(own.files), np.int64)
+    table = hosts.together(lambda: own.read(before, **options))
     used = np.bincount(table.file_index, minlength=len(own.files))
-    own.check_all_used(np.sum(all_gather_parts(used, mesh), axis=0))
-    return _unite_labels(table, mesh)
+    own.check_all_used(np.sum(hosts.gather(used), axis=0))
+    return _unite_labels(table, hosts)
 
 
 def table_of_picks(
-    table: data.RecordTable, picks: np.ndarray, mesh: Mesh | None
+    table: data.RecordTable, picks: np.ndarray, hosts: Hosts
 ) -> tuple[data.RecordTable, np.ndarray]:
     """A table that has all picks, and the picks as indices into it.
 
     Args:
       table: this process's part.
       picks: int64 [N], records of the whole pool.
-      mesh: as for `read_part`; None where one process has the whole pool.
+      hosts: as for `read_part`.
     """
-    if num_parts(mesh) == 1:
+    if hosts.count == 1:
         return table, picks
-    sizes = all_gather_parts(np.array([table.num_records]), mesh)
-    first = int(np.sum(sizes[: own_part(mesh)], dtype=np.int64))
+    sizes = hosts.gather(np.array([table.num_records]))
+    first = int(np.sum(sizes[: hosts.index], dtype=np.int64))
     # Parts stand in the order of files and lines, as the picks do once they are sorted.
     own = np.sort(picks[(picks >= first) & (picks < first + table.num_records)]) - first
     columns: dict[str, Any] = {
-        name: np.concatenate(all_gather_parts(getattr(table, name)[own], mesh))
+        name: np.concatenate(hosts.gather(getattr(table, name)[own]))
         for name in ("scores", "file_index", "line", "position")
     }
     small = dataclasses.replace(
@@ -76,15 +75,15 @@ def table_of_picks(
     return small, np.searchsorted(np.sort(picks), picks)
 
 
-def progress_of_first(progress: Progress | None, mesh: Mesh | None) -> Progress | None:
+def progress_of_first(progress: Progress | None, hosts: Hosts) -> Progress | None:
     """The first process's progress, which only it has read, in all processes."""
-    if num_parts(mesh) == 1:
+    if hosts.count == 1:
         return progress
     held = io.BytesIO()
     if progress is not None:
         table = {f"table{i}": leaf for i, leaf in enumerate(progress.table)}
         np.savez(held, **{**vars(progress), **table, "table": len(table)})
-    told = all_gather_parts(np.frombuffer(held.getvalue(), np.uint8), mesh)[0]
+    told = hosts.gather(np.frombuffer(held.getvalue(), np.uint8))[0]
     if not told.size:
         return None
     found = dict(np.load(io.BytesIO(told.tobytes())))
@@ -92,14 +91,14 @@ def progress_of_first(progress: Progress | None, mesh: Mesh | None) -> Progress 
     return Progress(**{**found, "table": leaves})
 
 
-def _unite_labels(table: data.RecordTable, mesh: Mesh) -> data.RecordTable:
+def _unite_labels(table: data.RecordTable, hosts: Hosts) -> data.RecordTable:
     own = np.frombuffer(msgspec.json.encode(table.label_names), np.uint8)
-    every = [msgspec.json.decode(part.tobytes()) for part in all_gather_parts(own, mesh)]
+    every = [msgspec.json.decode(part.tobytes()) for part in hosts.gather(own)]
     names = sorted(set().union(*every))
     place = {name: number for number, name in enumerate(names)}
     ids = np.array([place[name] for name in table.label_names], np.int32)
     counts: dict[str, Any] = {
-        name: int(np.sum(all_gather_parts(np.array([getattr(table, name)]), mesh)))
+        name: hosts.sum(getattr(table, name))
         for name in ("records_read", "records_skipped", "labels_dropped")
     }
     labels = ids[table.labels] if len(table.labels) else table.labels

@@ -1,9 +1,10 @@
-"""What commands say on the terminal: progress, remarks, flags, and one line where one fails."""
+"""What commands say on the terminal: progress, remarks, flags, and one line if one fails."""
 
 from __future__ import annotations
 
 import _thread
 import contextlib
+import contextvars
 import os
 import signal
 import sys
@@ -11,24 +12,28 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import tqdm
 from absl import flags
 
 from mig_jax.errors import InputError
 
-__all__ = ["exit_status", "flags_only", "help_text", "progress_bar", "say"]
+__all__ = ["exit_status", "flags_only", "help_text", "progress_bar", "say", "silent"]
+
+_is_silent = contextvars.ContextVar("_is_silent", default=False)
 
 
-def exit_status(name: str, command: Callable[[], None], *, interrupted: str) -> int:
-    """Runs a command: 0, or 2 for input that cannot be used, with one line on stderr.
+def exit_status(name: str, command: Callable[[], int | None], *, interrupted: str) -> int:
+    """Runs a command: its status, or 2 for input that cannot be used, with one line on stderr.
 
-    `interrupted` is what to say where the user interrupts it, which ends the process as
-    interrupts do: 130 is what a shell sees then, and what a session (IPython, python -i) gets.
+    Args:
+      name: what the line begins with.
+      command: gives its status; None for 0.
+      interrupted: what to say if the user interrupts it, which ends the process as interrupts
+        do: 130 is what a shell sees then, and what a session (IPython, python -i) gets.
     """
     try:
         with _interrupts_arrive():
-            command()
+            return command() or 0
     except (InputError, flags.Error) as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -40,7 +45,6 @@ def exit_status(name: str, command: Callable[[], None], *, interrupted: str) -> 
         if not hasattr(sys, "ps1"):  # Else a person goes on working here.
             _end_as_interrupted()
         return 130
-    return 0
 
 
 @contextlib.contextmanager
@@ -93,7 +97,7 @@ def _end_as_interrupted() -> None:
 
 
 def flags_only(left_over: Sequence[str]) -> None:
-    """Raises `InputError` where a command was given words that are no flags."""
+    """Raises `InputError` if a command was given words that are no flags."""
     if left_over:
         raise InputError(f"{left_over[0]}: expected flags only, as --flag=value")
 
@@ -112,19 +116,29 @@ def help_text(usage: str, values: flags.FlagValues) -> str:
     return "\n".join(lines)
 
 
+@contextlib.contextmanager
+def silent(is_silent: bool) -> Iterator[None]:
+    """Within, `say` and `progress_bar` show nothing if `is_silent`: one process of many speaks."""
+    before = _is_silent.set(is_silent)
+    try:
+        yield
+    finally:
+        _is_silent.reset(before)
+
+
 def progress_bar(name: str, total: int | None, **options: Any) -> tqdm.tqdm:
-    """A bar on stderr, of the first process only; `options` are tqdm's."""
+    """A bar on stderr; `options` are tqdm's."""
     return tqdm.tqdm(
         desc=name,
         total=total,
         file=sys.stderr,
         mininterval=0.2,
-        disable=jax.process_index() > 0,
+        disable=_is_silent.get(),
         **options,
     )
 
 
 def say(text: str) -> None:
-    """A line on stderr, of the first process only, above the bars that are there."""
-    if jax.process_index() == 0:
+    """A line on stderr, above the bars that are there."""
+    if not _is_silent.get():
         tqdm.tqdm.write(text, file=sys.stderr)

@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -80,9 +80,11 @@ def read_label_embeddings(
 
 
 def write_label_embeddings(
-    path: str | os.PathLike[str], labels: Sequence[str], embeddings: npt.ArrayLike
+    place: str | os.PathLike[str] | BinaryIO, labels: Sequence[str], embeddings: npt.ArrayLike
 ) -> None:
     """Writes an .npz file that `read_label_embeddings` reads; `embeddings` are [n, width].
+
+    `place` is the file's name, or a stream of `OutputFiles`, for it to appear with others.
 
     Raises:
       InputError: where the file cannot be written there.
@@ -96,7 +98,8 @@ def write_label_embeddings(
     if names.tolist() != list(labels):
         raise ValueError("a label ends in a NUL character")
     with OutputFiles() as outputs:
-        np.savez_compressed(outputs.open(path), labels=names, embeddings=embeddings)
+        stream = outputs.open(place) if isinstance(place, (str, os.PathLike)) else place
+        np.savez_compressed(stream, labels=names, embeddings=embeddings)
 
 
 def _load(path: str) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.generic]]:

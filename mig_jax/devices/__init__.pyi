@@ -1,5 +1,6 @@
 from ._host_threads import cores, over_threads
-from ._processes import joined, together
+from ._hosts import ALONE, Hosts
+from ._processes import joined
 from ._sharding import (
     POOL_AXIS,
     REPLICATED,
@@ -20,9 +21,11 @@ from ._sharding import (
 )
 
 __all__ = [
+    "ALONE",
     "POOL_AXIS",
     "REPLICATED",
     "SHARDED",
+    "Hosts",
     "all_gather_parts",
     "all_reduce_max",
     "cores",
@@ -38,6 +41,5 @@ __all__ = [
     "pool_mesh",
     "shard_pool",
     "shard_records",
-    "together",
     "unshard_records",
 ]

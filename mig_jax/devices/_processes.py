@@ -11,18 +11,14 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import NoReturn, TypeVar
+from collections.abc import Iterator
+from typing import NoReturn
 
 import jax
-import numpy as np
 
-from mig_jax.devices._sharding import Mesh, all_gather_parts
 from mig_jax.errors import InputError
 
-__all__ = ["joined", "together"]
-
-_Result = TypeVar("_Result")
+__all__ = ["joined"]
 
 # JAX ends a process by itself, with pages of text, when its own time is up: ours is first.
 _GRACE_SECONDS = 10
@@ -32,9 +28,9 @@ _GRACE_SECONDS = 10
 def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -> Iterator[None]:
     """Within, this is process `index` of `count`; call it before JAX computes anything.
 
-    Where another process is lost, this one does not wait for ever: it says so in one
-    line and exits with status 1 at once where the connection breaks, as when a process
-    is killed; and it is aborted by JAX, which names the process lost, where nothing has
+    If another process is lost, this one does not wait for ever: it says so in one
+    line and exits with status 1 at once if the connection breaks, as when a process
+    is killed; and it is aborted by JAX, which names the process lost, if nothing has
     been heard of one for `timeout_seconds`, as when its host is cut off.
 
     Args:
@@ -45,12 +41,12 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
         later, and for all to be done in the end.
 
     Raises:
-      InputError: where this process cannot be the coordinator at `address`.
+      InputError: if this process cannot be the coordinator at `address`.
     """
     _join(address, count, index, timeout_seconds)
     try:
         yield
-    except InputError:  # All processes have it: see `together`.
+    except InputError:  # All processes have it: see `Hosts.together`.
         jax.distributed.shutdown()
         raise
     except KeyboardInterrupt:
@@ -62,25 +58,6 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
             _leave(f"process {index} of {count} failed", 1)
         _leave(f"process {index} of {count} has lost another process: {_first_line(error)}", 1)
     jax.distributed.shutdown()
-
-
-def together(step: Callable[[], _Result], mesh: Mesh | None) -> _Result:
-    """What `step` returns, once it has returned in all processes.
-
-    Raises:
-      InputError: where it did in any process: in all of them that of the first.
-    """
-    result, message = None, b""
-    try:
-        result = step()
-    except InputError as error:
-        if mesh is None:
-            raise
-        message = str(error).encode()
-    for told in all_gather_parts(np.frombuffer(message, np.uint8), mesh):
-        if told.size:
-            raise InputError(told.tobytes().decode())
-    return result  # type: ignore[return-value]
 
 
 def _join(address: str, count: int, index: int, timeout_seconds: int) -> None:

@@ -49,10 +49,10 @@ SHARDED, REPLICATED = PartitionSpec(POOL_AXIS), PartitionSpec()
 def pool_mesh(num_devices: int | None = None) -> Mesh:
     """A mesh with one axis over the first `num_devices` devices; all of them by default.
 
-    Where `jax.distributed` runs several processes, over all devices of all of them.
+    If `jax.distributed` runs several processes, over all devices of all of them.
 
     Raises:
-      ValueError: where there are fewer devices than asked for, or several processes
+      ValueError: if there are fewer devices than asked for, or several processes
         that have not the same number of devices or would be left out.
 
     >>> pool_mesh(1).size
@@ -74,7 +74,7 @@ def pool_mesh(num_devices: int | None = None) -> Mesh:
 def over_shards(
     function: Callable[..., Any], mesh: Mesh | None, in_specs: Any, out_specs: Any
 ) -> Callable[..., Any]:
-    """`function` run on every shard of the mesh; `function` itself where there is no mesh."""
+    """`function` run on every shard of the mesh; `function` itself if there is no mesh."""
     if mesh is None:
         return function
     # Searches differ in length from shard to shard, which replication checks cannot follow.

@@ -12,14 +12,14 @@ from ._label_features import FeatureBasis, fit_feature_basis, label_features
 from ._learn import Evaluation, initial_state, learn, leave_one_out, normalised_momentum
 from ._learned_files import learned_threshold, restore_learned, save_learned
 from ._learning_states import LearningStates, learning_run
+from ._parameterisations import PARAMETERISATIONS, Free, FromFeatures
 from ._parameters import (
-    Free,
-    FromFeatures,
+    Labels,
     LearnedMeasure,
     Parameterisation,
     Params,
+    Saved,
     harden,
-    shape_name,
     shared_start,
     soften,
 )
@@ -30,6 +30,7 @@ from ._token_bags import Conversations, conversation_bags, fold, pad, take, toke
 
 __all__ = [
     "OBJECTIVES",
+    "PARAMETERISATIONS",
     "Conversations",
     "CountModel",
     "CountModels",
@@ -40,12 +41,14 @@ __all__ = [
     "Inputs",
     "Judge",
     "Judges",
+    "Labels",
     "LearnedMeasure",
     "LearningStates",
     "Parameterisation",
     "Params",
     "PastRuns",
     "ResponseBags",
+    "Saved",
     "bootstrap",
     "cluster_instructions",
     "compare",
@@ -74,7 +77,6 @@ __all__ = [
     "restore_learned",
     "save_learned",
     "select_learned",
-    "shape_name",
     "shared_start",
     "soften",
     "take",

@@ -45,7 +45,6 @@ _INSTRUCTION_BUCKETS = 8192
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class TokenTables:
     """A fitted model."""
 
@@ -53,7 +52,6 @@ class TokenTables:
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class ResponseBags:
     """n records whose responses are to be predicted."""
 
@@ -63,7 +61,6 @@ class ResponseBags:
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class CountModel:
     """What a pool of P records offers to the model; see the module's docstring."""
 

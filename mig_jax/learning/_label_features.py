@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -19,7 +18,6 @@ _STATISTICS = 3
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class FeatureBasis:
     """How features are computed: fitted once, then kept, so that they never change meaning."""
 
@@ -42,10 +40,10 @@ def fit_feature_basis(
       pool: P records.
       graph: K labels.
       embeddings: float [K, width], of unit length; rows of zeros are of labels without.
-      dimensions: D, how many directions to keep; fewer where there are no more.
+      dimensions: D, how many directions to keep; fewer if there are no more.
 
     Raises:
-      ValueError: where the embeddings are no matrix of K rows.
+      ValueError: if the embeddings are no matrix of K rows.
     """
     vectors = _checked_embeddings(graph, embeddings)
     present = vectors.any(axis=1)
@@ -76,7 +74,7 @@ def label_features(
     at the mean of all.
 
     Raises:
-      ValueError: where the embeddings are no matrix of K rows of the basis' width.
+      ValueError: if the embeddings are no matrix of K rows of the basis' width.
     """
     vectors = _checked_embeddings(graph, embeddings)
     if vectors.shape[1] != len(basis.mean):

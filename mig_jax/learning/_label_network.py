@@ -10,7 +10,7 @@ __all__ = ["LabelNetwork"]
 
 
 class LabelNetwork(nn.Module):
-    """Linear in the features, and in hidden units beside them where there are any."""
+    """Linear in the features, and in hidden units beside them if there are any."""
 
     hidden: int = 0
 

@@ -21,9 +21,16 @@ import numpy as np
 import optax
 
 from mig_jax.learning._parameters import LearnedMeasure, Parameterisation, Params, soften
-from mig_jax.learning.objectives import Objective, Subsets, spearman, subset_information, subsets
-from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree
-from mig_jax.relaxation import RelaxedSelection, relaxed_selection
+from mig_jax.learning.objectives import (
+    Objective,
+    Outcome,
+    Subsets,
+    spearman,
+    subset_information,
+    subsets,
+)
+from mig_jax.measure import Array, LabelGraph, Pool, as_pytree
+from mig_jax.relaxation import relaxed_selection
 
 __all__ = [
     "Evaluation",
@@ -50,7 +57,6 @@ class Evaluation:
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class LearningState:
     """Learning under way: all that is needed to go on as if it had never stopped."""
 
@@ -106,7 +112,6 @@ _default_optimiser = lru_cache(normalised_momentum)  # The same object, so that 
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class _Problem:
     """All that a step looks at, besides the state."""
 
@@ -205,7 +210,11 @@ def learn(
     """
     if not 1 <= budget <= pool.num_records:
         raise ValueError(f"the budget must be in 1 to {pool.num_records}, got {budget}")
-    for name, value in (("steps", steps), ("every", evaluate_every), ("patience", patience)):
+    for name, value in (
+        ("steps", steps),
+        ("evaluate_every", evaluate_every),
+        ("patience", patience),
+    ):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     optimiser = optimiser or _default_optimiser()
@@ -325,14 +334,15 @@ def _temperature(problem: _Problem, step: Array) -> jax.Array:
     return first * (last / first) ** jnp.minimum(step / problem.steps, 1)
 
 
-def _selected(
-    problem: _Problem, params: Params, z: Array, temperature: Array
-) -> tuple[tuple[Pool, LabelGraph, Measure], RelaxedSelection | None]:
+def _outcome(
+    problem: _Problem, params: Params, z: Array, temperature: Array, turn: Array | None = None
+) -> Outcome:
     learned = problem.parameterisation.learned(params)
     softened = soften(learned, problem.pool, problem.graph, problem.width)
     if not problem.objective.needs_selection:
-        return softened, None
-    return softened, relaxed_selection(*softened, problem.budget, temperature, start=z)
+        return Outcome(*softened, turn=turn)
+    relaxed = relaxed_selection(*softened, problem.budget, temperature, start=z)
+    return Outcome(*softened, relaxed, turn)
 
 
 @partial(jax.jit, static_argnames="optimiser")
@@ -348,9 +358,9 @@ def _update(
     """The parameters, the optimiser's state and the relaxed solution of one step."""
 
     def loss(params: Params) -> tuple[jax.Array, Array]:
-        softened, selection = _selected(problem, params, z, _temperature(problem, step))
-        fitted, _ = problem.objective.losses(*softened, selection, turn=step)
-        solution = z if selection is None else selection.z
+        outcome = _outcome(problem, params, z, _temperature(problem, step), step)
+        fitted, _ = problem.objective.losses(outcome)
+        solution = z if outcome.relaxed is None else outcome.relaxed.z
         return fitted + problem.parameterisation.penalty(params), solution
 
     gradient, z = jax.grad(loss, has_aux=True)(params)
@@ -361,8 +371,8 @@ def _update(
 @jax.jit
 def _losses(problem: _Problem, params: Params, z: Array) -> jax.Array:
     """Fitted and held-out loss at the last temperature: float [2]."""
-    softened, selection = _selected(problem, params, z, problem.temperatures[1])
-    return jnp.stack(problem.objective.losses(*softened, selection))
+    outcome = _outcome(problem, params, z, problem.temperatures[1])
+    return jnp.stack(problem.objective.losses(outcome))
 
 
 def _evaluated(state: LearningState, index: int, losses: np.ndarray) -> LearningState:

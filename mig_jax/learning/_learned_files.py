@@ -1,8 +1,8 @@
 """Learned parameters in a directory, with what it takes to apply them.
 
-They are saved by orbax: of
-`Free` the values of each label by its name; of `FromFeatures` the module's own
-parameters and the basis of its features, so that any pool's labels get theirs.
+They are saved by orbax, as their parameterisation says: of `Free` the values of each
+label by its name; of `FromFeatures` the module's own parameters and the basis of its
+features, so that any pool's labels get theirs.
 
 Orbax takes half a second to import, so it is imported where it is needed.
 """
@@ -19,28 +19,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from mig_jax.errors import InputError
-from mig_jax.learning._label_features import FeatureBasis, label_features
-from mig_jax.learning._parameters import (
-    Free,
-    FromFeatures,
-    LearnedMeasure,
-    Params,
-)
-from mig_jax.measure import FAMILIES, LabelGraph, Measure, Pool
+from mig_jax.learning._parameterisations import PARAMETERISATIONS
+from mig_jax.learning._parameters import Labels, LearnedMeasure, Parameterisation, Params, Saved
+from mig_jax.measure import FAMILIES, LabelGraph, Pool, family_name, name_in
+from mig_jax.runs import replace_own
 
 __all__ = ["learned_threshold", "restore_learned", "save_learned"]
 
 _FORMAT = 1
-_EXPECTED = "expected a directory written by experiments.learn_params"
+_KIND = "learned parameters"
+_EXPECTED = "expected a directory of parameters that mig-jax learn wrote"
 
 
 def save_learned(
     directory: str | os.PathLike[str],
-    parameterisation: Free | FromFeatures,
+    parameterisation: Parameterisation,
     params: Params,
     label_names: Sequence[str],
 ) -> None:
-    """Saves parameters in a directory of their own; what it held before is replaced.
+    """Saves parameters in a directory of their own; parameters that it held are replaced.
 
     Args:
       directory: where to.
@@ -49,42 +46,35 @@ def save_learned(
       label_names: the K labels of the pool.
 
     Raises:
-      InputError: where the directory cannot be written.
+      InputError: if the directory holds anything but learned parameters, or cannot be written.
+      ValueError: if the parameterisation is not in `PARAMETERISATIONS`, or the family of
+        score functions not in `FAMILIES`: they could not be found again.
     """
+    kind = name_in(PARAMETERISATIONS, parameterisation, "mig_jax.learning.PARAMETERISATIONS")
+    about, arrays = parameterisation.saved(params, label_names)
     learned = parameterisation.learned(params)
-    start = parameterisation.start.measure.score_function
-    family = next(name for name, kind in FAMILIES.items() if isinstance(start, kind))
-    about: dict[str, Any] = {
+    phi: Any = learned.measure.score_function
+    about |= {
         "format": _FORMAT,
-        "family": family,
+        "kind": kind,
+        "family": family_name(phi),
+        "family_settings": {
+            field.name: getattr(phi, field.name)
+            for field in dataclasses.fields(phi)
+            if field.metadata.get("static")
+        },
         "threshold": float(learned.threshold),
-        "lowest_threshold": float(parameterisation.lowest_threshold),
     }
-    if isinstance(parameterisation, Free):
-        about |= {"kind": "free", "labels": list(label_names)}
-        # The values that labels share: those of a label at all offsets 0.
-        nothing = {name: jnp.zeros_like(value) for name, value in params.items()}
-        scalars = ("shape", "propagation", "threshold", "score_exponent")
-        shared = parameterisation.learned(nothing | {name: params[name] for name in scalars})
-        tree: dict[str, Any] = {
-            "learned": dataclasses.asdict(learned),
-            "shared": dataclasses.asdict(_of_label(shared, 0)),
-        }
-    else:
-        about |= {"kind": "features", "hidden": parameterisation.hidden}
-        about["highest_threshold"] = float(parameterisation.highest_threshold)
-        tree = {
-            "params": params,
-            "start": dataclasses.asdict(parameterisation.start),
-            "basis": dataclasses.asdict(parameterisation.basis),
-        }
-    tree = jax.tree_util.tree_map(np.asarray, tree)
+    arrays = jax.tree_util.tree_map(np.asarray, arrays)
     import orbax.checkpoint as ocp
 
-    args = ocp.args.Composite(about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(tree))
+    args = ocp.args.Composite(about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(arrays))
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            checkpointer.save(_absolute(directory), args=args, force=True)
+        with (
+            replace_own(_absolute(directory), _KIND) as new,
+            ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+        ):
+            checkpointer.save(new, args=args)
     except OSError as error:
         raise InputError(f"{directory}: {error.strerror or error}; expected a directory") from None
 
@@ -96,10 +86,10 @@ def learned_threshold(directory: str | os.PathLike[str]) -> float:
     a label is a feature: so that is given for them.
 
     Raises:
-      InputError: where the directory does not hold learned parameters.
+      InputError: if the directory does not hold learned parameters.
     """
-    about = _read(directory)["about"]
-    return float(about["threshold" if about["kind"] == "free" else "lowest_threshold"])
+    about = _read(directory).about
+    return PARAMETERISATIONS[about["kind"]].graph_threshold(about)
 
 
 def restore_learned(
@@ -121,51 +111,18 @@ def restore_learned(
       graph: K labels, built at `learned_threshold`.
 
     Raises:
-      InputError: where the directory does not hold learned parameters, or embeddings are
+      InputError: if the directory does not hold learned parameters, or embeddings are
         needed and not given, or are of another width.
     """
-    found = _read(directory)
-    about, tree = found["about"], found["arrays"]
-    if about["kind"] == "free":
-        learned = _measure(tree["learned"], about["family"])
-        shared = _measure(tree["shared"], about["family"])
-        row_of = {label: row for row, label in enumerate(about["labels"])}
-        rows = np.array([row_of.get(label, -1) for label in label_names], np.int64)
-
-        def of_labels(values: jax.Array, common: jax.Array) -> jax.Array:
-            return jnp.where(rows >= 0, values[rows], common) if values.ndim else values
-
-        return jax.tree_util.tree_map(of_labels, learned, shared)
-    if embeddings is None:
-        raise InputError(
-            f"{directory}: these parameters are of label features; "
-            "expected --label_embeddings, which they are computed from"
-        )
-    basis = FeatureBasis(**tree["basis"])
+    saved = _read(directory)
+    labels = Labels(label_names, embeddings, pool, graph)
     try:
-        features = label_features(basis, pool, graph, embeddings)
+        return PARAMETERISATIONS[saved.about["kind"]].restored(saved, labels)
     except ValueError as error:
         raise InputError(f"{directory}: {error}") from None
-    start = _measure(tree["start"], about["family"])
-    low, high = about["lowest_threshold"], about["highest_threshold"]
-    parameterisation = FromFeatures(start, features, basis, about["hidden"], low, high)
-    return parameterisation.learned(tree["params"])
 
 
-def _of_label(learned: LearnedMeasure, label: int) -> LearnedMeasure:
-    """The parameters of one label, scalars all."""
-    return jax.tree_util.tree_map(lambda leaf: leaf[label] if jnp.ndim(leaf) else leaf, learned)
-
-
-def _measure(tree: Any, family: str) -> LearnedMeasure:
-    measure = tree["measure"]
-    phi = FAMILIES[family](**measure["score_function"])
-    return LearnedMeasure(
-        Measure(phi, measure["propagation"]), tree["threshold"], tree["score_exponent"]
-    )
-
-
-def _read(directory: str | os.PathLike[str]) -> dict[str, Any]:
+def _read(directory: str | os.PathLike[str]) -> Saved:
     import orbax.checkpoint as ocp
 
     if not os.path.isdir(directory):
@@ -175,13 +132,20 @@ def _read(directory: str | os.PathLike[str]) -> dict[str, Any]:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             found = checkpointer.restore(_absolute(directory), args=args)
         about, arrays = found["about"], found["arrays"]
-        known = about["format"] == _FORMAT and about["kind"] in ("free", "features")
+        known = about["format"] == _FORMAT
+        named = (("parameterisation", about["kind"]), ("score function", about["family"]))
     # Orbax raises whatever the damage leads to: OSError, ValueError, KeyError, its own.
     except Exception:
         known = False
     if not known:
         raise InputError(f"{directory}: does not hold learned parameters; {_EXPECTED}")
-    return {"about": about, "arrays": jax.tree_util.tree_map(jnp.asarray, arrays)}
+    for (what, name), registry in zip(named, (PARAMETERISATIONS, FAMILIES), strict=True):
+        if name not in registry:
+            raise InputError(
+                f"{directory}: holds parameters of the {what} {name}, which is not registered "
+                f"here; expected one of {', '.join(registry)}"
+            )
+    return Saved(about, jax.tree_util.tree_map(jnp.asarray, arrays))
 
 
 def _absolute(directory: str | os.PathLike[str]) -> str:

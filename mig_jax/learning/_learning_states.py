@@ -1,26 +1,25 @@
-"""The states of learning on the way, in a directory, so that a stopped run goes on.
-
-Orbax takes half a second to import, so it is imported where it is needed.
-"""
+"""The states of learning on the way, in a directory, so that a stopped run goes on."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mig_jax._version import __version__
-from mig_jax.errors import InputError
 from mig_jax.learning._learn import LearningState
 from mig_jax.learning._parameters import Parameterisation
 from mig_jax.learning.objectives import Objective
 from mig_jax.measure import LabelGraph, Pool
-from mig_jax.runs import digest
+from mig_jax.runs import RunFolder, digest, read_tree, write_tree
 
 __all__ = ["LearningStates", "learning_run"]
+
+_KEPT = 2  # The one before the newest is there if the newest is damaged.
 
 
 def learning_run(
@@ -44,13 +43,13 @@ def learning_run(
         "graph": hashed(graph),
         "parameters": hashed(parameterisation),
         "objective": hashed(objective),
-        "settings": repr(sorted(settings.items())),
+        **{f"setting {name}": repr(value) for name, value in sorted(settings.items())},
         "versions": f"mig_jax {__version__}, jax {jax.__version__}",
     }
 
 
-class LearningStates:
-    """The newest states of one run of learning, in a directory of their own.
+class LearningStates(RunFolder):
+    """The two newest states of one run of learning, in a directory of their own.
 
     Use it in a `with` block, and call `restore` before the first `save`.
     """
@@ -59,81 +58,37 @@ class LearningStates:
         """Opens the directory, or makes it.
 
         Args:
-          directory: holds nothing else.
+          directory: new, empty, or with states of the same run.
           run: what `learning_run` gives.
 
         Raises:
-          InputError: where the directory cannot be made or written to.
+          InputError: if the directory holds anything else, is in use by another process, or
+            cannot be made or written to.
         """
-        import orbax.checkpoint as ocp
+        super().__init__(directory, "states of learning", run, ".state")
 
-        self._directory, self._run = os.path.abspath(os.fspath(directory)), run
-        try:
-            os.makedirs(self._directory, exist_ok=True)
-            self._manager = ocp.CheckpointManager(
-                self._directory,
-                options=ocp.CheckpointManagerOptions(
-                    max_to_keep=2, enable_async_checkpointing=False, cleanup_tmp_directories=True
-                ),
-                item_names=("run", "state"),
-            )
-        except OSError as error:
-            raise InputError(
-                f"{directory}: {error.strerror}; expected a directory that can be written to"
-            ) from None
-
-    def restore(self, like: LearningState) -> LearningState | None:
-        """The newest whole state, None where there is none.
+    def restore(
+        self, like: LearningState, *, on_damaged: Callable[[int], None] | None = None
+    ) -> LearningState | None:
+        """The newest whole state, None if there is none.
 
         Args:
           like: of the same run, from `mig_jax.learning.initial_state`.
-
-        Raises:
-          InputError: where the states are those of another run.
+          on_damaged: called with the step of each newer state, damaged, before it is deleted.
         """
-        import orbax.checkpoint as ocp
+        structure = jax.tree_util.tree_structure(like)
 
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                args = ocp.args.Composite(run=ocp.args.JsonRestore())
-                run = self._manager.restore(step, args=args)["run"]
-            # Orbax raises whatever the damage leads to: OSError, ValueError, KeyError, its own.
-            except Exception:
-                self._manager.delete(step)  # Orbax saves no step twice.
-                continue
-            if differing := [name for name in self._run if run.get(name) != self._run[name]]:
-                raise InputError(
-                    f"{self._directory}: holds the states of another run "
-                    f"(of other {', '.join(differing)}); give another directory or delete this one"
-                )
-            try:
-                leaves, structure = jax.tree_util.tree_flatten(like)
-                args = ocp.args.Composite(state=ocp.args.StandardRestore([*map(_abstract, leaves)]))
-                found = self._manager.restore(step, args=args)["state"]
-                return jax.tree_util.tree_unflatten(structure, found)
-            except Exception:  # As above.
-                self._manager.delete(step)
-        return None
+        def read(folder: str) -> LearningState:
+            leaves = [jnp.asarray(leaf) for leaf in read_tree(folder)]
+            return jax.tree_util.tree_unflatten(structure, leaves)
+
+        _, found = next(self.whole(reversed(self.numbers()), read), (0, None))
+        self.delete_damaged(on_damaged)
+        return found
 
     def save(self, state: LearningState) -> None:
-        """Saves the state, where it is not that of the newest save."""
-        import orbax.checkpoint as ocp
-
+        """Saves the state, if it is not that of an earlier save."""
         step = int(state.step)
-        if step == self._manager.latest_step():
-            return
-        leaves = [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(state)]
-        args = ocp.args.Composite(
-            run=ocp.args.JsonSave(self._run), state=ocp.args.StandardSave(leaves)
-        )
-        self._manager.save(step, args=args, force=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.asarray(leaf).dtype)
+        if step not in self.numbers():
+            leaves = [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(state)]
+            self.put(step, lambda path: write_tree(path, leaves), keep=_KEPT)

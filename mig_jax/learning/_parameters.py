@@ -1,35 +1,35 @@
-"""What is learned of a measure, and two ways to write it down as parameters.
+"""What is learned of a measure, and how it is written down as parameters.
 
 A `LearnedMeasure` is made of numbers that mean something: for each label the
-shape of its score function (the exponent of `Power`, the rate of the other
-families) and its weight; the propagation α; the similarity threshold T; and the
+shape of its score function (the exponent of `Power`, the rate of other families)
+and its weight; the propagation α; the similarity threshold T; and the
 score exponent β, with which a record brings e_d = (s_d / mean s)^β · v_d instead
 of s_d · v_d (Eq. 5). Scores are taken relative to the pool's mean, so that what is
 learned on one pool fits another whose scores have another unit.
 
 A `Parameterisation` maps unbounded parameters, a pytree that an optimiser may move
-freely, to a `LearnedMeasure`. A step of 0.1 on any leaf is a small one. There
-are two: `Free`, with parameters for each label of one pool, and `FromFeatures`, a
-flax module from label features, which fits labels and pools never seen.
+freely, to a `LearnedMeasure`. A step of 0.1 on any leaf is a small one. One of your
+own is a class with `init`, `learned` and `penalty`, and a line in `PARAMETERISATIONS`
+to have what it learns saved.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mig_jax.learning._label_features import FeatureBasis
 from mig_jax.measure import (
     FAMILIES,
     Array,
     LabelGraph,
     Measure,
     Pool,
-    Power,
     ScoreFunction,
     as_pytree,
     gate_edges,
@@ -37,27 +37,20 @@ from mig_jax.measure import (
 )
 
 __all__ = [
-    "Free",
-    "FromFeatures",
+    "Labels",
     "LearnedMeasure",
     "Parameterisation",
     "Params",
+    "Saved",
+    "arrays_of",
     "harden",
-    "shape_name",
+    "learned_from",
     "shared_start",
     "soften",
 ]
 
-# How far a parameter of 1 moves what it stands for, at the start: with these, one
-# learning rate suits all leaves.
-_SHAPE_UNIT = 0.5  # Of the logit of an exponent, or the log of a rate, shared by all labels.
-_LABEL_SHAPE_UNIT = 0.2  # The same, of one label.
-_SCORE_UNIT = 0.5  # Of log β.
-_THRESHOLD_UNIT = 0.03  # Of T.
-
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class LearnedMeasure:
     """A measure, and how the pool and the graph are changed before it is applied."""
 
@@ -140,145 +133,92 @@ def _scored(learned: LearnedMeasure, pool: Pool) -> Pool:
 Params = dict[str, Any]  # A pytree of float arrays.
 
 
-class Parameterisation(Protocol):
-    """How parameters stand for a `LearnedMeasure`. Members are pytrees themselves."""
+class Labels(NamedTuple):
+    """Labels to have parameters for, and what may be asked of them."""
 
+    names: Sequence[str]  #: K names.
+    embeddings: Any  #: float [K, width], or None.
+    pool: Pool  #: P records, as read.
+    graph: LabelGraph  #: K labels, built at the parameterisation's `graph_threshold`.
+
+
+class Saved(NamedTuple):
+    """What a file keeps of learned parameters."""
+
+    about: dict[str, Any]  #: Anything that JSON can say.
+    arrays: dict[str, Any]  #: A tree of dictionaries, with arrays as leaves.
+
+
+class Parameterisation(abc.ABC):
+    """How parameters stand for a `LearnedMeasure`. Members are pytrees themselves.
+
+    What was learned is saved label by label, under the labels' names. A member that can say
+    more of labels never seen than what all share saves itself in another way, and restores it.
+    """
+
+    @abc.abstractmethod
     def init(self, key: jax.Array) -> Params:
         """Parameters at the start; nearly all labels alike."""
-        ...
 
+    @abc.abstractmethod
     def learned(self, params: Params) -> LearnedMeasure:
         """What the parameters stand for, differentiably; float [K] for each label."""
-        ...
 
+    @abc.abstractmethod
     def penalty(self, params: Params) -> jax.Array:
         """Scalar to add to the loss: how far the labels are from sharing their values."""
-        ...
+
+    def shared(self, params: Params) -> LearnedMeasure:
+        """What a label never seen gets, scalars all: by default the means over all labels."""
+        return jax.tree_util.tree_map(jnp.mean, self.learned(params))
+
+    def saved(self, params: Params, label_names: Sequence[str]) -> Saved:
+        """What to save of parameters of the K labels; `save_learned` adds the family of φ."""
+        values, common = self.learned(params), self.shared(params)
+        arrays = {"learned": arrays_of(values), "shared": arrays_of(common)}
+        return Saved({"labels": list(label_names)}, arrays)
+
+    @classmethod
+    def restored(cls, saved: Saved, labels: Labels) -> LearnedMeasure:
+        """What was learned, for these labels.
+
+        Raises:
+          ValueError: if the labels lack what it takes.
+        """
+        learned = learned_from(saved.arrays["learned"], saved.about)
+        shared = learned_from(saved.arrays["shared"], saved.about)
+        row_of = {label: row for row, label in enumerate(saved.about["labels"])}
+        rows = np.array([row_of.get(label, -1) for label in labels.names], np.int64)
+
+        def of_labels(values: jax.Array, common: jax.Array) -> jax.Array:
+            return jnp.where(rows >= 0, values[rows], common) if values.ndim else values
+
+        return jax.tree_util.tree_map(of_labels, learned, shared)
+
+    @classmethod
+    def graph_threshold(cls, about: dict[str, Any]) -> float:
+        """The threshold to build the graph with that the learned parameters are applied to."""
+        return float(about["threshold"])
 
 
-@as_pytree
-@dataclasses.dataclass(frozen=True)
-class Free:
-    """One shape and one weight a label, pulled towards the values that all share.
-
-    Besides its own parameters, a label moves with others along `directions`: so
-    labels of similar meaning learn from each other, and rare ones at all.
-    """
-
-    start: LearnedMeasure  #: Scalars: where all labels start, from `shared_start`.
-    num_labels: int = dataclasses.field(metadata={"static": True})  #: K
-    directions: Array | None = None  #: float [K, F]: label features; or none.
-    lowest_threshold: Array = 0.0  #: T stays above: that of the graph's own edges.
-    highest_threshold: Array = 1.0
-    prior: Array = 1e-3  #: How strongly labels are pulled towards the shared values.
-    #: How strongly neighbours in `graph` are pulled towards each other.
-    smoothing: Array = 0.0
-    graph: LabelGraph | None = None
-
-    def init(self, key: jax.Array) -> Params:
-        del key  # Labels start alike.
-        params = {**_shared_params(), "weights": jnp.zeros(self.num_labels)}
-        params["shapes"] = jnp.zeros(self.num_labels)
-        if self.directions is not None:
-            width = jnp.shape(self.directions)[1]
-            params |= {"common_weights": jnp.zeros(width), "common_shapes": jnp.zeros(width)}
-        return params
-
-    def learned(self, params: Params) -> LearnedMeasure:
-        weights, shapes = self._offsets(params)
-        return _learned(self, params, weights, shapes)
-
-    def penalty(self, params: Params) -> jax.Array:
-        total = self.prior * sum(
-            jnp.mean(params[name] ** 2)
-            for name in ("weights", "shapes", "common_weights", "common_shapes")
-            if name in params
-        )
-        if self.graph is not None and self.graph.num_edges:
-            similarities = jnp.asarray(self.graph.similarities)
-            for values in self._offsets(params):
-                gaps = values[self.graph.sources] - values[self.graph.targets]
-                roughness = jnp.sum(similarities * gaps**2) / jnp.sum(similarities)
-                total = total + self.smoothing * roughness
-        return total
-
-    def _offsets(self, params: Params) -> tuple[jax.Array, jax.Array]:
-        weights, shapes = params["weights"], params["shapes"]
-        if self.directions is not None:
-            directions = jnp.asarray(self.directions)
-            weights = weights + directions @ params["common_weights"]
-            shapes = shapes + directions @ params["common_shapes"]
-        return weights, shapes
+def arrays_of(learned: LearnedMeasure) -> dict[str, Any]:
+    """A learned measure as a tree of dictionaries; fields of φ that are static are left out."""
+    phi: Any = learned.measure.score_function
+    fields = (field.name for field in dataclasses.fields(phi) if not field.metadata.get("static"))
+    score_function = {name: getattr(phi, name) for name in fields}
+    measure = {"score_function": score_function, "propagation": learned.measure.propagation}
+    return {
+        "measure": measure,
+        "threshold": learned.threshold,
+        "score_exponent": learned.score_exponent,
+    }
 
 
-@as_pytree
-@dataclasses.dataclass(frozen=True)
-class FromFeatures:
-    """Each label's shape and weight from its features, by a flax module.
-
-    At the start the module gives 0 for every label. Without hidden units it is linear.
-    """
-
-    start: LearnedMeasure  #: Scalars: where all labels start, from `shared_start`.
-    features: Array  #: float [K, F], from `label_features`.
-    basis: FeatureBasis  #: What they were computed with: saved with the parameters.
-    hidden: int = dataclasses.field(default=0, metadata={"static": True})
-    lowest_threshold: Array = 0.0  #: T stays above: that of the graph's own edges.
-    highest_threshold: Array = 1.0
-    prior: Array = 1e-3  #: How strongly labels are pulled towards the shared values.
-
-    def init(self, key: jax.Array) -> Params:
-        return {**_shared_params(), "network": self._network().init(key, self.features)["params"]}
-
-    def learned(self, params: Params) -> LearnedMeasure:
-        weights, shapes = self._offsets(params)
-        return _learned(self, params, weights, shapes)
-
-    def penalty(self, params: Params) -> jax.Array:
-        return self.prior * sum(jnp.mean(values**2) for values in self._offsets(params))
-
-    def _offsets(self, params: Params) -> tuple[jax.Array, jax.Array]:
-        weights, shapes = self._network().apply({"params": params["network"]}, self.features)
-        return weights, shapes
-
-    def _network(self) -> Any:
-        from mig_jax.learning._label_network import LabelNetwork
-
-        return LabelNetwork(self.hidden)
-
-
-def shape_name(score_function: ScoreFunction) -> str:
-    """The name of a family's shape parameter: `exponent` or `rate`."""
-    return "exponent" if isinstance(score_function, Power) else "rate"
-
-
-def _shared_params() -> Params:
-    return {name: jnp.zeros(()) for name in ("shape", "propagation", "threshold", "score_exponent")}
-
-
-def _learned(
-    parameterisation: Free | FromFeatures, params: Params, weights: jax.Array, shapes: jax.Array
-) -> LearnedMeasure:
-    """The measure at these offsets from the start; float [K] of labels, scalars otherwise."""
-    start = parameterisation.start
-    phi: Any = start.measure.score_function
-    name = shape_name(phi)
-    offsets = _SHAPE_UNIT * params["shape"] + _LABEL_SHAPE_UNIT * shapes
-    first = getattr(phi, name)
-    if name == "exponent":
-        shape = jax.nn.sigmoid(_logit(first) + offsets)
-    else:
-        shape = first * jnp.exp(offsets)
-    phi = dataclasses.replace(phi, **{name: shape}, weight=phi.weight * jnp.exp(weights))
-    low, high = parameterisation.lowest_threshold, parameterisation.highest_threshold
-    place = (start.threshold - low) / (high - low)
-    unit = _THRESHOLD_UNIT / ((high - low) * place * (1 - place))
+def learned_from(arrays: dict[str, Any], about: dict[str, Any]) -> LearnedMeasure:
+    """The inverse of `arrays_of`: `about` has the name of the family, and its static fields."""
+    measure = arrays["measure"]
+    settings = about.get("family_settings", {})
+    phi = FAMILIES[about["family"]](**measure["score_function"], **settings)
     return LearnedMeasure(
-        Measure(phi, start.measure.propagation * jnp.exp(params["propagation"])),
-        low + (high - low) * jax.nn.sigmoid(_logit(place) + unit * params["threshold"]),
-        start.score_exponent * jnp.exp(_SCORE_UNIT * params["score_exponent"]),
+        Measure(phi, measure["propagation"]), arrays["threshold"], arrays["score_exponent"]
     )
-
-
-def _logit(share: Array) -> jax.Array:
-    return jnp.log(share) - jnp.log1p(-share)

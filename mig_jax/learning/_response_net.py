@@ -48,7 +48,6 @@ class ResponseNet(nn.Module):
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class PaddedConversations:
     """n conversations, in the buckets of one judge."""
 

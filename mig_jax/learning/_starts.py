@@ -79,7 +79,10 @@ def _learn(
     parts = (inputs.pool, inputs.graph, parameterisation, task.objective)
     clock = folder.with_suffix(".seconds")  # Beside the states, whose folder is theirs alone.
     with LearningStates(folder, learning_run(*parts, settings)) as states:
-        resume = states.restore(initial_state(inputs.graph, parameterisation, key, steps=steps))
+        resume = states.restore(
+            initial_state(inputs.graph, parameterisation, key, steps=steps),
+            on_damaged=lambda step: inputs.say(f"passed over a damaged state after {step} steps"),
+        )
         before = bar.n
         bar.update(0 if resume is None else int(resume.step))
         spent = float(clock.read_text()) if resume is not None and clock.exists() else 0.0

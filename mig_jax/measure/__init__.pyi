@@ -1,6 +1,14 @@
 from ._arrays import Array
-from ._gain_rules import EXACT, GAIN_RULES, LINEAR, GainRule, prepare
-from ._information import Measure, information, label_information, linear_gains, worth_of_records
+from ._families import FAMILIES, Exponential, Log, Power, Saturating, family_name
+from ._gain_rules import EXACT, GAIN_RULES, LINEAR, GainRule, GainTable, prepare
+from ._information import (
+    Measure,
+    check_labels,
+    information,
+    label_information,
+    linear_gains,
+    worth_of_records,
+)
 from ._label_graph import (
     LabelGraph,
     back_propagate,
@@ -11,17 +19,10 @@ from ._label_graph import (
     propagate,
     propagation_weights,
 )
-from ._pool import Pool, pool_from_label_lists, pool_from_table
+from ._pool import Pool, amounts_of_picks, pool_from_label_lists, pool_from_table
 from ._pytrees import as_pytree
-from ._score_functions import (
-    FAMILIES,
-    Exponential,
-    Log,
-    Power,
-    Saturating,
-    ScoreFunction,
-    safe_base,
-)
+from ._registry import name_in
+from ._score_function import ScoreFunction, safe_base
 
 __all__ = [
     "EXACT",
@@ -31,6 +32,7 @@ __all__ = [
     "Array",
     "Exponential",
     "GainRule",
+    "GainTable",
     "LabelGraph",
     "Log",
     "Measure",
@@ -38,15 +40,19 @@ __all__ = [
     "Power",
     "Saturating",
     "ScoreFunction",
+    "amounts_of_picks",
     "as_pytree",
     "back_propagate",
+    "check_labels",
     "cut_edges",
+    "family_name",
     "gate_edges",
     "information",
     "label_graph_from_edges",
     "label_graph_from_embeddings",
     "label_information",
     "linear_gains",
+    "name_in",
     "pool_from_label_lists",
     "pool_from_table",
     "prepare",

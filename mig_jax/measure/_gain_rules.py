@@ -4,52 +4,73 @@ A gain rule is a pair of functions: `prepare` turns z into one row of numbers a
 label, `of_slot` turns those numbers and a slot's ê into the slot's share of
 the gain. A pick changes few labels, so selection keeps the prepared table and
 renews only their rows.
+
+A rule of your own is a `GainRule` of two functions; a line in `GAIN_RULES` gives
+it a name for the commands.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mig_jax.measure._arrays import Array
 from mig_jax.measure._information import Measure
-from mig_jax.measure._score_functions import ScoreFunction
+from mig_jax.measure._score_function import ScoreFunction
 
-__all__ = ["EXACT", "GAIN_RULES", "LINEAR", "GainRule", "prepare"]
+__all__ = ["EXACT", "GAIN_RULES", "LINEAR", "GainRule", "GainTable", "prepare"]
 
 
 @dataclasses.dataclass(frozen=True)
 class GainRule:
-    """How the gain of a record is computed; see the module's docstring."""
+    """How the gain of a record is computed; see the module's docstring.
+
+    Selection is lazy: it keeps gains of earlier picks as bounds. So a share must not be below
+    0, and must not rise if z rises.
+    """
 
     name: str
+    #: Of φ and z, float [K]: a pytree whose leaves broadcast to [K].
     prepare: Callable[[ScoreFunction, Array], Any]
+    #: Of φ, the table's rows of the slots' labels and ê, float [slots]: shares, float [slots].
+    #: φ's own parameters may be those of other labels: what is needed of them is in the table.
     of_slot: Callable[[ScoreFunction, Any, Array], jax.Array]
+    #: Whether gains are what picks raise E by. If not, selection computes that as well.
+    is_exact: bool = False
 
 
 EXACT = GainRule(
     "exact",
     lambda score_function, z: score_function.prepare(z),
     lambda score_function, prepared, step: score_function.increase(prepared, step),
+    is_exact=True,
 )
-# Its table holds that of the exact rule as well: it tells by how much a pick raises E.
 LINEAR = GainRule(
     "linear",
-    lambda score_function, z: (score_function.derivative(z), score_function.prepare(z)),
-    lambda score_function, prepared, step: prepared[0] * step,
+    lambda score_function, z: score_function.derivative(z),
+    lambda score_function, slope, step: slope * step,
 )
 GAIN_RULES = {rule.name: rule for rule in (EXACT, LINEAR)}
 
 
-def prepare(rule: GainRule, measure: Measure, z: Array, labels: Array | None = None) -> Any:
-    """The rule's table for z: a pytree of float [K], or float [n] for `labels` int32 [n]."""
+class GainTable(NamedTuple):
+    """What selection knows of z, a row a label: pytrees of float [K]."""
+
+    gains: Any  #: What the rule itself prepares.
+    increases: Any  #: What `EXACT` prepares; None if the rule is exact.
+
+
+def prepare(rule: GainRule, measure: Measure, z: Array, labels: Array | None = None) -> GainTable:
+    """The table for z, float [K]: of all labels, or of `labels` int32 [n], with n rows."""
     score_function = measure.score_function
     if labels is not None:
         score_function, z = score_function.at(labels), z[labels]
-    return jax.tree_util.tree_map(
-        lambda leaf: jnp.broadcast_to(leaf, jnp.shape(z)), rule.prepare(score_function, z)
+    table = GainTable(
+        rule.prepare(score_function, z),
+        None if rule.is_exact else EXACT.prepare(score_function, z),
     )
+    return jax.tree_util.tree_map(lambda leaf: jnp.broadcast_to(leaf, jnp.shape(z)), table)

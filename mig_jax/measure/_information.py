@@ -13,13 +13,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from mig_jax.measure._arrays import Array
+from mig_jax.measure._families import Power
 from mig_jax.measure._label_graph import LabelGraph, back_propagate, propagate
 from mig_jax.measure._pool import Pool
 from mig_jax.measure._pytrees import as_pytree
-from mig_jax.measure._score_functions import Power, ScoreFunction
+from mig_jax.measure._score_function import ScoreFunction
 
 __all__ = [
     "Measure",
+    "check_labels",
     "information",
     "label_information",
     "linear_gains",
@@ -29,12 +31,40 @@ __all__ = [
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class Measure:
-    """What a selection is measured by: every parameter that may be swept or learned."""
+    """What a selection is measured by: every parameter that may be swept or learned.
+
+    Raises:
+      TypeError: if the score function is no instance of a family of them.
+    """
 
     score_function: ScoreFunction = dataclasses.field(default_factory=Power)
     propagation: Array = 1.0  #: α of Eq. 6, at least 0.
+
+    def __post_init__(self) -> None:
+        given = self.score_function
+        expected = "expected an instance of a family of score functions, such as Power(0.8)"
+        if isinstance(given, type):
+            raise TypeError(f"score_function: found the class {given.__name__}; {expected}")
+        if not isinstance(given, ScoreFunction):
+            raise TypeError(f"score_function: found {type(given).__name__}; {expected}")
+        if jax.tree_util.all_leaves([given]):
+            name = type(given).__name__
+            raise TypeError(f"score_function: {name} is no pytree; expected @as_pytree above it")
+
+
+def check_labels(pool: Pool, graph: LabelGraph) -> None:
+    """Does nothing if every label of the pool is in the graph, or labels are traced.
+
+    Raises:
+      ValueError: if one is not.
+    """
+    labels = pool.labels
+    if isinstance(labels, jax.core.Tracer) or not labels.size:
+        return
+    for label in (int(labels.max()), int(labels.min())):
+        if not 0 <= label < graph.num_labels:
+            raise ValueError(f"label id {label} is not in a graph of {graph.num_labels} labels")
 
 
 def raw_information(
@@ -72,7 +102,11 @@ def label_information(
     >>> graph = label_graph_from_edges(2, [(0, 1, 1.0)])
     >>> label_information(pool, graph, Measure(), np.array([1.0, 0.0])).tolist()
     [0.5, 0.5]
+
+    Raises:
+      ValueError: if the pool has a label that the graph has not; told of arrays, not of tracers.
     """
+    check_labels(pool, graph)
     raw = raw_information(pool, graph.num_labels, amounts, axis=axis)
     return propagate(graph, measure.propagation, raw)
 
@@ -103,6 +137,9 @@ def linear_gains(pool: Pool, graph: LabelGraph, measure: Measure, z: Array) -> j
 
     Never below the exact gain E(D ∪ {d}) − E(D), because φ is concave.
 
+    Raises:
+      ValueError: if the pool has a label that the graph has not; told of arrays, not of tracers.
+
     >>> import numpy as np
     >>> from mig_jax import Log, label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0], [1]], [1.0, 3.0])
@@ -110,5 +147,6 @@ def linear_gains(pool: Pool, graph: LabelGraph, measure: Measure, z: Array) -> j
     >>> linear_gains(pool, graph, Measure(Log()), np.array([0.0, 1.0])).tolist()
     [1.0, 1.5]
     """
+    check_labels(pool, graph)
     slopes = measure.score_function.derivative(jnp.asarray(z))
     return worth_of_records(pool, graph, measure, slopes)

@@ -26,7 +26,6 @@ __all__ = [
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class LabelGraph:
     """Undirected weighted graph over K labels, each edge stored in both directions.
 
@@ -83,11 +82,11 @@ def label_graph_from_embeddings(
     Args:
       embeddings: float [K, width], rows of unit length.
       threshold: smallest similarity kept, T of the paper's section 3.1, above 0.
-      present: bool [K]; labels where it is False stay isolated.
+      present: bool [K]; labels for which it is False stay isolated.
       block: rows compared with all others at a time.
 
     Raises:
-      ValueError: where `threshold` is not above 0 or `embeddings` is not a matrix.
+      ValueError: if `threshold` is not above 0 or `embeddings` is not a matrix.
 
     >>> vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     >>> label_graph_from_embeddings(vectors, 0.7).targets.tolist()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Protocol
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mig_jax.measure._arrays import Array
 from mig_jax.measure._pytrees import as_pytree
 
-__all__ = ["Pool", "pool_from_label_lists", "pool_from_table"]
+__all__ = ["Pool", "amounts_of_picks", "pool_from_label_lists", "pool_from_table"]
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class Pool:
     """P records as flat arrays, one entry for each (record, label) pair.
 
@@ -36,7 +36,7 @@ def pool_from_label_lists(label_lists: list[list[int]], scores: Any) -> Pool:
     """Builds a `Pool` from one list of label ids a record; repeated ids count once.
 
     Raises:
-      ValueError: where the two arguments differ in length, or an id is negative,
+      ValueError: if the two arguments differ in length, or an id is negative,
         or a score is not a finite number of at least 0.
 
     >>> pool = pool_from_label_lists([[2, 0, 2], [], [1]], [1.0, 3.0, 0.5])
@@ -83,3 +83,22 @@ def pool_from_table(table: _Table) -> Pool:
     counts = np.diff(np.asarray(table.offsets))
     records = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return Pool(np.asarray(table.labels, np.int32), records, np.asarray(table.scores, np.float32))
+
+
+def amounts_of_picks(pool: Pool, picks: Array) -> Array:
+    """How much of each record is selected: 1 for the picks, else 0, float [P] as the scores are.
+
+    Args:
+      pool: P records.
+      picks: int [N], record indices; may be traced. A traced pick that is outside the pool
+        counts as none, and so does −1, which stands where a scan has picked nothing.
+
+    >>> amounts_of_picks(pool_from_label_lists([[0], [], [1]], [1.0, 3.0, 0.5]), [2, 0]).tolist()
+    [1.0, 0.0, 1.0]
+    """
+    if isinstance(picks, jax.core.Tracer):
+        inside = jnp.where(picks < 0, pool.num_records, picks)
+        return jnp.zeros(pool.num_records, pool.scores.dtype).at[inside].set(1, mode="drop")
+    amounts = np.zeros(pool.num_records, pool.scores.dtype)
+    amounts[np.asarray(picks, np.int64)] = 1
+    return amounts

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import jax
 
@@ -19,14 +19,20 @@ __all__ = ["as_pytree"]
 _Class = TypeVar("_Class", bound=type)
 
 
+@dataclass_transform(
+    frozen_default=True, eq_default=False, field_specifiers=(dataclasses.field, dataclasses.Field)
+)
 def as_pytree(cls: _Class) -> _Class:
-    """Makes a dataclass a pytree; for a score function family or an objective of your own, too.
+    """Makes a class a frozen dataclass and a pytree, as a score function or an objective must be.
 
     Its fields are the children, but for those with `metadata={"static": True}`, which belong to
-    the structure and must be hashable.
+    the structure and must be hashable. Instances are equal if they are the same object: of
+    arrays, `==` tells no more. A class that is a dataclass already stays as it is.
+
+    JAX puts whatever it works with in the place of a child. A tree that JAX builds is therefore
+    built without `__init__` and `__post_init__`, which may refuse what a user gives.
 
     >>> @as_pytree
-    ... @dataclasses.dataclass(frozen=True)
     ... class Scaled:
     ...     factor: float
     ...     times: int = dataclasses.field(metadata={"static": True})
@@ -34,9 +40,11 @@ def as_pytree(cls: _Class) -> _Class:
     Scaled(factor=5.0, times=3)
 
     Raises:
-      TypeError: where `cls` is no dataclass.
+      TypeError: if `cls` cannot be made a dataclass.
     """
-    fields = [field for field in dataclasses.fields(cls) if field.init]
+    if "__dataclass_fields__" not in vars(cls):
+        cls = cast(_Class, dataclasses.dataclass(frozen=True, eq=False)(cls))
+    fields = dataclasses.fields(cls)
     static = tuple(field.name for field in fields if field.metadata.get("static"))
     names = tuple(field.name for field in fields if field.name not in static)
     keys = tuple(jax.tree_util.GetAttrKey(name) for name in names)
@@ -50,7 +58,10 @@ def as_pytree(cls: _Class) -> _Class:
         return tuple(zip(keys, children, strict=True)), structure
 
     def unflatten(structure: tuple[Any, ...], children: Iterable[Any]) -> Any:
-        return cls(**dict(zip((*names, *static), (*children, *structure), strict=True)))
+        tree: Any = object.__new__(cls)
+        for name, value in zip((*names, *static), (*children, *structure), strict=True):
+            object.__setattr__(tree, name, value)
+        return tree
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls

@@ -60,14 +60,13 @@ _MAX_CONJUGATE_STEPS = 100
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class RelaxedSelection:
     """The solution of the relaxed problem, or how close to it the solver came."""
 
     amounts: Array  #: float [P]: w, how much of each record is selected; they sum to N.
     z: Array  #: float [K]: information held by each label, that of the amounts.
     threshold: Array  #: float scalar: λ, the linear gain of a record selected by half.
-    residual: Array  #: float scalar: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved where within the tolerance.
+    residual: Array  #: float scalar: ‖R(z) − z‖₁ / ‖R(z)‖₁; solved if within the tolerance.
     steps: Array  #: int32 scalar: Newton steps taken.
 
 
@@ -127,7 +126,7 @@ def relaxed_selection(
 def typical_gain(pool: Pool, graph: LabelGraph, measure: Measure, budget: Array) -> jax.Array:
     """The mean linear gain of all records where each is selected by N/P: the unit of temperatures.
 
-    1 where no record gains anything, because then amounts are N/P at every temperature.
+    1 if no record gains anything, because then amounts are N/P at every temperature.
     """
     even = _even_information(pool, graph, measure, budget)
     gains = linear_gains(pool, graph, measure, jnp.maximum(even, LEAST_INFORMATION))
@@ -141,7 +140,6 @@ def _even_information(pool: Pool, graph: LabelGraph, measure: Measure, budget: A
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class _Problem:
     """All that the solution depends on, but for the budget."""
 
@@ -152,7 +150,6 @@ class _Problem:
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class _Response:
     """What some z calls for."""
 
@@ -237,7 +234,7 @@ def _linearise(problem: _Problem, z: jax.Array, odds: jax.Array) -> _Linearisati
 def _along(z: jax.Array, step: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The point t of the path that leaves z in the direction `step`, and its velocity.
 
-    Straight where a label gains. Where it loses, information falls hyperbolically:
+    Straight if a label gains. If it loses, information falls hyperbolically:
     it stays above 0, and slopes, which are steep there, do not overshoot.
     """
     gain = jnp.maximum(step, 0)
@@ -282,7 +279,7 @@ def _newton(
             new_height = _dual(problem, budget, new_z, new)
             bend = jax.jvp(phi.derivative, (new_z,), (velocity,))[1]
             new_slope = jnp.sum(away(new_z, new) * bend)
-            # Where rounding hides the fall of D, its slope still tells (Hager and Zhang 2005).
+            # If rounding hides the fall of D, its slope still tells (Hager and Zhang 2005).
             falls = new_height <= height + 1e-4 * t * slope
             level = new_height <= height + noise * jnp.abs(height)
             good = falls | (level & (new_slope <= 0.8 * jnp.abs(slope)))
@@ -293,7 +290,7 @@ def _newton(
             attempt,
             (jnp.zeros((), z.dtype), z, response, height, False),
         )
-        # Where no step is good enough, stay: rounding allows no more.
+        # If no step is good enough, stay: rounding allows no more.
         kept = jax.tree_util.tree_map(
             partial(jnp.where, good), (new_z, new, new_height), (z, response, height)
         )

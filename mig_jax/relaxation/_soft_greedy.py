@@ -5,7 +5,7 @@ their gains in which none can give more than what is left of it:
 
     taken_d = left_d · sigmoid((gain_d − λ)/τ),    Σ_d taken_d = 1.
 
-Where every share is small this is the softmax of gain/τ weighted by what is
+If every share is small this is the softmax of gain/τ weighted by what is
 left. As τ → 0 the picks become the greedy's, up to ties. The scan is
 differentiated as it is, so that memory grows with the budget.
 """
@@ -46,7 +46,7 @@ def softened_greedy(
       measure: score functions and α.
       budget: static, N, from 0 to P.
       temperature: scalar above 0, in units of `typical_gain`.
-      gain: `EXACT` or `LINEAR`: of a whole record, however much of it is left.
+      gain: the rule, such as `EXACT`: of a whole record, however much of it is left.
 
     Returns:
       float [P], in [0, 1], of sum N; and z, float [K].

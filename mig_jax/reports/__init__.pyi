@@ -8,19 +8,23 @@ from ._learning_page import (
     report_text,
     write_report,
 )
-from ._manifest import at_least, manifest, summary
+from ._manifest import manifest, proven_per_cent, summary
+from ._selection_page import PAGE_LIBRARIES, Selected, selection_page
 
 __all__ = [
+    "PAGE_LIBRARIES",
     "LearningReport",
     "Row",
-    "at_least",
+    "Selected",
     "describe",
     "label_changes",
     "manifest",
     "most_changed",
     "plotting",
+    "proven_per_cent",
     "report_content",
     "report_text",
+    "selection_page",
     "summary",
     "write_heat_maps",
     "write_report",

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from mig_jax import data
-from mig_jax.learning import Evaluation, LearnedMeasure, shape_name
-from mig_jax.measure import FAMILIES, Pool
+from mig_jax.learning import Evaluation, LearnedMeasure
+from mig_jax.measure import Pool, family_name
 from mig_jax.reports import _learning_plots as learning_plots
 from mig_jax.reports._markdown import cell, counted, interval, number, or_infinite, table
 
@@ -92,7 +92,8 @@ def label_changes(report: LearningReport) -> learning_plots.LabelChanges:
 
     def of_labels(learned: LearnedMeasure) -> tuple[np.ndarray, np.ndarray]:
         phi: Any = learned.measure.score_function
-        leaves = getattr(phi, shape_name(phi)), phi.weight
+        # Nothing but the weight is learned of a family without a shape.
+        leaves = getattr(phi, phi.shape_name) if phi.shape_name else 1.0, phi.weight
         shapes, weights = (np.broadcast_to(np.asarray(x, np.float64), count) for x in leaves)
         return shapes, weights
 
@@ -105,7 +106,7 @@ def label_changes(report: LearningReport) -> learning_plots.LabelChanges:
     return learning_plots.LabelChanges(
         list(report.label_names),
         np.asarray(report.label_counts, np.int64),
-        shape_name(report.after.measure.score_function),
+        report.after.measure.score_function.shape_name or "shape",
         *of_labels(report.before),
         *of_labels(report.after),
         picked(report.picks_before),
@@ -152,10 +153,9 @@ def _quantiles(values: np.ndarray) -> dict[str, float]:
 def report_content(report: LearningReport) -> dict[str, Any]:
     """What report.json holds; None for numbers that are not finite."""
     changes = label_changes(report)
-    family = type(report.after.measure.score_function)
     before, after = set(np.asarray(report.picks_before)), set(np.asarray(report.picks_after))
     learned = {
-        "family": next(name for name, kind in FAMILIES.items() if kind is family),
+        "family": family_name(report.after.measure.score_function),
         "shared": {"before": _shared(report.before), "after": _shared(report.after)},
         f"{changes.shape}s": {
             "before": _quantiles(changes.shape_before),

@@ -7,15 +7,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from mig_jax import data
 from mig_jax._version import __version__
-from mig_jax.devices import num_parts
+from mig_jax.devices import Hosts
 from mig_jax.measure import LabelGraph
 from mig_jax.selection import Certificate, Selection
 
-__all__ = ["at_least", "manifest", "summary"]
+__all__ = ["manifest", "proven_per_cent", "summary"]
 
 
 def manifest(
@@ -24,7 +23,7 @@ def manifest(
     graph: LabelGraph,
     selection: Selection,
     certificate: Certificate | None,
-    mesh: Mesh | None,
+    hosts: Hosts,
 ) -> dict[str, Any]:
     """All that is told of a selection but what depends on the records themselves."""
     information_held = selection.information if certificate is None else certificate.information
@@ -48,8 +47,8 @@ def manifest(
             "python": platform.python_version(),
         },
         "device": jax.devices()[0].device_kind,
-        "devices": 1 if mesh is None else mesh.size,
-        "processes": num_parts(mesh),
+        "devices": hosts.num_devices,
+        "processes": hosts.count,
     }
 
 
@@ -64,11 +63,15 @@ def summary(about: dict[str, Any], output: str) -> str:
         f"   (a random choice: {random['labels_covered']:,.0f})",
     ]
     if about["certified_ratio"] is not None:
-        share = at_least(about["certified_ratio"])
-        lines.append(f"  certified       {share} of the best possible E")
+        share = proven_per_cent(about["certified_ratio"])
+        lines.append(f"  certified       at least {share} of the best possible E")
     return "\n".join(lines)
 
 
-def at_least(ratio: float) -> str:
-    """A ratio in per cent, rounded down: what is said must be proven."""
-    return f"at least {np.floor(ratio * 1e4) / 1e2:.2f} %"
+def proven_per_cent(ratio: float) -> str:
+    """A certified ratio in per cent, rounded down: what is said must be proven.
+
+    >>> proven_per_cent(0.99999)
+    '99.99 %'
+    """
+    return f"{np.floor(ratio * 1e4) / 1e2:.2f} %"

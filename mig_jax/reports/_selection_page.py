@@ -18,14 +18,15 @@ from mig_jax._version import __version__
 from mig_jax.data import BadRecord
 from mig_jax.measure import LabelGraph, Measure, Pool
 from mig_jax.reports import plotting
+from mig_jax.reports._manifest import proven_per_cent
 from mig_jax.selection import Selection, selected_information
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["REPORT_LIBRARIES", "Selected", "report_page"]
+__all__ = ["PAGE_LIBRARIES", "Selected", "selection_page"]
 
-REPORT_LIBRARIES = ("jinja2", "networkx")
+PAGE_LIBRARIES = ("jinja2", "networkx")
 _RECORDS = 20
 _LONGEST_TEXT = 600
 # They differ from run to run, or are told elsewhere on the page.
@@ -45,7 +46,7 @@ class Selected:
     fields: data.FieldNames
 
 
-def report_page(selected: Selected) -> bytes:
+def selection_page(selected: Selected) -> bytes:
     """The page, UTF-8. The same selection gives the same bytes. All texts are escaped."""
     import jinja2
 
@@ -62,8 +63,8 @@ def report_page(selected: Selected) -> bytes:
         if ratio is None
         else f"No selection of {about['budget']:,} records can hold more than "
         f"{about['upper_bound']:,.1f} information by this measure; this one holds "
-        f"{about['information']:,.1f}, which is at least {_per_cent(ratio)} of the best possible. "
-        "That is proven, not estimated."
+        f"{about['information']:,.1f}, which is at least {proven_per_cent(ratio)} of the best "
+        "possible. That is proven, not estimated."
     )
     random = about["random_choice"]
     numbers = [
@@ -76,7 +77,7 @@ def report_page(selected: Selected) -> bytes:
         (f"{about['edges']:,}", "pairs of labels joined"),
     ]
     if ratio is not None:
-        numbers.insert(0, (f"≥ {_per_cent(ratio)}", "of the best possible, certified"))
+        numbers.insert(0, (f"≥ {proven_per_cent(ratio)}", "of the best possible, certified"))
     rendered = page.render(
         headline=f"{about['budget']:,} of {about['records_used']:,} records selected",
         proof=proof,
@@ -88,10 +89,6 @@ def report_page(selected: Selected) -> bytes:
         version=__version__,
     )
     return rendered.encode("utf-8", "replace")
-
-
-def _per_cent(ratio: float) -> str:
-    return f"{np.floor(ratio * 1e4) / 1e2:.2f} %"  # Rounded down: what is said must be proven.
 
 
 def _pictures(selected: Selected) -> Any:
@@ -213,7 +210,7 @@ def _first_records(selected: Selected) -> list[dict[str, Any]]:
 
 
 def _turns(text: bytes, fields: data.FieldNames) -> list[tuple[str, str]]:
-    """Role and text of each turn, cut where they are long; the record as it is if it has none."""
+    """Role and text of each turn, cut if they are long; the record as it is if it has none."""
     turns: Sequence[tuple[str, str]]
     try:
         turns = data.decode_conversation(data.parse_record(text), fields).texts

@@ -1,3 +1,17 @@
 from ._fingerprints import differences, digest
+from ._resumable import RunFolder, open_run_file, refusal, refuse_foreign, replace_own
+from ._saved_trees import read_tree, write_tree
+from ._temporary_files import open_temporary
 
-__all__ = ["differences", "digest"]
+__all__ = [
+    "RunFolder",
+    "differences",
+    "digest",
+    "open_run_file",
+    "open_temporary",
+    "read_tree",
+    "refusal",
+    "refuse_foreign",
+    "replace_own",
+    "write_tree",
+]

@@ -31,6 +31,7 @@ from mig_jax.measure import (
     LabelGraph,
     Measure,
     Pool,
+    check_labels,
     information,
     label_information,
     linear_gains,
@@ -125,7 +126,7 @@ def conditional_gradient_step(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One conditional gradient step of the relaxed problem, where amounts lie between 0 and 1.
 
-    Args as for `upper_bound`, and `mesh` where the pool is one from `shard_pool`.
+    Args as for `upper_bound`, and `mesh` if the pool is one from `shard_pool`.
 
     Returns:
       The bound at z, E at z, and z after the step, float [K].
@@ -169,7 +170,7 @@ def certify(
     """Certifies a selection, in float64, so that rounding cannot make the bound too low.
 
     Args:
-      pool: P records; where the mesh is of several processes, this one's part.
+      pool: P records; if the mesh is of several processes, this one's part.
       graph: K labels.
       measure: score functions and α.
       picks: int [N], the records selected, each at most once; indices as in `Selection`.
@@ -179,7 +180,8 @@ def certify(
       on_step: called after each step with its number and the lowest bound so far.
 
     Raises:
-      ValueError: where `picks` names a record twice or one that the pool does not have.
+      ValueError: if `picks` names a record twice or one that the pool does not have, or the
+        pool has a label that the graph has not.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
@@ -188,6 +190,7 @@ def certify(
     >>> round(best.certified_ratio, 2), round(worse.certified_ratio, 2)
     (1.0, 0.91)
     """
+    check_labels(pool, graph)
     chosen = np.asarray(picks)
     with jax.enable_x64(True):
         pool, graph, measure = jax.tree_util.tree_map(_widen, (pool, graph, measure))

@@ -19,7 +19,16 @@ from mig_jax.devices import (
     shard_pool,
     shard_records,
 )
-from mig_jax.measure import Array, LabelGraph, Measure, Pool, information, label_information
+from mig_jax.measure import (
+    Array,
+    LabelGraph,
+    Measure,
+    Pool,
+    amounts_of_picks,
+    check_labels,
+    information,
+    label_information,
+)
 
 __all__ = ["labels_covered", "random_choice", "selected_information"]
 
@@ -29,42 +38,48 @@ _RANDOM_CHOICES = 5
 def selected_information(
     pool: Pool, graph: LabelGraph, measure: Measure, picks: Array, *, mesh: Mesh | None = None
 ) -> jax.Array:
-    """z of a selection, float [K].
+    """z of a selection, float [K]; works under jit and vmap.
 
     Args:
-      pool: P records; where the mesh is of several processes, this one's part.
+      pool: P records; if the mesh is of several processes, this one's part.
       graph: K labels.
       measure: gives α.
-      picks: int [N], records as in `Selection`, each at most once.
-      mesh: devices to shard the pool over; one device by default.
+      picks: int [N], records as in `Selection`, each at most once. Traced ones cannot be
+        refused: of those a pick named twice counts once, and one outside the pool as none.
+      mesh: devices to shard the pool over, for picks that are not traced; one by default.
 
     Raises:
-      ValueError: where `picks` names a record twice or one that the pool does not have.
+      ValueError: if `picks` names a record twice or one that the pool does not have, or
+        the pool has a label that the graph has not.
     """
+    check_labels(pool, graph)
+    if isinstance(picks, jax.core.Tracer):
+        if mesh is not None:
+            raise ValueError("traced picks cannot be divided among devices; expected no mesh")
+        return label_information(pool, graph, measure, amounts_of_picks(pool, picks))
     chosen = np.asarray(picks, np.int64)
     sizes = part_sizes(pool, mesh)
     if chosen.size and (chosen.min() < 0 or chosen.max() >= sizes.sum()):
         raise ValueError(f"picks must be in 0 to {sizes.sum() - 1}")
     if np.unique(chosen).size != chosen.size:
         raise ValueError("picks name a record twice")
-    amounts = np.zeros(pool.num_records, pool.scores.dtype)
-    amounts[part_of_picks(chosen, sizes, mesh)] = 1
-    if mesh is None:
-        return _held(pool, graph, measure, amounts, mesh)
-    return _held(shard_pool(pool, mesh), graph, measure, shard_records(amounts, mesh), mesh)
+    amounts = amounts_of_picks(pool, part_of_picks(chosen, sizes, mesh))
+    if mesh is not None:
+        pool, amounts = shard_pool(pool, mesh), shard_records(amounts, mesh)
+    return _label_information(pool, graph, measure, amounts, mesh)
 
 
 @partial(jax.jit, static_argnames="mesh")
-def _held(
+def _label_information(
     pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array, mesh: Mesh | None
 ) -> jax.Array:
-    held = over_shards(
+    over_pool = over_shards(
         partial(label_information, axis=None if mesh is None else POOL_AXIS),
         mesh,
         (SHARDED, REPLICATED, REPLICATED, SHARDED),
         REPLICATED,
     )
-    return held(pool, graph, measure, amounts)
+    return over_pool(pool, graph, measure, amounts)
 
 
 def random_choice(
@@ -88,8 +103,8 @@ def random_choice(
 
 def labels_covered(pool: Pool, graph: LabelGraph, picks: np.ndarray, mesh: Mesh | None) -> int:
     """How many labels the picks have."""
-    chosen = np.zeros(pool.num_records, bool)
-    chosen[part_of_picks(picks, part_sizes(pool, mesh), mesh)] = True
+    own = part_of_picks(picks, part_sizes(pool, mesh), mesh)
+    chosen = np.asarray(amounts_of_picks(pool, own)) > 0
     covered = np.zeros(graph.num_labels, bool)
     covered[np.asarray(pool.labels)[chosen[np.asarray(pool.records)]]] = True
     return int(np.any(all_gather_parts(covered, mesh), axis=0).sum())

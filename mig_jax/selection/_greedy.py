@@ -20,7 +20,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from mig_jax.devices import POOL_AXIS, REPLICATED, SHARDED, num_parts, over_shards
-from mig_jax.measure import EXACT, LINEAR, Array, GainRule, Measure, as_pytree, prepare
+from mig_jax.measure import EXACT, Array, GainRule, Measure, as_pytree, prepare
 from mig_jax.selection._page_gains import page_gains
 from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages, row_of_slot
@@ -39,14 +39,13 @@ _SLACK = 1e-5
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class SelectionState:
     """All that selection carries from pick to pick."""
 
     z: Array  #: float [K]: information held by each label.
-    table: Any  #: The gain rule's pytree of float [K], always that of z.
+    table: Any  #: The `GainTable` of the rule, always that of z.
     records: Array  #: int32 [n, rows]: the pages' records; EMPTY once picked.
-    first: Array  #: int32 [n]: lowest record left in each page, EMPTY where none is.
+    first: Array  #: int32 [n]: lowest record left in each page, EMPTY if none is.
     bounds: Array  #: float [groups, pages a group]: no record left in a page gains more.
     tops: Array  #: float [groups]: largest bound of each group.
     count: Array  #: int32 scalar: picks so far.
@@ -56,9 +55,9 @@ class Picks(NamedTuple):
     """What a chunk of the scan chose, in order; −1 and 0 once the budget or the pool is used up."""
 
     records: Array  #: int32 [length]: index in its part of the pool.
-    parts: Array  #: int32 [length]: the part, 0 where one process holds the pool.
+    parts: Array  #: int32 [length]: the part, 0 if one process holds the pool.
     gains: Array  #: float [length], exact or linear, each at the moment of its pick.
-    increases: Array  #: float [length]: by how much each pick raised E; the gains where exact.
+    increases: Array  #: float [length]: by how much each pick raised E; the gains if exact.
     pages_read: Array  #: int32 [length]: pages whose gains were computed for the pick.
 
 
@@ -101,7 +100,7 @@ def initial_state(
 ) -> SelectionState:
     """The state before the first pick, for z float [K]: zeros, or what is held already.
 
-    `mesh` is that of the pages, where they are sharded.
+    `mesh` is that of the pages, if they are sharded.
     """
     start = over_shards(partial(_start, rule), mesh, (REPLICATED, SHARDED, REPLICATED), _STATE)
     return start(measure, pages, jnp.asarray(z))
@@ -112,7 +111,7 @@ def _start(rule: GainRule, measure: Measure, pages: Pages, z: Array) -> Selectio
 
     def bound(page: Pages) -> Array:
         gains = page_gains(
-            rule, measure, table, page.labels, page.values, page.records, page.width_log2
+            rule, measure, table.gains, page.labels, page.values, page.records, page.width_log2
         )
         return jnp.max(gains) * (1 + _SLACK)
 
@@ -152,14 +151,16 @@ def full_scan_greedy(
     """
 
     def pick(state: SelectionState, _: None) -> tuple[SelectionState, Picks]:
-        gains = jax.vmap(partial(page_gains, rule, measure, state.table))(
+        gains = jax.vmap(partial(page_gains, rule, measure, state.table.gains))(
             pages.labels, pages.values, state.records, pages.width_log2
         )
         gain = jnp.max(gains)
         record = jnp.min(jnp.where(gains == gain, state.records, EMPTY))
         page = jnp.argmax(jnp.any(state.records == record, axis=1)).astype(jnp.int32)
-        best = _stand(gain, record, state.records[page], page)
-        return _take(rule, measure, pages, state, best, budget, jnp.int32(pages.num_pages))
+        best = _in_page(gain, record, state.records[page], page)
+        return _move_to_selection(
+            rule, measure, pages, state, best, budget, jnp.int32(pages.num_pages)
+        )
 
     return lax.scan(pick, state, length=length)
 
@@ -176,7 +177,7 @@ def lazy_greedy(
 ) -> tuple[SelectionState, Picks]:
     """Picks the same records as `full_scan_greedy`, computing few gains.
 
-    Arguments as there, and `mesh`, that of the pages, where they are sharded: every
+    Arguments as there, and `mesh`, that of the pages, if they are sharded: every
     device then searches its own pages, and a pick exchanges one gain and record a
     device and the row of the record chosen. Picks are those of one device, bit for
     bit: a gain depends on its row and on z only.
@@ -194,7 +195,7 @@ def lazy_greedy(
 def _scan_lazily(
     rule: GainRule,
     length: int,
-    devices_a_part: int | None,  # None where the pool is not sharded.
+    devices_a_part: int | None,  # None if the pool is not sharded.
     measure: Measure,
     pages: Pages,
     state: SelectionState,
@@ -205,10 +206,12 @@ def _scan_lazily(
     ) -> tuple[tuple[SelectionState, _Journal], Picks]:
         state, journal = carry
         search = _search(rule, measure, pages, state, journal, budget)
-        # Where nothing left gains anything, the tie rule names the lowest record.
+        # If nothing left gains anything, the tie rule names the lowest record.
         best = lax.cond(search.best.gain > 0, lambda: search.best, lambda: _lowest(state))
         state = dataclasses.replace(state, bounds=search.bounds, tops=search.tops)
-        state, picks = _take(rule, measure, pages, state, best, budget, search.read, devices_a_part)
+        state, picks = _move_to_selection(
+            rule, measure, pages, state, best, budget, search.read, devices_a_part
+        )
         return (state, search.journal), picks
 
     # Space for the journal is allocated once; a pick touches the entries that it uses, no more.
@@ -245,7 +248,7 @@ def _search(
         gains = page_gains(
             rule,
             measure,
-            state.table,
+            state.table.gains,
             pages.labels[page],
             pages.values[page],
             records,
@@ -264,7 +267,7 @@ def _search(
             bounds=carry.bounds.at[group].set(bounds),
             tops=carry.tops.at[group].set(jnp.max(bounds)),
             journal=journal,
-            best=_choose(better, _stand(gain, record, records, page), best),
+            best=_choose(better, _in_page(gain, record, records, page), best),
             read=carry.read + 1,
         )
 
@@ -286,10 +289,10 @@ def _search(
 def _lowest(state: SelectionState) -> _Best:
     """The lowest record left, as one that gains nothing."""
     page = jnp.argmin(state.first).astype(jnp.int32)
-    return _stand(jnp.zeros((), state.z.dtype), state.first[page], state.records[page], page)
+    return _in_page(jnp.zeros((), state.z.dtype), state.first[page], state.records[page], page)
 
 
-def _take(
+def _move_to_selection(
     rule: GainRule,
     measure: Measure,
     pages: Pages,
@@ -305,9 +308,8 @@ def _take(
     steps = jnp.where(row_of_slot(labels.shape[0], width_log2) == best.row, values, 0)
     gain, record, part, here = best.gain, best.record, jnp.int32(0), jnp.bool_(True)
     increase = gain
-    if rule is LINEAR:
-        rows = jnp.zeros(state.records.shape[1], jnp.int32)
-        _, exact = state.table
+    if not rule.is_exact:
+        rows, exact = jnp.zeros(state.records.shape[1], jnp.int32), state.table.increases
         increase = page_gains(EXACT, measure, exact, labels, values, rows, width_log2)[best.row]
     if devices_a_part is not None:
         # All that shards exchange for a pick, in two messages: what each found best, then the
@@ -371,8 +373,8 @@ def _first_largest(values: Array) -> Array:
     return jnp.min(jnp.where(values == jnp.max(values), places, values.shape[0] - 1))
 
 
-def _stand(gain: Array, record: Array, records: Array, page: Array) -> _Best:
-    """Where a record stands in its page."""
+def _in_page(gain: Array, record: Array, records: Array, page: Array) -> _Best:
+    """A record as the best one, with its row in its page and the lowest record beside it."""
     row = jnp.argmax(records == record).astype(jnp.int32)
     return _Best(gain, record, page, row, jnp.min(jnp.where(records == record, EMPTY, records)))
 

@@ -1,7 +1,8 @@
 """Selections for a grid of hyperparameters, all of them in one compiled call.
 
-Score-function parameters, α, the similarity threshold and the gain rule are
-traced: a family of score functions is compiled once, whatever the values. The
+Score-function parameters, α, the similarity threshold and which of the rules in
+`GAIN_RULES` counts are traced: a family of score functions is compiled once, whatever
+the values. The
 label graph is that of the lowest threshold and is gated in each cell, so that
 all cells share one layout of pages. Zeros where an edge is gated change no sum
 (see `pages`): every cell picks what `select` picks on the graph of its own
@@ -10,7 +11,6 @@ threshold.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
@@ -31,7 +31,7 @@ from mig_jax.measure import (
     information,
 )
 from mig_jax.selection._greedy import initial_state, lazy_greedy
-from mig_jax.selection._page_layout import PageLayout, lay_out_pages
+from mig_jax.selection._page_layout import AREA, PageLayout, lay_out_pages
 from mig_jax.selection._pages import fill_pages
 from mig_jax.selection._select import page_priority
 
@@ -39,7 +39,6 @@ __all__ = ["Cell", "CellSelection", "lay_out_grid", "select_cell", "select_grid"
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class Cell:
     """The hyperparameters of one selection. With a leading axis [n] on every leaf: of n."""
 
@@ -48,13 +47,12 @@ class Cell:
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class CellSelection:
     """What one cell selects; with a leading axis [n] on every leaf, what n cells do."""
 
     picks: Array  #: int32 [N], in order.
     gains: Array  #: float [N]: each pick's gain at its moment, exact or linear.
-    increases: Array  #: float [N]: by how much each pick raised E; the gains where exact.
+    increases: Array  #: float [N]: by how much each pick raised E; the gains if exact.
     information: Array  #: float scalar: E of all picks, by the cell's own measure.
     pages_read: Array  #: int32 [N]: pages whose gains were computed for the pick.
 
@@ -63,7 +61,7 @@ def stack_cells(cells: Sequence[Cell]) -> Cell:
     """Cells of one family as one `Cell` with a leading axis.
 
     Raises:
-      ValueError: where there are none, or they differ in family or in the shapes of leaves.
+      ValueError: if there are none, or they differ in family or in the shapes of leaves.
 
     >>> cells = [Cell(Measure(propagation=alpha), 0.9) for alpha in (0.5, 1.0)]
     >>> stack_cells(cells).measure.propagation.tolist()
@@ -77,7 +75,7 @@ def stack_cells(cells: Sequence[Cell]) -> Cell:
 
 
 def lay_out_grid(
-    pool: Pool, graph: LabelGraph, cell: Cell, budget: int, *, area: int = 1024
+    pool: Pool, graph: LabelGraph, cell: Cell, budget: int, *, area: int = AREA
 ) -> PageLayout:
     """The layout that all cells of a grid share, on the device.
 
@@ -109,7 +107,7 @@ def select_cell(
       pool: P records.
       graph: K labels.
       layout: what `lay_out_grid` gives.
-      z: float [K], information held by each label before the first pick. Traced even where it
+      z: float [K], information held by each label before the first pick. Traced even if it
         is zero: XLA rounds otherwise with a constant, and gains would not be those of `select`.
       budget: static, N ≤ P.
       cell: hyperparameters, traced.
@@ -146,7 +144,7 @@ def select_grid(
       graph: K labels, built at a threshold no higher than the lowest of the grid.
       cells: n cells of one family; each leaf has a leading axis [n].
       budget: N, from 0 to P; static.
-      gain: exact or linear; traced, so that both share one compiled program.
+      gain: any rule. Those in `GAIN_RULES` share one compiled program; another has its own.
       layout: what `lay_out_grid` gives; by default for the cell in the middle.
       batch_size: how many cells go through `vmap` together, the others waiting. By default one
         on a CPU, where lazy searches of different length would wait for each other, and all on
@@ -156,7 +154,7 @@ def select_grid(
       A `CellSelection` whose leaves have a leading axis [n].
 
     Raises:
-      ValueError: where the budget is negative or larger than the pool, or the batch size is
+      ValueError: if the budget is negative or larger than the pool, or the batch size is
         not positive.
 
     >>> from mig_jax import Power, label_graph_from_edges, pool_from_label_lists
@@ -175,12 +173,15 @@ def select_grid(
     if layout is None:
         middle = jax.tree_util.tree_map(lambda leaf: leaf[num_cells // 2], cells)
         layout = lay_out_grid(pool, graph, middle, budget)
-    rule = jnp.int32(list(GAIN_RULES.values()).index(gain))
+    rules = tuple(GAIN_RULES.values())
+    rules = rules if gain in rules else (gain,)
+    rule = jnp.int32(rules.index(gain))
     z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
-    return _select_grid(rule, pool, graph, layout, z, cells, budget, min(batch_size, num_cells))
+    batch_size = min(batch_size, num_cells)
+    return _select_grid(rule, pool, graph, layout, z, cells, rules, budget, batch_size)
 
 
-@partial(jax.jit, static_argnames=("budget", "batch_size"))
+@partial(jax.jit, static_argnames=("rules", "budget", "batch_size"))
 def _select_grid(
     rule: Array,
     pool: Pool,
@@ -188,6 +189,7 @@ def _select_grid(
     layout: PageLayout,
     z: Array,
     cells: Cell,
+    rules: tuple[GainRule, ...],
     budget: int,
     batch_size: int,
 ) -> CellSelection:
@@ -197,4 +199,4 @@ def _select_grid(
         return lax.map(select_one, cells, batch_size=batch_size if batch_size > 1 else None)
 
     # One rule for all cells: the branch is a real one, and the other rule costs nothing.
-    return lax.switch(rule, [partial(by_rule, rule) for rule in GAIN_RULES.values()], cells)
+    return lax.switch(rule, [partial(by_rule, rule) for rule in rules], cells)

@@ -24,12 +24,12 @@ def page_gains(
     records: Array,
     width_log2: Array,
 ) -> jax.Array:
-    """Gains of the rows of one page: float [rows], −1 where a row has no record.
+    """Gains of the rows of one page: float [rows], −1 if a row has no record.
 
     Args:
-      rule: exact or linear.
+      rule: any; of an exact one gains are increases of E.
       measure: its score function's family matters here; parameters are in `table`.
-      table: what `prepare` gives for the current z.
+      table: what the rule prepares for the current z: `gains` of what `prepare` gives.
       labels: int32 [area].
       values: float [area].
       records: int32 [rows].
@@ -63,7 +63,7 @@ def marginal_gains(
     >>> [round(float(gain), 4) for gain in gains]  # log(1 + 1) and log(1 + 3)
     [0.6931, 1.3863]
     """
-    table = prepare(rule, measure, jnp.asarray(z))
+    table = prepare(rule, measure, jnp.asarray(z)).gains
     gains = jax.vmap(partial(page_gains, rule, measure, table))(
         pages.labels, pages.values, pages.records, pages.width_log2
     )

@@ -17,27 +17,27 @@ a threshold, gains are those of a layout made for that threshold, bit for bit.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mig_jax.devices import over_threads
-from mig_jax.measure import Array, LabelGraph, Pool, as_pytree
+from mig_jax.measure import Array, LabelGraph, Pool, as_pytree, check_labels
 from mig_jax.selection._propagated_rows import PropagatedRows, propagated_rows
 
-__all__ = ["EMPTY", "PageLayout", "deal_pages", "lay_out_pages"]
+__all__ = ["AREA", "EMPTY", "PageLayout", "deal_pages", "lay_out_pages"]
 
 # Stands where a page has no record. Larger than any index, so a minimum passes over it.
 EMPTY = np.int32(2**31 - 1)
+
+AREA = 1024  # Slots of a page, where nothing else is asked for.
 
 _NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of their own.
 _SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 20 bytes a slot of its own.
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class PageLayout:
     """Where every nonzero of the propagated pool goes; depends on the graph's edges only.
 
@@ -64,7 +64,7 @@ class PageLayout:
 
 
 def lay_out_pages(
-    pool: Pool, graph: LabelGraph, *, priority: Any = None, area: int = 512
+    pool: Pool, graph: LabelGraph, *, priority: Any = None, area: int = AREA
 ) -> PageLayout:
     """Lays out the propagated rows of a pool on the host.
 
@@ -81,9 +81,7 @@ def lay_out_pages(
     """
     if area < 1 << _NARROWEST_LOG2 or area & (area - 1):
         raise ValueError(f"area must be a power of two of at least 4, got {area}")
-    labels = np.asarray(pool.labels)
-    if labels.size and labels.max() >= graph.num_labels:
-        raise ValueError(f"label id {labels.max()} is not in a graph of {graph.num_labels} labels")
+    check_labels(pool, graph)
     rows = propagated_rows(pool, graph)
     widths = _widths_log2(rows.lengths)
     area = max(area, 1 << int(widths.max(initial=_NARROWEST_LOG2)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,6 @@ __all__ = ["Pages", "fill_pages", "page_sums", "row_of_slot"]
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
 class Pages:
     """The propagated pool: n pages of a fixed area, a power of two."""
 

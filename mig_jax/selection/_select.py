@@ -25,7 +25,7 @@ from mig_jax.devices import (
 from mig_jax.measure import EXACT, GainRule, LabelGraph, Measure, Pool, information, linear_gains
 from mig_jax.selection._certificate import conditional_gradient_step
 from mig_jax.selection._greedy import Picks, SelectionState, initial_state, lazy_greedy
-from mig_jax.selection._page_layout import EMPTY, PageLayout, deal_pages, lay_out_pages
+from mig_jax.selection._page_layout import AREA, EMPTY, PageLayout, deal_pages, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
 
 __all__ = ["Progress", "Selection", "lay_out", "page_priority", "resumed_state", "select"]
@@ -35,7 +35,7 @@ __all__ = ["Progress", "Selection", "lay_out", "page_priority", "resumed_state",
 _ORDERING_STEPS = 6
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Selection:
     """The records picked, in order."""
 
@@ -49,7 +49,7 @@ class Selection:
         return len(self.picks)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Progress:
     """A selection under way: all that is needed to go on as if it had never stopped.
 
@@ -67,6 +67,13 @@ class Progress:
     def __len__(self) -> int:
         return len(self.picks)
 
+    @classmethod
+    def none(cls, num_labels: int) -> Progress:
+        """No picks yet, and so nothing held by any label, nor a table."""
+        nothing = np.zeros(0, np.float32)
+        z = np.zeros(max(num_labels, 1), np.float32)  # Gathers need a row for no label too.
+        return cls(np.zeros(0, np.int64), nothing, nothing, z, ())
+
 
 def lay_out(
     pool: Pool,
@@ -74,7 +81,7 @@ def lay_out(
     measure: Measure,
     budget: int,
     *,
-    area: int = 1024,
+    area: int = AREA,
     mesh: Mesh | None = None,
 ) -> Pages:
     """The propagated pool in pages; records that `budget` picks will likely choose come first.
@@ -139,11 +146,14 @@ def _dealt(
 def resumed_state(fresh: SelectionState, progress: Progress) -> SelectionState:
     """The state after the picks of `progress`, from an initial state for its z and its pages.
 
-    Bounds are not kept: the first pick reads every page and finds them again.
+    Bounds are not kept: the first pick reads every page and finds them again. Before the first
+    pick the state is the initial one.
 
     Raises:
-      ValueError: where `progress` is of another number of labels or kind of table.
+      ValueError: if `progress` is of another number of labels or kind of table.
     """
+    if not len(progress):
+        return fresh
     leaves, structure = jax.tree_util.tree_flatten(fresh.table)
     shapes = [np.shape(leaf) for leaf in leaves]
     if [leaf.shape for leaf in progress.table] != shapes:
@@ -198,24 +208,19 @@ def select(
     if not 0 <= budget <= sizes.sum():
         raise ValueError(f"the budget must be in 0 to {sizes.sum()}, got {budget}")
     measure = Measure() if measure is None else measure
-    done = 0 if resume is None else len(resume)
+    start = Progress.none(graph.num_labels) if resume is None else resume
+    done = len(start)
     if done > budget:
         raise ValueError(f"{done} records are picked already, more than the budget of {budget}")
-    if resume is not None and done == budget:
-        return _selection(measure, resume)
+    if done == budget:
+        return _selection(measure, start)
     pages = lay_out(pool, graph, measure, budget, mesh=mesh) if pages is None else pages
-    z = np.zeros(max(graph.num_labels, 1), np.float32)  # Gathers need a row for no label too.
-    if resume is not None:
-        z = resume.z
-        pages = _without(pages, part_of_picks(resume.picks, sizes, mesh), mesh)
-    state = initial_state(gain, measure, pages, z, mesh)
-    if resume is not None:
-        state = resumed_state(state, resume)
+    pages = _without(pages, part_of_picks(start.picks, sizes, mesh), mesh)
+    state = resumed_state(initial_state(gain, measure, pages, start.z, mesh), start)
     first_of_part = np.cumsum(sizes) - sizes
     picks = np.zeros(budget, np.int64)
     gains, increases = np.zeros(budget, state.z.dtype), np.zeros(budget, state.z.dtype)
-    if resume is not None:
-        picks[:done], gains[:done], increases[:done] = resume.picks, resume.gains, resume.increases
+    picks[:done], gains[:done], increases[:done] = start.picks, start.gains, start.increases
 
     def progress() -> Progress:
         # Views: what is picked never changes, so nothing is copied at every chunk.
@@ -262,6 +267,8 @@ def next_chunk(
 
 def _without(pages: Pages, picks: np.ndarray, mesh: Mesh | None) -> Pages:
     """The pages less the records picked, which are named within this part of the pool."""
+    if not len(picks):
+        return pages
 
     def rest(records: jax.Array) -> np.ndarray:
         return np.where(np.isin(np.asarray(records), picks), EMPTY, np.asarray(records))

@@ -192,10 +192,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, mig):
     with open(journal, "ab") as stream:
         stream.write(b'{"labels":["half')
     told = mig.refused(*arguments(killed), "--tagger=instag")
-    assert "was begun by another run: tagger (keep; now instag) differs" in told
+    assert "belongs to another run: tagger (keep; now instag) differs" in told
     text = pool.read_bytes()
     pool.write_bytes(text.replace(b"e", b"a", 1))
-    assert "was begun by another run: pool differs" in mig.refused(*arguments(killed))
+    assert "belongs to another run: pool differs" in mig.refused(*arguments(killed))
     pool.write_bytes(text)  # Of another time, but the same contents.
     result = mig(*arguments(killed))
     assert result.status == 0, result.stderr
@@ -214,10 +214,11 @@ def test_a_journal_drops_what_is_no_whole_batch(tmp_path):
         journal.append(found[:3])
         journal.append(found[3:6])
         journal.append(found[6:])
-        with pytest.raises(InputError, match="another run is writing it"):
+        with pytest.raises(InputError, match="another run is using it"):
             Journal(path, run, 3).__enter__()
     whole = (tmp_path / "j").read_bytes()
-    for size in range(len(whole) + 1):
+    header = whole.index(b"\n") + 1
+    for size in range(header, len(whole) + 1):
         (tmp_path / "j").write_bytes(whole[:size])
         lines = max(whole[:size].count(b"\n") - 1, 0)
         with Journal(path, run, 3) as journal:
@@ -227,9 +228,11 @@ def test_a_journal_drops_what_is_no_whole_batch(tmp_path):
             assert list(journal.read()) == found
     with pytest.raises(InputError, match=r"b \(\[2\]; now \[3\]\) differs"):
         Journal(path, {"a": 1, "b": [3]}, 3).__enter__()
-    (tmp_path / "j").write_bytes(b"something else\n")
-    with pytest.raises(InputError, match="is not what an earlier run left"):
-        Journal(path, run, 3).__enter__()
+    for foreign in (b"something else\n", b"half a li", b"", whole[: header - 1]):
+        (tmp_path / "j").write_bytes(foreign)
+        with pytest.raises(InputError, match="its first line is no record of mig_jax journal"):
+            Journal(path, run, 3).__enter__()
+        assert (tmp_path / "j").read_bytes() == foreign
 
 
 def test_tags_are_normalised_alone_and_by_a_mapping(tmp_path, mig):

@@ -17,7 +17,6 @@ import pytest
 import mig_jax
 from mig_jax import data
 from mig_jax.commands import ablate
-from mig_jax.selection import _grid as grid
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 from tests.strategies import to_float64
@@ -53,9 +52,17 @@ def pool(tmp_path_factory):
 def finished(pool, tmp_path_factory):
     """The directory of a grid that ran without a stop, in this process."""
     workdir = tmp_path_factory.mktemp("grid")
-    grid._select_grid.clear_cache()
+    compiled = []
+
+    def on_duration(event: str, _: float, *, fun_name: str = "", **details: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(fun_name)
+
+    jax.clear_caches()
+    jax.monitoring.register_event_duration_secs_listener(on_duration)
     assert ablate.main([*pool, *GRID, f"--workdir={workdir}"]) == 0
-    assert grid._select_grid._cache_size() == 2  # One trace a family.
+    jax.monitoring.unregister_event_duration_listener(on_duration)
+    assert sum("select_grid" in name for name in compiled) == 2  # One program a family.
     return workdir
 
 
@@ -181,7 +188,7 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(
         assert not list(workdir.glob("ablation.*"))
     done = len(list(workdir.glob("cells/*.npz")))
     assert 0 < done < CELLS
-    (workdir / "cells" / ".mig_jax.0123456789abcdef.tmp").write_bytes(b"half of a ce")
+    (workdir / "cells" / ".mig_jax.00001.npz.0123456789abcdef.tmp").write_bytes(b"half of a ce")
     resumed = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert f"{done} of {CELLS} cells are finished already" in resumed.stderr
@@ -202,10 +209,10 @@ def test_another_grid_in_the_same_directory_is_refused(pool, finished, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     arguments = (*pool, *GRID, f"--workdir={finished}")
     line = refused(capsys, *arguments, "--budget=29")
-    assert "holds cells of another grid: budget (30; now 29) differs" in line
+    assert "cells: belongs to another run: budget (30; now 29) differs" in line
     line = refused(capsys, *arguments, "--rates=0.1,0.2", "--gains=exact")
     assert "rates ([0.1]; now [0.1, 0.2]), gains (['exact', 'linear']; now ['exact'])" in line
-    assert "give another --workdir or delete this one" in line
+    assert "choose another place, or delete this folder" in line
     line = refused(capsys, *arguments, "--thresholds=0.75,0.8")
     assert "graph, thresholds" in line
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before

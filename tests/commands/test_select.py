@@ -225,7 +225,7 @@ def test_a_million_records_stay_under_2_gb(tmp_path):
     pool = tmp_path / "pool.jsonl"
     assert mig("make_pool", "--records=1000000", f"--output={pool}").returncode == 0
     script = (
-        "import sys; from mig_jax.cli import main; status = main(sys.argv[1:]);"
+        "import sys; from mig_jax.commands.main import main; status = main(sys.argv[1:]);"
         # Of this process only: getrusage would report the test's own peak where that is higher.
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]); sys.exit(status)"
     )

@@ -9,7 +9,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -120,7 +119,8 @@ def test_killed_and_resumed(tmp_path):
     assert [status for status, _ in finish(start_together(2, words))] == [0, 0]
     words = [*words, "--budget=120", "--checkpoint_every_seconds=0"]
     started = start_together(2, words)
-    time.sleep(6)
+    while "records with" not in (line := started[0].stderr.readline()):
+        assert line, "process 0 ended before"
     started[0].send_signal(signal.SIGKILL)
     assert finish(started)[1][0] != 0
     found = finish(start_together(2, words))

@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 
+from mig_jax.commands.terminal import progress_bar, say, silent
+
 _PROGRAM = """
 import gc, signal, sys, time
 from mig_jax.commands.terminal import exit_status
@@ -62,3 +64,15 @@ sys.exit(exit_status("name", command, interrupted=""))
     assert result.returncode == 0
     assert "Exception ignored in" in result.stderr
     assert "ValueError: why" in result.stderr
+
+
+def test_one_process_of_many_speaks(capsys):
+    for is_silent in (True, False, True):
+        with silent(is_silent):
+            say("told")
+            with progress_bar("working", 3, unit="steps") as bar:
+                bar.update(3)
+        told = capsys.readouterr().err
+        assert ("told\n" in told) == ("3/3" in told) == (not is_silent)
+    say("afterwards")
+    assert capsys.readouterr().err == "afterwards\n"

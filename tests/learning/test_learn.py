@@ -101,21 +101,22 @@ def test_states_of_another_run_are_refused_and_damaged_ones_passed_over(tmp_path
         for state in seen:
             states.save(state)
     other = objectives.target(WANTED, POOL, GRAPH, seed=1)
-    for changed, told in (
-        (learning.learning_run(POOL, GRAPH, FREE, other, {"steps": 3}), "objective"),
-        (learning.learning_run(POOL, GRAPH, FREE, TARGET, {"steps": 4}), "settings"),
+    for objective, steps, told in (
+        (other, 3, "objective"),
+        (TARGET, 4, r"setting steps \(3; now 4\)"),
     ):
-        with (
-            learning.LearningStates(tmp_path, changed) as states,
-            pytest.raises(InputError, match=f"another run .of other {told}"),
-        ):
-            states.restore(like)
-    for folder, _, files in os.walk(tmp_path / "3"):
+        changed = learning.learning_run(POOL, GRAPH, FREE, objective, {"steps": steps})
+        with pytest.raises(InputError, match=f"another run: {told} differs"):
+            learning.LearningStates(tmp_path, changed)
+    for folder, _, files in os.walk(tmp_path / "00003.state"):
         for name in files:
             with open(os.path.join(folder, name), "r+b") as stream:
                 stream.truncate(1)
     with learning.LearningStates(tmp_path, run) as states:
-        assert int(states.restore(like).step) == 2
+        damaged = []
+        assert int(states.restore(like, on_damaged=damaged.append).step) == 2
+    assert damaged == [3]
+    assert not (tmp_path / "00003.state").exists()
 
 
 def test_a_strong_prior_keeps_labels_alike():
@@ -135,17 +136,15 @@ def test_a_strong_prior_keeps_labels_alike():
 
 
 @mig_jax.as_pytree
-@dataclasses.dataclass(frozen=True)
-class _Alternating:
+class _Alternating(objectives.Objective):
     """An objective of one's own: it wants more propagation and less of it in turn."""
 
     needs_selection = False
 
-    def losses(self, pool, graph, measure, selection, turn=None):
-        del pool, graph
-        assert selection is None
-        sign = 0.0 if turn is None else jnp.where(turn % 2 == 0, -1.0, 1.0)
-        return sign * measure.propagation, measure.propagation
+    def losses(self, outcome):
+        assert outcome.relaxed is None
+        sign = 0.0 if outcome.turn is None else jnp.where(outcome.turn % 2 == 0, -1.0, 1.0)
+        return sign * outcome.measure.propagation, outcome.measure.propagation
 
 
 def test_objectives_of_ones_own_get_the_step_as_their_turn():

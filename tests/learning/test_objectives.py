@@ -71,7 +71,8 @@ def _members():
 
 
 def _losses(objective, amounts=AMOUNTS, **more):
-    found = objective.losses(CASE.pool, CASE.graph, MEASURE, _selection(amounts), **more)
+    outcome = objectives.Outcome(CASE.pool, CASE.graph, MEASURE, _selection(amounts), **more)
+    found = objective.losses(outcome)
     return [float(loss) for loss in found]
 
 
@@ -99,7 +100,9 @@ def test_target_is_met_by_the_targets_own_labels():
     graph = mig_jax.label_graph_from_edges(7)
     objective = objectives.target(rows[:4] * 5, pool, graph, seed=1)
     chosen, others = (
-        objective.losses(pool, graph, MEASURE, _selection(np.array(amounts, np.float32)))
+        objective.losses(
+            objectives.Outcome(pool, graph, MEASURE, _selection(np.array(amounts, np.float32)))
+        )
         for amounts in ([1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 1, 1])
     )
     assert max(chosen) < 0.1 < min(others)
@@ -173,7 +176,8 @@ def test_gradients_are_those_of_finite_differences(name):
             gated = dataclasses.replace(graph, similarities=graph.similarities * edges)
             z = mig_jax.label_information(moved, gated, measure, amounts)
             selection = mig_jax.RelaxedSelection(amounts, z, 0.0, 0.0, 0)
-            fitted, held_out = objective.losses(moved, gated, measure, selection)
+            outcome = objectives.Outcome(moved, gated, measure, selection)
+            fitted, held_out = objective.losses(outcome)
             return fitted + 0.5 * held_out
 
         ones = np.ones(len(graph.similarities)), np.ones(60)

@@ -133,6 +133,23 @@ def test_gradients_reach_every_parameter():
             np.testing.assert_allclose(ours, expected, rtol=1e-5, err_msg=name)
 
 
+def test_labels_outside_the_graph_are_told():
+    pool = mig_jax.pool_from_label_lists([[0], [3]], [1.0, 1.0])
+    graph, measure = mig_jax.label_graph_from_edges(3), mig_jax.Measure()
+    told = "label id 3 is not in a graph of 3 labels"
+    with pytest.raises(ValueError, match=told):
+        mig_jax.linear_gains(pool, graph, measure, np.zeros(3))
+    with pytest.raises(ValueError, match=told):
+        mig_jax.label_information(pool, graph, measure, np.ones(2))
+    with pytest.raises(ValueError, match=told):
+        mig_jax.certify(pool, graph, measure, [0])
+    with pytest.raises(ValueError, match=told):
+        mig_jax.select(pool, graph, 1)
+    negative = mig_jax.Pool(np.int32([0, -1]), np.int32([0, 1]), np.float32([1, 1]))
+    with pytest.raises(ValueError, match="label id -1"):
+        mig_jax.certify(negative, graph, measure, [0])
+
+
 def test_page_values_are_differentiable_in_alpha():
     case = random_case(2, 40)
     layout = lay_out_pages(case.pool, case.graph)

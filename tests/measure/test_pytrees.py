@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 
 import mig_jax
+from mig_jax import learning, measure, relaxation, selection
 from mig_jax.learning import objectives
 
 
 def _classes() -> list[type]:
-    """Every dataclass of the package that is a pytree."""
+    """Every dataclass of the rooms that use JAX that is a pytree."""
     found = set()
-    for package in (mig_jax, objectives):
-        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-            if module.name.endswith("__main__"):
-                continue
+    for room in (measure, selection, relaxation, learning, objectives):
+        for module in pkgutil.iter_modules(room.__path__, room.__name__ + "."):
             for value in vars(importlib.import_module(module.name)).values():
                 if isinstance(value, type) and dataclasses.is_dataclass(value):
                     found.add(value)
@@ -42,7 +41,8 @@ def _is_leaf(cls: type) -> bool:
 
 def test_structures_of_different_classes_differ():
     classes = _classes()
-    assert {mig_jax.Exponential, mig_jax.Log, mig_jax.Pool, mig_jax.Measure} < set(classes)
+    known = {mig_jax.Log, mig_jax.Pool, mig_jax.Measure, mig_jax.Cell, objectives.Target}
+    assert known | {learning.Free, mig_jax.RelaxedSelection} < set(classes)
     structures = [jax.tree_util.tree_structure(_blank(cls)) for cls in classes]
     for (one, its), (other, others) in itertools.combinations(
         zip(classes, structures, strict=True), 2
@@ -86,6 +86,51 @@ def test_children_and_structure():
     assert paths == [".first['a']", ".first['b'][0]", ".first['b'][1]", ".second"]
 
 
-def test_only_dataclasses():
-    with pytest.raises(TypeError, match="dataclass"):
+def test_one_decorator_makes_a_frozen_dataclass_that_is_equal_to_itself_alone():
+    @mig_jax.as_pytree
+    class Pair:
+        first: Any
+        second: Any = 2.0
+
+    pair = Pair(np.arange(3))
+    assert pair == pair
+    assert pair != Pair(np.arange(3))
+    assert len({pair, pair, Pair(0)}) == 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        pair.first = 0
+    assert jax.tree_util.tree_leaves(Pair(1)) == [1, 2.0]
+
+
+def test_pools_and_graphs_can_be_compared_and_hashed():
+    pool = mig_jax.pool_from_label_lists([[0], [1]], [1.0, 3.0])
+    graph = mig_jax.label_graph_from_edges(2, [(0, 1, 0.5)])
+    again = mig_jax.pool_from_label_lists([[0], [1]], [1.0, 3.0])
+    assert pool == pool
+    assert pool != again
+    assert {pool: 1, graph: 2}[graph] == 2
+
+
+def test_a_tree_is_rebuilt_without_the_checks_of_its_class():
+    @mig_jax.as_pytree
+    class Positive:
+        number: Any
+        root: Any = dataclasses.field(init=False)
+
+        def __post_init__(self):
+            if not self.number > 0:
+                raise ValueError("expected a number above 0")
+            object.__setattr__(self, "root", self.number**0.5)
+
+    with pytest.raises(ValueError, match="above 0"):
+        Positive(-1.0)
+    placed = jax.tree_util.tree_map(lambda _: None, Positive(4.0))
+    assert placed.number is None
+    doubled = jax.jit(lambda tree: jax.tree_util.tree_map(lambda leaf: 2 * leaf, tree))(
+        Positive(4.0)
+    )
+    assert (float(doubled.number), float(doubled.root)) == (8.0, 4.0)
+
+
+def test_what_cannot_be_a_dataclass_is_refused():
+    with pytest.raises(TypeError):
         mig_jax.as_pytree(dict)

@@ -55,6 +55,47 @@ def test_increase_keeps_its_digits_in_float32(function, x, step):
     np.testing.assert_allclose(increase, exact, rtol=3e-5)
 
 
+@mig_jax.as_pytree
+class _ValueOnly(mig_jax.ScoreFunction):
+    """A family as one of those here, of which nothing but the value is known."""
+
+    other: mig_jax.ScoreFunction
+
+    def value(self, x):
+        return self.other.value(x)
+
+
+@functions
+@given(x=amounts, step=st.floats(0, 100), beyond=st.booleans())
+def test_what_follows_from_the_value_is_what_families_say_themselves(function, x, step, beyond):
+    ours, _, derivative = function
+    with jax.enable_x64(True):
+        x = np.float64(1e-3 * x if beyond else x)
+        by_value = _ValueOnly(to_float64(ours))
+        slope = derivative(max(x, 1e-30))
+        np.testing.assert_allclose(by_value.derivative(x), slope, rtol=1e-6, atol=1e-16)
+        increase = by_value.increase(by_value.prepare(x), np.float64(step))
+        own = ours.increase(ours.prepare(x), np.float64(step))
+        np.testing.assert_allclose(increase, own, rtol=2e-4, atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_increases_by_slopes_have_gradients(shape):
+    with jax.enable_x64(True):
+        by_value = _ValueOnly(mig_jax.Log(jnp.full(shape, 0.3), jnp.full(shape, 2.0)))
+        x, step = jnp.full(3, 0.7), jnp.array([[0.1, 30.0, 0.0], [1.0, 2.0, 3.0]])
+
+        def total(function, x, step):
+            return jnp.sum(function.increase(function.prepare(x), step))
+
+        ours = jax.grad(total, argnums=(0, 1, 2))(by_value, x, step)
+        expected = jax.grad(total, argnums=(0, 1, 2))(by_value.other, x, step)
+        for one, other in zip(
+            jax.tree_util.tree_leaves(ours), jax.tree_util.tree_leaves(expected), strict=True
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-8)
+
+
 @functions
 @given(x=st.floats(1e-2, 1e3))
 def test_gradients_agree_with_finite_differences(function, x):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
 import shutil
 import signal
@@ -119,13 +120,14 @@ def saved(tmp_path):
     return case, run, tmp_path / "runs" / "a", straight, seen
 
 
-def folders(directory):
-    return sorted(path.name for path in directory.iterdir())
+def saved_after(directory):
+    """The picks of the checkpoints in a directory."""
+    return sorted(int(path.stem) for path in directory.glob("*.checkpoint"))
 
 
 def test_keeps_the_newest_two_and_restores_every_bit(saved):
     _, run, directory, _, seen = saved
-    assert folders(directory) == ["40", "50"]
+    assert saved_after(directory) == [40, 50]
     with Checkpoints(directory, run) as checkpoints:
         found = checkpoints.restore(50)
     assert_same_bits(found, seen[-1])
@@ -136,24 +138,27 @@ def test_saves_no_more_often_than_asked_unless_told_to(saved, tmp_path):
     _, run, _, _, seen = saved
     with Checkpoints(tmp_path / "b", run, every_seconds=3600) as checkpoints:
         checkpoints.save(seen[0])
-        assert folders(tmp_path / "b") == []
+        assert saved_after(tmp_path / "b") == []
         checkpoints.save(seen[1], now=True)
         checkpoints.save(seen[1], now=True)
         checkpoints.save(seen[2])
-    assert folders(tmp_path / "b") == ["20"]
+    assert saved_after(tmp_path / "b") == [20]
 
 
 def test_nothing_is_saved_where_there_are_no_labels(saved, tmp_path):
     _, run, _, _, seen = saved
     with Checkpoints(tmp_path / "b", run, every_seconds=0) as checkpoints:
         checkpoints.save(dataclasses.replace(seen[0], z=np.zeros(0, np.float32)))
-    assert folders(tmp_path / "b") == []
+    assert saved_after(tmp_path / "b") == []
+
+
+def largest_file(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return max(files, key=lambda path: path.stat().st_size)
 
 
 def flip_a_byte(folder):
-    """Changes the largest file of a checkpoint's arrays in its middle."""
-    files = [path for path in (folder / "progress").rglob("*") if path.is_file()]
-    path = max(files, key=lambda path: path.stat().st_size)
+    path = largest_file(folder)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x10
     path.write_bytes(content)
@@ -161,9 +166,8 @@ def flip_a_byte(folder):
 
 DAMAGES = {
     "a byte flipped": flip_a_byte,
-    "arrays gone": lambda folder: shutil.rmtree(folder / "progress"),
-    "record gone": lambda folder: shutil.rmtree(folder / "run"),
-    "record cut": lambda folder: (folder / "run" / "metadata").write_text('{"run": {'),
+    "arrays cut": lambda folder: os.truncate(largest_file(folder), 100),
+    "arrays gone": lambda folder: shutil.rmtree(largest_file(folder).parent),
     "all gone": lambda folder: [shutil.rmtree(folder), folder.mkdir()],
 }
 
@@ -171,7 +175,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damaged_newest_is_passed_over(saved, damage):
     case, run, directory, straight, seen = saved
-    damage(directory / "50")
+    damage(directory / "00050.checkpoint")
     told: list[int] = []
     with Checkpoints(directory, run, every_seconds=0) as checkpoints:
         found = checkpoints.restore(50, on_damaged=told.append)
@@ -180,28 +184,24 @@ def test_damaged_newest_is_passed_over(saved, damage):
             case.pool, case.graph, 50, resume=found, chunk=10, on_chunk=checkpoints.save
         )
     assert_same_bits(resumed, straight)
-    assert folders(directory) == ["40", "50"]
+    assert saved_after(directory) == [40, 50]
     with Checkpoints(directory, run) as checkpoints:
         assert_same_bits(checkpoints.restore(50), seen[-1])
 
 
 def test_none_that_can_be_read(saved):
     _, run, directory, _, _ = saved
-    for name in ("40", "50"):
-        shutil.rmtree(directory / name / "progress")
+    for folder in directory.glob("*.checkpoint"):
+        flip_a_byte(folder)
+    told: list[tuple[int, bool]] = []
     with Checkpoints(directory, run) as checkpoints:
-        told: list[int] = []
-        assert checkpoints.restore(50, on_damaged=told.append) is None
-    assert told == [50, 40]
-    # Nothing says whose this is: it is left alone.
-    (directory / "60").mkdir()
-    (directory / "60" / "weights").write_text("")
-    with (
-        Checkpoints(directory, run) as checkpoints,
-        pytest.raises(InputError, match="cannot be read; give another directory"),
-    ):
-        checkpoints.restore(50)
-    assert folders(directory) == ["60"]
+
+        def on_damaged(picks):
+            told.append((picks, (directory / f"{picks:05d}.checkpoint").exists()))
+
+        assert checkpoints.restore(50, on_damaged=on_damaged) is None
+    assert told == [(50, True), (40, True)]  # Told before it is deleted.
+    assert saved_after(directory) == []
 
 
 def test_another_run_is_refused_by_the_part_that_differs(saved):
@@ -228,22 +228,24 @@ def test_another_run_is_refused_by_the_part_that_differs(saved):
     others.append(("device", {**run, "device": "tpu"}))
     for part, another in others:
         assert another != run
-        with Checkpoints(directory, another) as checkpoints, pytest.raises(InputError) as caught:
-            checkpoints.restore(50)
+        with pytest.raises(InputError) as caught:
+            Checkpoints(directory, another)
         message = str(caught.value)
-        assert message.startswith(f"{directory}: holds checkpoints of another run: {part}")
-        assert message.endswith("; give another directory for checkpoints or delete this one")
+        assert message.startswith(f"{directory}: belongs to another run: {part}")
+        assert message.endswith("; choose another place, or delete this folder")
         assert "differs" in message
-    assert folders(directory) == ["40", "50"]
+    assert saved_after(directory) == [40, 50]
 
 
 def test_a_smaller_budget_is_refused_and_a_file_is_no_directory(saved, tmp_path):
     _, run, directory, _, _ = saved
+    flip_a_byte(directory / "00040.checkpoint")
     with (
         Checkpoints(directory, run) as checkpoints,
         pytest.raises(InputError, match="holds 50 picks, more than the budget of 49"),
     ):
         checkpoints.restore(49)
+    assert saved_after(directory) == [40, 50]
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="expected a directory"):
         Checkpoints(tmp_path / "file", run)
@@ -263,10 +265,6 @@ def mig(*arguments):
 def outputs(folder):
     """Bytes of all outputs but the manifest, which has times in it."""
     return {name: (folder / name).read_bytes() for name in ("o.jsonl", "o.selection.parquet")}
-
-
-def saved_steps(checkpoints):
-    return {int(path.name) for path in checkpoints.glob("*") if path.name.isdigit()}
 
 
 @pytest.mark.slow
@@ -299,14 +297,14 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(tmp_path
     )
     rng = random.Random(0)
     for attempt in range(5):
-        before = saved_steps(checkpoints)
+        before = set(saved_after(checkpoints))
         process = subprocess.Popen(
             command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         if attempt == 1:
             time.sleep(rng.uniform(0, 3))  # While it reads or resumes.
         else:
-            while saved_steps(checkpoints) == before and process.poll() is None:
+            while set(saved_after(checkpoints)) == before and process.poll() is None:
                 time.sleep(0.002)
             time.sleep(rng.uniform(0, 0.4))  # A chunk and its save take about 0.15 s.
         process.send_signal(signal.SIGKILL)
@@ -319,7 +317,7 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(tmp_path
     assert manifest["resumed_after"] >= max(before)
     assert f"resuming after {manifest['resumed_after']:,} of 29,000 picks" in finished.stderr
     assert "WARNING" not in finished.stderr
-    assert len(folders(checkpoints)) == 2
+    assert len(saved_after(checkpoints)) == 2
 
     again = mig(*arguments)
     assert again.returncode == 0, again.stderr
@@ -328,5 +326,5 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(tmp_path
     refused = mig(*arguments, "--gain=exact")
     assert refused.returncode == 2
     (line,) = [line for line in refused.stderr.splitlines() if line.startswith("mig-jax: ")]
-    assert line.startswith(f"mig-jax: {checkpoints}: holds checkpoints of another run: parameters")
+    assert line.startswith(f"mig-jax: {checkpoints}: belongs to another run: parameters")
     assert outputs(folder) == outputs(tmp_path / "straight")

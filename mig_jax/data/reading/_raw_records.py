@@ -13,6 +13,7 @@ from mig_jax.data.reading._cache import Writable
 from mig_jax.data.reading._readers import BadRecords, open_files
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.data.records import (
+    LAYOUTS,
     BadRecord,
     Conversation,
     FieldNames,
@@ -58,6 +59,7 @@ class RawRecord:
 def read_conversations(
     paths: Sequence[str | os.PathLike[str]],
     *,
+    layout: Literal["auto", "xsample", "plain"] = "auto",
     fields: FieldNames | Mapping[str, str] | None = None,
     on_bad_record: Literal["error", "skip"] = "error",
     rejects: Writable | None = None,
@@ -67,6 +69,8 @@ def read_conversations(
 
     Args:
       paths: files as for `read_pool`.
+      layout: where labels and scores may stand, as for `read_pool`; "auto" takes them from
+        fields of their own (plain), or else from an annotation (xsample), whichever is there.
       fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
       on_bad_record: as for `read_pool`. Bad are records without a conversation, and
         those whose labels or score are there but cannot be used.
@@ -76,6 +80,8 @@ def read_conversations(
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
     """
+    if layout != "auto" and layout not in LAYOUTS:
+        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
     names = FieldNames.of(fields)
     files = open_files([os.fspath(path) for path in paths])
     passed = 0
@@ -85,7 +91,7 @@ def read_conversations(
         used = 0
         for number, _, text in file.scan():
             try:
-                found = _raw_record(path, number, text, names)
+                found = _raw_record(path, number, text, names, layout)
             except BadRecord as reason:
                 bad.meet(number, reason, text)
             else:
@@ -135,31 +141,33 @@ def read_texts(
                 progress(done)
 
 
-def _raw_record(path: str, line: int, text: bytes, names: FieldNames) -> RawRecord:
+def _raw_record(path: str, line: int, text: bytes, names: FieldNames, layout: str) -> RawRecord:
     record = parse_record(text)
     conversation = decode_conversation(record, names)
-    labels, score = _labels_and_score(record, names)
+    labels, score = _labels_and_score(record, names, layout)
     return RawRecord(path, line, text, record, conversation, labels, score)
 
 
 def _labels_and_score(
-    record: dict[str, Any], names: FieldNames
+    record: dict[str, Any], names: FieldNames, layout: str
 ) -> tuple[list[str] | None, float | None]:
     """What there is of both: in fields of their own, or in an annotation of layout xsample.
 
     Raises:
       BadRecord: where one is there and cannot be used.
     """
-    paths = [names["labels"], names["score"]]
-    if value_at(record, paths[0]) is None:
-        paths[0] = "annotation.instag.content"
+    of_labels, of_score, has_score = names["labels"], names["score"], False
+    if layout == "xsample" or (layout == "auto" and value_at(record, of_labels) is None):
+        of_labels = "annotation.instag.content"
+    if layout != "xsample":
+        has_score = value_at(record, of_score) is not None
     labels = score = None
     # Each is read beside one that is right.
-    if value_at(record, paths[0]) is not None:
-        labels, _ = convert_named({**record, _RIGHT: 0.0}, paths[0], _RIGHT)
-    if value_at(record, paths[1]) is not None:
-        _, score = convert_named({**record, _RIGHT: []}, _RIGHT, paths[1])
-    elif (deita := value_at(record, "annotation.deita")) is not None:
+    if value_at(record, of_labels) is not None:
+        labels, _ = convert_named({**record, _RIGHT: 0.0}, of_labels, _RIGHT)
+    if has_score:
+        _, score = convert_named({**record, _RIGHT: []}, _RIGHT, of_score)
+    elif layout != "plain" and (deita := value_at(record, "annotation.deita")) is not None:
         annotation = {"instag": {"content": []}, "deita": deita}
         _, score = convert_xsample({"annotation": annotation})
     return labels, score

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -18,6 +17,7 @@ from mig_jax.data.files import write_rows
 from mig_jax.data.reading import RecordTable
 from mig_jax.data.records import BadRecord
 from mig_jax.errors import InputError
+from mig_jax.runs import open_temporary
 
 __all__ = ["OutputFiles", "write_json", "write_records", "write_selection_table"]
 
@@ -63,9 +63,8 @@ class OutputFiles:
                     raise InputError(f"{given}: is an input; expected another file to write to")
         if target in self._streams:
             raise InputError(f"{given}: is an output already; expected another file to write to")
-        temporary = os.path.join(folder, f".mig_jax.{secrets.token_hex(8)}.tmp")
         try:
-            self._streams[target] = open(temporary, "xb")  # noqa: SIM115 - closed on exit
+            self._streams[target] = open_temporary(target)
         except OSError as error:
             raise InputError(f"{given}: {error.strerror}; expected a writable folder") from None
         return self._streams[target]
@@ -85,7 +84,9 @@ class OutputFiles:
                 for stream in self._streams.values():
                     stream.flush()
                     os.fsync(stream.fileno())
-                    stream.close()
+                    if os.name == "nt":
+                        stream.close()  # Windows renames no open files.
+                # Held until they have their names: nobody takes them for left behind.
                 for target, stream in self._streams.items():
                     os.replace(stream.name, target)
         finally:

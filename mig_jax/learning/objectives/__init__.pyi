@@ -1,13 +1,14 @@
 from ._hand_picks import Imitation, imitation
 from ._past_runs import Subsets, spearman, subset_information, subsets
 from ._planted import plant
-from ._protocol import Objective, hold_out
+from ._protocol import Objective, Outcome, hold_out
 from ._target_information import Target, target
 from ._validation_loss import Validation, validation
 
 __all__ = [
     "Imitation",
     "Objective",
+    "Outcome",
     "Subsets",
     "Target",
     "Validation",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -11,9 +10,8 @@ import numpy as np
 from jax import lax
 
 from mig_jax.errors import InputError
-from mig_jax.learning.objectives._protocol import hold_out
-from mig_jax.measure import EXACT, Array, LabelGraph, Measure, Pool, as_pytree, label_information
-from mig_jax.relaxation import RelaxedSelection
+from mig_jax.learning.objectives._protocol import Objective, Outcome, hold_out
+from mig_jax.measure import EXACT, Array, LabelGraph, Pool, as_pytree, label_information
 from mig_jax.selection import PageLayout, fill_pages, lay_out_pages, marginal_gains
 
 __all__ = ["Imitation", "imitation"]
@@ -22,29 +20,20 @@ _MOST_PREFIXES = 32
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class Imitation:
+class Imitation(Objective):
     """Likelihood of picking what was picked by hand, as built by `imitation`."""
 
     layout: PageLayout
-    rank: Array  #: int32 [P]: which pick by hand a record is, from 0; P where it is none.
+    rank: Array  #: int32 [P]: which pick by hand a record is, from 0; P if it is none.
     lengths: Array  #: int32 [T]: picks by hand before each of the picks judged.
     fitted: Array  #: bool [P]: picked by hand.
     held_out: Array  #: bool [P]: picked by hand, and held out.
     temperature: Array  #: Of the softmax, in units of the mean gain.
 
-    @property
-    def needs_selection(self) -> bool:
-        return False
+    needs_selection = False
 
-    def losses(
-        self,
-        pool: Pool,
-        graph: LabelGraph,
-        measure: Measure,
-        selection: RelaxedSelection | None,
-        turn: Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
+    def losses(self, outcome: Outcome) -> tuple[jax.Array, jax.Array]:
+        pool, graph, measure = outcome.pool, outcome.graph, outcome.measure
         pages = fill_pages(self.layout, pool, graph, measure)
 
         @jax.checkpoint
@@ -80,7 +69,7 @@ def imitation(
     """The objective to pick as was picked by hand, by greedy selection with a softmax.
 
     Teacher-forced: each pick judged starts from picks made by hand, not by the
-    measure. A set has no order, so a pick is right where it is any record of the set
+    measure. A set has no order, so a pick is right if it is any record of the set
     that is left; at most 32 picks are judged, evenly spread over a random order.
 
     Args:
@@ -92,7 +81,7 @@ def imitation(
       seed: says which, and the order.
 
     Raises:
-      InputError: where fewer than 4 records are picked, or all, or one is not there.
+      InputError: if fewer than 4 records are picked, or all, or one is not there.
     """
     chosen = np.unique(np.asarray(picks, np.int64))
     if len(chosen) < 4 or len(chosen) >= pool.num_records:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,16 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mig_jax.errors import InputError
-from mig_jax.learning.objectives._protocol import hold_out
+from mig_jax.learning.objectives._protocol import Objective, Outcome, hold_out
 from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree, information, propagate
-from mig_jax.relaxation import RelaxedSelection
 
 __all__ = ["Subsets", "spearman", "subset_information", "subsets"]
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class Subsets:
+class Subsets(Objective):
     """Pairwise logistic loss of E against measured results, as built by `subsets`."""
 
     records: Array  #: int32 [members]: record of each membership.
@@ -31,19 +28,10 @@ class Subsets:
     fitted: Array  #: int32 [pairs, 2]: subsets, the better one first.
     held_out: Array  #: int32 [pairs, 2]: pairs with a subset that is held out.
 
-    @property
-    def needs_selection(self) -> bool:
-        return False
+    needs_selection = False
 
-    def losses(
-        self,
-        pool: Pool,
-        graph: LabelGraph,
-        measure: Measure,
-        selection: RelaxedSelection | None,
-        turn: Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        values = subset_information(self, pool, graph, measure)
+    def losses(self, outcome: Outcome) -> tuple[jax.Array, jax.Array]:
+        values = subset_information(self, outcome.pool, outcome.graph, outcome.measure)
         # In units of their spread: the scale of E means nothing.
         deviations = values - jnp.mean(values)
         spread = jnp.sqrt(jnp.mean(deviations**2) + 1e-12 * jnp.mean(values**2) + 1e-30)
@@ -87,7 +75,7 @@ def subsets(
       seed: says which.
 
     Raises:
-      InputError: where there are fewer than 4 subsets, a result is not finite, all
+      InputError: if there are fewer than 4 subsets, a result is not finite, all
         results are the same, or a subset is empty or names a record that is not there.
     """
     scores = np.asarray(results, np.float64).reshape(-1)
@@ -129,7 +117,7 @@ def subsets(
 
 
 def spearman(first: Any, second: Any) -> float:
-    """Rank correlation of two float [n]; equal values share their mean rank. 0 where undefined.
+    """Rank correlation of two float [n]; equal values share their mean rank. 0 if undefined.
 
     >>> spearman([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
     0.5

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mig_jax.learning._parameters import LearnedMeasure
+from mig_jax.learning.objectives._protocol import Objective, Outcome
 from mig_jax.measure import (
     LabelGraph,
     Measure,
@@ -44,8 +45,7 @@ class PlantedTruth:
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class PlantedUtility:
+class PlantedUtility(Objective):
     """The objective: how much of the planted utility the relaxed selection misses."""
 
     pool: Pool
@@ -53,15 +53,8 @@ class PlantedUtility:
     measure: Measure  # Leaves float [2, K]: the fitted and the held-out estimate.
     scale: Any  # float [2]: utility of all records, so that losses are between 0 and 1.
 
-    @property
-    def needs_selection(self) -> bool:
-        return True
-
-    def losses(
-        self, pool: Any, graph: Any, measure: Any, selection: Any, turn: Any = None
-    ) -> tuple[jax.Array, jax.Array]:
-        del pool, graph, measure, turn  # Only what is selected counts.
-        missed = self.missed(selection.amounts)
+    def losses(self, outcome: Outcome) -> tuple[jax.Array, jax.Array]:
+        missed = self.missed(outcome.amounts)
         return missed[0], missed[1]
 
     def missed(self, amounts: Any) -> jax.Array:

@@ -1,45 +1,64 @@
-"""What an objective is, and how its data are divided."""
+"""What an objective is, what it judges, and how its data are divided.
+
+One of your own is a class with `losses`:
+
+    @mig_jax.as_pytree
+    class AlphaOf(Objective):
+        wanted: float
+        needs_selection = False
+
+        def losses(self, outcome):
+            away = (outcome.measure.propagation - self.wanted) ** 2
+            return away, away
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import abc
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
-from mig_jax.measure import Array, LabelGraph, Measure, Pool
+from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree
 from mig_jax.relaxation import RelaxedSelection
 
-__all__ = ["Objective", "hold_out"]
+__all__ = ["Objective", "Outcome", "hold_out"]
 
 
-class Objective(Protocol):
-    """What a softened pool, graph and measure are judged by. Members are pytrees."""
+@as_pytree
+class Outcome:
+    """What some parameters lead to: all that an objective may judge."""
+
+    pool: Pool  #: P records, their scores as the parameters make them.
+    graph: LabelGraph  #: K labels, edges below the threshold softly gated.
+    measure: Measure  #: What is learned.
+    relaxed: RelaxedSelection | None = None  #: Of the budget; None if none is needed.
+    #: int scalar, the step of learning. An objective that averages over several models may look
+    #: at one of them a turn; without a turn it looks at all.
+    turn: Array | None = None
 
     @property
-    def needs_selection(self) -> bool:
-        """Whether `losses` looks at the relaxed selection; it gets None where not."""
-        ...
+    def amounts(self) -> Array:
+        """float [P]: how much of each record the relaxed selection selects.
 
-    def losses(
-        self,
-        pool: Pool,
-        graph: LabelGraph,
-        measure: Measure,
-        selection: RelaxedSelection | None,
-        turn: Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        """The loss on the fitted and on the held-out part of the data, scalars to be small.
-
-        Args:
-          pool: P records, their scores as the parameters make them.
-          graph: K labels, edges below the threshold softly gated.
-          measure: what is learned.
-          selection: of the budget, under this measure.
-          turn: int scalar, the step of learning. An objective that averages over several
-            models may look at one of them a turn; without a turn it looks at all.
+        Raises:
+          ValueError: if the objective has said that it needs no selection.
         """
-        ...
+        if self.relaxed is None:
+            raise ValueError("there is no selection; expected an objective that needs one")
+        return self.relaxed.amounts
+
+
+class Objective(abc.ABC):
+    """What the outcome of parameters is judged by. Members are pytrees."""
+
+    #: Whether `losses` looks at the relaxed selection, which takes most of a step.
+    needs_selection: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def losses(self, outcome: Outcome) -> tuple[jax.Array, jax.Array]:
+        """The loss on the fitted and on the held-out part of the data, scalars to be small."""
 
 
 def hold_out(groups: Any, share: float, seed: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mig_jax.errors import InputError
-from mig_jax.learning.objectives._protocol import hold_out
+from mig_jax.learning.objectives._protocol import Objective, Outcome, hold_out
 from mig_jax.measure import (
     Array,
     LabelGraph,
@@ -20,18 +19,16 @@ from mig_jax.measure import (
     label_information,
     pool_from_label_lists,
 )
-from mig_jax.relaxation import RelaxedSelection
 
 __all__ = ["Target", "target"]
 
 # The part of a selection's information that counts as spread evenly over all labels, so that
-# the divergence stays finite where the target has a label that the selection has not.
+# the divergence stays finite if the target has a label that the selection has not.
 _EVEN_SHARE = 1e-3
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class Target:
+class Target(Objective):
     """KL divergence of the selected information from a target's, as built by `target`.
 
     Both are compared over one fixed graph: over the learned one, propagation
@@ -44,21 +41,9 @@ class Target:
     fitted: Array  #: float [K], of sum 1: share of the target's information on each label.
     held_out: Array
 
-    @property
-    def needs_selection(self) -> bool:
-        return True
-
-    def losses(
-        self,
-        pool: Pool,
-        graph: LabelGraph,
-        measure: Measure,
-        selection: RelaxedSelection | None,
-        turn: Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        assert selection is not None
+    def losses(self, outcome: Outcome) -> tuple[jax.Array, jax.Array]:
         fixed = Measure(propagation=self.propagation)
-        z = label_information(self.pool, self.graph, fixed, selection.amounts)
+        z = label_information(self.pool, self.graph, fixed, outcome.amounts)
         total = jnp.sum(z)
         selected = z / jnp.where(total > 0, total, 1)
         even = 1 / self.graph.num_labels
@@ -91,7 +76,7 @@ def target(
       seed: says which.
 
     Raises:
-      InputError: where fewer than two target records have labels of the pool.
+      InputError: if fewer than two target records have labels of the pool.
     """
     labelled = [list(labels) for labels in label_lists if len(labels)]
     if len(labelled) < 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,16 +12,14 @@ from jax import lax
 
 from mig_jax.errors import InputError
 from mig_jax.learning._count_model import CountModel, ResponseBags, response_losses
-from mig_jax.learning.objectives._protocol import hold_out
-from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree
-from mig_jax.relaxation import RelaxedSelection
+from mig_jax.learning.objectives._protocol import Objective, Outcome, hold_out
+from mig_jax.measure import Array, as_pytree
 
 __all__ = ["Validation", "validation"]
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class Validation:
+class Validation(Objective):
     """Loss on validation responses of models fitted to the selection, as built by `validation`."""
 
     models: tuple[CountModel, ...]  #: Of the pool; each has its own hashes and clusters.
@@ -30,19 +27,7 @@ class Validation:
     fitted: tuple[tuple[ResponseBags, Array], ...]
     held_out: tuple[tuple[ResponseBags, Array], ...]
 
-    @property
-    def needs_selection(self) -> bool:
-        return True
-
-    def losses(
-        self,
-        pool: Pool,
-        graph: LabelGraph,
-        measure: Measure,
-        selection: RelaxedSelection | None,
-        turn: Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
-        assert selection is not None
+    def losses(self, outcome: Outcome) -> tuple[jax.Array, jax.Array]:
 
         def of_model(number: int, amounts: jax.Array) -> tuple[jax.Array, jax.Array]:
             tables = self.models[number].fit(amounts)
@@ -54,9 +39,9 @@ class Validation:
 
         count = len(self.models)
         branches = [lambda amounts, n=n: of_model(n, amounts) for n in range(count)]
-        if turn is not None:
-            return lax.switch(turn % count, branches, selection.amounts)
-        losses = [branch(selection.amounts) for branch in branches]
+        if outcome.turn is not None:
+            return lax.switch(outcome.turn % count, branches, outcome.amounts)
+        losses = [branch(outcome.amounts) for branch in branches]
         fitted, held_out = (sum(part) / count for part in zip(*losses, strict=True))
         return fitted, held_out
 
@@ -79,7 +64,7 @@ def validation(
       seed: says which.
 
     Raises:
-      InputError: where there are fewer than two validation records.
+      InputError: if there are fewer than two validation records.
     """
     groups = np.asarray(groups)
     if len(groups) < 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,4 @@ def plot_score_functions(
 
 def score_function_of_label(phi: ScoreFunction, label: int, held: Any) -> np.ndarray:
     """φ of one label at amounts of information, float [n]; parameters are scalars or float [K]."""
-    leaves = {field.name: getattr(phi, field.name) for field in dataclasses.fields(phi)}  # type: ignore[arg-type]
-    own = {name: leaf[label] if np.ndim(leaf) else leaf for name, leaf in leaves.items()}
-    one: Any = dataclasses.replace(phi, **own)  # type: ignore[type-var]
-    return np.asarray(one.value(np.asarray(held, np.float32)))
+    return np.asarray(phi.at(np.int32(label)).value(np.asarray(held, np.float32)))

@@ -1,22 +1,26 @@
-"""What the README shows works as it stands there."""
+"""What the README and the documentation show works as it stands there."""
 
 from __future__ import annotations
 
 import gzip
-import pathlib
 import re
 
 import pytest
 
 from mig_jax.data import write_label_embeddings
 from mig_jax.synthetic import BuiltinPool
+from tests.running import ROOT
 
-README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+
+def examples(file: str) -> list[str]:
+    """The blocks of Python code in a file."""
+    text = (ROOT / file).read_text()
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.slow
 def test_python_example(tmp_path, monkeypatch, capsys):
-    (example,) = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    (example,) = examples("README.md")
     monkeypatch.chdir(tmp_path)
     generated = BuiltinPool(records=400, labels=40, topics=5)
     with gzip.open("pool.jsonl.gz", "wb") as stream:
@@ -26,3 +30,12 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     exec(example.replace("5000", "50"), names)  # Fewer, only to be quick.
     assert len(set(names["selection"].picks.tolist())) == 50
     assert str(names["certificate"].certified_ratio) in capsys.readouterr().out
+
+
+def test_the_note_on_dataclasses_says_what_is_so(capsys):
+    by_jax, by_us = examples("docs/dataclass_structures.md")
+    names: dict = {}
+    exec(by_jax, names)
+    assert "(True, False, " in capsys.readouterr().out  # Else JAX has mended it: say so there.
+    exec(by_us, names)
+    assert "(False, False, 0)" in capsys.readouterr().out

@@ -1,84 +1,32 @@
-"""Information score functions φ: how much a label's information is worth.
-
-Each family is a pytree whose leaves are its parameters, a scalar or one value
-a label (float [K]), so that they can be traced, swept by `vmap` and learned.
-Every φ rises, is concave and has φ(0) = 0. A family offers
-
-- `value(x)`: φ(x);
-- `derivative(x)`: φ'(x);
-- `prepare(x)`: what an increase from x needs to know of x, so that a label's
-  share is computed once and not once for every record that has the label;
-- `increase(prepared, step)`: φ(x + step) − φ(x) for step ≥ 0, computed without
-  subtracting two nearly equal numbers: in float32 that difference would keep
-  three digits where a label already holds much;
-- `at(labels)`: the same function with one parameter value for each entry of
-  `labels`.
+"""The four families of score functions that are known by name.
 
 The paper (arXiv 2504.13835, section 3.2) uses `Power(0.8, 1e-6)` for all labels.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mig_jax.measure._arrays import Array
 from mig_jax.measure._pytrees import as_pytree
+from mig_jax.measure._registry import name_in
+from mig_jax.measure._score_function import ScoreFunction, safe_base
 
-__all__ = ["FAMILIES", "Exponential", "Log", "Power", "Saturating", "ScoreFunction", "safe_base"]
-
-_Family = TypeVar("_Family", bound="_Parameters")
-
-# Smallest base of a power. 1e-30 ** -1 is still finite in float32.
-_SMALLEST_BASE = 1e-30
-
-
-class ScoreFunction(Protocol):
-    """What selection asks of a family; see the module's docstring."""
-
-    def value(self, x: Array) -> jax.Array: ...
-
-    def derivative(self, x: Array) -> jax.Array: ...
-
-    def prepare(self, x: Array) -> Any: ...
-
-    def increase(self, prepared: Any, step: Array) -> jax.Array: ...
-
-    def at(self, labels: Array) -> ScoreFunction: ...
-
-
-def safe_base(x: Array) -> jax.Array:
-    """x kept away from 0, where powers below 1 have no finite derivative.
-
-    The one place that makes gradients safe: for x ≤ 1e-30 the result is the
-    constant 1e-30, so values stay finite and gradients are 0 instead of NaN.
-    """
-    away = x > _SMALLEST_BASE
-    # Both branches of `where` are differentiated: the inner one must be safe too.
-    return jnp.where(away, jnp.where(away, x, 1.0), _SMALLEST_BASE)
-
-
-class _Parameters:
-    """Leaves that are either shared by all labels or one value a label."""
-
-    def at(self: _Family, labels: Array) -> _Family:
-        def take(leaf: Array) -> Array:
-            return leaf if jnp.ndim(leaf) == 0 else jnp.asarray(leaf)[labels]
-
-        return jax.tree_util.tree_map(take, self)
+__all__ = ["FAMILIES", "Exponential", "Log", "Power", "Saturating", "family_name"]
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class Power(_Parameters):
+class Power(ScoreFunction):
     """φ(x) = weight · ((x + epsilon)^exponent − epsilon^exponent), 0 < exponent ≤ 1.
 
     >>> round(float(Power(0.5, 0.0).value(4.0)), 6)
     2.0
     """
+
+    shape_name = "exponent"
 
     exponent: Array = 0.8
     epsilon: Array = 1e-6
@@ -100,15 +48,21 @@ class Power(_Parameters):
         base, height, exponent = prepared
         return height * jnp.expm1(exponent * jnp.log1p(step / base))
 
+    def moved_shape(self, offset: Array) -> jax.Array:
+        """The exponent after a move of its logit: it stays between 0 and 1."""
+        logit = jnp.log(self.exponent) - jnp.log1p(-self.exponent)
+        return jax.nn.sigmoid(logit + offset)
+
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class Exponential(_Parameters):
+class Exponential(ScoreFunction):
     """φ(x) = weight · (1 − e^(−rate·x)).
 
     >>> float(Exponential(1.0).value(0.0))
     0.0
     """
+
+    shape_name = "rate"
 
     rate: Array = 1.0
     weight: Array = 1.0
@@ -129,13 +83,14 @@ class Exponential(_Parameters):
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class Log(_Parameters):
+class Log(ScoreFunction):
     """φ(x) = weight · log(1 + rate·x).
 
     >>> round(float(Log(1.0).derivative(1.0)), 6)
     0.5
     """
+
+    shape_name = "rate"
 
     rate: Array = 1.0
     weight: Array = 1.0
@@ -156,13 +111,14 @@ class Log(_Parameters):
 
 
 @as_pytree
-@dataclasses.dataclass(frozen=True)
-class Saturating(_Parameters):
+class Saturating(ScoreFunction):
     """φ(x) = weight · x / (x + 1/rate): half of the weight is reached at x = 1/rate.
 
     >>> float(Saturating(rate=0.5).value(2.0))
     0.5
     """
+
+    shape_name = "rate"
 
     rate: Array = 1.0
     weight: Array = 1.0
@@ -186,9 +142,22 @@ class Saturating(_Parameters):
         return 1 / safe_base(jnp.asarray(self.rate, jnp.result_type(x, jnp.float32)))
 
 
-FAMILIES: dict[str, type] = {
+#: A line for each subclass of `ScoreFunction`; add yours to have it found by name.
+FAMILIES: dict[str, type[Any]] = {
     "power": Power,
     "exponential": Exponential,
     "log": Log,
     "saturating": Saturating,
 }
+
+
+def family_name(score_function: ScoreFunction) -> str:
+    """The name of its family in `FAMILIES`.
+
+    Raises:
+      ValueError: if it is of no family there.
+
+    >>> family_name(Log(0.5))
+    'log'
+    """
+    return name_in(FAMILIES, score_function, "FAMILIES")

@@ -1,0 +1,210 @@
+"""The flags of `mig-jax annotate`: what they are, which go together, and what was given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from absl import flags
+
+from mig_jax import data
+from mig_jax.annotation import (
+    COMBINATIONS,
+    SCORER_GROUPS,
+    SCORERS,
+    TAGGERS,
+    ModelOptions,
+    Needs,
+    scorer_weights,
+)
+from mig_jax.commands.flag_groups import (
+    PoolOptions,
+    adder,
+    check_pool_flags,
+    define_merging_flags,
+    define_model_flags,
+    define_pool_flags,
+    stem_of,
+)
+from mig_jax.errors import InputError
+
+__all__ = ["AnnotateOptions", "annotate_options", "define_annotate_flags"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotateOptions(ModelOptions, PoolOptions):
+    """The flags of the command; `mig-jax annotate --help` explains each."""
+
+    output: str
+    tagger: str
+    scorer: list[str]
+    batch_size: int
+    combine: str
+    deduplicate: str
+    near_duplicate_similarity: float
+    exclude_overlap: list[str]
+    overlap_words: int
+    normalise_tags: bool
+    min_tag_count: int
+    tag_distance: float
+    tag_mapping: str | None
+
+    @property
+    def stem(self) -> str:
+        """What the names of the other outputs begin with."""
+        return stem_of(self.output, ".jsonl", ".json")
+
+    @property
+    def skips(self) -> bool:
+        """Whether a record that cannot be used is left out."""
+        return self.on_bad_record == "skip"
+
+    @property
+    def needs(self) -> Needs:
+        """What the records must have already."""
+        return Needs(labels=self.tagger == "keep", score="keep" in scorer_weights(self.scorer))
+
+    def files(self) -> list[str]:
+        """All that is read, which no output may overwrite."""
+        named = (self.vocabulary, self.tag_mapping)
+        return [*self.pool, *self.exclude_overlap, *(path for path in named if path is not None)]
+
+    def records(self, rejects: Any = None) -> Iterator[data.RawRecord]:
+        """The records of the pool that can be read."""
+        return data.read_conversations(
+            self.pool,
+            layout=self.format,
+            fields=self.fields,
+            on_bad_record=self.on_bad_record,
+            rejects=rejects,
+        )
+
+
+def define_annotate_flags(values: flags.FlagValues) -> None:
+    """Defines all flags of the command."""
+    add = adder(values)
+    define_pool_flags(add)
+    add(flags.DEFINE_string, "output", None, "Where to write the annotated records (.jsonl).")
+    groups = " or ".join(
+        f"{name}, which is {' and '.join(SCORER_GROUPS[name])}" for name in SCORER_GROUPS
+    )
+    add(
+        flags.DEFINE_enum,
+        "tagger",
+        None,
+        list(TAGGERS),
+        "Where labels come from: the nearest of a --vocabulary by sentence embedding, InsTagger, "
+        "or the record itself.",
+    )
+    add(
+        flags.DEFINE_multi_string,
+        "scorer",
+        [],
+        f"Where the score comes from: {', '.join(SCORERS)}; or {groups}. May be repeated; "
+        "NAME:WEIGHT for --combine=ranks.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "combine",
+        "mean_of_turns",
+        list(COMBINATIONS),
+        "How several scorers are one: the mean over turns of their product, the product of their "
+        "means, or the weighted mean of their ranks.",
+    )
+    add(flags.DEFINE_string, "vocabulary", None, "JSON list of the labels of --tagger=embedding.")
+    define_model_flags(add, "texts")
+    add(flags.DEFINE_integer, "max_tags", 5, "Labels of a record, at most.", lower_bound=1)
+    add(
+        flags.DEFINE_float,
+        "tag_similarity",
+        0.28,
+        "Cosine similarity that a label has to what was asked, at least.",
+        lower_bound=-1.0,
+        upper_bound=1.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "tag_margin",
+        0.12,
+        "How much less similar than the nearest label another may be.",
+        lower_bound=0.0,
+    )
+    add(flags.DEFINE_string, "instag_model", "OFA-Sys/InsTagger", "Model of --tagger=instag.")
+    for kind in ("quality", "complexity"):
+        add(
+            flags.DEFINE_string,
+            f"deita_{kind}_model",
+            f"hkust-nlp/deita-{kind}-scorer",
+            f"Model of --scorer=deita_{kind}.",
+        )
+    add(
+        flags.DEFINE_string,
+        "ifd_model",
+        None,
+        "Causal language model of --scorer=ifd, by name or folder.",
+    )
+    add(
+        flags.DEFINE_integer,
+        "max_tokens",
+        2048,
+        "Tokens that a language model gets at once, at most; longer texts are cut.",
+        lower_bound=64,
+    )
+    add(
+        flags.DEFINE_integer,
+        "batch_size",
+        256,
+        "Records annotated, and kept for a resumed run, at a time.",
+        lower_bound=1,
+    )
+    add(
+        flags.DEFINE_enum,
+        "deduplicate",
+        "none",
+        ["none", "exact", "near"],
+        "Leave out records whose conversation, or nearly all of it, an earlier record has.",
+    )
+    add(
+        flags.DEFINE_float,
+        "near_duplicate_similarity",
+        0.8,
+        "Jaccard similarity of word 5-grams from which on records are near duplicates.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    add(
+        flags.DEFINE_multi_string,
+        "exclude_overlap",
+        [],
+        "File of an evaluation: leave out records that share --overlap_words successive words "
+        "with it. May be repeated.",
+    )
+    add(flags.DEFINE_integer, "overlap_words", 13, "Words of an overlap.", lower_bound=1)
+    add(
+        flags.DEFINE_boolean,
+        "normalise_tags",
+        False,
+        "Leave out rare tags and merge those that mean the same; OUTPUT.tag_mapping.json tells.",
+    )
+    define_merging_flags(add)
+    add(
+        flags.DEFINE_string,
+        "tag_mapping",
+        None,
+        "A tag_mapping.json of another run, to be applied to the tags found.",
+    )
+
+
+def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
+    """What was given.
+
+    Raises:
+      InputError: if flags cannot be used, or contradict each other.
+    """
+    if values.normalise_tags and values.tag_mapping is not None:
+        raise InputError("--tag_mapping: does not go with --normalise_tags; give one or the other")
+    if not values.near_duplicate_similarity > 0:
+        raise InputError("--near_duplicate_similarity: found 0, expected a number above 0")
+    check_pool_flags(values)
+    return AnnotateOptions(**values.flag_values_dict())

@@ -1,0 +1,338 @@
+"""The flags of `mig-jax select`: what they are, which go together, and what was given."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from typing import Any, Final
+
+from absl import flags
+
+from mig_jax import data
+from mig_jax.commands.flag_groups import (
+    AddFlag,
+    InputOptions,
+    adder,
+    check_input_flags,
+    define_input_flags,
+    stem_of,
+)
+from mig_jax.errors import InputError
+from mig_jax.measure import FAMILIES, GAIN_RULES, Measure
+
+__all__ = ["SelectOptions", "define_select_flags", "select_options"]
+
+# The paper's settings: arXiv 2504.13835, section 4.1.
+_PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "paper": {
+        "gain": "linear",
+        "score_function": "power",
+        "exponent": 0.8,
+        "epsilon": 1e-6,
+        "propagation": 1.0,
+        "similarity_threshold": 0.9,
+    }
+}
+# Flags that are parameters of families, by the same names.
+_OF_FAMILIES: Final = ("exponent", "epsilon", "rate")
+# Flags whose place is taken by what --params holds.
+_REPLACED_BY_PARAMS: Final = (
+    "preset",
+    "score_function",
+    "exponent",
+    "rate",
+    "epsilon",
+    "propagation",
+    "similarity_threshold",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectOptions(InputOptions):
+    """The flags of the command; `mig-jax select --help` explains each."""
+
+    budget: int
+    output: str
+    output_layout: str
+    dataset_info: str | None
+    report: str | None
+    similarity_threshold: float
+    propagation: float
+    gain: str
+    preset: str | None
+    score_function: str
+    exponent: float
+    rate: float
+    epsilon: float
+    params: str | None
+    certificate: bool
+    devices: str | None
+    coordinator_address: str | None
+    num_processes: int
+    process_id: int
+    process_timeout_seconds: int
+    checkpoint_dir: str | None
+    checkpoint_every_seconds: float
+
+    @property
+    def stem(self) -> str:
+        """What the names of the other outputs begin with."""
+        return stem_of(self.output, ".jsonl", ".json", ".parquet")
+
+    @property
+    def as_parquet(self) -> bool:
+        """Whether the records are written as a table."""
+        return self.output_layout == "parquet" or self.output.endswith(".parquet")
+
+    def parameters(self) -> dict[str, Any]:
+        """The flags that count, for the manifest."""
+        unused = () if self.params is None else _REPLACED_BY_PARAMS
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in unused}
+
+    def measure(self) -> Measure:
+        """The measure that the flags describe; parameters of a family without one keep theirs."""
+        family = FAMILIES[self.score_function]
+        names = {field.name for field in dataclasses.fields(family)}
+        given = {name: getattr(self, name) for name in _OF_FAMILIES if name in names}
+        return Measure(family(**given), self.propagation)
+
+
+def define_select_flags(values: flags.FlagValues) -> None:
+    """Defines all flags of the command."""
+    add = adder(values)
+    define_input_flags(add)
+    _define_output_flags(add)
+    _define_measure_flags(add)
+    _define_process_flags(add)
+    add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
+    add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
+    add(
+        flags.DEFINE_string,
+        "checkpoint_dir",
+        None,
+        "Directory where the selection is saved as it goes on: the same command resumes after a "
+        "kill. It stays in the end, so that the same command, or one with a larger --budget, "
+        "goes on from there; delete it when done. Not used by default.",
+    )
+    add(
+        flags.DEFINE_float,
+        "checkpoint_every_seconds",
+        5.0,
+        "Time from one checkpoint to the next, at least.",
+        lower_bound=0.0,
+    )
+
+
+def _define_output_flags(add: AddFlag) -> None:
+    add(
+        flags.DEFINE_string,
+        "output",
+        None,
+        "Where to write the selected records: .jsonl, or .parquet for a table.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "output_layout",
+        "as_it_came",
+        list(data.OUTPUT_LAYOUTS),
+        "How to write the records: as they came, their conversations in another layout, or as "
+        "they came but in a table.",
+    )
+    add(
+        flags.DEFINE_string,
+        "dataset_info",
+        None,
+        "LLaMA-Factory's dataset_info.json, to get an entry for --output; other entries stay.",
+    )
+    add(
+        flags.DEFINE_string,
+        "report",
+        None,
+        "Folder for index.html, a page with pictures of the selection. Needs the extra plots.",
+    )
+
+
+def _define_measure_flags(add: AddFlag) -> None:
+    add(
+        flags.DEFINE_float,
+        "similarity_threshold",
+        0.9,
+        "Labels whose embeddings are this similar (cosine) are joined.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "propagation",
+        1.0,
+        "Strength of propagation between joined labels, alpha of the paper.",
+        lower_bound=0.0,
+    )
+    add(
+        flags.DEFINE_enum,
+        "gain",
+        "exact",
+        list(GAIN_RULES),
+        "What each pick maximises: the true increase, or the paper's linearised one.",
+    )
+    add(flags.DEFINE_enum, "preset", None, list(_PRESETS), "The settings of the paper.")
+    add(
+        flags.DEFINE_enum,
+        "score_function",
+        "power",
+        list(FAMILIES),
+        "Family of the information score function.",
+    )
+    add(
+        flags.DEFINE_float,
+        "exponent",
+        0.8,
+        "Exponent of the power function, above 0 and up to 1.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "rate",
+        1.0,
+        "Rate a of 1 - exp(-ax), log(1 + ax) and x / (x + 1/a).",
+        lower_bound=0.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "epsilon",
+        1e-6,
+        "Shift of the power function: (x + epsilon)^exponent.",
+        lower_bound=0.0,
+    )
+    add(
+        flags.DEFINE_string,
+        "params",
+        None,
+        "Directory with learned parameters, as `mig-jax learn` writes it. They take the place of "
+        "--score_function, --exponent, --rate, --epsilon, --propagation and "
+        "--similarity_threshold.",
+    )
+
+
+def _define_process_flags(add: AddFlag) -> None:
+    add(
+        flags.DEFINE_string,
+        "devices",
+        None,
+        "How many devices to shard the pool over: a number, or `all`. By default 1, or all of "
+        "them with --coordinator_address.",
+    )
+    add(
+        flags.DEFINE_string,
+        "coordinator_address",
+        None,
+        "host:port of process 0, if several processes select together: the same command is "
+        "started once for each of them, with its --process_id. All must see the same --pool "
+        "files, and each reads a part of them; process 0 writes.",
+    )
+    add(
+        flags.DEFINE_integer,
+        "num_processes",
+        1,
+        "How many processes there are, with --coordinator_address.",
+        lower_bound=1,
+    )
+    add(
+        flags.DEFINE_integer,
+        "process_id",
+        0,
+        "Which of the processes this is, from 0.",
+        lower_bound=0,
+    )
+    add(
+        flags.DEFINE_integer,
+        "process_timeout_seconds",
+        60,
+        "How long to wait for the other processes at the start, and for a sign of life later.",
+        lower_bound=1,
+    )
+
+
+def select_options(values: flags.FlagValues) -> SelectOptions:
+    """What was given, with the preset applied, which is told.
+
+    Raises:
+      InputError: if flags cannot be used, or contradict each other.
+    """
+    _check_params(values)
+    if values.preset is not None:
+        _apply_preset(values)
+        print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
+    for name in ("similarity_threshold", "exponent", "rate"):
+        if not getattr(values, name) > 0:
+            raise InputError(f"--{name}: found {values[name].value}, expected a number above 0")
+    for name in ("propagation", "rate", "epsilon"):
+        if not math.isfinite(getattr(values, name)):
+            raise InputError(f"--{name}: found {values[name].value}, expected a finite number")
+    devices = values.devices
+    if devices not in (None, "all") and not (devices.isdecimal() and int(devices)):
+        raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
+    _check_processes(values)
+    check_input_flags(values)
+    _check_dataset_info(values)
+    if values.report is not None and values.coordinator_address is not None:
+        # No process has all records, which the page shows.
+        raise InputError("--report: does not go with --coordinator_address")
+    return SelectOptions(**values.flag_values_dict())
+
+
+def _apply_preset(values: flags.FlagValues) -> None:
+    """Flags given by the user win over the preset."""
+    for name, value in _PRESETS[values.preset].items():
+        if not values[name].present:
+            values[name].value = value
+
+
+def _check_params(values: flags.FlagValues) -> None:
+    """Learned parameters stand alone: no flag says the same again."""
+    if values.params is None:
+        return
+    if not values.params:
+        raise InputError("--params: found nothing, expected a directory of learned parameters")
+    if given := [f"--{name}" for name in _REPLACED_BY_PARAMS if values[name].present]:
+        raise InputError(f"--params: takes the place of {', '.join(given)}; give one or the other")
+    if values.coordinator_address is not None:
+        # What is learned is relative to the whole pool, of which each process reads a part.
+        raise InputError("--params: does not go with --coordinator_address")
+
+
+def _check_processes(values: flags.FlagValues) -> None:
+    address = values.coordinator_address
+    if address is None:
+        if values.num_processes > 1:
+            raise InputError("--num_processes: goes with --coordinator_address=HOST:PORT")
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"--coordinator_address: found {address}, expected HOST:PORT")
+    if values.process_id >= values.num_processes:
+        raise InputError(
+            f"--process_id: found {values.process_id}, expected less than --num_processes, "
+            f"which is {values.num_processes}"
+        )
+    if not values.pool:
+        raise InputError("--coordinator_address: goes with --pool=FILE")
+    if values.embedding_model is not None:
+        # Hosts may round differently, and would select over different graphs.
+        raise InputError(
+            "--embedding_model: does not go with --coordinator_address; `mig-jax embed_labels` "
+            "makes embeddings for all processes"
+        )
+
+
+def _check_dataset_info(values: flags.FlagValues) -> None:
+    if values.dataset_info == "":
+        raise InputError("--dataset_info: found nothing, expected a file name")
+    # By the ending LLaMA-Factory knows what a file is.
+    if values.dataset_info and not values.output.endswith((".jsonl", ".json", ".parquet")):
+        raise InputError(
+            f"--dataset_info: --output is {values.output}, expected an ending that LLaMA-Factory "
+            "knows: .jsonl, .json or .parquet"
+        )

@@ -1,0 +1,100 @@
+"""The steps of a selection with what they say meanwhile: picking, certifying, writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from mig_jax import data
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.devices import ALONE, Hosts
+from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
+from mig_jax.reports import proven_per_cent
+from mig_jax.selection import Certificate, Progress, Selection, certify, select
+
+if TYPE_CHECKING:  # Who learned nothing needs no optax and flax.
+    from mig_jax.learning import LearnedMeasure
+
+__all__ = ["certify_with_bar", "select_with_bar", "told_of_learned", "write_selection"]
+
+
+def select_with_bar(
+    pool: Pool,
+    graph: LabelGraph,
+    budget: int,
+    *,
+    measure: Measure,
+    gain: GainRule,
+    hosts: Hosts = ALONE,
+    resume: Progress | None = None,
+    save: Callable[[Progress], None] | None = None,
+) -> Selection:
+    """What `select` picks; `save` is called with the picks so far, again and again."""
+    done = 0 if resume is None else len(resume)
+    if done:
+        say(f"resuming after {done:,} of {budget:,} picks")
+    with progress_bar("selecting", budget, unit="records", initial=done) as bar:
+
+        def on_chunk(progress: Progress) -> None:
+            bar.update(len(progress) - bar.n)
+            if save is not None:
+                save(progress)
+
+        return select(
+            pool,
+            graph,
+            budget,
+            measure=measure,
+            gain=gain,
+            mesh=hosts.mesh,
+            resume=resume,
+            on_chunk=on_chunk,
+        )
+
+
+def certify_with_bar(
+    pool: Pool, graph: LabelGraph, measure: Measure, selection: Selection, hosts: Hosts = ALONE
+) -> Certificate:
+    """How close to optimal the selection is proven to be."""
+    with progress_bar("certifying", None, unit="steps") as bar:
+
+        def on_step(step: int, bound: float) -> None:
+            proven = proven_per_cent(selection.information / bound)
+            bar.set_postfix_str(f"at least {proven}", refresh=False)
+            bar.update(step - bar.n)
+
+        return certify(pool, graph, measure, selection.picks, mesh=hosts.mesh, on_step=on_step)
+
+
+def told_of_learned(learned: LearnedMeasure, measure: Measure) -> dict[str, float]:
+    """What the manifest tells of learned parameters; `measure` is what `harden` makes of them."""
+    return {
+        "propagation": float(measure.propagation),
+        "threshold": float(learned.threshold),
+        "score_exponent": float(learned.score_exponent),
+    }
+
+
+def write_selection(
+    table: data.RecordTable,
+    picks: np.ndarray,
+    selection: Selection,
+    records_out: BinaryIO,
+    table_out: BinaryIO,
+    **how: Any,
+) -> None:
+    """Writes the records picked and the table that tells of each.
+
+    Args:
+      table: has all picks.
+      picks: int64 [N], indices into the table.
+      selection: what was gained by each.
+      records_out: gets the records.
+      table_out: gets the table, in Parquet.
+      how: the options of `data.write_records`.
+    """
+    data.write_records(table, picks, records_out, **how)
+    so_far = np.cumsum(selection.increases, dtype=np.float64)
+    data.write_selection_table(table_out, table, picks, selection.gains, so_far)

@@ -1,0 +1,143 @@
+"""What an information score function φ is: how much a label's information is worth.
+
+Every φ rises, is concave and has φ(0) = 0. A family of them is a class; one of your own needs
+`value` only:
+
+    @mig_jax.as_pytree
+    class Root(mig_jax.ScoreFunction):
+        shape_name = "scale"  # To have it swept and learned.
+        scale: mig_jax.measure.Array = 1.0
+
+        def value(self, x):
+            return jnp.sqrt(self.scale * x + 1e-6) - 1e-3
+
+It is a pytree whose leaves are its parameters, a scalar or one value a label (float [K]), so
+that they can be traced, swept by `vmap` and learned. A line in `FAMILIES` gives it a name, for
+the commands and for files.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mig_jax.measure._arrays import Array
+
+__all__ = ["ScoreFunction", "safe_base"]
+
+# Smallest base of a power. 1e-30 ** -1 is still finite in float32.
+_SMALLEST_BASE = 1e-30
+
+# If x + step is no more than this many times x, an increase is an integral of the slope.
+# Farther, φ(x) is so small a part of φ(x + step) that their difference keeps its digits.
+_FARTHEST_BY_SLOPES = 16.0
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)  # Of Gauss's rule, in [−1, 1].
+_PLACES, _SHARES = (_NODES + 1) / 2, _WEIGHTS / 2  # In [0, 1], shares of sum 1.
+
+
+def safe_base(x: Array) -> jax.Array:
+    """x kept away from 0, where powers below 1 have no finite derivative.
+
+    The one place that makes gradients safe: for x ≤ 1e-30 the result is the
+    constant 1e-30, so values stay finite and gradients are 0 instead of NaN.
+    """
+    away = x > _SMALLEST_BASE
+    # Both branches of `where` are differentiated: the inner one must be safe too.
+    return jnp.where(away, jnp.where(away, x, 1.0), _SMALLEST_BASE)
+
+
+class ScoreFunction(abc.ABC):
+    """Base of all families; see the module's docstring for one of your own.
+
+    `value` says what φ is, and all else follows from it: a slope by differentiation, an increase
+    by eight slopes. A family that knows faster or more exact forms overrides them.
+    """
+
+    #: The name of the parameter that makes φ saturate sooner or later, which grids sweep and
+    #: learning moves; None if a family has no such parameter.
+    shape_name: ClassVar[str | None] = None
+
+    #: What φ is multiplied by. Learning moves it if a family has a field of this name.
+    weight: Array = 1.0
+
+    @abc.abstractmethod
+    def value(self, x: Array) -> jax.Array:
+        """φ(x), element by element, for x ≥ 0. Leaves are as in `at`: they broadcast with x."""
+
+    def derivative(self, x: Array) -> jax.Array:
+        """φ'(x), element by element; at x ≤ 1e-30 that of 1e-30, so that it is finite.
+
+        It has the digits that differentiation of `value` leaves: all of them for powers and
+        logarithms; few for a φ that is a quotient or 1 less an exponential, if x is large.
+        Such a family has a derivative of its own, by which increases become exact as well.
+        """
+        x = safe_base(_as_float(x))
+        return jax.jvp(self.value, (x,), (jnp.ones_like(x),))[1]
+
+    def prepare(self, x: Array) -> Any:
+        """What an increase from x needs to know, a pytree of arrays of the shape of x.
+
+        A label's share is so computed once, and not once for every record that has the label.
+        `increase` may look at nothing else: its φ may be that of other labels.
+        """
+        x = _as_float(x)
+        own = jax.tree_util.tree_map(lambda leaf: jnp.broadcast_to(leaf, x.shape), self)
+        return x, own.value(x), own
+
+    def increase(self, prepared: Any, step: Array) -> jax.Array:
+        """φ(x + step) − φ(x) for step ≥ 0, of what `prepare` gave for x.
+
+        It must not be a difference of two nearly equal numbers: in float32 that would keep
+        three digits where a label already holds much, and lazy selection trusts in five.
+
+        Up to x + step = 16·x it is the integral of φ' over log x by Gauss's rule, with eight
+        slopes: in float32 to 5e-7 of itself for powers and logarithms, and to what `derivative`
+        leaves for others. Beyond, it is the difference, to as many digits as `value` has.
+        """
+        x, value, function = prepared
+        near = (x > _SMALLEST_BASE) & (step <= (_FARTHEST_BY_SLOPES - 1) * x)
+        start = jnp.where(near, x, 1.0)
+        length = jnp.log1p(jnp.where(near, step, 0.0) / start)
+        places, shares = (
+            jnp.asarray(part, length.dtype).reshape(-1, *[1] * length.ndim)
+            for part in (_PLACES, _SHARES)
+        )
+        between = start * jnp.exp(length * places)
+        by_slopes = length * jnp.sum(shares * between * function.derivative(between), axis=0)
+        return jnp.where(near, by_slopes, function.value(x + step) - value)
+
+    def at(self, labels: Array) -> Self:
+        """The same function with one parameter value for each entry of `labels`."""
+
+        def of_labels(leaf: Array) -> Array:
+            return leaf if jnp.ndim(leaf) == 0 else jnp.asarray(leaf)[labels]
+
+        return jax.tree_util.tree_map(of_labels, self)
+
+    def moved(self, shape: Array, log_weight: Array) -> Self:
+        """The function of parameters that are learned, float [K] or scalars each.
+
+        Args:
+          shape: by how much the shape moves, on the scale of `moved_shape`.
+          log_weight: the logarithm of what the weight is multiplied by. It changes nothing
+            if the family has no field `weight`, nor `shape` if it has no shape.
+        """
+        moved: dict[str, Array] = {}
+        if self.shape_name is not None:
+            moved[self.shape_name] = self.moved_shape(shape)
+        if any(field.name == "weight" for field in dataclasses.fields(self)):  # type: ignore[arg-type]
+            moved["weight"] = self.weight * jnp.exp(log_weight)
+        return dataclasses.replace(self, **moved)  # type: ignore[type-var]
+
+    def moved_shape(self, offset: Array) -> jax.Array:
+        """The shape parameter after a move by `offset`: of its logarithm, as it is above 0."""
+        return getattr(self, str(self.shape_name)) * jnp.exp(offset)
+
+
+def _as_float(x: Array) -> jax.Array:
+    return jnp.asarray(x, jnp.result_type(x, float))
