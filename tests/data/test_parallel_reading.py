@@ -227,7 +227,7 @@ def test_much_text_of_bad_records_is_left_to_the_parent(store: Store, most: int,
 
 
 SCRIPT = """
-    import subprocess, sys, time
+    import signal, subprocess, sys
     from mig_jax.data import ReadingLimits, read_pool
     limits = ReadingLimits(range_size=1000, parallel_from=0)
     class Told(subprocess.Popen):
@@ -284,7 +284,7 @@ def test_workers_end_with_the_program(store: Store, tmp_path: Path, how: signal.
         f"""
         def progress(consumed):
             print("reading", flush=True)
-            time.sleep(0.5)
+            signal.pause()
         read_pool(
             [{str(path)!r}], on_bad_record="skip", workers=2, progress=progress, limits=limits
         )
