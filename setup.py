@@ -20,6 +20,7 @@ NOTEBOOKS = ["ipykernel>=6.29"]
 RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
 TEST = [
     "beartype>=0.19",
+    "filelock>=3.12",
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mypy>=1.10",

@@ -40,7 +40,6 @@ __all__ = [
     "response_losses",
 ]
 
-_ENTRIES_A_BLOCK = 1 << 16
 # Instructions have more buckets than responses: the clusters never see one alone.
 _INSTRUCTION_BUCKETS = 8192
 
@@ -147,7 +146,11 @@ def cluster_instructions(
 
 
 def count_model(
-    conversations: Conversations, clusters: InstructionClusters, *, buckets: int = 4096
+    conversations: Conversations,
+    clusters: InstructionClusters,
+    *,
+    buckets: int = 4096,
+    entries_a_block: int = 1 << 16,
 ) -> CountModel:
     """The model of a pool's conversations, over so many buckets for response tokens.
 
@@ -155,9 +158,10 @@ def count_model(
       conversations: P of them, whose instructions the clusters were fitted to.
       clusters: their seed is that of the buckets, too.
       buckets: V.
+      entries_a_block: how many are added up at once; memory grows with it, times F.
     """
     bags = fold(conversations.responses, buckets, clusters.seed)
-    size = min(_ENTRIES_A_BLOCK, max(len(bags.tokens), 1))
+    size = min(entries_a_block, max(len(bags.tokens), 1))
     blocks = -(-len(bags.tokens) // size)
 
     def in_blocks(values: np.ndarray) -> jax.Array:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import html.parser
 import json
-import os
 import pathlib
 import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 
 from mig_jax.learning import Free, save_learned, shared_start
-from tests.running import ROOT
+from tests.running import mig
 
 SCRIPT = "<script>alert('x')</script> & \"quoted\""
 
@@ -37,14 +35,7 @@ class Page(html.parser.HTMLParser):
 
 def select(folder: pathlib.Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = ["select", f"--output={folder / 'out.jsonl'}", "--cache=none", *words]
-    return subprocess.run(
-        [sys.executable, "-m", "mig_jax", *command],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return mig(*command)
 
 
 @pytest.fixture(scope="module")
