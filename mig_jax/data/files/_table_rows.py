@@ -48,7 +48,7 @@ class TableRows(abc.ABC):
         """Yields the rows at ascending row numbers, from 0, some at a time."""
 
     def detect_layout(self, layout: str, names: FieldNames) -> str:
-        """The layout whose columns there are: `layout`, or any where that is "auto".
+        """The layout whose columns there are: `layout`, or any if that is "auto".
 
         Raises:
           InputError: if the columns are missing, or the table cannot be read.

@@ -92,8 +92,8 @@ def read_pool(
       workers: processes that read; None for one a core. One file that is compressed,
         and less than 128 MB of text, is read in this process. The table does not depend
         on it.
-      cache: folder that keeps what was read: where it has the same bytes, read the same
-        way by the same version, they are not read again. It is made where it is not
+      cache: folder that keeps what was read: if it has the same bytes, read the same
+        way by the same version, they are not read again. It is made if it is not
         there, and may be deleted at any time. None for no cache.
       fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
       fits: a conversation layout; a record that cannot be written in it is a bad one.
@@ -102,8 +102,8 @@ def read_pool(
       limits: from which sizes on it is read in ranges, by several processes, or not kept.
 
     Raises:
-      InputError: for a bad record where `on_bad_record` is "error"; and always where a
-        file cannot be read, has no usable record, or is given twice, or where the
+      InputError: for a bad record if `on_bad_record` is "error"; and always if a
+        file cannot be read, has no usable record, or is given twice, or if the
         files differ in layout.
 
     >>> import tempfile
@@ -320,7 +320,7 @@ def _layout_of(file: RecordFile, layout: str, names: FieldNames, skip: bool) -> 
 def ranges(
     file: RecordFile, limits: ReadingLimits, start: int = 0, stop: int | None = None
 ) -> list[_Range]:
-    """The ranges that a file, or those of its bytes, is decoded in; one where it can't be cut."""
+    """The ranges that a file, or those of its bytes, is decoded in; one if it can't be cut."""
     if not can_be_cut(file):
         return [(0, None)]
     end = file.stamp.size if stop is None else stop

@@ -53,7 +53,7 @@ _TELLING: Final = (
     "messages (turns with role and content), conversations (turns with from and value), "
     "or instruction and output"
 )
-_NO_ROLE: Final = ""  # The name of a turn's role where it has none.
+_NO_ROLE: Final = ""  # The name of a turn's role if it has none.
 _CALL: Final = "function_call"  # In ShareGPT's form, the role of a turn that calls a tool.
 _CALLS: Final = ("tool_calls", "function_call")  # In OpenAI's, the fields of one.
 
@@ -189,7 +189,7 @@ def encode_conversation(conversation: Conversation, layout: str) -> dict[str, An
 
 
 def usual_role_names(layout: str) -> dict[Role, str]:
-    """The name of each role in a layout; that of the role itself where turns have none."""
+    """The name of each role in a layout; that of the role itself if turns have none."""
     form = CONVERSATION_LAYOUTS[layout].form
     return (_OPENAI if form is None else form).usual
 

@@ -25,7 +25,7 @@ class Turn(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The content as text: the text parts of a list of parts, "" where there is none."""
+        """The content as text: the text parts of a list of parts, "" if there is none."""
         if isinstance(self.content, str):
             return self.content
         if not isinstance(self.content, list):

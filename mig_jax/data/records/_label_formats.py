@@ -233,7 +233,7 @@ def _malformation(line: bytes) -> str | None:
 
 
 def _parse_leniently(line: bytes) -> tuple[Any, bool]:
-    """The parsed line and whether it has a NaN or Infinity; (None, False) where it fails.
+    """The parsed line and whether it has a NaN or Infinity; (None, False) if it fails.
 
     Bytes that are not UTF-8 become lone surrogates in strings, to be found by
     `_unique_labels`, and question marks in field names.

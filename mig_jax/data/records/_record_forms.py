@@ -65,10 +65,10 @@ def label_fields(layout: str, names: FieldNames) -> tuple[str, ...]:
 
 
 def detect_layout(line: bytes, names: FieldNames = USUAL) -> str:
-    """The layout of a record; xsample where it has the telling fields of both.
+    """The layout of a record; xsample if it has the telling fields of both.
 
     These are `annotation.instag` and `annotation.deita` for xsample, `labels` and
-    `score` for plain, of whatever type they are. Where one of the latter has another
+    `score` for plain, of whatever type they are. If one of the latter has another
     name, plain is meant.
 
     Raises:
@@ -81,7 +81,7 @@ def detect_layout(line: bytes, names: FieldNames = USUAL) -> str:
 
 
 def other_layout(line: bytes, form: RecordForm) -> BadRecord | None:
-    """The better reason, where a record is bad because it has another layout."""
+    """The better reason, if a record is bad because it has another layout."""
     try:
         record = _telling_fields(line, form.names)
     except BadRecord:
@@ -165,7 +165,7 @@ def _named_plain(labels: str, score: str) -> Layout:
 
 
 def _fitting(reader: Layout, names: FieldNames, layout: str) -> Layout:
-    """The reader, where records that cannot be written in a conversation layout are bad."""
+    """The reader to which records that cannot be written in a conversation layout are bad."""
 
     def check(record: dict[str, Any]) -> None:
         encode_conversation(with_usual_roles(decode_conversation(record, names)), layout)
