@@ -26,12 +26,12 @@ from mig_jax.data.reading._record_parts import Decoded, Decoding, RecordFile, de
 from mig_jax.data.reading._record_table import RecordTable, RecordTableBuilder
 from mig_jax.data.reading._workers import decode_in_parallel
 from mig_jax.data.records import (
-    CONVERSATION_LAYOUTS,
-    LAYOUTS,
+    CONVERSATION_FORMATS,
+    LABEL_FORMATS,
     BadRecord,
     FieldNames,
     RecordForm,
-    detect_layout,
+    detect_label_format,
 )
 from mig_jax.devices import cores
 from mig_jax.errors import InputError
@@ -114,14 +114,14 @@ def read_pool(
     >>> table.label_names, table.scores.tolist()
     (['code', 'maths'], [4.5])
     """
-    if layout != "auto" and layout not in LAYOUTS:
-        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
+    if layout != "auto" and layout not in LABEL_FORMATS:
+        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LABEL_FORMATS)}")
     if on_bad_record not in ("error", "skip"):
         raise ValueError(f"on_bad_record is {on_bad_record!r}, expected error or skip")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
-    if fits is not None and fits not in CONVERSATION_LAYOUTS:
-        raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_LAYOUTS)}")
+    if fits is not None and fits not in CONVERSATION_FORMATS:
+        raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_FORMATS)}")
     skip = on_bad_record == "skip"
     names = FieldNames.of(fields)
     files = open_files([os.fspath(path) for path in paths])
@@ -305,13 +305,13 @@ def common_form(
 
 def _layout_of(file: RecordFile, layout: str, names: FieldNames, skip: bool) -> str:
     if isinstance(file, ParquetRows | DatasetRows):
-        return file.detect_layout(layout, names)
+        return file.detect_label_format(layout, names)
     if layout != "auto":
         return layout
     bad = BadRecords(file.stamp.path, skip, None)
     for line in file.scan():
         try:
-            return detect_layout(line.text, names)
+            return detect_label_format(line.text, names)
         except BadRecord as reason:
             bad.meet(line.number, reason, line.text)
     raise bad.nothing_usable()

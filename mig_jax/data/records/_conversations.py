@@ -38,7 +38,7 @@ class Turn(NamedTuple):
 class Conversation:
     """The turns of a record, and all else that the record holds."""
 
-    layout: str  # A key of `conversation_layouts.CONVERSATION_LAYOUTS`.
+    layout: str  # A key of `CONVERSATION_FORMATS`.
     turns: tuple[Turn, ...]
     rest: dict[str, Any]  # The record's fields that are no part of the turns.
 
