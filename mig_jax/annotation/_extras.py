@@ -1,4 +1,4 @@
-"""Packages that only annotation needs, imported where they are used."""
+"""Packages that only annotation needs, imported when they are used."""
 
 from __future__ import annotations
 

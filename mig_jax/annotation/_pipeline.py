@@ -102,7 +102,7 @@ def leave_out(
     `rejects` gets a line for each of the others, as `read_pool` writes them.
 
     Raises:
-      InputError: for a record that lacks something, where bad ones are not skipped.
+      InputError: for a record that lacks something, if bad ones are not skipped.
     """
     kept = Kept()
     for record in records:
@@ -198,7 +198,7 @@ def score_table(
 def annotated_record(record: RawRecord, labels: Sequence[str], score: float) -> bytes:
     """The JSON of the record with `labels` and `score` in the layout plain.
 
-    All else stays byte for byte where it has no labels and no score yet. Where it has, they
+    All else stays byte for byte if it has no labels and no score yet. If it has, they
     are replaced; an annotation of layout xsample goes, as it would be taken for the true one.
     """
     found = {"labels": list(labels), "score": score}

@@ -71,7 +71,7 @@ class Options(InputOptions):
     heat_maps: bool
 
     def points(self) -> list[Point]:
-        """All cells; the paper's stands first where the grid has it not."""
+        """All cells; the paper's stands first if the grid has it not."""
         points = self.grid()
         paper = paper_point(self.paper_threshold)
         return points if paper in points else [paper, *points]
@@ -172,7 +172,7 @@ def _select(
 def _calls(points: Sequence[Point], finished: set[int]) -> list[list[int]]:
     """The cells left, by what one compiled call selects: cells of one family and gain.
 
-    All lists of a family have the same length, so that it is compiled once: where
+    All lists of a family have the same length, so that it is compiled once: if
     cells run out, the last is repeated.
     """
     calls = []

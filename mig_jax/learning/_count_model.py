@@ -128,7 +128,7 @@ def cluster_instructions(
     dimensions: int = 48,
     temperature: float = 0.1,
 ) -> InstructionClusters:
-    """Fits clusters to the instructions of a pool; fewer where it has not enough records."""
+    """Fits clusters to the instructions of a pool; fewer if it has not enough records."""
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.decomposition import TruncatedSVD
 

@@ -42,7 +42,7 @@ __all__ = [
     "normalised_momentum",
 ]
 
-# A held-out loss counts as lower where it is so by this part of itself.
+# A held-out loss counts as lower if it is so by this part of itself.
 _LEAST_IMPROVEMENT = 1e-5
 
 

@@ -4,7 +4,7 @@ They are saved by orbax, as their parameterisation says: of `Free` the values of
 label by its name; of `FromFeatures` the module's own parameters and the basis of its
 features, so that any pool's labels get theirs.
 
-Orbax takes half a second to import, so it is imported where it is needed.
+Orbax takes half a second to import, so it is imported when it is needed.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class BestStart:
 class LearningStep:
     """How far learning is."""
 
-    done: int  # Steps of all starts; where one stopped early, those it spared count too.
+    done: int  # Steps of all starts; if one stopped early, those it spared count too.
     fitted: float  # The losses last recorded.
     held_out: float
     temperature: float

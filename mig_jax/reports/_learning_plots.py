@@ -173,7 +173,7 @@ def score_functions_figure(
     x = np.linspace(0, end, 301)
     shown = _frequent_to_rare(changes.records)
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, max(len(shown), 1)))
-    # Where labels started apart, the median one stands for them.
+    # If labels started apart, the median one stands for them.
     median = int(np.argsort(changes.shape_before, kind="stable")[len(changes.names) // 2])
     curves = [
         (

@@ -43,7 +43,7 @@ class LearningReport:
     picks_after: np.ndarray  # int [N]
     # One object a method: `method`, `test_loss`, `low`, `high`, `seconds`; also
     # `validation_loss`, `detail` and, for the paired difference to `learned`,
-    # `over_learned`, `over_learned_low` and `over_learned_high` where they are known.
+    # `over_learned`, `over_learned_low` and `over_learned_high` if they are known.
     comparison: list[dict[str, Any]]
     best_step: int
     stopped_early: bool
@@ -84,7 +84,7 @@ def label_changes(report: LearningReport) -> LabelChanges:
 def most_changed(changes: LabelChanges) -> list[int]:
     """Labels by how far their parameters moved, farthest first; none that did not move.
 
-    Shape and weight count on log scales and from their median move: where all labels
+    Shape and weight count on log scales and from their median move: if all labels
     double their weight, the selection stays the same. Ties go to the lowest label.
     """
 

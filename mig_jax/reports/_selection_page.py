@@ -133,7 +133,7 @@ def _pictures(selected: Selected) -> Any:
     yield (
         "The label graph",
         f"Each dot is a label, joined to those of similar meaning; the {len(shown):,} with the "
-        "most information in the pool are drawn, larger where the pool holds more. A selection "
+        "most information in the pool are drawn, larger if the pool holds more of it. A selection "
         "that covers the pool's labels evenly is coloured more evenly than the pool.",
         _png(figure),
     )

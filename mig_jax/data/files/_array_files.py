@@ -106,6 +106,6 @@ class ArrayFile:
 
 
 def _on_one_line(element: memoryview) -> bytes:
-    """The record with the same names and values, to the digit; spaces go where it has lines."""
+    """The record with the same names and values, to the digit; spaces go if it has lines."""
     text = bytes(element)
     return msgspec.json.format(text, indent=-1) if b"\n" in text else text

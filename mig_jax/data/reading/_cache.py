@@ -57,11 +57,11 @@ def read_through_cache(
     kept_rejects: int,
     tell: Callable[[str], None],
 ) -> RecordTable:
-    """What `read(rejects)` gives and writes, from a file of `folder` where it has one.
+    """What `read(rejects)` gives and writes, from a file of `folder` if it has one.
 
     Else it is read, and kept. `choices`, which JSON must take, are all that the table
     depends on besides the files. More than `kept_rejects` bytes of
-    rejects are not kept, nor the pool. `tell` gets a line where the cache was used, or could
+    rejects are not kept, nor the pool. `tell` gets a line if the cache was used, or could
     not be; that never ends the reading.
 
     Raises:

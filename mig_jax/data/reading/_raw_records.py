@@ -13,7 +13,7 @@ from mig_jax.data.reading._cache import Writable
 from mig_jax.data.reading._readers import BadRecords, open_files
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.data.records import (
-    LAYOUTS,
+    LABEL_FORMATS,
     BadRecord,
     Conversation,
     FieldNames,
@@ -80,8 +80,8 @@ def read_conversations(
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
     """
-    if layout != "auto" and layout not in LAYOUTS:
-        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
+    if layout != "auto" and layout not in LABEL_FORMATS:
+        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LABEL_FORMATS)}")
     names = FieldNames.of(fields)
     files = open_files([os.fspath(path) for path in paths])
     passed = 0

@@ -26,12 +26,12 @@ from mig_jax.data.reading._record_parts import Decoded, Decoding, RecordFile, de
 from mig_jax.data.reading._record_table import RecordTable, RecordTableBuilder
 from mig_jax.data.reading._workers import decode_in_parallel
 from mig_jax.data.records import (
-    CONVERSATION_LAYOUTS,
-    LAYOUTS,
+    CONVERSATION_FORMATS,
+    LABEL_FORMATS,
     BadRecord,
     FieldNames,
     RecordForm,
-    detect_layout,
+    detect_label_format,
 )
 from mig_jax.devices import cores
 from mig_jax.errors import InputError
@@ -92,8 +92,8 @@ def read_pool(
       workers: processes that read; None for one a core. One file that is compressed,
         and less than 128 MB of text, is read in this process. The table does not depend
         on it.
-      cache: folder that keeps what was read: where it has the same bytes, read the same
-        way by the same version, they are not read again. It is made where it is not
+      cache: folder that keeps what was read: if it has the same bytes, read the same
+        way by the same version, they are not read again. It is made if it is not
         there, and may be deleted at any time. None for no cache.
       fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
       fits: a conversation layout; a record that cannot be written in it is a bad one.
@@ -102,8 +102,8 @@ def read_pool(
       limits: from which sizes on it is read in ranges, by several processes, or not kept.
 
     Raises:
-      InputError: for a bad record where `on_bad_record` is "error"; and always where a
-        file cannot be read, has no usable record, or is given twice, or where the
+      InputError: for a bad record if `on_bad_record` is "error"; and always if a
+        file cannot be read, has no usable record, or is given twice, or if the
         files differ in layout.
 
     >>> import tempfile
@@ -114,14 +114,14 @@ def read_pool(
     >>> table.label_names, table.scores.tolist()
     (['code', 'maths'], [4.5])
     """
-    if layout != "auto" and layout not in LAYOUTS:
-        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
+    if layout != "auto" and layout not in LABEL_FORMATS:
+        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LABEL_FORMATS)}")
     if on_bad_record not in ("error", "skip"):
         raise ValueError(f"on_bad_record is {on_bad_record!r}, expected error or skip")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
-    if fits is not None and fits not in CONVERSATION_LAYOUTS:
-        raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_LAYOUTS)}")
+    if fits is not None and fits not in CONVERSATION_FORMATS:
+        raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_FORMATS)}")
     skip = on_bad_record == "skip"
     names = FieldNames.of(fields)
     files = open_files([os.fspath(path) for path in paths])
@@ -305,13 +305,13 @@ def common_form(
 
 def _layout_of(file: RecordFile, layout: str, names: FieldNames, skip: bool) -> str:
     if isinstance(file, ParquetRows | DatasetRows):
-        return file.detect_layout(layout, names)
+        return file.detect_label_format(layout, names)
     if layout != "auto":
         return layout
     bad = BadRecords(file.stamp.path, skip, None)
     for line in file.scan():
         try:
-            return detect_layout(line.text, names)
+            return detect_label_format(line.text, names)
         except BadRecord as reason:
             bad.meet(line.number, reason, line.text)
     raise bad.nothing_usable()
@@ -320,7 +320,7 @@ def _layout_of(file: RecordFile, layout: str, names: FieldNames, skip: bool) -> 
 def ranges(
     file: RecordFile, limits: ReadingLimits, start: int = 0, stop: int | None = None
 ) -> list[_Range]:
-    """The ranges that a file, or those of its bytes, is decoded in; one where it can't be cut."""
+    """The ranges that a file, or those of its bytes, is decoded in; one if it can't be cut."""
     if not can_be_cut(file):
         return [(0, None)]
     end = file.stamp.size if stop is None else stop

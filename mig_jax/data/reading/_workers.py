@@ -62,7 +62,7 @@ def decode_in_parallel(
 
     try:
         for _ in range(workers):
-            with contextlib.suppress(OSError):  # As where there are too many processes.
+            with contextlib.suppress(OSError):  # As if there are too many processes.
                 children.append(_start_child())
                 free.put(children[-1])
         if not children:

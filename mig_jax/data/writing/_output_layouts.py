@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from mig_jax.data.records import (
-    CONVERSATION_LAYOUTS,
+    CONVERSATION_FORMATS,
     USUAL,
     Conversation,
     FieldNames,
@@ -103,7 +103,7 @@ class RecordConverter:
             )
         (layout,) = self._layouts
         names = USUAL if self._layout is not None else self._names
-        telling, form = CONVERSATION_LAYOUTS[layout]
+        telling, form = CONVERSATION_FORMATS[layout]
         optional = {"system": names["system"]} if layout in ("sharegpt", "alpaca") else {}
         columns = {}
         if form is None:

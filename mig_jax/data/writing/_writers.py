@@ -91,7 +91,7 @@ class OutputFiles:
                     os.replace(stream.name, target)
         finally:
             for stream in self._streams.values():
-                # Closing flushes, and fails again where the disk is full.
+                # Closing flushes, and fails again if the disk is full.
                 with contextlib.suppress(OSError):
                     stream.close()
                 with contextlib.suppress(FileNotFoundError):
@@ -109,7 +109,7 @@ def write_records(
 ) -> None:
     """Writes the picked records one a line, in the order picked.
 
-    A line has the bytes that came in, its b"\\n" added where the file ended without;
+    A line has the bytes that came in, its b"\\n" added if the file ended without;
     a row of a table is written as a JSON object, and so is a record of a JSON array that
     has line breaks. The records pass through an anonymous file on disk, as a compressed
     file can only be read from its start; memory does not grow with their number.

@@ -16,7 +16,7 @@ _LONGEST_NAME = 28
 
 
 def short_name(name: str) -> str:
-    """A label's name on one line, cut where it is long.
+    """A label's name on one line, cut if it is long.
 
     >>> short_name(" two\\nlines ")
     'two lines'
