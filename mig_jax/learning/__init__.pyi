@@ -8,6 +8,7 @@ from ._count_model import (
     response_bags,
     response_losses,
 )
+from ._judges import CountModels, Judges, mean_over_groups
 from ._label_features import FeatureBasis, fit_feature_basis, label_features
 from ._learn import Evaluation, initial_state, learn, leave_one_out, normalised_momentum
 from ._learned_files import (
@@ -40,16 +41,7 @@ from ._starts import (
     parameters_of_features,
     parameters_of_labels,
 )
-from ._tasks import (
-    OBJECTIVES,
-    CountModels,
-    Inputs,
-    Judges,
-    PastRuns,
-    Task,
-    make_task,
-    mean_over_groups,
-)
+from ._tasks import OBJECTIVES, Inputs, PastRuns, Task, make_task
 from ._token_bags import Conversations, conversation_bags, fold, pad, take, token_bags
 
 __all__ = [
