@@ -18,7 +18,7 @@ def held_workdir(name: str, command: str) -> Iterator[pathlib.Path]:
 
     Args:
       name: of the folder.
-      command: whose it is; `COMMAND.run.json` in the folder is the record of that.
+      command: whose it is; `COMMAND.run.json` in the folder says so until the end.
 
     Raises:
       InputError: if it cannot be made, or another run is using it.
@@ -28,5 +28,10 @@ def held_workdir(name: str, command: str) -> Iterator[pathlib.Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--workdir: {folder}: {error.strerror}; expected a directory") from None
-    with open_run_file(str(folder / f"{command}.run.json"), command, {}):
-        yield folder
+    record = folder / f"{command}.run.json"
+    with open_run_file(str(record), command, {}):
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                record.unlink()  # While it is held: nobody else's by now.
