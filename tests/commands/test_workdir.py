@@ -41,7 +41,7 @@ def test_what_is_not_ours_stays(tmp_path):
     assert own.read_text() == "mine"
     (tmp_path / "file").touch()
     with (
-        pytest.raises(InputError, match="--workdir: .*file: .*; expected a directory"),
+        pytest.raises(InputError, match=r"--workdir: .*file: .*; expected a directory"),
         held_workdir(str(tmp_path / "file"), "learn"),
     ):
         pass
