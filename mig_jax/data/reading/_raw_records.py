@@ -71,7 +71,7 @@ def read_conversations(
       paths: files as for `read_pool`.
       layout: where labels and scores may stand, as for `read_pool`; "auto" takes them from
         fields of their own (plain), or else from an annotation (xsample), whichever is there.
-      fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
+      fields: the pool's names of fields, by the usual ones (`mig_jax.data.FIELD_NAMES`).
       on_bad_record: as for `read_pool`. Bad are records without a conversation, and
         those whose labels or score are there but cannot be used.
       rejects: as for `read_pool`.

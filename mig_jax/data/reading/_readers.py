@@ -95,7 +95,7 @@ def read_pool(
       cache: folder that keeps what was read: if it has the same bytes, read the same
         way by the same version, they are not read again. It is made if it is not
         there, and may be deleted at any time. None for no cache.
-      fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
+      fields: the pool's names of fields, by the usual ones (`mig_jax.data.FIELD_NAMES`).
       fits: a conversation layout; a record that cannot be written in it is a bad one.
       on_cache: gets a line about what came from the cache, or why it could not be used;
         that never ends the reading.
