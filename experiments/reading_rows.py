@@ -149,7 +149,7 @@ def peak_memory(process: int | str = "self") -> float | None:
     return int(found[0]) / 1024 if found else None
 
 
-def _digest(records: Records) -> str:
+def digest(records: Records) -> str:
     """A digest of the sorted labels and the float32 score of each record, in order."""
     digest = xxhash.xxh3_128()
     for labels, score in records:
@@ -171,7 +171,7 @@ def _main(row: str, path: str, cache: str) -> None:
         "before_mb": before,
         "peak_mb": peak_memory(),
     }
-    result["digest"] = None if row.startswith("reading") else _digest(records)
+    result["digest"] = None if row.startswith("reading") else digest(records)
     print(json.dumps(result))
 
 
