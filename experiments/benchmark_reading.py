@@ -111,6 +111,7 @@ def _measure(path: pathlib.Path, cache: pathlib.Path) -> dict[str, list[dict[str
 
 
 def table_of(results: dict[str, list[dict[str, Any]]], size: int) -> list[dict[str, Any]]:
+    """A row for each way of reading, from what its rounds gave for a file of `size` bytes."""
     medians = {
         name: statistics.median(result["seconds"] for result in rounds)
         for name, rounds in results.items()

@@ -21,7 +21,7 @@ import xxhash
 
 from mig_jax import data
 
-__all__ = ["OURS", "ROWS", "peak_memory"]
+__all__ = ["OURS", "ROWS", "digest", "peak_memory"]
 
 OURS = "mig_jax, all cores"
 
@@ -151,10 +151,10 @@ def peak_memory(process: int | str = "self") -> float | None:
 
 def digest(records: Records) -> str:
     """A digest of the sorted labels and the float32 score of each record, in order."""
-    digest = xxhash.xxh3_128()
+    hasher = xxhash.xxh3_128()
     for labels, score in records:
-        digest.update(json.dumps([sorted(labels), float(np.float32(score))]).encode())
-    return str(digest.hexdigest())
+        hasher.update(json.dumps([sorted(labels), float(np.float32(score))]).encode())
+    return str(hasher.hexdigest())
 
 
 def _main(row: str, path: str, cache: str) -> None:
