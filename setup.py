@@ -11,22 +11,22 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/_version.py").read
 # Extras that others build on.
 ANNOTATE = [
     "datasketch>=2.0",
-    "scikit-learn>=1.6",
     "sentence-transformers>=5.0",
     "torch>=2.4",
     "transformers>=4.56",
 ]
 HUB = ["datasets>=3.0"]
-PLOTS = ["jinja2>=3.1", "matplotlib>=3.8", "networkx>=3.5"]
-LEARN = ["flax>=0.12", "optax>=0.2.4", "scikit-learn>=1.6", "scipy>=1.11", *PLOTS]
-NOTEBOOKS = ["ipykernel>=6.29", *LEARN]
+NOTEBOOKS = ["ipykernel>=6.29"]
 RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
 TEST = [
+    "beartype>=0.19",
+    "filelock>=3.12",
     "hypothesis>=6.100",
+    "import-linter>=2.1",
     "mypy>=1.10",
     "pytest>=8",
+    "pytest-xdist>=3.6",
     "ruff>=0.6",
-    "scipy>=1.11",
     *HUB,
     *RUN_NOTEBOOKS,
 ]
@@ -35,7 +35,6 @@ DOCS = [
     "myst-parser>=4.0",
     "sphinx>=8.1",
     "sphinxcontrib-programoutput>=0.18",
-    *LEARN,
 ]
 
 setuptools.setup(
@@ -50,16 +49,25 @@ setuptools.setup(
     keywords=["data selection", "instruction tuning", "submodular", "JAX"],
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["mig_jax", "mig_jax.*"]),
-    package_data={"": ["*.pyi"], "mig_jax": ["py.typed"], "mig_jax.reports": ["*.html"]},
+    package_data={"": ["*.pyi"], "mig_jax": ["py.typed"], "mig_jax.reports": ["*.html", "*.md"]},
     install_requires=[
         "absl-py>=2.1",
+        "chex>=0.1.90",
+        "flax>=0.12",
         "jax>=0.10",
+        "jaxtyping>=0.3",
+        "jinja2>=3.1",
         "lazy-loader>=0.4",
+        "matplotlib>=3.8",
         "msgspec>=0.19",
+        "networkx>=3.5",
         "numpy>=2.0",
+        "optax>=0.2.4",
         "orbax-checkpoint>=0.11",
         "platformdirs>=4.2",
         "pyarrow>=17",
+        "scikit-learn>=1.6",
+        "scipy>=1.11",
         "tqdm>=4.66",
         "xxhash>=3.5",
         "zstandard>=0.23",
@@ -69,17 +77,14 @@ setuptools.setup(
         "bench": [
             "apricot-select>=0.6.1",
             "jsonlines>=4.0",
-            *PLOTS,
             "numba>=0.60",
             "pydantic>=2.9",
-            "scipy>=1.11",
         ],
         "cuda": ["jax[cuda13]>=0.10"],
+        "dev": ["pre-commit>=4.0", *TEST],
         "docs": DOCS,
         "hub": HUB,
-        "learn": LEARN,
         "notebooks": NOTEBOOKS,
-        "plots": PLOTS,
         "test": TEST,
         "tpu": ["jax[tpu]>=0.10"],
     },

@@ -2,7 +2,8 @@
 
 import sys
 
-from mig_jax.commands.ablate import main
+from mig_jax.commands.ablate import COMMAND
+from mig_jax.commands.command import main_of
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main_of(COMMAND, sys.argv[1:], called="ablate"))

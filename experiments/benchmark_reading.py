@@ -110,7 +110,8 @@ def _measure(path: pathlib.Path, cache: pathlib.Path) -> dict[str, list[dict[str
     return results
 
 
-def _table(results: dict[str, list[dict[str, Any]]], size: int) -> list[dict[str, Any]]:
+def table_of(results: dict[str, list[dict[str, Any]]], size: int) -> list[dict[str, Any]]:
+    """A row for each way of reading, from what its rounds gave for a file of `size` bytes."""
     medians = {
         name: statistics.median(result["seconds"] for result in rounds)
         for name, rounds in results.items()
@@ -173,7 +174,7 @@ def main(_: list[str]) -> None:
     try:
         records = _generate(path)
         size = path.stat().st_size
-        table = _table(_measure(path, cache), size)
+        table = table_of(_measure(path, cache), size)
     finally:
         path.unlink(missing_ok=True)
         shutil.rmtree(cache, ignore_errors=True)

@@ -20,68 +20,65 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import tqdm
-from absl import app, flags, logging
+from absl import flags, logging
 
-import mig_jax
 from mig_jax import data
-from mig_jax.commands.terminal import exit_status, flags_only, say
+from mig_jax.commands.command import Command, main_of
+from mig_jax.commands.flag_groups import (
+    InputOptions,
+    adder,
+    check_input_flags,
+    define_input_flags,
+)
+from mig_jax.commands.learning_inputs import inputs_of_table
+from mig_jax.commands.pool_inputs import read_table, say_read
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
     CountModels,
-    Free,
     Inputs,
     Judges,
     bootstrap,
     conversation_bags,
-    fit_feature_basis,
     grid_cells,
     grid_picks,
-    label_features,
     learn,
     mean_over_groups,
     paper_measure,
+    parameters_of_labels,
     select_learned,
-    shared_start,
 )
-
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for tables and picks.", required=True)
-_POOL = flags.DEFINE_multi_string("pool", [], "Records, as for mig-jax select.")
-_EMBEDDINGS = flags.DEFINE_string("label_embeddings", None, ".npz, as for mig-jax select.")
-_VALIDATION = flags.DEFINE_string("validation", None, "JSON lines with conversations and `task`.")
-_TEST = flags.DEFINE_string("test", None, "The same; never learned from.")
-_BUDGETS = flags.DEFINE_list("budgets", ["2000", "500", "5000"], "Records to select.")
-_SEEDS = flags.DEFINE_integer("seeds", 5, "Of learning: held-out part, hashes, clusters.")
-_STEPS = flags.DEFINE_integer("steps", 40, "Most steps of learning.")
+from mig_jax.measure import PAPER
 
 _ALL = "all"
-_LOWEST_THRESHOLD = 0.6
 _RANDOM_SEEDS = 5
+# Selections differ in shape: programs for all rows would exhaust a process's memory maps.
+_ROWS_OF_PROGRAMS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(InputOptions):
+    """The flags of the program; `--help` explains each."""
+
+    workdir: str
+    validation: str
+    test: str
+    budgets: list[int]
+    seeds: int
+    steps: int
 
 
 class _Study:
     """The data, and what is computed once: models of each seed, judges and grids of a budget."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, options: Options, table: data.RecordTable, folder: pathlib.Path) -> None:
         self.folder = folder
-        table = data.read_pool(_POOL.value, cache=data.default_cache_folder())
-        vectors, present = data.read_label_embeddings(_EMBEDDINGS.value, table.label_names)
-        self.inputs = Inputs(
-            table=table,
-            pool=mig_jax.pool_from_table(table),
-            graph=mig_jax.label_graph_from_embeddings(vectors, _LOWEST_THRESHOLD, present=present),
-            embeddings=np.asarray(vectors, np.float32),
-            budget=0,
-            seed=0,
-            validation=_VALIDATION.value,
-            test=_TEST.value,
-            task=None,
-            say=say,
-        )
-        self.dev = data.read_validation(_VALIDATION.value)
-        self.test = data.read_validation(_TEST.value)
+        self.steps = options.steps
+        self.inputs = inputs_of_table(options, table, budget=0)
+        self.dev = data.read_validation(options.validation)
+        self.test = data.read_validation(options.test)
         self.texts = conversation_bags(data.read_texts(table))
         self.answers = conversation_bags(self.test.conversations)
         self.sets = {_ALL: self.dev} | {
@@ -94,11 +91,6 @@ class _Study:
             self._models = {seed: CountModels(self.texts, seed, say)}
         return self._models[seed]
 
-    def amounts(self, picks: np.ndarray) -> jax.Array:
-        amounts = np.zeros(self.inputs.pool.num_records, np.float32)
-        amounts[picks] = 1
-        return jnp.asarray(amounts)
-
 
 def _grid(study: _Study, budget: int) -> dict[str, Any]:
     """Picks of all cells, the losses of each on each validation record, and the seconds."""
@@ -110,9 +102,9 @@ def _grid(study: _Study, budget: int) -> dict[str, Any]:
     selecting = time.perf_counter() - start
     models = study.models(0)
     start = time.perf_counter()
-    losses = [models.losses(study.dev, study.amounts(p)) for p in picks]
+    losses = [models.losses(study.dev, study.inputs.amounts(p)) for p in picks]
     judging = time.perf_counter() - start
-    grid = {
+    grid: dict[str, Any] = {
         "picks": np.stack(picks),
         "losses": np.stack(losses),
         "seconds": np.array([selecting, judging]),
@@ -130,8 +122,8 @@ def _fixed(study: _Study, budget: int, judges: Judges) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(7)
     chosen = [rng.choice(pool.num_records, budget, replace=False) for _ in range(_RANDOM_SEEDS)]
     top = np.argsort(-np.asarray(pool.scores), kind="stable")[:budget]
-    paper = select_learned(_with_budget(study.inputs, budget), paper_measure(), "linear").picks
-    found = {
+    paper = select_learned(_with_budget(study.inputs, budget), paper_measure(), PAPER.gain).picks
+    found: dict[str, Any] = {
         "random": np.mean([judges.losses(picks) for picks in chosen], axis=0),
         "top_score": judges.losses(top),
         "paper": judges.losses(paper),
@@ -146,15 +138,7 @@ def _learned(study: _Study, budget: int, setting: str, seed: int) -> tuple[np.nd
     models = study.models(seed)
     start = time.perf_counter()
     objective = models.objective(study.sets[setting], seed)
-    basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
-    features = label_features(basis, inputs.pool, inputs.graph, inputs.embeddings)
-    parameterisation = Free(
-        start=shared_start(threshold=0.65),
-        num_labels=inputs.graph.num_labels,
-        directions=features,
-        lowest_threshold=jnp.asarray(_LOWEST_THRESHOLD),
-        highest_threshold=jnp.asarray(0.97),
-    )
+    parameterisation = parameters_of_labels(inputs)
     found = learn(
         inputs.pool,
         inputs.graph,
@@ -162,7 +146,7 @@ def _learned(study: _Study, budget: int, setting: str, seed: int) -> tuple[np.nd
         objective,
         budget,
         jax.random.key(seed),
-        steps=_STEPS.value,
+        steps=study.steps,
     )
     picks = select_learned(inputs, found.learned).picks
     return picks, time.perf_counter() - start, found.best_step
@@ -201,54 +185,83 @@ def _row(study: _Study, budget: int, setting: str, seed: int, judges: Judges) ->
     return row
 
 
-def _run() -> None:
-    folder = pathlib.Path(_WORKDIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
+def run(options: Options) -> None:
+    """Adds the rows that are not there yet, and writes the table of all."""
+    with held_workdir(options.workdir, "compare_tasks") as folder:
+        _add_rows(options, folder)
+
+
+def _add_rows(options: Options, folder: pathlib.Path) -> None:
     kept = folder / "rows.jsonl"
     rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     done = {(row["budget"], row["setting"], row["seed"]) for row in rows}
-    study = _Study(folder)
-    settings = sorted(study.sets)
+    with data.OutputFiles(options.pool) as outputs:
+        table = read_table(options, outputs, str(folder / "compare_tasks"))
+        say_read(table)
+    study = _Study(options, table, folder)
     wanted = [
-        (int(budget), setting, seed)
-        for seed in range(_SEEDS.value)
-        for budget in _BUDGETS.value
-        for setting in settings
+        (budget, setting, seed)
+        for seed in range(options.seeds)
+        for budget in options.budgets
+        for setting in sorted(study.sets)
     ]
     judges = Judges(study.texts, study.answers)
-    for budget, setting, seed in tqdm.tqdm(wanted, desc="rows", file=sys.stderr):
-        if (budget, setting, seed) in done:
-            continue
-        row = _row(study, budget, setting, seed, judges)
-        jax.clear_caches()  # Selections differ in shape; programs for all would exhaust the maps.
-        with kept.open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
-        rows.append(row)
-        say(
-            f"{budget} {setting} seed {seed}: learned {row['learned']:.4f}, "
-            f"grid {row['grid']:.4f}, difference {row['over_grid']:+.4f} "
-            f"({row['over_grid_low']:+.4f} to {row['over_grid_high']:+.4f}), "
-            f"paper {row['paper']:.4f}; {row['learning_seconds']:.0f} s"
-        )
+    with progress_bar("rows", len(wanted), unit="rows") as bar:
+        for budget, setting, seed in wanted:
+            if (budget, setting, seed) not in done:
+                row = _row(study, budget, setting, seed, judges)
+                if len(rows) % _ROWS_OF_PROGRAMS == 0:
+                    jax.clear_caches()
+                with kept.open("a") as stream:
+                    stream.write(json.dumps(row) + "\n")
+                rows.append(row)
+                say(
+                    f"{budget} {setting} seed {seed}: learned {row['learned']:.4f}, "
+                    f"grid {row['grid']:.4f}, difference {row['over_grid']:+.4f} "
+                    f"({row['over_grid_low']:+.4f} to {row['over_grid_high']:+.4f}), "
+                    f"paper {row['paper']:.4f}; {row['learning_seconds']:.0f} s"
+                )
+            bar.update()
     with (folder / "rows.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()
         writer.writerows(rows)
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
+def _define_flags(values: flags.FlagValues) -> None:
+    add = adder(values)
+    define_input_flags(add)
+    add(flags.DEFINE_string, "workdir", None, "Folder for tables and picks.")
+    add(flags.DEFINE_string, "validation", None, "JSON lines with conversations and `task`.")
+    add(flags.DEFINE_string, "test", None, "The same; never learned from.")
+    add(flags.DEFINE_list, "budgets", ["2000", "500", "5000"], "Records to select.")
+    seeds = "Of learning: held-out part, hashes, clusters."
+    add(flags.DEFINE_integer, "seeds", 5, seeds, lower_bound=1)
+    add(flags.DEFINE_integer, "steps", 40, "Most steps of learning.", lower_bound=1)
+
+
+def _run(values: flags.FlagValues) -> None:
     logging.set_verbosity(logging.WARNING)  # Orbax tells much.
+    check_input_flags(values)
+    given = values.flag_values_dict()
+    given["budgets"] = [_budget(text) for text in values.budgets]
+    run(Options(**given))
 
-    def command() -> None:
-        flags_only(arguments[1:])
-        for flag in (_POOL, _EMBEDDINGS, _VALIDATION, _TEST):
-            if not flag.value:
-                raise InputError(f"--{flag.name}: missing, expected --{flag.name}=...: {flag.help}")
-        _run()
 
-    return exit_status("compare_tasks", command, interrupted="the same command goes on from here")
+def _budget(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise InputError(f"--budgets: found {text}, expected whole numbers above 0")
+    return int(text)
 
+
+COMMAND = Command(
+    name="compare_tasks",
+    summary="learned against the grid: each task alone, and all together",
+    define_flags=_define_flags,
+    run=_run,
+    required=("workdir", "pool", "validation", "test"),
+    interrupted="the same command goes on from here",
+)
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main_of(COMMAND, sys.argv[1:], called="compare_tasks"))

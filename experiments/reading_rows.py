@@ -21,7 +21,7 @@ import xxhash
 
 from mig_jax import data
 
-__all__ = ["OURS", "ROWS", "peak_memory"]
+__all__ = ["OURS", "ROWS", "digest", "peak_memory"]
 
 OURS = "mig_jax, all cores"
 
@@ -137,7 +137,7 @@ ROWS: dict[str, Callable[[str, str], Records]] = {
 
 
 def peak_memory(process: int | str = "self") -> float | None:
-    """The most memory that a process has had, MB; None where there is no /proc.
+    """The most memory that a process has had, MB; None if there is no /proc.
 
     Unlike `getrusage`, it does not begin with that of the process that started it.
     """
@@ -149,12 +149,12 @@ def peak_memory(process: int | str = "self") -> float | None:
     return int(found[0]) / 1024 if found else None
 
 
-def _digest(records: Records) -> str:
+def digest(records: Records) -> str:
     """A digest of the sorted labels and the float32 score of each record, in order."""
-    digest = xxhash.xxh3_128()
+    hasher = xxhash.xxh3_128()
     for labels, score in records:
-        digest.update(json.dumps([sorted(labels), float(np.float32(score))]).encode())
-    return str(digest.hexdigest())
+        hasher.update(json.dumps([sorted(labels), float(np.float32(score))]).encode())
+    return str(hasher.hexdigest())
 
 
 def _main(row: str, path: str, cache: str) -> None:
@@ -171,7 +171,7 @@ def _main(row: str, path: str, cache: str) -> None:
         "before_mb": before,
         "peak_mb": peak_memory(),
     }
-    result["digest"] = None if row.startswith("reading") else _digest(records)
+    result["digest"] = None if row.startswith("reading") else digest(records)
     print(json.dumps(result))
 
 

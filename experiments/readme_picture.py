@@ -11,14 +11,13 @@ import numpy as np
 from absl import app, flags
 
 import mig_jax
+from mig_jax.measure import PAPER
 from mig_jax.reports import plotting
 from mig_jax.selection import selected_information
 from mig_jax.synthetic import BuiltinPool
 
 _OUTPUT = flags.DEFINE_string("output", None, "Where the PNG file goes.", required=True)
 _BUDGET = flags.DEFINE_integer("budget", 500, "Records to select.", lower_bound=1)
-
-_THRESHOLD = 0.9
 
 
 def main(_: list[str]) -> None:
@@ -31,7 +30,7 @@ def main(_: list[str]) -> None:
     names, vectors = generator.label_embeddings()
     place = {name: row for row, name in enumerate(names)}
     vectors = vectors[[place[name] for name in table.label_names]]
-    graph = mig_jax.label_graph_from_embeddings(vectors, _THRESHOLD)
+    graph = mig_jax.label_graph_from_embeddings(vectors, PAPER.threshold)
     pool = mig_jax.pool_from_table(table)
     measure = mig_jax.Measure()
     selection = mig_jax.select(pool, graph, _BUDGET.value, measure=measure)

@@ -18,51 +18,60 @@ from __future__ import annotations
 import csv
 import dataclasses
 import pathlib
+import sys
 import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import msgspec
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
-import mig_jax
 from mig_jax import data
-from mig_jax.commands.terminal import exit_status, flags_only, say
+from mig_jax.commands.command import Command, main_of
+from mig_jax.commands.flag_groups import (
+    InputOptions,
+    adder,
+    check_input_flags,
+    define_input_flags,
+)
+from mig_jax.commands.learning_inputs import inputs_of_table
+from mig_jax.commands.pool_inputs import read_table, say_read
+from mig_jax.commands.terminal import say
+from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
     Conversations,
     CountModels,
     FeatureBasis,
     FromFeatures,
-    Inputs,
     Judges,
     Params,
     bootstrap,
     conversation_bags,
     fit_feature_basis,
-    label_features,
     learn,
     mean_over_groups,
     paper_measure,
+    parameters_of_features,
     select_learned,
-    shared_start,
 )
+from mig_jax.measure import PAPER
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for transfer.csv.", required=True)
-_POOL = flags.DEFINE_multi_string("pool", None, "Records, as for mig-jax select.", required=True)
-_EMBEDDINGS = flags.DEFINE_string("label_embeddings", None, ".npz.", required=True)
-_VALIDATION = flags.DEFINE_string("validation", None, "JSON lines; learned from.", required=True)
-_TEST = flags.DEFINE_string("test", None, "JSON lines; judged on.", required=True)
-_BUDGET = flags.DEFINE_integer("budget", 2000, "Records to select from a half.", lower_bound=1)
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Of learning.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 40, "Most steps of learning.", lower_bound=1)
-
-_LOWEST_THRESHOLD, _HIGHEST_THRESHOLD = 0.6, 0.97
-_PAPER_THRESHOLD = 0.9
 _PRIOR = 0.1
 _PARTS_OF_THE_WAY = (0.0, 0.25, 0.5, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(InputOptions):
+    """The flags of the program; `--help` explains each."""
+
+    workdir: str
+    validation: str
+    test: str
+    budget: int
+    seeds: int
+    steps: int
 
 
 class _Sourced(msgspec.Struct):
@@ -118,36 +127,18 @@ def _part(table: data.RecordTable, rows: np.ndarray) -> data.RecordTable:
 class _Part:
     """A part of the pool, with all that learning and validation need of it."""
 
-    def __init__(self, table: data.RecordTable, texts: Conversations, rows: np.ndarray) -> None:
+    def __init__(
+        self, options: Options, table: data.RecordTable, texts: Conversations, rows: np.ndarray
+    ) -> None:
+        self.steps = options.steps
         own = _part(table, rows)
-        vectors, present = data.read_label_embeddings(_EMBEDDINGS.value, own.label_names)
-        graph = mig_jax.label_graph_from_embeddings(vectors, _LOWEST_THRESHOLD, present=present)
-        self.inputs = Inputs(
-            table=own,
-            pool=mig_jax.pool_from_table(own),
-            graph=graph,
-            embeddings=np.asarray(vectors, np.float32),
-            budget=min(_BUDGET.value, len(rows)),
-            seed=0,
-            validation=_VALIDATION.value,
-            test=_TEST.value,
-            task=None,
-            say=say,
-        )
+        self.inputs = inputs_of_table(options, own, budget=min(options.budget, len(rows)))
         self.texts = texts.take(rows)
         self.basis = fit_feature_basis(self.inputs.pool, self.inputs.graph, self.inputs.embeddings)
         self._models: dict[int, CountModels] = {}
 
     def parameterisation(self, basis: FeatureBasis) -> FromFeatures:
-        inputs = self.inputs
-        return FromFeatures(
-            start=shared_start(threshold=_PAPER_THRESHOLD),
-            features=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
-            basis=basis,
-            lowest_threshold=jnp.asarray(_LOWEST_THRESHOLD),
-            highest_threshold=jnp.asarray(_HIGHEST_THRESHOLD),
-            prior=jnp.asarray(_PRIOR),
-        )
+        return parameters_of_features(self.inputs, PAPER.threshold, basis=basis, prior=_PRIOR)
 
     def models(self, seed: int) -> CountModels:
         if seed not in self._models:
@@ -164,7 +155,7 @@ class _Part:
             self.models(seed).objective(dev, seed),
             inputs.budget,
             jax.random.key(seed),
-            steps=_STEPS.value,
+            steps=self.steps,
         )
         return found.params
 
@@ -174,22 +165,26 @@ class _Part:
         return select_learned(self.inputs, self.parameterisation(basis).learned(params)).picks
 
     def validation_loss(self, picks: np.ndarray, dev: data.ValidationSet, seed: int) -> float:
-        amounts = np.zeros(self.inputs.pool.num_records, np.float32)
-        amounts[picks] = 1
-        return mean_over_groups(self.models(seed).losses(dev, jnp.asarray(amounts)), dev.groups)
+        losses = self.models(seed).losses(dev, self.inputs.amounts(picks))
+        return mean_over_groups(losses, dev.groups)
 
 
 class _Half(_Part):
     """A half of the pool: with judges, and with parts of its own to try a transfer on."""
 
     def __init__(
-        self, table: data.RecordTable, texts: Conversations, rows: np.ndarray, test: Conversations
+        self,
+        options: Options,
+        table: data.RecordTable,
+        texts: Conversations,
+        rows: np.ndarray,
+        test: Conversations,
     ) -> None:
-        super().__init__(table, texts, rows)
+        super().__init__(options, table, texts, rows)
         self.judges = Judges(self.texts, test)
         second = _halves(_sources(self.inputs.table))
         self._quarters = [
-            _Part(self.inputs.table, self.texts, np.flatnonzero(quarter))
+            _Part(options, self.inputs.table, self.texts, np.flatnonzero(quarter))
             for quarter in (~second, second)
         ]
 
@@ -204,20 +199,28 @@ class _Half(_Part):
         return _PARTS_OF_THE_WAY[int(np.argmin(losses))]
 
 
-def _run() -> None:
-    folder = pathlib.Path(_WORKDIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = data.read_pool(_POOL.value, cache=data.default_cache_folder())
+def run(options: Options) -> None:
+    """Learns on each half, selects from the other, and writes the table after each seed."""
+    with held_workdir(options.workdir, "transfer") as folder:
+        _compare_halves(options, folder)
+
+
+def _compare_halves(options: Options, folder: pathlib.Path) -> None:
+    with data.OutputFiles(options.pool) as outputs:
+        table = read_table(options, outputs, str(folder / "transfer"))
+        say_read(table)
     second = _halves(_sources(table))
     texts = conversation_bags(data.read_texts(table))
-    dev, test = data.read_validation(_VALIDATION.value), data.read_validation(_TEST.value)
+    dev, test = data.read_validation(options.validation), data.read_validation(options.test)
     answers = conversation_bags(test.conversations)
-    halves = [_Half(table, texts, np.flatnonzero(which), answers) for which in (~second, second)]
+    halves = [
+        _Half(options, table, texts, np.flatnonzero(which), answers) for which in (~second, second)
+    ]
     papers = [
-        h.judges.losses(select_learned(h.inputs, paper_measure(), "linear").picks) for h in halves
+        h.judges.losses(select_learned(h.inputs, paper_measure(), PAPER.gain).picks) for h in halves
     ]
     rows_out = []
-    for seed in range(_SEEDS.value):
+    for seed in range(options.seeds):
         start = time.perf_counter()
         params = [half.learn(dev, seed) for half in halves]
         ways = [half.part_of_the_way(dev, seed) for half in halves]
@@ -248,16 +251,31 @@ def _run() -> None:
             writer.writerows(rows_out)
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
+def _define_flags(values: flags.FlagValues) -> None:
+    add = adder(values)
+    define_input_flags(add)
+    add(flags.DEFINE_string, "workdir", None, "Folder for transfer.csv.")
+    add(flags.DEFINE_string, "validation", None, "JSON lines; learned from.")
+    add(flags.DEFINE_string, "test", None, "JSON lines; judged on.")
+    add(flags.DEFINE_integer, "budget", 2000, "Records to select from a half.", lower_bound=1)
+    add(flags.DEFINE_integer, "seeds", 3, "Of learning.", lower_bound=1)
+    add(flags.DEFINE_integer, "steps", 40, "Most steps of learning.", lower_bound=1)
+
+
+def _run(values: flags.FlagValues) -> None:
     logging.set_verbosity(logging.WARNING)  # Orbax tells much.
+    check_input_flags(values)
+    run(Options(**values.flag_values_dict()))
 
-    def command() -> None:
-        flags_only(arguments[1:])
-        _run()
 
-    return exit_status("transfer", command, interrupted="seeds that were done are in transfer.csv")
-
+COMMAND = Command(
+    name="transfer",
+    summary="learned on some sources of a pool, used on others",
+    define_flags=_define_flags,
+    run=_run,
+    required=("workdir", "pool", "validation", "test"),
+    interrupted="seeds that were done are in transfer.csv",
+)
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main_of(COMMAND, sys.argv[1:], called="transfer"))

@@ -139,7 +139,7 @@ show_heat_maps(
 )
 
 # %% [markdown]
-# Which settings matter at all? Where the picks are nearly those of the paper's cell, a change of
+# Which settings matter at all? If the picks are nearly those of the paper's cell, a change of
 # the hyperparameters changes little.
 
 # %%

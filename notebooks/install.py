@@ -1,4 +1,4 @@
-# On a fresh machine, such as Colab's: installs mig_jax. Does nothing where it is there already.
+# On a fresh machine, such as Colab's: installs mig_jax. Does nothing if it is there already.
 import importlib.util
 import subprocess
 import sys

@@ -103,7 +103,7 @@ plotting.plot_label_graph(
 plt.show()
 
 # %% [markdown]
-# Label by label: its share of the information in the pool, and in the selection. Where the
+# Label by label: its share of the information in the pool, and in the selection. If the
 # selection's dot is left of the pool's, we took less of what is common anyway.
 
 # %%

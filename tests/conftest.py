@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import shutil
 import signal
+import tempfile
 
 # Before jax starts: eight virtual devices on one CPU, for the tests of sharded pools.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
@@ -25,19 +27,40 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("mig_jax")
 
+# What one process of this run has compiled, pytest's workers and the commands that tests start
+# need not compile again. A new folder for every run: nothing comes from code as it was before.
+_own_cache = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # As it is for the workers, who inherit it.
+    _own_cache = tempfile.mkdtemp(prefix="mig_jax_compiled_")
+    for name, value in {
+        "jax_compilation_cache_dir": _own_cache,
+        # With a largest size JAX locks the folder, so that nobody reads a file half written.
+        "jax_compilation_cache_max_size": 1 << 32,
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+
 # Where the tests run in the background, Ctrl-C is ignored, and would be by the commands they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_compiled: list[str] = []  # One entry for each program compiled since maps were last counted.
+_compiled: list[str] = []  # Names of the programs compiled since maps were last counted.
 _MAPS = pathlib.Path("/proc/self/maps")
 
 
 def _on_duration(event: str, _: float, **details: object) -> None:
     if event == "/jax/core/compile/backend_compile_duration":
-        _compiled.append(event)
+        _compiled.append(str(details.get("fun_name")))
 
 
 jax.monitoring.register_event_duration_secs_listener(_on_duration)
+
+
+def pytest_unconfigure() -> None:
+    if _own_cache is not None:
+        shutil.rmtree(_own_cache, ignore_errors=True)
+
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
@@ -62,6 +85,13 @@ def compiled_programs_do_not_pile_up():
         _compiled.clear()
         if _MAPS.read_bytes().count(b"\n") > 20_000:
             jax.clear_caches()
+
+
+@pytest.fixture
+def compiled() -> list[str]:
+    """Names of the programs compiled since the test began, or since it cleared the list."""
+    _compiled.clear()
+    return _compiled
 
 
 @pytest.fixture

@@ -1,16 +1,29 @@
-"""Commands run as a person runs them, and what several processes on one host need."""
+"""Commands with their words and what they print, and what several processes on one host need."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pathlib
 import socket
 import subprocess
 import sys
 
+from mig_jax.commands.main import main
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def mig(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in this process, where JAX is imported and has compiled what others needed."""
+    words, out, err = [*map(str, arguments)], io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(words)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+def mig_as_a_person_runs_it(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
     command = [sys.executable, "-m", "mig_jax", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import itertools
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -62,22 +63,70 @@ class Case:
         return oracles.propagated(self.label_lists, self.scores, a)
 
 
-@st.composite
-def cases(draw: st.DrawFn, max_records: int = 24, max_labels: int = 9) -> Case:
-    """Pools with few distinct scores and labels, so that equal records and ties are common.
+class Shape(NamedTuple):
+    """What a compiled program depends on: arrays of one shape share their programs."""
 
-    All numbers are dyadic: float32 and float64 hold the same.
+    records: int
+    labels: int
+    entries: int  # Pairs of a record and one of its labels.
+    edges: int
+
+
+# Few labels, so that equal records are common; then wider rows, of which some overlap.
+TIES, WIDE = Shape(24, 3, 36, 2), Shape(16, 8, 40, 10)
+SHAPES = (TIES, WIDE)
+# Small enough for all subsets to be tried.
+TINY = Shape(9, 4, 14, 4)
+
+# What the shapes above leave out, by name.
+SMALL = {
+    "no records": Case([], [], 3, [(0, 1, 0.5)], 1.0),
+    "one record": Case([[0]], [2.25], 1, [], 1.0),
+    "no labels": Case([[], [], []], [1.0, 7.0, 7.0], 1, [], 1.0),
+    "equal records": Case([[1, 0, 1]] * 5, [0.5] * 5, 2, [(0, 1, 1.0)], 2.0),
+    "worthless records": Case([[0], [1], []], [0.0] * 3, 2, [(0, 1, 0.5)], 0.5),
+}
+
+
+@st.composite
+def cases(draw: st.DrawFn, *shapes: Shape, structures: int | None = 3) -> Case:
+    """Pools of few shapes with few distinct scores, so that equal records and ties are common.
+
+    Some records are empty, some scores 0, some labels given twice. All numbers are dyadic:
+    float32 and float64 hold the same.
+
+    What sums a layout needs, and with it its shape, depends on which labels go together and
+    which are joined. So `structures` of each shape are drawn, with all records and labels in
+    any order, or any structure for None.
     """
-    num_labels = draw(st.integers(1, max_labels))
-    labels = st.lists(st.integers(0, num_labels - 1), max_size=5)
-    label_lists = draw(st.lists(labels, max_size=max_records))
+    records, labels, entries, edges = draw(st.sampled_from(shapes or SHAPES))
+    pairs = [(p, q) for p in range(labels) for q in range(p + 1, labels)]
+    if structures is None:
+        places = st.integers(0, records * labels - 1)
+        chosen = draw(st.lists(places, min_size=entries, max_size=entries, unique=True))
+        some = st.sampled_from(pairs or [()])
+        joined = draw(st.lists(some, min_size=edges, max_size=edges, unique=True)) if edges else []
+        names, order = list(range(labels)), list(range(records))
+    else:
+        rng = np.random.default_rng(draw(st.integers(0, structures - 1)))
+        chosen = rng.choice(records * labels, entries, replace=False).tolist()
+        joined = [pairs[i] for i in rng.choice(len(pairs), edges, replace=False)]
+        names, order = draw(st.permutations(range(labels))), draw(st.permutations(range(records)))
+    again = draw(st.lists(st.sampled_from(chosen), max_size=3)) if chosen else []
+    lists: list[list[int]] = [[] for _ in range(records)]
+    for place in chosen + again:
+        lists[order[place // labels]].append(names[place % labels])
     score = st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.25, 7.0])
-    scores = draw(st.lists(score, min_size=len(label_lists), max_size=len(label_lists)))
-    pairs = [(p, q) for p in range(num_labels) for q in range(p + 1, num_labels)]
-    chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=12)) if pairs else []
+    scores = draw(st.lists(score, min_size=records, max_size=records))
     similarity = st.sampled_from([0.5, 0.75, 0.875, 1.0])
-    edges = [(p, q, draw(similarity)) for p, q in chosen]
-    return Case(label_lists, scores, num_labels, edges, draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])))
+    weighted = [(names[p], names[q], draw(similarity)) for p, q in joined]
+    return Case(lists, scores, labels, weighted, draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])))
+
+
+def problems(*shapes: Shape) -> st.SearchStrategy[tuple[Any, Case]]:
+    """An entry of `FUNCTIONS` and a pool; a family of functions always meets the same shape."""
+    pairs = list(zip(FUNCTIONS, itertools.cycle(shapes or SHAPES), strict=False))
+    return st.sampled_from(pairs).flatmap(lambda pair: st.tuples(st.just(pair[0]), cases(pair[1])))
 
 
 def random_case(seed: int, records: int, labels: int = 30, edges: int = 40) -> Case:

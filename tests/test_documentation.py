@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import re
 
+import numpy as np
 import pytest
 
+import mig_jax
 from mig_jax.data import write_label_embeddings
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
@@ -30,6 +32,29 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     exec(example.replace("5000", "50"), names)  # Fewer, only to be quick.
     assert len(set(names["selection"].picks.tolist())) == 50
     assert str(names["certificate"].certified_ratio) in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_parts_of_ones_own(tmp_path, monkeypatch, capsys):
+    for registry, name in (
+        (mig_jax.FAMILIES, "root"),
+        (mig_jax.GAIN_RULES, "halfway"),
+        (mig_jax.learning.PARAMETERISATIONS, "weights"),
+    ):
+        monkeypatch.setitem(registry, name, None)  # Its line goes when the test ends.
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for example in examples("docs/extend.md"):
+        exec(example, names)
+    first, *_, last = names["found"].history
+    assert last.fitted < first.fitted
+    learned = names["weights_only"].learned(names["found"].params)
+    weights = np.asarray(learned.measure.score_function.weight)
+    assert weights[:4].min() > weights[4:].max()  # Records of the first four labels are wanted.
+    restored = names["restored"].measure.score_function
+    assert type(restored) is names["Root"]
+    np.testing.assert_array_equal(restored.weight, weights)
+    assert str(restored.weight) in capsys.readouterr().out
 
 
 def test_the_note_on_dataclasses_says_what_is_so(capsys):

@@ -1,4 +1,4 @@
-"""From conversations to labels and scores: a shell around models, which are imported where used."""
+"""From conversations to labels and scores: a shell around models, which are imported when used."""
 
 import lazy_loader
 

@@ -41,7 +41,7 @@ class CausalLM:
         `flag` is what errors name; `load` goes to transformers.
 
         Raises:
-          InputError: where the model cannot be loaded, or the extra is not installed.
+          InputError: if the model cannot be loaded, or the extra is not installed.
         """
         self._torch = require("torch", flag)
         transformers = require("transformers", flag)

@@ -19,7 +19,7 @@ def mean_of_turns(of_scorers: Sequence[Sequence[float]]) -> float:
     a value for each turn, or a single one, which counts for each.
 
     Raises:
-      ValueError: where two scorers differ in the number of turns.
+      ValueError: if two scorers differ in the number of turns.
 
     >>> mean_of_turns([[2.0, 4.0], [3.0, 1.0]])
     5.0

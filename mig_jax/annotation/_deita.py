@@ -40,7 +40,7 @@ class DeitaScorer:
     """Complexity of each instruction, or quality of each response, from 1 to 6."""
 
     def __init__(self, model: CausalLM, kind: Literal["complexity", "quality"]) -> None:
-        """Raises InputError where the tokenizer has no token for each digit."""
+        """Raises InputError if the tokenizer has no token for each digit."""
         self._model = model
         self._kind = kind
         # A tokenizer may put a space before the digit, so it is the last token.

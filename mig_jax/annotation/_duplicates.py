@@ -43,7 +43,7 @@ class Filter(Protocol):
     kind: str  # What they are, for the counts.
 
     def reason(self, where: str, turns: Turns) -> str | None:
-        """Why the record is left out; None where it stays, and is remembered."""
+        """Why the record is left out; None if it stays, and is remembered."""
 
 
 def words_of(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Packages that only annotation needs, imported where they are used."""
+"""Packages that only annotation needs, imported when they are used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def require(module: str, purpose: str) -> Any:
     """The module, imported now.
 
     Raises:
-      InputError: where it is not installed.
+      InputError: if it is not installed.
     """
     try:
         return importlib.import_module(module)

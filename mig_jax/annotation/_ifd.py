@@ -51,7 +51,7 @@ def ifd_tokens(model: CausalLM, exchange: Exchange) -> tuple[list[int], list[int
 
 
 def difficulty(asked: npt.ArrayLike, alone: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The ratio of the two losses: float64 [n], 0 where it is 1 or above or there is none.
+    """The ratio of the two losses: float64 [n], 0 if it is 1 or above or there is none.
 
     >>> difficulty([1.0, 3.0, float("nan")], [2.0, 2.0, float("nan")]).tolist()
     [0.5, 0.0, 0.0]

@@ -48,7 +48,7 @@ class InsTagger:
 
 
 def parse_tags(answer: str) -> list[str]:
-    """The tags of an answer, each once, in order; none where it has none.
+    """The tags of an answer, each once, in order; none if it has none.
 
     Answers go wrong in many ways: prose around the JSON, an object for the list, objects
     without a list, single quotes, an end that never came. What has the form of a tag is
@@ -69,7 +69,7 @@ def parse_tags(answer: str) -> list[str]:
 
 
 def _parsed(answer: str) -> Any:
-    """The first JSON list or object of the answer that is whole; None where there is none."""
+    """The first JSON list or object of the answer that is whole; None if there is none."""
     decoder = json.JSONDecoder()
     start = re.search(r"[\[{]", answer)
     if start is None:

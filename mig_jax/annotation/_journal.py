@@ -41,6 +41,7 @@ class Journal:
         self._run = run
         self._batch = batch
         self._stream: BinaryIO | None = None
+        self._finished = False
 
     def __enter__(self) -> Self:
         """Opens the file, and drops what is not whole.
@@ -65,8 +66,9 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         assert self._stream is not None
-        if not self.done:
-            self.remove()
+        if not self.done or (self._finished and error is None):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self.path)
         self._stream.close()
 
     def append(self, annotations: Sequence[Annotation]) -> None:
@@ -82,10 +84,9 @@ class Journal:
             next(stream)
             yield from map(_ANNOTATION.decode, stream)
 
-    def remove(self) -> None:
-        """For when all outputs are written."""
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(self.path)
+    def finish(self) -> None:
+        """Nothing is left to go on from: a block that ends without an error removes the file."""
+        self._finished = True
 
 
 def _is_whole(line: bytes) -> bool:

@@ -47,7 +47,7 @@ class Needs:
         """The record as taggers and scorers see it.
 
         Raises:
-          BadRecord: where it lacks something.
+          BadRecord: if it lacks something.
         """
         exchanges = exchanges_of(record.turns)
         if not exchanges:
@@ -77,7 +77,7 @@ class Kept:
         """Yields those of the same records, read again, that stay.
 
         Raises:
-          InputError: where there are more or fewer than there were.
+          InputError: if there are more or fewer than there were.
         """
         number = -1
         for number, record in enumerate(records):
@@ -102,7 +102,7 @@ def leave_out(
     `rejects` gets a line for each of the others, as `read_pool` writes them.
 
     Raises:
-      InputError: for a record that lacks something, where bad ones are not skipped.
+      InputError: for a record that lacks something, if bad ones are not skipped.
     """
     kept = Kept()
     for record in records:
@@ -141,7 +141,7 @@ def annotate(
     `progress` gets the records annotated so far.
 
     Raises:
-      InputError: where a scorer gives what is no score.
+      InputError: if a scorer gives what is no score.
     """
     rest = itertools.islice(records, journal.done, None)
     progress(journal.done)
@@ -198,7 +198,7 @@ def score_table(
 def annotated_record(record: RawRecord, labels: Sequence[str], score: float) -> bytes:
     """The JSON of the record with `labels` and `score` in the layout plain.
 
-    All else stays byte for byte where it has no labels and no score yet. Where it has, they
+    All else stays byte for byte if it has no labels and no score yet. If it has, they
     are replaced; an annotation of layout xsample goes, as it would be taken for the true one.
     """
     found = {"labels": list(labels), "score": score}

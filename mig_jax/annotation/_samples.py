@@ -19,7 +19,7 @@ class Sample(NamedTuple):
     """A record as taggers and scorers see it."""
 
     exchanges: tuple[Exchange, ...]  # At least one.
-    labels: list[str] | None = None  # None where it has none.
+    labels: list[str] | None = None  # None if it has none.
     score: float | None = None
 
     @property

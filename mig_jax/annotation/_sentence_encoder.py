@@ -23,7 +23,7 @@ class SentenceEncoder:
         """`batch` texts go through the model at a time; `flag` is what errors name.
 
         Raises:
-          InputError: where the model cannot be loaded, or the extra is not installed.
+          InputError: if the model cannot be loaded, or the extra is not installed.
         """
         library = require("sentence_transformers", flag)
         quiet_transformers()

@@ -52,7 +52,7 @@ class TagMapping:
 
     @classmethod
     def from_json(cls, text: bytes) -> TagMapping:
-        """Raises msgspec.DecodeError where it is no object of strings and nulls."""
+        """Raises msgspec.DecodeError if it is no object of strings and nulls."""
         return cls(msgspec.json.decode(text, type=dict[str, str | None]))
 
 
@@ -77,7 +77,7 @@ def merge_tags(
       distance: cosine distance, 0.05 in the paper.
 
     Raises:
-      InputError: where scikit-learn is needed and not there.
+      InputError: if scikit-learn is needed and not there.
     """
 
     def commonest(tags: Sequence[str], count: Mapping[str, int]) -> str:

@@ -1,21 +1,18 @@
-"""A grid of selections: every combination of the hyperparameters given, and how they compare.
+"""`mig-jax ablate`: selections for every combination of hyperparameters, and how they compare.
 
-    python -m experiments.ablate --workdir=DIR [--pool=FILE --label_embeddings=EMB.npz ...]
+    mig-jax ablate --workdir=DIR [--pool=FILE --label_embeddings=EMB.npz ...]
 
-The paper's own settings are one cell, added where the grid has them not: all
+The paper's own settings are one cell, added if the grid does not have them: all
 others are compared with it. The same command in the same directory goes on
 where it was stopped. docs/ablate.md tells what is written.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import pathlib
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -25,14 +22,21 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax._version import __version__
+from mig_jax.commands.command import Command
 from mig_jax.commands.finished_cells import FinishedCells
-from mig_jax.commands.flag_groups import InputOptions, check_input_flags, define_input_flags
-from mig_jax.commands.pool_inputs import read_label_graph, read_table, say_read
-from mig_jax.commands.terminal import exit_status, flags_only, help_text, progress_bar, say
+from mig_jax.commands.flag_groups import (
+    InputOptions,
+    adder,
+    check_input_flags,
+    define_input_flags,
+)
+from mig_jax.commands.pool_inputs import check_budget, read_label_graph, read_table, say_read
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.timing import timed
+from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
-from mig_jax.measure import FAMILIES, GAIN_RULES, LabelGraph, Pool, pool_from_table
+from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, LabelGraph, Pool, pool_from_table
 from mig_jax.reports import Row, describe, write_heat_maps, write_tables
-from mig_jax.reports.plotting import require_libraries
 from mig_jax.selection import (
     CellSelection,
     PageLayout,
@@ -45,7 +49,7 @@ from mig_jax.selection import (
     stack_cells,
 )
 
-__all__ = ["Options", "main", "run"]
+__all__ = ["COMMAND", "Options", "run"]
 
 _CELLS_A_CALL = 8  # On a CPU: a call is as much as a kill can lose.
 
@@ -67,7 +71,7 @@ class Options(InputOptions):
     heat_maps: bool
 
     def points(self) -> list[Point]:
-        """All cells; the paper's stands first where the grid has it not."""
+        """All cells; the paper's stands first if the grid has it not."""
         points = self.grid()
         paper = paper_point(self.paper_threshold)
         return points if paper in points else [paper, *points]
@@ -82,41 +86,35 @@ class Options(InputOptions):
         )
 
 
-def run(options: Options) -> list[Row]:
-    """Selects for all cells, evaluates and writes; returns the table.
+def run(options: Options) -> None:
+    """Selects for all cells, evaluates and writes.
 
     Raises:
       InputError: for anything given that cannot be used.
     """
-    if options.heat_maps:
-        require_libraries("heat maps")
     seconds: dict[str, float] = {}
-    workdir = pathlib.Path(options.workdir)
-    stem = str(workdir / "ablation")
-    inputs = [*options.pool, options.label_embeddings, options.vocabulary]
     points, paper = options.points(), paper_point(options.paper_threshold)
-    _make_folder(workdir)
-    with data.OutputFiles([path for path in inputs if path]) as outputs:
-        with _timed(seconds, "reading"):
+    with (
+        held_workdir(options.workdir, "ablate") as workdir,
+        data.OutputFiles(options.files()) as outputs,
+    ):
+        stem = str(workdir / "ablation")
+        with timed(seconds, "reading"):
             table = read_table(options, outputs, stem)
             pool = pool_from_table(table)
         say_read(table)
-        if options.budget > table.num_records:
-            raise InputError(
-                f"--budget: found {options.budget}, expected at most the pool's "
-                f"{table.num_records:,} records"
-            )
-        with _timed(seconds, "graph"):
+        check_budget(options.budget, table.num_records)
+        with timed(seconds, "graph"):
             graph = read_label_graph(options, table, min(point.threshold for point in points))
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}
-        with _timed(seconds, "selection"), FinishedCells(workdir, run) as finished:
+        with timed(seconds, "selection"), FinishedCells(workdir, run) as finished:
             cells, resumed = _select(options, finished, pool, graph, points)
         picks = np.stack([cells[number]["picks"] for number in range(len(points))])
         own = np.array([cells[number]["information"] for number in range(len(points))])
-        with _timed(seconds, "evaluation"):
+        with timed(seconds, "evaluation"):
             rows = describe(pool, graph, points, paper, picks, own)
-        with _timed(seconds, "writing"):
+        with timed(seconds, "writing"):
             write_tables(rows, outputs.open(f"{stem}.csv"), outputs.open(f"{stem}.parquet"))
             gains = np.stack([cells[number]["gains"] for number in range(len(points))])
             np.savez_compressed(outputs.open(f"{stem}.picks.npz"), picks=picks, gains=gains)
@@ -138,7 +136,6 @@ def run(options: Options) -> list[Row]:
         }
         data.write_json(outputs.open(f"{stem}.manifest.json"), manifest)
     print(_summary(rows, rows[points.index(paper)], stem))
-    return rows
 
 
 def _select(
@@ -175,7 +172,7 @@ def _select(
 def _calls(points: Sequence[Point], finished: set[int]) -> list[list[int]]:
     """The cells left, by what one compiled call selects: cells of one family and gain.
 
-    All lists of a family have the same length, so that it is compiled once: where
+    All lists of a family have the same length, so that it is compiled once: if
     cells run out, the last is repeated.
     """
     calls = []
@@ -215,25 +212,11 @@ def _select_together(
         batch_size=options.batch_size,
     )
     arrays = {name: np.asarray(array) for name, array in vars(result).items()}
-    seconds = (time.perf_counter() - start) / len(set(call))
+    arrays["seconds"] = np.full(len(call), (time.perf_counter() - start) / len(set(call)))
     return {
-        number: {**{name: array[place] for name, array in arrays.items()}, "seconds": seconds}
+        number: {name: array[place] for name, array in arrays.items()}
         for place, number in enumerate(call)
     }
-
-
-def _make_folder(folder: pathlib.Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--workdir: {folder}: {error.strerror}; expected a directory") from None
-
-
-@contextlib.contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[name] = round(time.perf_counter() - start, 3)
 
 
 def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
@@ -268,12 +251,8 @@ _NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
-def _flags() -> flags.FlagValues:
-    values = flags.FlagValues()
-
-    def add(kind: Callable[..., object], name: str, *arguments: object, **more: object) -> None:
-        kind(name, *arguments, flag_values=values, **more)
-
+def _define_flags(values: flags.FlagValues) -> None:
+    add = adder(values)
     define_input_flags(add)
     add(flags.DEFINE_string, "workdir", None, "Directory of this grid, for all that is written.")
     add(flags.DEFINE_integer, "budget", 500, "Records that each cell selects.", lower_bound=1)
@@ -292,7 +271,7 @@ def _flags() -> flags.FlagValues:
     add(
         flags.DEFINE_float,
         "paper_threshold",
-        0.9,
+        PAPER.threshold,
         "Threshold of the paper's cell, with which all others are compared.",
     )
     add(
@@ -303,13 +282,10 @@ def _flags() -> flags.FlagValues:
         "Never changes what is picked.",
         lower_bound=1,
     )
-    add(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps; needs the extra `plots`.")
-    return values
+    add(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps.")
 
 
 def _options(values: flags.FlagValues) -> Options:
-    if not values.workdir:
-        raise InputError("--workdir: missing, expected --workdir=DIR")
     check_input_flags(values)
     given = values.flag_values_dict()
     for name, (accepts, expected) in _NUMBERS.items():
@@ -338,19 +314,11 @@ def _number(name: str, text: Any, accepts: Callable[[float], bool], expected: st
     return number
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command and returns its exit status: 0, or 2 for input that cannot be used."""
-
-    def command() -> None:
-        values = _flags()
-        if any(word in ("--help", "-h") for word in arguments):
-            print(help_text("python -m experiments.ablate", values))
-            return
-        flags_only(values(["ablate", *arguments])[1:])
-        run(_options(values))
-
-    return exit_status("ablate", command, interrupted="the same command goes on from here")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+COMMAND = Command(
+    name="ablate",
+    summary="select for every combination of hyperparameters, and compare",
+    define_flags=_define_flags,
+    run=lambda values: run(_options(values)),
+    required=("workdir",),
+    interrupted="the same command goes on from here",
+)

@@ -90,8 +90,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
     """
     weights = scorer_weights(options.scorer)
     mapping = None if options.tag_mapping is None else _read_mapping(options.tag_mapping)
-    with contextlib.ExitStack() as stack:
-        outputs = stack.enter_context(data.OutputFiles(options.files()))
+    with contextlib.ExitStack() as held, data.OutputFiles(options.files()) as outputs:
         # Opened first: a folder that is not there is known before the work, not after.
         output = outputs.open(options.output)
         about_output = outputs.open(options.stem + ".annotation.json")
@@ -102,7 +101,8 @@ def annotate_pool(options: AnnotateOptions) -> None:
         if options.normalise_tags:
             mapping_output = outputs.open(options.stem + ".tag_mapping.json")
         name = options.stem + ".journal.jsonl"
-        journal = stack.enter_context(Journal(name, _fingerprint(options), options.batch_size))
+        # Held until the outputs have their names.
+        journal = held.enter_context(Journal(name, _fingerprint(options), options.batch_size))
         kept = _filter(options, rejects)
         _annotate(options, weights, kept, journal)
         if mapping_output is not None:
@@ -118,7 +118,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
             "scores": told,
         }
         data.write_json(about_output, about)
-    journal.remove()
+        journal.finish()
     print(
         f"annotated {len(kept):,} records with {labels['distinct']:,} labels, "
         f"{labels['a_record']:.1f} a record: {options.output}"

@@ -98,8 +98,8 @@ def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
         flags.DEFINE_enum,
         "format",
         "auto",
-        ["auto", *data.LAYOUTS],
-        "Layout of labels and score.",
+        ["auto", *data.LABEL_FORMATS],
+        "Format of labels and score.",
     )
     add(
         flags.DEFINE_enum,

@@ -1,281 +1,369 @@
-"""Learns the parameters of the measure, and compares them with what one would do instead.
+"""`mig-jax learn`: learns the parameters of the measure, selects with them, and tells how good
+that is beside what one would do instead.
 
-    python -m experiments.learn_params --workdir=DIR
+    mig-jax learn --workdir=learned
 
-learns on the built-in pool with a planted truth in about two minutes. On data of your own:
+learns on the built-in pool with a planted truth in about a minute. On data of your own:
 
-    python -m experiments.learn_params --workdir=DIR --pool=POOL.jsonl --label_embeddings=EMB.npz \
+    mig-jax learn --workdir=learned --pool=POOL.jsonl --label_embeddings=EMB.npz \
         --objective=validation --validation=DEV.jsonl --test=TEST.jsonl --budget=2000
 
-Flag files in `experiments/presets` hold settings that go together:
-`--flagfile=experiments/presets/thorough.flags`.
-
-DIR gets `params` (for `mig-jax select --params=DIR/params`), `report.json`, `report.md` and
-plots. The same command in the same DIR goes on where it was stopped, to the same result.
+The folder gets `report.md` with pictures, `report.json`, `params` (for `mig-jax select
+--params=learned/params`) and what was selected with them: `selected.jsonl` with its manifest and
+table of picks. The same command in the same folder goes on where it was stopped, to the same
+result.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 import pathlib
-import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import tqdm
-from absl import app, flags, logging
+from absl import flags, logging
 
 from mig_jax import data
-from mig_jax.commands.terminal import exit_status, flags_only, say
+from mig_jax.commands.command import Command
+from mig_jax.commands.flag_groups import (
+    InputOptions,
+    adder,
+    check_input_flags,
+    define_input_flags,
+)
+from mig_jax.commands.learned_selection import SelectedFiles, select_learned_records
+from mig_jax.commands.learning_inputs import inputs_of_table
+from mig_jax.commands.pool_inputs import read_table, say_read
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
+    HIGHEST_THRESHOLD,
+    LOWEST_THRESHOLD,
     OBJECTIVES,
-    Free,
-    FromFeatures,
+    PRIOR,
+    START_THRESHOLD,
+    BestStart,
     Inputs,
+    LearningStep,
     Parameterisation,
-    PastRuns,
+    Task,
     compare,
-    fit_feature_basis,
-    label_features,
     learn_from_starts,
     leave_one_out,
     make_task,
+    parameters_of_features,
+    parameters_of_labels,
+    refuse_foreign_params,
     save_learned,
     select_learned,
-    shared_start,
 )
-from mig_jax.measure import label_graph_from_embeddings, pool_from_table
-from mig_jax.reports import LearningReport, write_report
+from mig_jax.reports import LearningReport, comparison_lines, summary, write_report
 from mig_jax.synthetic import BuiltinPool
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that is written.")
-_POOL = flags.DEFINE_multi_string("pool", [], "Records, as for mig-jax select; built-in without.")
-_EMBEDDINGS = flags.DEFINE_string("label_embeddings", None, ".npz, as for mig-jax select.")
-_OBJECTIVE = flags.DEFINE_enum(
-    "objective", "planted", list(OBJECTIVES), "What the selection is to be good for."
-)
-_VALIDATION = flags.DEFINE_string(
-    "validation",
-    None,
-    "What to learn from. target, validation: JSON lines with conversations (and labels, and task "
-    "where records are of several); subsets: CSV with the columns subset (a table of picks, as "
-    "mig-jax select writes it) and score; imitation: a table of picks.",
-)
-_TEST = flags.DEFINE_string("test", None, "The same, to report on; never learned from.")
-_TASK = flags.DEFINE_string("task", None, "Only records of this `task` in both files.")
-_BUDGET = flags.DEFINE_integer("budget", 500, "Records to select.", lower_bound=1)
-_STEPS = flags.DEFINE_integer(
-    "steps",
-    None,
-    "Most steps of learning, from each start; 40 without, and 120 for the planted objective.",
-    lower_bound=1,
-)
-_SEED = flags.DEFINE_integer("seed", 0, "Of all that is random.", lower_bound=0)
-_PARAMETERS = flags.DEFINE_enum(
-    "parameters",
-    "free",
-    ["free", "features"],
-    "Learn values for the labels of this pool, or a function of label features for any pool.",
-)
-_PRIOR = flags.DEFINE_float(
-    "prior", 1e-3, "How strongly labels are pulled towards the values they share.", 0.0
-)
-_LOWEST = flags.DEFINE_float(
-    "lowest_threshold", 0.6, "Edges less similar are not considered.", 0.0, 1.0
-)
-_START_THRESHOLDS = flags.DEFINE_list(
-    "start_thresholds",
-    None,
-    "Where T starts: learning is run from each of these numbers, and the one with the lowest "
-    "held-out loss is kept. 0.65 without, and 0.65,0.8 for the planted objective.",
-)
+__all__ = ["COMMAND", "Options", "run"]
 
-_HIGHEST_THRESHOLD = 0.97
-_STEPS_OTHERWISE, _STARTS_OTHERWISE = 40, ("0.65",)
-_STEPS_PLANTED, _STARTS_PLANTED = 120, ("0.65", "0.8")  # Its steps cost next to nothing.
+_PLANTED = "planted"
+_STEPS, _STARTS = 40, (START_THRESHOLD,)
+# Its steps cost next to nothing.
+_STEPS_PLANTED, _STARTS_PLANTED = 120, (START_THRESHOLD, 0.8)
+_STAGES = ("reading", "learning", "selecting", "comparing", "reporting")
 
 
-def _steps() -> int:
-    planted = _OBJECTIVE.value == "planted"
-    return _STEPS.value or (_STEPS_PLANTED if planted else _STEPS_OTHERWISE)
+@dataclasses.dataclass(frozen=True)
+class Options(InputOptions):
+    """The flags of the command; `--help` explains each."""
+
+    workdir: str
+    objective: str
+    validation: str | None
+    test: str | None
+    task: str | None
+    budget: int
+    steps: int
+    seed: int
+    parameters: str
+    prior: float
+    lowest_threshold: float
+    start_thresholds: list[float]
+
+    @property
+    def builtin_pool(self) -> BuiltinPool:
+        return BuiltinPool(seed=self.seed)
+
+    def files(self) -> list[str]:
+        return [*super().files(), *filter(None, [self.validation, self.test])]
+
+    def settings(self) -> dict[str, Any]:
+        """The flags that decide the result."""
+        given = dataclasses.asdict(self)
+        return {name: given[name] for name in given if name not in ("workdir", "cache")}
+
+    def starts(self, inputs: Inputs) -> list[Parameterisation]:
+        """What is learned, at each threshold that learning starts from."""
+        make: Any = parameters_of_labels if self.parameters == "free" else parameters_of_features
+        common = {"lowest_threshold": self.lowest_threshold, "prior": self.prior}
+        return [make(inputs, threshold, **common) for threshold in self.start_thresholds]
 
 
-def _start_thresholds() -> list[float]:
-    planted = _OBJECTIVE.value == "planted"
-    otherwise = _STARTS_PLANTED if planted else _STARTS_OTHERWISE
-    found = []
-    for text in _START_THRESHOLDS.value or otherwise:
-        try:
-            threshold = float(text)
-        except ValueError:
-            threshold = math.nan
-        if not _LOWEST.value < threshold < _HIGHEST_THRESHOLD:
-            raise InputError(
-                f"--start_thresholds: found {text}, expected numbers between --lowest_threshold, "
-                f"which is {_LOWEST.value}, and {_HIGHEST_THRESHOLD}"
-            )
-        found.append(threshold)
-    return found
+def run(options: Options) -> None:
+    """Learns, selects, compares and writes; all but the states of learning appear at the end.
 
+    Raises:
+      InputError: for anything given that cannot be used.
+    """
+    with (
+        held_workdir(options.workdir, "learn") as workdir,
+        data.OutputFiles(options.files()) as outputs,
+    ):
+        refuse_foreign_params(workdir / "params")  # Before the work, not after.
+        _say_stage("reading", "the pool, and how similar its labels are")
+        files = SelectedFiles.opened(outputs, workdir)
+        inputs = _inputs(options, outputs, str(workdir / "learn"))
+        task = make_task(options.objective, inputs)
+        say(f"objective {options.objective}: {task.about}")
 
-def _inputs() -> Inputs:
-    if not _WORKDIR.value:
-        raise InputError("--workdir: missing, expected --workdir=DIR")
-    _start_thresholds()
-    if not _POOL.value:
-        if _EMBEDDINGS.value:
-            raise InputError("--label_embeddings: the built-in pool has its own; give --pool too")
-        if _OBJECTIVE.value == "validation":
-            raise InputError("--objective=validation: needs --pool=FILE with real conversations")
-        generator = BuiltinPool(seed=_SEED.value)
-        table = generator.table()
-        names, vectors = generator.label_embeddings()
-        place = {name: row for row, name in enumerate(names)}
-        vectors, present = vectors[[place[name] for name in table.label_names]], None
-    else:
-        if not _EMBEDDINGS.value:
-            raise InputError("--label_embeddings: missing, expected --label_embeddings=EMB.npz")
-        table = data.read_pool(_POOL.value, cache=data.default_cache_folder())
-        vectors, present = data.read_label_embeddings(_EMBEDDINGS.value, table.label_names)
-    if _BUDGET.value > table.num_records:
-        raise InputError(
-            f"--budget: found {_BUDGET.value}, expected at most the pool's "
-            f"{table.num_records:,} records"
+        _say_stage("learning", _what_is_learned(options, inputs))
+        best = _learn(options, inputs, task, workdir / "state")
+        parameterisation, found = best.parameterisation, best.found
+        say(
+            f"held-out loss {found.history[0].held_out:.4f} at the start, "
+            f"{float(found.state.best_loss):.4f} with what is kept, that of step {found.best_step}"
         )
-    graph = label_graph_from_embeddings(vectors, _LOWEST.value, present=present)
-    say(
-        f"{table.num_records:,} records with {table.num_labels:,} labels and "
-        f"{graph.num_edges:,} edges"
-    )
-    return Inputs(
-        table=table,
-        pool=pool_from_table(table),
-        graph=graph,
-        embeddings=np.asarray(vectors, np.float32),
-        budget=_BUDGET.value,
-        seed=_SEED.value,
-        validation=_VALIDATION.value,
-        test=_TEST.value,
-        task=_TASK.value,
-        say=say,
-    )
+        left_out = _leave_one_out(options, inputs, task, parameterisation)
 
+        _say_stage("selecting", f"{options.budget:,} records with what was learned")
+        # As `mig-jax select --params` computes it, to the bit: not under jit.
+        applied = parameterisation.learned(found.params)
+        parameters = {**dataclasses.asdict(options), "gain": "exact"}
+        selection, about = select_learned_records(inputs, applied, parameters, files)
 
-def _leave_one_out(
-    inputs: Inputs, past_runs: PastRuns, parameterisation: Parameterisation
-) -> float:
-    with tqdm.tqdm(
-        desc="leaving out one run each", total=len(past_runs.picks), unit="runs", file=sys.stderr
-    ) as bar:
-        correlation, _ = leave_one_out(
-            inputs.pool,
-            inputs.graph,
-            parameterisation,
-            past_runs.picks,
-            past_runs.results,
-            jax.random.key(inputs.seed),
-            seed=inputs.seed,
-            steps=_steps(),
-            on_subset=lambda done: bar.update(done - bar.n),
-        )
-    return correlation
+        _say_stage("comparing", "with a random choice, the top scores, the paper and a grid")
+        with _comparing() as told:
+            rows, grid = compare(inputs, task, found.learned, best.seconds, **told)
 
-
-def _parameterisation(inputs: Inputs, threshold: float) -> Parameterisation:
-    basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
-    features = label_features(basis, inputs.pool, inputs.graph, inputs.embeddings)
-    common: dict[str, Any] = {
-        "start": shared_start(threshold=threshold),
-        "lowest_threshold": jnp.asarray(_LOWEST.value),
-        "highest_threshold": jnp.asarray(_HIGHEST_THRESHOLD),
-        "prior": jnp.asarray(_PRIOR.value),
-    }
-    if _PARAMETERS.value == "features":
-        return FromFeatures(features=features, basis=basis, **common)
-    return Free(num_labels=inputs.graph.num_labels, directions=features, **common)
-
-
-def _settings() -> dict[str, Any]:
-    names = (_POOL, _EMBEDDINGS, _OBJECTIVE, _VALIDATION, _TEST, _TASK, _BUDGET, _SEED)
-    settings = {f.name: f.value for f in (*names, _PARAMETERS, _PRIOR, _LOWEST)}
-    return settings | {"steps": _steps(), "start_thresholds": _start_thresholds()}
-
-
-def _run() -> None:
-    inputs = _inputs()
-    folder = pathlib.Path(_WORKDIR.value)
-    task = make_task(_OBJECTIVE.value, inputs)
-    starts = [_parameterisation(inputs, threshold) for threshold in _start_thresholds()]
-    settings = {name: value for name, value in _settings().items() if name != "workdir"}
-    best = learn_from_starts(inputs, task, starts, folder / "state", settings, _steps())
-    parameterisation, found = best.parameterisation, best.found
-    save_learned(folder / "params", parameterisation, found.params, inputs.table.label_names)
-    left_out = None
-    if task.past_runs is not None:
-        left_out = _leave_one_out(inputs, task.past_runs, parameterisation)
-    with tqdm.tqdm(desc="comparing with the grid", unit="cells", file=sys.stderr) as bar:
-
-        def on_cell(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        rows, grid = compare(
-            inputs,
-            task,
-            found.learned,
-            best.seconds,
-            on_method=lambda name: say(f"judging on the test data: {name}"),
-            on_cell=on_cell,
-        )
-    before = parameterisation.learned(parameterisation.init(jax.random.key(_SEED.value)))
-    counts = np.bincount(np.asarray(inputs.pool.labels), minlength=inputs.graph.num_labels)
-    write_report(
-        folder,
-        LearningReport(
-            settings={**_settings(), "loss": task.loss_name, "grid": grid},
-            objective=_OBJECTIVE.value,
+        _say_stage("reporting", f"{workdir / 'report.md'} and its pictures")
+        before = parameterisation.learned(parameterisation.init(jax.random.key(options.seed)))
+        report = LearningReport(
+            settings={**options.settings(), "loss": task.loss_name, "grid": grid},
+            objective=options.objective,
+            about=task.about,
             label_names=inputs.table.label_names,
-            label_counts=counts,
+            label_counts=np.bincount(inputs.pool.labels, minlength=inputs.graph.num_labels),
             before=before,
             after=found.learned,
             history=found.history,
             pool=inputs.pool,
             picks_before=select_learned(inputs, before).picks,
-            picks_after=select_learned(inputs, found.learned).picks,
+            picks_after=selection.picks,
             comparison=rows,
             best_step=found.best_step,
             stopped_early=found.stopped_early,
             seconds=best.seconds,
             leave_one_out=left_out,
-        ),
-    )
-    _print(rows, task.loss_name, folder)
-
-
-def _print(rows: list[dict[str, Any]], loss: str, folder: pathlib.Path) -> None:
-    print(f"{'method':<10} {'test loss':>10}   {'95 % interval':<20} {'seconds':>8}   ({loss})")
-    for row in sorted(rows, key=lambda row: row["test_loss"]):
-        interval = f"{row['low']:.4f} to {row['high']:.4f}"
-        print(
-            f"{row['method']:<10} {row['test_loss']:>10.4f}   {interval:<20} {row['seconds']:>8.1f}"
-            f"   {row['detail']}"
+            selected=about,
         )
-    print(f"report: {folder / 'report.md'}")
+        write_report(outputs, workdir, report)
+        save_learned(workdir / "params", parameterisation, found.params, inputs.table.label_names)
+    print(comparison_lines(rows, task.loss_name))
+    print(summary(about, str(workdir / "selected.jsonl")))
+    print(f"report, with pictures -> {workdir / 'report.md'}")
+    print(f"learned parameters    -> {workdir / 'params'}")
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
+def _say_stage(name: str, what: str) -> None:
+    say(f"[{_STAGES.index(name) + 1}/{len(_STAGES)}] {name}: {what}")
+
+
+def _what_is_learned(options: Options, inputs: Inputs) -> str:
+    kind = "for each label" if options.parameters == "free" else "from the features of labels"
+    starts = " and ".join(f"{threshold:g}" for threshold in options.start_thresholds)
+    return (
+        f"a weight and an exponent {kind}; for all {inputs.graph.num_labels:,} labels the "
+        f"propagation, the score exponent and the similarity threshold, starting at {starts}"
+    )
+
+
+def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
+    table = read_table(options, outputs, stem)
+    say_read(table)
+    names = ("budget", "seed", "lowest_threshold", "validation", "test", "task")
+    given = {name: getattr(options, name) for name in names}
+    inputs = inputs_of_table(options, table, **given)
+    say(
+        f"{inputs.graph.num_edges:,} pairs of labels are similar by {options.lowest_threshold:g} "
+        "or more; from which similarity on they are joined is learned"
+    )
+    return inputs
+
+
+def _learn(options: Options, inputs: Inputs, task: Task, folder: pathlib.Path) -> BestStart:
+    starts = options.starts(inputs)
+    with progress_bar("learning", options.steps * len(starts), unit="steps") as bar:
+
+        def on_step(step: LearningStep) -> None:
+            losses = f"loss {step.fitted:.4f}, held out {step.held_out:.4f}"
+            bar.set_postfix_str(f"{losses}, temperature {step.temperature:.3f}", refresh=False)
+            bar.update(step.done - bar.n)
+
+        settings = options.settings()
+        return learn_from_starts(inputs, task, starts, folder, settings, options.steps, on_step)
+
+
+def _leave_one_out(
+    options: Options, inputs: Inputs, task: Task, parameterisation: Parameterisation
+) -> float | None:
+    """How well past runs are placed by what was learned from the others, if there are any."""
+    if task.past_runs is None:
+        return None
+    picks, results = task.past_runs.picks, task.past_runs.results
+    with progress_bar("leaving out one run each", len(picks), unit="runs") as bar:
+        correlation, _ = leave_one_out(
+            inputs.pool,
+            inputs.graph,
+            parameterisation,
+            picks,
+            results,
+            jax.random.key(options.seed),
+            seed=options.seed,
+            steps=options.steps,
+            on_subset=lambda done: bar.update(done - bar.n),
+        )
+    return correlation
+
+
+@contextlib.contextmanager
+def _comparing() -> Iterator[dict[str, Any]]:
+    """What `compare` calls on its way: a bar for the cells of the grid, then one for judging."""
+    with contextlib.ExitStack() as stack:
+        bars: list[Any] = [stack.enter_context(progress_bar("grid", None, unit="cells"))]
+
+        def on_cell(done: int, total: int) -> None:
+            bars[0].total = total
+            bars[0].update(done - bars[0].n)
+
+        def on_method(name: str, done: int, total: int) -> None:
+            if len(bars) == 1:
+                bars[0].close()
+                bars.append(stack.enter_context(progress_bar("judging", total, unit="methods")))
+            bars[1].set_postfix_str(name, refresh=False)
+            bars[1].update(done - bars[1].n)
+
+        yield {"on_cell": on_cell, "on_method": on_method}
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    add = adder(values)
+    define_input_flags(add)
+    add(flags.DEFINE_string, "workdir", None, "Folder for all that is written.")
+    add(
+        flags.DEFINE_enum,
+        "objective",
+        _PLANTED,
+        list(OBJECTIVES),
+        "What the selection is to be good for.",
+    )
+    add(
+        flags.DEFINE_string,
+        "validation",
+        None,
+        "What to learn from. target, validation: JSON lines with conversations (and labels, and "
+        "task if records are of several); subsets: CSV with the columns subset (a table of picks, "
+        "as mig-jax select writes it) and score; imitation: a table of picks.",
+    )
+    add(flags.DEFINE_string, "test", None, "The same, to report on; never learned from.")
+    add(flags.DEFINE_string, "task", None, "Only records of this `task` in both files.")
+    add(flags.DEFINE_integer, "budget", 500, "Records to select.", lower_bound=1)
+    add(
+        flags.DEFINE_integer,
+        "steps",
+        None,
+        f"Most steps of learning, from each start; {_STEPS} without, and {_STEPS_PLANTED} for the "
+        "planted objective.",
+        lower_bound=1,
+    )
+    add(
+        flags.DEFINE_integer,
+        "seed",
+        0,
+        "Of all that is random, the built-in pool included.",
+        lower_bound=0,
+    )
+    add(
+        flags.DEFINE_enum,
+        "parameters",
+        "free",
+        ["free", "features"],
+        "Learn values for the labels of this pool, or a function of label features for any pool.",
+    )
+    add(
+        flags.DEFINE_float,
+        "prior",
+        PRIOR,
+        "How strongly labels are pulled towards the values they share.",
+        lower_bound=0.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "lowest_threshold",
+        LOWEST_THRESHOLD,
+        "Edges less similar are not considered.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    add(
+        flags.DEFINE_list,
+        "start_thresholds",
+        None,
+        "Where T starts: learning is run from each of these numbers, and the one with the lowest "
+        f"held-out loss is kept. {_listed(_STARTS)} without, and {_listed(_STARTS_PLANTED)} for "
+        "the planted objective.",
+    )
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return ",".join(f"{number:g}" for number in numbers)
+
+
+def _options(values: flags.FlagValues) -> Options:
+    check_input_flags(values)
+    planted = values.objective == _PLANTED
+    if values.objective == "validation" and not values.pool:
+        raise InputError("--objective=validation: needs --pool=FILE with real conversations")
+    given = values.flag_values_dict()
+    given["steps"] = values.steps or (_STEPS_PLANTED if planted else _STEPS)
+    starts = values.start_thresholds or (_STARTS_PLANTED if planted else _STARTS)
+    given["start_thresholds"] = [_start(text, values.lowest_threshold) for text in starts]
+    return Options(**given)
+
+
+def _start(text: str | float, lowest: float) -> float:
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = math.nan
+    if not lowest < threshold < HIGHEST_THRESHOLD:
+        raise InputError(
+            f"--start_thresholds: found {text}, expected numbers between --lowest_threshold, "
+            f"which is {lowest}, and {HIGHEST_THRESHOLD}"
+        )
+    return threshold
+
+
+def _run(values: flags.FlagValues) -> None:
     logging.set_verbosity(logging.WARNING)  # Orbax tells much.
-
-    def command() -> None:
-        flags_only(arguments[1:])
-        _run()
-
-    return exit_status("learn_params", command, interrupted="the same command goes on from here")
+    run(_options(values))
 
 
-if __name__ == "__main__":
-    app.run(main)
+COMMAND = Command(
+    name="learn",
+    summary="learn the parameters of the measure, and select with them",
+    define_flags=_define_flags,
+    run=_run,
+    required=("workdir",),
+    interrupted="the same command goes on from here",
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -28,15 +27,8 @@ COMMANDS: Final = {
 
 
 def load(name: str) -> Command:
-    """The command of this name, a key of `COMMANDS`.
-
-    Raises:
-      InputError: if its module holds no command yet.
-    """
-    module = importlib.import_module(COMMANDS[name])
-    if not hasattr(module, "COMMAND"):
-        raise InputError(f"{name}: is no command of mig-jax yet")
-    return module.COMMAND
+    """The command of this name, a key of `COMMANDS`."""
+    return importlib.import_module(COMMANDS[name]).COMMAND
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,9 +51,6 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _overview() -> str:
-    lines = []
-    for name in COMMANDS:
-        with contextlib.suppress(InputError):
-            lines.append(f"  {name:<16}{load(name).summary}")
+    lines = [f"  {name:<16}{load(name).summary}" for name in COMMANDS]
     usage = "usage: mig-jax COMMAND [--flag=value ...]"
     return "\n".join([usage, "", *lines, "", "`mig-jax COMMAND --help` lists its flags."])

@@ -32,14 +32,7 @@ from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
 from mig_jax.measure import GAIN_RULES, LabelGraph, Measure, Pool, pool_from_table
-from mig_jax.reports import (
-    PAGE_LIBRARIES,
-    Selected,
-    manifest,
-    plotting,
-    selection_page,
-    summary,
-)
+from mig_jax.reports import Selected, manifest, selection_page, summary
 from mig_jax.selection import (
     Checkpoints,
     Progress,
@@ -166,7 +159,6 @@ def _open(options: SelectOptions, files: data.OutputFiles) -> _Outputs:
 
 def _page_file(folder: str) -> str:
     """The page of --report, in a folder that is made if it is not there."""
-    plotting.require_libraries("--report", names=PAGE_LIBRARIES)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:

@@ -19,19 +19,18 @@ from mig_jax.commands.flag_groups import (
     stem_of,
 )
 from mig_jax.errors import InputError
-from mig_jax.measure import FAMILIES, GAIN_RULES, Measure
+from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
 
 __all__ = ["SelectOptions", "define_select_flags", "select_options"]
 
-# The paper's settings: arXiv 2504.13835, section 4.1.
 _PRESETS: Final[dict[str, dict[str, Any]]] = {
     "paper": {
-        "gain": "linear",
-        "score_function": "power",
-        "exponent": 0.8,
-        "epsilon": 1e-6,
-        "propagation": 1.0,
-        "similarity_threshold": 0.9,
+        "gain": PAPER.gain,
+        "score_function": PAPER.family,
+        "exponent": PAPER.exponent,
+        "epsilon": PAPER.epsilon,
+        "propagation": PAPER.propagation,
+        "similarity_threshold": PAPER.threshold,
     }
 }
 # Flags that are parameters of families, by the same names.
@@ -149,7 +148,7 @@ def _define_output_flags(add: AddFlag) -> None:
         flags.DEFINE_string,
         "report",
         None,
-        "Folder for index.html, a page with pictures of the selection. Needs the extra plots.",
+        "Folder for index.html, a page with pictures of the selection.",
     )
 
 
@@ -157,7 +156,7 @@ def _define_measure_flags(add: AddFlag) -> None:
     add(
         flags.DEFINE_float,
         "similarity_threshold",
-        0.9,
+        PAPER.threshold,
         "Labels whose embeddings are this similar (cosine) are joined.",
         lower_bound=0.0,
         upper_bound=1.0,
@@ -165,7 +164,7 @@ def _define_measure_flags(add: AddFlag) -> None:
     add(
         flags.DEFINE_float,
         "propagation",
-        1.0,
+        PAPER.propagation,
         "Strength of propagation between joined labels, alpha of the paper.",
         lower_bound=0.0,
     )
@@ -180,14 +179,14 @@ def _define_measure_flags(add: AddFlag) -> None:
     add(
         flags.DEFINE_enum,
         "score_function",
-        "power",
+        PAPER.family,
         list(FAMILIES),
         "Family of the information score function.",
     )
     add(
         flags.DEFINE_float,
         "exponent",
-        0.8,
+        PAPER.exponent,
         "Exponent of the power function, above 0 and up to 1.",
         lower_bound=0.0,
         upper_bound=1.0,
@@ -202,7 +201,7 @@ def _define_measure_flags(add: AddFlag) -> None:
     add(
         flags.DEFINE_float,
         "epsilon",
-        1e-6,
+        PAPER.epsilon,
         "Shift of the power function: (x + epsilon)^exponent.",
         lower_bound=0.0,
     )

@@ -49,7 +49,7 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
 
 @contextlib.contextmanager
 def _interrupts_arrive() -> Iterator[None]:
-    """Sends an interrupt again, within the block, that came where Python cannot raise it.
+    """Sends an interrupt again, within the block, that came when Python could not raise it.
 
     Such a place is the callback that JAX has at each garbage collection: most interrupts of a
     compilation end up there (jax issue 18246), and the command would go on as if there were none.
@@ -86,7 +86,7 @@ def _interrupt() -> None:
 def _end_as_interrupted() -> None:
     """Ends the process by the signal itself, so that a loop in a shell ends with it.
 
-    At once: a compilation goes on in one of XLA's threads, and crashes where an ordinary exit
+    At once: a compilation goes on in one of XLA's threads, and crashes if an ordinary exit
     takes away what it works on.
     """
     for stream in (sys.stdout, sys.stderr):

@@ -6,6 +6,7 @@ from .reading import (
     Decoding,
     PoolShare,
     RawRecord,
+    ReadingLimits,
     RecordTable,
     ValidationSet,
     default_cache_folder,
@@ -19,9 +20,9 @@ from .reading import (
     sort_entries,
 )
 from .records import (
-    CONVERSATION_LAYOUTS,
+    CONVERSATION_FORMATS,
     FIELD_NAMES,
-    LAYOUTS,
+    LABEL_FORMATS,
     ROLES,
     BadRecord,
     FieldNames,
@@ -30,11 +31,11 @@ from .records import (
     decode_conversation,
     decode_plain,
     decode_xsample,
-    detect_layout,
+    detect_label_format,
     encode_conversation,
     instruction_and_response,
     parse_record,
-    told_conversation_layout,
+    told_conversation_format,
     with_usual_roles,
 )
 from .writing import (
@@ -48,9 +49,9 @@ from .writing import (
 )
 
 __all__ = [
-    "CONVERSATION_LAYOUTS",
+    "CONVERSATION_FORMATS",
     "FIELD_NAMES",
-    "LAYOUTS",
+    "LABEL_FORMATS",
     "OUTPUT_LAYOUTS",
     "ROLES",
     "BadRecord",
@@ -62,6 +63,7 @@ __all__ = [
     "OutputFiles",
     "PoolShare",
     "RawRecord",
+    "ReadingLimits",
     "RecordConverter",
     "RecordForm",
     "RecordTable",
@@ -71,7 +73,7 @@ __all__ = [
     "decode_plain",
     "decode_xsample",
     "default_cache_folder",
-    "detect_layout",
+    "detect_label_format",
     "encode_conversation",
     "files",
     "instruction_and_response",
@@ -87,7 +89,7 @@ __all__ = [
     "records",
     "share_of_pool",
     "sort_entries",
-    "told_conversation_layout",
+    "told_conversation_format",
     "updated_dataset_info",
     "with_usual_roles",
     "write_json",

@@ -42,7 +42,7 @@ def read_label_embeddings(
       an embedding.
 
     Raises:
-      InputError: where the file is not of this form, has two different embeddings of
+      InputError: if the file is not of this form, has two different embeddings of
         one label, or has no usable one for a label asked for.
 
     >>> import tempfile
@@ -87,8 +87,8 @@ def write_label_embeddings(
     `place` is the file's name, or a stream of `OutputFiles`, for it to appear with others.
 
     Raises:
-      InputError: where the file cannot be written there.
-      ValueError: where the shapes do not match, or a label ends in a NUL character,
+      InputError: if the file cannot be written there.
+      ValueError: if the shapes do not match, or a label ends in a NUL character,
         which fixed-width strings cannot hold.
     """
     embeddings = np.asarray(embeddings)

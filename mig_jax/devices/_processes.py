@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ __all__ = ["joined"]
 
 # JAX ends a process by itself, with pages of text, when its own time is up: ours is first.
 _GRACE_SECONDS = 10
+_COORDINATOR_STAYS_SECONDS = 5
 
 
 @contextlib.contextmanager
@@ -56,7 +58,11 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
         if not _is_lost(error):
             sys.excepthook(type(error), error, error.__traceback__)
             _leave(f"process {index} of {count} failed", 1)
-        _leave(f"process {index} of {count} has lost another process: {_first_line(error)}", 1)
+        # Without process 0, which coordinates, JAX aborts the others with pages of text: it is
+        # the last to go, so that they find the loss by themselves.
+        stay = _COORDINATOR_STAYS_SECONDS if index == 0 else 0
+        lost = f"process {index} of {count} has lost another process: {_first_line(error)}"
+        _leave(lost, 1, after_seconds=stay)
     jax.distributed.shutdown()
 
 
@@ -96,9 +102,10 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _leave(message: str, status: int) -> NoReturn:
-    """Ends the process at once: an ordinary exit would wait for the others."""
+def _leave(message: str, status: int, *, after_seconds: float = 0) -> NoReturn:
+    """Ends the process: an ordinary exit would wait for the others."""
     print(f"mig-jax: {message}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
+    time.sleep(after_seconds)
     os._exit(status)

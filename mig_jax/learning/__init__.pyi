@@ -8,9 +8,15 @@ from ._count_model import (
     response_bags,
     response_losses,
 )
+from ._judges import CountModels, Judges, mean_over_groups
 from ._label_features import FeatureBasis, fit_feature_basis, label_features
 from ._learn import Evaluation, initial_state, learn, leave_one_out, normalised_momentum
-from ._learned_files import learned_threshold, restore_learned, save_learned
+from ._learned_files import (
+    learned_threshold,
+    refuse_foreign_params,
+    restore_learned,
+    save_learned,
+)
 from ._learning_states import LearningStates, learning_run
 from ._parameterisations import PARAMETERISATIONS, Free, FromFeatures
 from ._parameters import (
@@ -24,13 +30,28 @@ from ._parameters import (
     soften,
 )
 from ._response_net import Judge
-from ._starts import learn_from_starts
-from ._tasks import OBJECTIVES, CountModels, Inputs, Judges, PastRuns, make_task, mean_over_groups
+from ._starts import (
+    HIGHEST_THRESHOLD,
+    LOWEST_THRESHOLD,
+    PRIOR,
+    START_THRESHOLD,
+    BestStart,
+    LearningStep,
+    learn_from_starts,
+    parameters_of_features,
+    parameters_of_labels,
+)
+from ._tasks import OBJECTIVES, Inputs, PastRuns, Task, make_task
 from ._token_bags import Conversations, conversation_bags, fold, pad, take, token_bags
 
 __all__ = [
+    "HIGHEST_THRESHOLD",
+    "LOWEST_THRESHOLD",
     "OBJECTIVES",
     "PARAMETERISATIONS",
+    "PRIOR",
+    "START_THRESHOLD",
+    "BestStart",
     "Conversations",
     "CountModel",
     "CountModels",
@@ -44,11 +65,13 @@ __all__ = [
     "Labels",
     "LearnedMeasure",
     "LearningStates",
+    "LearningStep",
     "Parameterisation",
     "Params",
     "PastRuns",
     "ResponseBags",
     "Saved",
+    "Task",
     "bootstrap",
     "cluster_instructions",
     "compare",
@@ -72,6 +95,9 @@ __all__ = [
     "objectives",
     "pad",
     "paper_measure",
+    "parameters_of_features",
+    "parameters_of_labels",
+    "refuse_foreign_params",
     "response_bags",
     "response_losses",
     "restore_learned",

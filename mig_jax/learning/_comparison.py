@@ -14,7 +14,7 @@ import numpy as np
 
 from mig_jax.learning._parameters import LearnedMeasure, harden
 from mig_jax.learning._tasks import Candidate, Inputs, Task
-from mig_jax.measure import GAIN_RULES, Measure, Power, information
+from mig_jax.measure import GAIN_RULES, PAPER, Measure, Power, information
 from mig_jax.selection import (
     Cell,
     lay_out_grid,
@@ -36,7 +36,6 @@ __all__ = [
 
 _RANDOM_SEEDS = 5
 _BOOTSTRAP_SAMPLES = 2000
-_PAPER_THRESHOLD = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +58,7 @@ def grid_picks(inputs: Inputs) -> list[np.ndarray]:
     """The picks of each cell of `grid_cells`, all of one gain in one compiled call."""
     cells = list(grid_cells())
     made = [
-        Cell(Measure(Power(exponent, 1e-6, 1.0), propagation), threshold)
+        Cell(Measure(Power(exponent, PAPER.epsilon, 1.0), propagation), threshold)
         for exponent, threshold, propagation, _ in cells
     ]
     layout = lay_out_grid(inputs.pool, inputs.graph, made[len(made) // 2], inputs.budget)
@@ -100,31 +99,29 @@ def chosen_by_grid(
     """The cell with the lowest validation loss, and the loss of every cell."""
     start = time.perf_counter()
     cells = list(grid_cells())
-    best, table = None, []
-    for number, (about, picks) in enumerate(zip(cells, grid_picks(inputs), strict=True), 1):
-        exponent, threshold, propagation, gain = about
+    candidates: list[Candidate] = []
+    table: list[dict[str, Any]] = []
+    for number, (cell, picks) in enumerate(zip(cells, grid_picks(inputs), strict=True), 1):
+        exponent, threshold, propagation, gain = cell
         measure = _cell(exponent, threshold, propagation)
-        found = Candidate(picks, _value(inputs, measure))
-        loss = task.validation_loss(found)
+        candidates.append(Candidate(picks, _value(inputs, measure)))
         table.append(
             {
                 "exponent": exponent,
                 "threshold": threshold,
                 "propagation": propagation,
                 "gain": gain,
-                "validation_loss": loss,
+                "validation_loss": task.validation_loss(candidates[-1]),
             }
         )
-        if best is None or loss < best[0]:
-            best = (loss, found, table[-1])
         on_cell(number, len(cells))
-    assert best is not None
-    _, found, about = best
+    best = min(range(len(cells)), key=lambda number: table[number]["validation_loss"])
+    about = table[best]
     detail = (
         f"exponent {about['exponent']}, threshold {about['threshold']}, "
         f"alpha {about['propagation']}, {about['gain']} gains"
     )
-    return Chosen("grid", [found], time.perf_counter() - start, detail), table
+    return Chosen("grid", [candidates[best]], time.perf_counter() - start, detail), table
 
 
 def compare(
@@ -132,10 +129,18 @@ def compare(
     task: Task,
     learned: LearnedMeasure,
     learning_seconds: float,
-    on_method: Callable[[str], None],
+    on_method: Callable[[str, int, int], None],
     on_cell: Callable[[int, int], None],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Judges all methods on the test data.
+
+    Args:
+      inputs: the pool and the budget.
+      task: what selections are to be good for.
+      learned: what was learned.
+      learning_seconds: how long that took.
+      on_method: called once a method is judged, with its name, how many are, and of how many.
+      on_cell: called with the number of cells of the grid that are validated, and of how many.
 
     Returns:
       One object for each method: its test loss with the 95 % bootstrap interval, its
@@ -148,9 +153,9 @@ def compare(
     grid, table = chosen_by_grid(inputs, task, on_cell)
     found = [*_without_search(inputs), grid, ours]
     losses = {}
-    for chosen in found:
-        on_method(chosen.method)
+    for number, chosen in enumerate(found, 1):
         losses[chosen.method] = np.mean([task.test_losses(c) for c in chosen.candidates], axis=0)
+        on_method(chosen.method, number, len(found))
     rows = []
     for chosen in found:
         mean, low, high = bootstrap(losses[chosen.method], task.groups)
@@ -205,18 +210,22 @@ def _without_search(inputs: Inputs) -> Iterator[Chosen]:
     candidate = Candidate(top, lambda picks: float(scores[picks].mean()))
     yield Chosen("top_score", [candidate], time.perf_counter() - start)
     start = time.perf_counter()
-    paper = select_learned(inputs, paper_measure(), "linear")
+    paper = select_learned(inputs, paper_measure(), PAPER.gain)
     seconds = time.perf_counter() - start
-    yield Chosen("paper", [paper], seconds, "exponent 0.8, threshold 0.9, alpha 1, linear gains")
+    detail = (
+        f"exponent {PAPER.exponent}, threshold {PAPER.threshold}, alpha {PAPER.propagation:g}, "
+        f"{PAPER.gain} gains"
+    )
+    yield Chosen("paper", [paper], seconds, detail)
 
 
 def paper_measure() -> LearnedMeasure:
-    """The paper's settings (arXiv 2504.13835, section 4.1); its gains are linear."""
-    return _cell(0.8, _PAPER_THRESHOLD, 1.0)
+    """The paper's settings; its gains are those of `PAPER.gain`."""
+    return _cell(PAPER.exponent, PAPER.threshold, PAPER.propagation)
 
 
 def _cell(exponent: float, threshold: float, propagation: float) -> LearnedMeasure:
-    numbers = (exponent, 1e-6, 1.0)
+    numbers = (exponent, PAPER.epsilon, 1.0)
     function = Power(*(jnp.asarray(x, jnp.float32) for x in numbers))
     measure = Measure(function, jnp.asarray(propagation, jnp.float32))
     return jax.tree_util.tree_map(

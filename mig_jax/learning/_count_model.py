@@ -40,7 +40,6 @@ __all__ = [
     "response_losses",
 ]
 
-_ENTRIES_A_BLOCK = 1 << 16
 # Instructions have more buckets than responses: the clusters never see one alone.
 _INSTRUCTION_BUCKETS = 8192
 
@@ -58,7 +57,7 @@ class ResponseBags:
 
     memberships: Array  #: float32 [n, F], rows of sum 1: f of the instructions.
     tokens: Array  #: int32 [n, width]
-    shares: Array  #: float32 [n, width]: c, rows of sum 1; 0 where there is no token.
+    shares: Array  #: float32 [n, width]: c, rows of sum 1; 0 if there is no token.
 
 
 @as_pytree
@@ -68,7 +67,7 @@ class CountModel:
     memberships: Array  #: float32 [P, F], rows of sum 1.
     tokens: Array  #: int32 [blocks, n]: token of each entry.
     records: Array  #: int32 [blocks, n]: record of each entry.
-    shares: Array  #: float32 [blocks, n]: c; 0 where there is no entry.
+    shares: Array  #: float32 [blocks, n]: c; 0 if there is no entry.
     num_tokens: int = dataclasses.field(metadata={"static": True})  #: V
     to_all: Array = 20.0  #: a, in records.
     to_uniform: Array = 200.0  #: b, in records.
@@ -129,10 +128,7 @@ def cluster_instructions(
     dimensions: int = 48,
     temperature: float = 0.1,
 ) -> InstructionClusters:
-    """Fits clusters to the instructions of a pool; fewer where it has not enough records.
-
-    Needs scikit-learn, which the extra `learn` installs.
-    """
+    """Fits clusters to the instructions of a pool; fewer if it has not enough records."""
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.decomposition import TruncatedSVD
 
@@ -150,7 +146,11 @@ def cluster_instructions(
 
 
 def count_model(
-    conversations: Conversations, clusters: InstructionClusters, *, buckets: int = 4096
+    conversations: Conversations,
+    clusters: InstructionClusters,
+    *,
+    buckets: int = 4096,
+    entries_a_block: int = 1 << 16,
 ) -> CountModel:
     """The model of a pool's conversations, over so many buckets for response tokens.
 
@@ -158,9 +158,10 @@ def count_model(
       conversations: P of them, whose instructions the clusters were fitted to.
       clusters: their seed is that of the buckets, too.
       buckets: V.
+      entries_a_block: how many are added up at once; memory grows with it, times F.
     """
     bags = fold(conversations.responses, buckets, clusters.seed)
-    size = min(_ENTRIES_A_BLOCK, max(len(bags.tokens), 1))
+    size = min(entries_a_block, max(len(bags.tokens), 1))
     blocks = -(-len(bags.tokens) // size)
 
     def in_blocks(values: np.ndarray) -> jax.Array:

@@ -42,7 +42,7 @@ __all__ = [
     "normalised_momentum",
 ]
 
-# A held-out loss counts as lower where it is so by this part of itself.
+# A held-out loss counts as lower if it is so by this part of itself.
 _LEAST_IMPROVEMENT = 1e-5
 
 
@@ -192,9 +192,9 @@ def learn(
       on_step: called after each step with the state and the step's temperature.
 
     Raises:
-      ValueError: where the budget is not in 1 to P, or steps, patience or evaluate_every
+      ValueError: if the budget is not in 1 to P, or steps, patience or evaluate_every
         are less than 1, or `resume` is from a run of another number of steps.
-      FloatingPointError: where a loss is not finite.
+      FloatingPointError: if a loss is not finite.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
     >>> from mig_jax.learning.objectives import target

@@ -4,7 +4,7 @@ They are saved by orbax, as their parameterisation says: of `Free` the values of
 label by its name; of `FromFeatures` the module's own parameters and the basis of its
 features, so that any pool's labels get theirs.
 
-Orbax takes half a second to import, so it is imported where it is needed.
+Orbax takes half a second to import, so it is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mig_jax.errors import InputError
 from mig_jax.learning._parameterisations import PARAMETERISATIONS
 from mig_jax.learning._parameters import Labels, LearnedMeasure, Parameterisation, Params, Saved
 from mig_jax.measure import FAMILIES, LabelGraph, Pool, family_name, name_in
-from mig_jax.runs import replace_own
+from mig_jax.runs import refuse_foreign, replace_own
 
-__all__ = ["learned_threshold", "restore_learned", "save_learned"]
+__all__ = ["learned_threshold", "refuse_foreign_params", "restore_learned", "save_learned"]
 
 _FORMAT = 1
 _KIND = "learned parameters"
@@ -77,6 +77,11 @@ def save_learned(
             checkpointer.save(new, args=args)
     except OSError as error:
         raise InputError(f"{directory}: {error.strerror or error}; expected a directory") from None
+
+
+def refuse_foreign_params(directory: str | os.PathLike[str]) -> None:
+    """Raises InputError if `save_learned` would not replace what the directory holds."""
+    refuse_foreign(directory, _KIND)
 
 
 def learned_threshold(directory: str | os.PathLike[str]) -> float:

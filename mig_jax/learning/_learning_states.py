@@ -66,6 +66,7 @@ class LearningStates(RunFolder):
             cannot be made or written to.
         """
         super().__init__(directory, "states of learning", run, ".state")
+        self.seconds = 0.0  #: Spent up to the state restored, as `save` was told.
 
     def restore(
         self, like: LearningState, *, on_damaged: Callable[[int], None] | None = None
@@ -78,17 +79,21 @@ class LearningStates(RunFolder):
         """
         structure = jax.tree_util.tree_structure(like)
 
-        def read(folder: str) -> LearningState:
-            leaves = [jnp.asarray(leaf) for leaf in read_tree(folder)]
-            return jax.tree_util.tree_unflatten(structure, leaves)
+        def read(folder: str) -> tuple[LearningState, float]:
+            saved = read_tree(folder)
+            leaves = [jnp.asarray(leaf) for leaf in saved["state"]]
+            return jax.tree_util.tree_unflatten(structure, leaves), float(saved["seconds"])
 
-        _, found = next(self.whole(reversed(self.numbers()), read), (0, None))
+        _, (found, self.seconds) = next(
+            self.whole(reversed(self.numbers()), read), (0, (None, 0.0))
+        )
         self.delete_damaged(on_damaged)
         return found
 
-    def save(self, state: LearningState) -> None:
-        """Saves the state, if it is not that of an earlier save."""
+    def save(self, state: LearningState, *, seconds: float = 0.0) -> None:
+        """Saves the state, and the seconds spent on it, if it is not that of an earlier save."""
         step = int(state.step)
         if step not in self.numbers():
             leaves = [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(state)]
-            self.put(step, lambda path: write_tree(path, leaves), keep=_KEPT)
+            tree = {"state": leaves, "seconds": np.float64(seconds)}
+            self.put(step, lambda path: write_tree(path, tree), keep=_KEPT)

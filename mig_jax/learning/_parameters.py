@@ -26,12 +26,14 @@ import numpy as np
 
 from mig_jax.measure import (
     FAMILIES,
+    PAPER,
     Array,
     LabelGraph,
     Measure,
     Pool,
     ScoreFunction,
     as_pytree,
+    drop_edges,
     gate_edges,
     safe_base,
 )
@@ -62,8 +64,8 @@ class LearnedMeasure:
 def shared_start(
     score_function: ScoreFunction | None = None,
     *,
-    propagation: float = 1.0,
-    threshold: float = 0.9,
+    propagation: float = PAPER.propagation,
+    threshold: float = PAPER.threshold,
     score_exponent: float = 1.0,
 ) -> LearnedMeasure:
     """The values that all labels share before anything is learned; by default the paper's.
@@ -115,11 +117,8 @@ def harden(
     >>> pool.scores.tolist(), graph.sources.tolist()
     ([0.5, 1.5], [0, 1])
     """
-    similarities = np.asarray(graph.similarities)
-    kept = similarities >= np.asarray(learned.threshold, similarities.dtype)
-    sources, targets = np.asarray(graph.sources)[kept], np.asarray(graph.targets)[kept]
     pool = dataclasses.replace(pool, scores=np.asarray(_scored(learned, pool).scores))
-    return pool, LabelGraph(sources, targets, similarities[kept], graph.num_labels), learned.measure
+    return pool, drop_edges(graph, learned.threshold), learned.measure
 
 
 def _scored(learned: LearnedMeasure, pool: Pool) -> Pool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -22,38 +21,28 @@ from mig_jax import data
 from mig_jax.data import ValidationSet, read_texts, read_validation
 from mig_jax.errors import InputError
 from mig_jax.learning import objectives
-from mig_jax.learning._count_model import (
-    CountModel,
-    ResponseBags,
-    cluster_instructions,
-    count_model,
-    response_bags,
-    response_losses,
-)
-from mig_jax.learning._parameters import harden
-from mig_jax.learning._response_net import Judge
-from mig_jax.learning._token_bags import Conversations, conversation_bags
+from mig_jax.learning._judges import CountModels, Judges, mean_over_groups
+from mig_jax.learning._token_bags import conversation_bags
 from mig_jax.learning.objectives import plant
-from mig_jax.measure import LabelGraph, Measure, Pool, label_information, pool_from_label_lists
+from mig_jax.measure import (
+    PAPER,
+    LabelGraph,
+    Measure,
+    Pool,
+    amounts_of_picks,
+    drop_edges,
+    label_information,
+)
 from mig_jax.selection import select
 
 __all__ = [
     "OBJECTIVES",
     "Candidate",
-    "CountModels",
     "Inputs",
-    "Judges",
     "PastRuns",
     "Task",
     "make_task",
-    "mean_over_groups",
 ]
-
-_MODELS = 2  # Count models that learning takes in turn.
-_JUDGES = 5
-# The judge is no model that learning saw: another kind, other hashes, another size.
-_FIRST_JUDGE_SEED = 1000
-_JUDGE = Judge(0, buckets=8192, hidden=48)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +59,10 @@ class Inputs:
     test: str | None
     task: str | None
     say: Callable[[str], None]
+
+    def amounts(self, picks: np.ndarray) -> jax.Array:
+        """float32 [P]: 1 for the records picked, 0 for all others."""
+        return jnp.asarray(amounts_of_picks(self.pool, picks))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +90,7 @@ class Task:
     test_losses: Callable[[Candidate], np.ndarray]  # float [n], one an item.
     groups: np.ndarray  # [n]: the loss is the mean over groups of their items' means.
     loss_name: str
+    about: str  # What selections are to be good for, in a sentence for people.
     past_runs: PastRuns | None = None  # That the objective learns from.
 
 
@@ -104,7 +98,7 @@ def make_task(name: str, inputs: Inputs) -> Task:
     """The task of an objective.
 
     Raises:
-      InputError: where the objective needs data that is not given, or cannot use it.
+      InputError: if the objective needs data that is not given, or cannot use it.
     """
     return OBJECTIVES[name](inputs)
 
@@ -112,89 +106,43 @@ def make_task(name: str, inputs: Inputs) -> Task:
 def _planted(inputs: Inputs) -> Task:
     if inputs.validation or inputs.test:
         raise InputError("--objective=planted: brings its own data; give no --validation or --test")
-    truth = plant(inputs.pool, _joined(inputs.graph, 0.9), inputs.embeddings, inputs.seed)
+    truth = plant(
+        inputs.pool, drop_edges(inputs.graph, PAPER.threshold), inputs.embeddings, inputs.seed
+    )
     objective = truth.objective
     measure = truth.learned.measure
     best = select(inputs.pool, objective.graph, inputs.budget, measure=measure)
-    of_best = np.asarray(_utility_of_labels(objective, measure, _amounts(inputs, best.picks)))
+    of_best = np.asarray(_utility_of_labels(objective, measure, inputs.amounts(best.picks)))
 
     def test_losses(candidate: Candidate) -> np.ndarray:
-        reached = _utility_of_labels(objective, measure, _amounts(inputs, candidate.picks))
+        reached = _utility_of_labels(objective, measure, inputs.amounts(candidate.picks))
         return (of_best - np.asarray(reached)) / of_best.mean()
 
     def validation_loss(candidate: Candidate) -> float:
-        return float(np.mean(_missed(objective, _amounts(inputs, candidate.picks))))
+        return float(np.mean(_missed(objective, inputs.amounts(candidate.picks))))
 
-    groups = np.zeros(len(of_best), np.int32)
-    name = "share of the true utility missed"
-    return Task(objective, validation_loss, test_losses, groups, name)
+    return Task(
+        objective,
+        validation_loss,
+        test_losses,
+        np.zeros(len(of_best), np.int32),
+        "share of the true utility missed",
+        "the labels of the pool were given a hidden true worth each. Learning sees two noisy "
+        "estimates of what a selection is truly worth; the truth alone is the judge",
+    )
 
 
 @jax.jit
 def _utility_of_labels(
-    objective: objectives.Objective, measure: Measure, amounts: jax.Array
+    objective: objectives.PlantedUtility, measure: Measure, amounts: jax.Array
 ) -> jax.Array:
     z = label_information(objective.pool, objective.graph, measure, amounts)
     return measure.score_function.value(z)
 
 
 @jax.jit
-def _missed(objective: objectives.Objective, amounts: jax.Array) -> jax.Array:
+def _missed(objective: objectives.PlantedUtility, amounts: jax.Array) -> jax.Array:
     return objective.missed(amounts)
-
-
-class Judges:
-    """Networks that learning never saw, trained afresh on each selection to be judged.
-
-    Another kind of model than learning's, with other hashes and of another size.
-    """
-
-    def __init__(self, pool: Conversations, test: Conversations) -> None:
-        self._pool = pool
-        self._judges = [
-            dataclasses.replace(_JUDGE, seed=_FIRST_JUDGE_SEED + number)
-            for number in range(_JUDGES)
-        ]
-        self._tests = [judge.prepare(test) for judge in self._judges]
-
-    def losses(self, picks: np.ndarray) -> np.ndarray:
-        """The loss of each test record, the mean over the judges: float [n], nats a token."""
-        selected = self._pool.take(np.sort(picks))
-        pairs = zip(self._judges, self._tests, strict=True)
-        return np.mean([judge.losses(judge.prepare(selected), test) for judge, test in pairs], 0)
-
-
-class CountModels:
-    """The models of a pool that learning takes in turn, with clusters of their own."""
-
-    def __init__(self, pool: Conversations, seed: int, say: Callable[[str], None]) -> None:
-        self._clusters = []
-        for number in range(_MODELS):
-            say(f"clustering instructions, model {number + 1} of {_MODELS}")
-            self._clusters.append(
-                cluster_instructions(pool.instructions, seed=_MODELS * seed + number)
-            )
-        self._models = [count_model(pool, clusters) for clusters in self._clusters]
-
-    def objective(self, dev: ValidationSet, seed: int) -> objectives.Validation:
-        """The validation objective for the records of `dev`."""
-        bags = self._bags(dev)
-        return objectives.validation(self._models, bags, dev.groups, seed=seed)
-
-    def losses(self, dev: ValidationSet, amounts: jax.Array) -> np.ndarray:
-        """The loss of each record of `dev`, the mean over the models: float [n]."""
-        pairs = zip(self._models, self._bags(dev), strict=True)
-        return np.mean([np.asarray(_losses(m, b, amounts)) for m, b in pairs], axis=0)
-
-    @functools.lru_cache(maxsize=8)  # noqa: B019 - as long as the models live
-    def _bags(self, dev: ValidationSet) -> list[ResponseBags]:
-        asked = conversation_bags(dev.conversations)
-        return [response_bags(asked, clusters) for clusters in self._clusters]
-
-
-def mean_over_groups(losses: np.ndarray, groups: np.ndarray) -> float:
-    """The mean over groups of their items' mean losses."""
-    return float(np.mean([losses[groups == group].mean() for group in np.unique(groups)]))
 
 
 def _validation(inputs: Inputs) -> Task:
@@ -205,7 +153,7 @@ def _validation(inputs: Inputs) -> Task:
     judges = Judges(pool, conversation_bags(test.conversations))
 
     def validation_loss(candidate: Candidate) -> float:
-        losses = models.losses(dev, _amounts(inputs, candidate.picks))
+        losses = models.losses(dev, inputs.amounts(candidate.picks))
         return mean_over_groups(losses, dev.groups)
 
     return Task(
@@ -214,12 +162,10 @@ def _validation(inputs: Inputs) -> Task:
         lambda candidate: judges.losses(candidate.picks),
         test.groups,
         "nats a token of the test responses",
+        "the validation records are to be answered well. Learning sees the loss on their answers "
+        "of a simple model of fine-tuning; the judges are networks of another kind, trained "
+        "afresh on each selection",
     )
-
-
-@jax.jit
-def _losses(model: CountModel, bags: ResponseBags, amounts: jax.Array) -> jax.Array:
-    return response_losses(model.fit(amounts), bags)
 
 
 def _target(inputs: Inputs) -> Task:
@@ -229,7 +175,7 @@ def _target(inputs: Inputs) -> Task:
     objective = objectives.target(wanted, inputs.pool, inputs.graph, seed=inputs.seed)
 
     def cross_entropies(candidate: Candidate, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        log_share = np.asarray(_log_shares(objective, _amounts(inputs, candidate.picks)))
+        log_share = np.asarray(_log_shares(objective, inputs.amounts(candidate.picks)))
         return np.array([-np.mean(log_share[list(row)]) for row in rows if row])
 
     return Task(
@@ -238,6 +184,8 @@ def _target(inputs: Inputs) -> Task:
         lambda candidate: cross_entropies(candidate, judged),
         np.zeros(sum(bool(row) for row in judged), np.int32),
         "cross-entropy of the test labels under the selected information, in nats",
+        "the information selected is to be spread over labels as the labels of the validation "
+        "records are",
     )
 
 
@@ -263,6 +211,7 @@ def _imitation(inputs: Inputs) -> Task:
         lambda candidate: missed(candidate, hidden),
         np.zeros(len(hidden), np.int32),
         "share of the test records that the selection misses",
+        "the records that the validation table names are to be selected",
     )
 
 
@@ -274,10 +223,10 @@ def _subsets(inputs: Inputs) -> Task:
         raise InputError(f"{inputs.test}: all results are the same; expected different ones")
 
     def wrong(
-        candidate: Candidate, sets: list[np.ndarray], first: object, second: object
-    ) -> object:
+        candidate: Candidate, sets: list[np.ndarray], better: np.ndarray, worse: np.ndarray
+    ) -> np.ndarray:
         values = np.array([candidate.value(picks) for picks in sets])
-        gap = values[first] - values[second]
+        gap = values[better] - values[worse]
         return np.where(gap > 0, 0.0, np.where(gap < 0, 1.0, 0.5))
 
     return Task(
@@ -286,6 +235,7 @@ def _subsets(inputs: Inputs) -> Task:
         lambda c: wrong(c, judged.picks, better, worse),
         np.zeros(len(better), np.int32),
         "share of the pairs of test runs that are ranked the wrong way round",
+        "past runs are to be ranked by the information of their records as by their results",
         known,
     )
 
@@ -371,16 +321,3 @@ def _measured(inputs: Inputs, path: str) -> PastRuns:
         file = os.path.join(os.path.dirname(path), row["subset"] or "")
         sets.append(_record_set(inputs, file, "subset"))
     return PastRuns(sets, np.array(scores))
-
-
-def _amounts(inputs: Inputs, picks: np.ndarray) -> jax.Array:
-    amounts = np.zeros(inputs.pool.num_records, np.float32)
-    amounts[picks] = 1
-    return jnp.asarray(amounts)
-
-
-def _joined(graph: LabelGraph, threshold: float) -> LabelGraph:
-    from mig_jax.learning._parameters import shared_start
-
-    empty = pool_from_label_lists([], [])
-    return harden(shared_start(threshold=threshold), empty, graph)[1]

@@ -105,7 +105,7 @@ def take(bags: TokenBags, rows: np.ndarray) -> TokenBags:
 
 
 def pad(bags: TokenBags, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Buckets int32 [n, width] and their shares float32 [n, width], 0 where there is no token.
+    """Buckets int32 [n, width] and their shares float32 [n, width], 0 if there is no token.
 
     Of a text with more buckets, those with the largest counts are kept. Shares sum to 1.
     """

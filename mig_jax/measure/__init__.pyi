@@ -13,12 +13,14 @@ from ._label_graph import (
     LabelGraph,
     back_propagate,
     cut_edges,
+    drop_edges,
     gate_edges,
     label_graph_from_edges,
     label_graph_from_embeddings,
     propagate,
     propagation_weights,
 )
+from ._paper import PAPER
 from ._pool import Pool, amounts_of_picks, pool_from_label_lists, pool_from_table
 from ._pytrees import as_pytree, unchecked
 from ._registry import name_in
@@ -29,6 +31,7 @@ __all__ = [
     "FAMILIES",
     "GAIN_RULES",
     "LINEAR",
+    "PAPER",
     "Array",
     "Count",
     "Exponential",
@@ -49,6 +52,7 @@ __all__ = [
     "back_propagate",
     "check_labels",
     "cut_edges",
+    "drop_edges",
     "family_name",
     "gate_edges",
     "information",

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mig_jax.measure._arrays import Array, Numbers, Parameter
+from mig_jax.measure._paper import PAPER
 from mig_jax.measure._pytrees import as_pytree
 from mig_jax.measure._registry import name_in
 from mig_jax.measure._score_function import ScoreFunction, safe_base
@@ -28,8 +29,8 @@ class Power(ScoreFunction):
 
     shape_name = "exponent"
 
-    exponent: Parameter = 0.8
-    epsilon: Parameter = 1e-6
+    exponent: Parameter = PAPER.exponent
+    epsilon: Parameter = PAPER.epsilon
     weight: Parameter = 1.0
 
     def value(self, x: Numbers) -> Array:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from mig_jax.measure._arrays import Array, Scalar
 from mig_jax.measure._families import Power
 from mig_jax.measure._label_graph import LabelGraph, back_propagate, propagate
+from mig_jax.measure._paper import PAPER
 from mig_jax.measure._pool import Pool
 from mig_jax.measure._pytrees import as_pytree
 from mig_jax.measure._score_function import ScoreFunction
@@ -42,7 +43,7 @@ class Measure:
     """
 
     score_function: ScoreFunction = dataclasses.field(default_factory=Power)
-    propagation: Scalar = 1.0  #: α of Eq. 6, at least 0.
+    propagation: Scalar = PAPER.propagation  #: α of Eq. 6, at least 0.
 
     def __post_init__(self) -> None:
         given = self.score_function

@@ -146,6 +146,20 @@ def cut_edges(graph: LabelGraph, threshold: Scalar) -> LabelGraph:
     return dataclasses.replace(graph, similarities=jnp.where(kept, similarities, 0))
 
 
+def drop_edges(graph: LabelGraph, threshold: Scalar) -> LabelGraph:
+    """The graph without the edges whose similarity is below `threshold`.
+
+    On the host, as the number of edges depends on the threshold; `cut_edges` is the same under jit.
+
+    >>> drop_edges(label_graph_from_edges(3, [(0, 1, 0.5), (1, 2, 0.9)]), 0.8).sources.tolist()
+    [1, 2]
+    """
+    similarities = np.asarray(graph.similarities)
+    kept = similarities >= np.asarray(threshold, similarities.dtype)
+    sources, targets = np.asarray(graph.sources)[kept], np.asarray(graph.targets)[kept]
+    return LabelGraph(sources, targets, similarities[kept], graph.num_labels)
+
+
 def gate_edges(graph: LabelGraph, threshold: Scalar, width: Scalar) -> LabelGraph:
     """Lets edges fade out below a similarity threshold: T of section 3.1, made differentiable.
 

@@ -1,21 +1,18 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
-from ._learning_page import (
-    LearningReport,
-    label_changes,
-    most_changed,
-    report_content,
-    report_text,
-    write_report,
-)
+from ._learning_page import write_report
+from ._learning_plots import LabelChanges
+from ._learning_report import LearningReport, label_changes, most_changed, report_content
+from ._learning_text import comparison_lines, report_text
 from ._manifest import manifest, proven_per_cent, summary
-from ._selection_page import PAGE_LIBRARIES, Selected, selection_page
+from ._selection_page import Selected, selection_page
 
 __all__ = [
-    "PAGE_LIBRARIES",
+    "LabelChanges",
     "LearningReport",
     "Row",
     "Selected",
+    "comparison_lines",
     "describe",
     "label_changes",
     "manifest",

@@ -97,7 +97,7 @@ def write_heat_maps(
 ) -> list[str]:
     """Writes STEM.FAMILY_GAIN.png for each family and gain of `rows`; returns their names.
 
-    Panels are parameter × threshold, side by side for each α; where there is one
+    Panels are parameter × threshold, side by side for each α; if there is one
     threshold, parameter × α.
     """
     names = []

@@ -1,6 +1,6 @@
 """The pictures of the report of learning. No global state: matplotlib's figures only.
 
-matplotlib is an extra, so it is imported where it is needed.
+matplotlib takes half a second to import, so it is imported in the functions that draw.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import numpy as np
 
 from mig_jax.learning import Evaluation
 from mig_jax.measure import ScoreFunction
-from mig_jax.reports.plotting import plain, score_function_of_label, short_name
+from mig_jax.reports.plotting import (
+    plain,
+    score_function_of_label,
+    short_name,
+    spread_apart,
+    uncrossed,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +38,7 @@ _WIDTH = 10.0  # Inches: 1,200 pixels.
 _BEFORE, _AFTER, _NAMED, _QUIET = "#8a8f98", "#2f5d8a", "#b4552d", "#b9bec6"
 _CURVES = 12
 _DUMBBELLS = 20
+_MARGIN = 1.03  # Where names stand beside a panel, in its widths.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +97,7 @@ def loss_figure(history: list[Evaluation], best_step: int) -> Figure:
     # The losses are drawn over the temperature.
     axes.set_zorder(right.get_zorder() + 1)
     axes.patch.set_visible(False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    _whole_numbers(axes)
     handles = [*axes.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -166,7 +173,7 @@ def score_functions_figure(
     x = np.linspace(0, end, 301)
     shown = _frequent_to_rare(changes.records)
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, max(len(shown), 1)))
-    # Where labels started apart, the median one stands for them.
+    # If labels started apart, the median one stands for them.
     median = int(np.argsort(changes.shape_before, kind="stable")[len(changes.names) // 2])
     curves = [
         (
@@ -226,17 +233,23 @@ def selected_figure(changes: LabelChanges) -> Figure:
     plain(axes.get_yticklabels())
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    _whole_numbers(axes)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
 def _figure(height: float) -> Figure:
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    return Figure(figsize=(_WIDTH, height), layout=layout)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
 
 
 def _style(axes: Axes) -> Axes:
@@ -267,15 +280,17 @@ def _name_in_margin(
 
     In a column of their own, at least a line apart, names cannot hide each other.
     """
-    order = sorted(named, key=lambda label: (values[label], label))
-    points = np.array([(changes.records[label], values[label]) for label in order], float)
-    to_fractions = axes.transData + axes.transAxes.inverted()
-    heights = to_fractions.transform(points)[:, 1] if order else []
-    for label, point, height in zip(order, points, _spread(heights, 0.06), strict=True):
+    if not named:
+        return
+    points = np.array([(changes.records[label], values[label]) for label in named], float)
+    axes.get_xlim()  # Asking scales the axis to what is drawn, which else waits.
+    places = (axes.transData + axes.transAxes.inverted()).transform(points)
+    heights = spread_apart(np.sort(places[:, 1]), 0.06)
+    for place, height in zip(uncrossed(places, heights, _MARGIN), heights, strict=True):
         axes.annotate(
-            short_name(changes.names[label]),
-            tuple(point),
-            xytext=(1.03, height),
+            short_name(changes.names[named[place]]),
+            (points[place, 0], points[place, 1]),
+            xytext=(_MARGIN, height),
             textcoords="axes fraction",
             va="center",
             fontsize=9,
@@ -290,17 +305,6 @@ def _name_in_margin(
                 "shrinkA": 1,
             },
         )
-
-
-def _spread(heights: Any, gap: float) -> np.ndarray:
-    """Ascending heights in 0 to 1 moved apart to `gap` at least; to what room there is."""
-    places = np.clip(np.asarray(heights, float), gap / 2, 1 - gap / 2)
-    gap = min(gap, (1 - gap) / max(len(places) - 1, 1))
-    steps = gap * np.arange(len(places))
-    # Up from the lowest, then back down from the highest: no pair ends nearer than the gap.
-    places = np.maximum.accumulate(places - steps) + steps
-    highest = 1 - gap / 2 - steps[::-1]
-    return np.minimum(places, highest)
 
 
 def _frequent_to_rare(records: np.ndarray) -> list[int]:

@@ -21,7 +21,7 @@ def cell(value: Any) -> str:
 
 
 def number(value: Any, *, sign: bool = False) -> str:
-    """Four digits after the point, or four that count where it is small; – where it is unknown."""
+    """Four digits after the point, or four that count if it is small; – if it is unknown."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:{'+' if sign else ''}.4g}" if abs(value) < 0.1 else f"{value:{'+' * sign}.4f}"
@@ -33,7 +33,7 @@ def interval(row: dict[str, Any], low: str, high: str, *, sign: bool = False) ->
 
 
 def counted(count: int, unit: str) -> str:
-    """The count with its unit, in the plural where there is more or less than one.
+    """The count with its unit, in the plural if there is more or less than one.
 
     >>> counted(1, "step"), counted(2000, "step")
     ('1 step', '2,000 steps')

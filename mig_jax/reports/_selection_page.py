@@ -1,4 +1,4 @@
-"""What `mig-jax select --report` writes: one HTML page that needs nothing else (extra `plots`)."""
+"""What `mig-jax select --report` writes: one HTML page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ from mig_jax.selection import Selection, selected_information
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PAGE_LIBRARIES", "Selected", "selection_page"]
+__all__ = ["Selected", "selection_page"]
 
-PAGE_LIBRARIES = ("jinja2", "networkx")
 _RECORDS = 20
 _LONGEST_TEXT = 600
 # They differ from run to run, or are told elsewhere on the page.
@@ -134,7 +133,7 @@ def _pictures(selected: Selected) -> Any:
     yield (
         "The label graph",
         f"Each dot is a label, joined to those of similar meaning; the {len(shown):,} with the "
-        "most information in the pool are drawn, larger where the pool holds more. A selection "
+        "most information in the pool are drawn, larger if the pool holds more of it. A selection "
         "that covers the pool's labels evenly is coloured more evenly than the pool.",
         _png(figure),
     )

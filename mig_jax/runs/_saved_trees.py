@@ -1,6 +1,6 @@
 """Trees of arrays in a folder, by orbax, which finds by checksums what a disk has damaged.
 
-Orbax takes half a second to import, and brings JAX: it is imported where it is needed.
+Orbax takes half a second to import, and brings JAX: it is imported when it is needed.
 """
 
 from __future__ import annotations

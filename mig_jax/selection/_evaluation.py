@@ -98,7 +98,7 @@ def random_choice(
     graph: LabelGraph,
     measure: Measure,
     budget: int,
-    mesh: Mesh | None,
+    mesh: Mesh | None = None,
 ) -> dict[str, float]:
     """E and labels covered of a random choice of the same size, on average."""
     rng = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def random_choice(
 
 
 def labels_covered(
-    pool: Pool, graph: LabelGraph, picks: Int[Array, " picks"], mesh: Mesh | None
+    pool: Pool, graph: LabelGraph, picks: Int[Array, " picks"], mesh: Mesh | None = None
 ) -> int:
     """How many labels the picks have."""
     own = part_of_picks(picks, part_sizes(pool, mesh), mesh)

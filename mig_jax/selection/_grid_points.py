@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mig_jax.errors import InputError
-from mig_jax.measure import FAMILIES, Measure
+from mig_jax.measure import FAMILIES, PAPER, Measure
 from mig_jax.selection._grid import Cell
 
 __all__ = ["Point", "grid_points", "paper_point"]
@@ -33,8 +33,8 @@ class Point(NamedTuple):
 
 
 def paper_point(threshold: float) -> Point:
-    """The paper's settings (arXiv 2504.13835, section 4.1), whose threshold is 0.9."""
-    return Point("power", 0.8, 1.0, threshold, "linear")
+    """The paper's settings at this threshold; `PAPER.threshold` is its own."""
+    return Point(PAPER.family, PAPER.exponent, PAPER.propagation, threshold, PAPER.gain)
 
 
 def grid_points(

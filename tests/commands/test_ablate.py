@@ -1,4 +1,4 @@
-"""The command `python -m experiments.ablate`, on a small generated pool."""
+"""The command `mig-jax ablate`, on a small generated pool."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 import mig_jax
 from mig_jax import data
 from mig_jax.commands import ablate
+from mig_jax.commands.command import main_of
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 from tests.strategies import to_float64
@@ -60,7 +61,7 @@ def finished(pool, tmp_path_factory):
 
     jax.clear_caches()
     jax.monitoring.register_event_duration_secs_listener(on_duration)
-    assert ablate.main([*pool, *GRID, f"--workdir={workdir}"]) == 0
+    assert run(*pool, *GRID, f"--workdir={workdir}") == 0
     jax.monitoring.unregister_event_duration_listener(on_duration)
     assert sum("select_grid" in name for name in compiled) == 2  # One program a family.
     return workdir
@@ -73,13 +74,17 @@ def outputs(workdir):
     return files
 
 
+def run(*arguments):
+    return main_of(ablate.COMMAND, arguments, called="ablate")
+
+
 def command(*arguments):
     return [sys.executable, "-m", "experiments.ablate", *map(str, arguments)]
 
 
 def refused(capsys, *arguments):
     """The one line that the command says where it exits with 2."""
-    assert ablate.main(list(arguments)) == 2
+    assert run(*arguments) == 2
     *_, line = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("ablate: ")
     return line
@@ -160,9 +165,9 @@ def test_heat_maps_and_manifest(finished):
 def test_one_threshold_and_no_heat_maps(pool, tmp_path):
     flags = [*pool, "--budget=5", "--families=saturating", "--rates=1", "--gains=exact"]
     one = [*flags, "--thresholds=0.8", "--paper_threshold=0.8", "--propagations=0,1"]
-    assert ablate.main([*one, f"--workdir={tmp_path / 'a'}"]) == 0
+    assert run(*one, f"--workdir={tmp_path / 'a'}") == 0
     assert (tmp_path / "a" / "ablation.saturating_exact.png").exists()
-    assert ablate.main([*one, f"--workdir={tmp_path / 'b'}", "--noheat_maps"]) == 0
+    assert run(*one, f"--workdir={tmp_path / 'b'}", "--noheat_maps") == 0
     assert not list((tmp_path / "b").glob("*.png"))
     tables = [(tmp_path / name / "ablation.csv").read_bytes() for name in "ab"]
     assert tables[0] == tables[1]
@@ -200,7 +205,7 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(
     content = bytearray(damaged.read_bytes())
     content[content.index(np.load(damaged)["picks"].tobytes()) + 5] ^= 255
     damaged.write_bytes(content)
-    assert ablate.main(list(arguments)) == 0
+    assert run(*arguments) == 0
     assert f"{CELLS - 1} of {CELLS} cells are finished already" in capsys.readouterr().err
     assert outputs(workdir) == outputs(finished)
 
@@ -253,7 +258,7 @@ def test_a_workdir_is_needed_and_may_be_no_file(pool, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     line = refused(capsys, *pool, *GRID, f"--workdir={tmp_path / 'file'}")
     assert "expected a directory" in line
-    assert ablate.main(["--help"]) == 0
+    assert run("--help") == 0
     assert "--thresholds" in capsys.readouterr().out
 
 

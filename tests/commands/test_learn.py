@@ -1,4 +1,4 @@
-"""The real command: learn, compare, report; stop and go on; refuse what cannot be used."""
+"""The real command: learn, select, compare, report; stop and go on; refuse what cannot be used."""
 
 from __future__ import annotations
 
@@ -15,33 +15,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mig_jax.commands import learn, main
+from mig_jax.commands.command import main_of
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 
 
-def command(workdir: pathlib.Path, *more: str) -> list[str]:
-    words = [sys.executable, "-m", "experiments.learn_params", f"--workdir={workdir}"]
-    return [*words, "--start_thresholds=0.8", *more]
+def run(workdir: pathlib.Path, *more: str) -> int:
+    words = [f"--workdir={workdir}", "--start_thresholds=0.8", *more]
+    return main_of(learn.COMMAND, words, called="learn")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compiled_once(tmp_path_factory):
-    """Most runs compile the same programs: the later ones find them on disk."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XLA_FLAGS", "")
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-        patch.setenv("JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-        yield
+def refused(capsys, workdir: pathlib.Path, *more: str) -> str:
+    """The one line that the command says when it exits with 2."""
+    assert run(workdir, *more) == 2
+    *_, line = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("learn: ")
+    return line
 
 
-def run(workdir: pathlib.Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(workdir, *more),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def select_again(workdir: pathlib.Path, *more: str) -> pathlib.Path:
+    """Selects with the parameters of a run, by `mig-jax select`."""
+    again = workdir / "again.jsonl"
+    words = [f"--params={workdir / 'params'}", f"--output={again}", "--cache=none", *more]
+    assert main.main(["select", *words]) == 0
+    return again
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +96,13 @@ def picked(files, tmp_path_factory) -> dict[str, list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["target", "validation", "subsets", "imitation"])
-def test_report_and_parameters(objective, files, picked, tmp_path):
-    words = [*files[:2], *picked[objective], files[-1]]
-    done = run(tmp_path, *words, f"--objective={objective}", "--steps=3")
-    assert done.returncode == 0, done.stderr
+def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
+    words = [*files[:2], *picked[objective], files[-1], "--cache=none"]
+    assert run(tmp_path, *words, f"--objective={objective}", "--steps=3") == 0
+    told = capsys.readouterr()
+    for number in range(1, 6):
+        assert f"[{number}/5]" in told.err
+    assert f"report, with pictures -> {tmp_path / 'report.md'}" in told.out
     report = json.loads((tmp_path / "report.json").read_text())
     methods = {row["method"]: row for row in report["comparison"]}
     assert set(methods) == {"random", "top_score", "paper", "grid", "learned"}
@@ -112,65 +113,97 @@ def test_report_and_parameters(objective, files, picked, tmp_path):
     best = min(report["settings"]["grid"], key=lambda cell: cell["validation_loss"])
     assert methods["grid"]["validation_loss"] == pytest.approx(best["validation_loss"])
     left_out = report["leave_one_out_spearman"]
+    text = (tmp_path / "report.md").read_text()
     assert (left_out is not None) == (objective == "subsets")
     if left_out is not None:
         assert left_out > 0.5  # The order of the results is plain to see.
-        assert "Each past run was left out once" in (tmp_path / "report.md").read_text()
+        assert "Each past run was left out once" in text
     assert report["history"][0]["held_out"] > min(e["held_out"] for e in report["history"][1:])
     for name in ("loss", "parameters", "score_functions", "selected_by_label"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        assert f"{name}.png" in (tmp_path / "report.md").read_text()
+        assert f"{name}.png" in text
 
-    selected = tmp_path / "selected.jsonl"
-    words = ["select", *files[:2], f"--params={tmp_path / 'params'}", f"--output={selected}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "mig_jax", *words, "--budget=40", "--cache=none"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    manifest = json.loads(selected.with_suffix(".manifest.json").read_text())
+    again = select_again(tmp_path, *files[:2], "--budget=40")
+    manifest = json.loads(again.with_suffix(".manifest.json").read_text())
     for name in ("propagation", "threshold", "score_exponent"):
-        told = report["learned"]["shared"]["after"][name]
-        assert manifest["learned"][name] == pytest.approx(told, rel=1e-6)
-    assert len(selected.read_text().splitlines()) == 40
+        after = report["learned"]["shared"]["after"][name]
+        assert manifest["learned"][name] == pytest.approx(after, rel=1e-6)
+    assert len(again.read_text().splitlines()) == 40
+    assert again.read_bytes() == (tmp_path / "selected.jsonl").read_bytes()
 
 
-def test_params_stand_alone(tmp_path):
+def test_params_stand_alone(tmp_path, capsys):
     words = ["--params=x", "--exponent=0.5", "--budget=3", f"--output={tmp_path / 'o.jsonl'}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "mig_jax", "select", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert "--params: takes the place of --exponent" in done.stderr
+    assert main.main(["select", *words]) == 2
+    assert "--params: takes the place of --exponent" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_killed_and_resumed(tmp_path):
+def test_a_pool_is_read_as_by_all_commands(files, tmp_path):
+    """Other names of fields, records that cannot be used, labels without an embedding."""
+    lines = pathlib.Path(files[0].partition("=")[2]).read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        row["tags"] = row.pop("labels")
+    rows[7]["tags"].append("unheard of")
+    bad = {**rows[3], "score": -1}
+    pool, workdir = tmp_path / "other.jsonl", tmp_path / "learned"
+    pool.write_text("".join(json.dumps(row) + "\n" for row in [*rows, bad]))
+    words = [f"--pool={pool}", files[1], "--field=labels=tags", "--on_bad_record=skip"]
+    words += ["--missing_embeddings=isolate", "--budget=40", "--cache=none"]
+    assert run(workdir, *words, "--steps=2", "--parameters=features") == 0
+    assert len((workdir / "learn.rejected.jsonl").read_text().splitlines()) == 1
+    again = select_again(workdir, *words)
+    assert again.read_bytes() == (workdir / "selected.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_builtin_pool_of_a_seed(tmp_path):
+    """It is what `mig-jax make_pool` writes with that seed."""
+    assert run(tmp_path, "--steps=1", "--budget=20", "--seed=3") == 0
+    pool, labels = tmp_path / "pool.jsonl", tmp_path / "labels.npz"
+    words = ["--records=20000", f"--output={pool}", f"--label_embeddings={labels}", "--seed=3"]
+    assert main.main(["make_pool", *words]) == 0
+    again = select_again(tmp_path, f"--pool={pool}", f"--label_embeddings={labels}", "--budget=20")
+    assert again.read_bytes() == (tmp_path / "selected.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_and_resumed(files, tmp_path, capsys):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    words = ["--steps=12", "--budget=300"]
-    assert run(whole, *words).returncode == 0
-    process = subprocess.Popen(command(stopped, *words), cwd=ROOT)
+    words = ["--start_thresholds=0.8", "--steps=12", *files[:2], files[-1], "--cache=none"]
+    assert run(whole, *words) == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.learn_params", f"--workdir={stopped}", *words], cwd=ROOT
+    )
     deadline = time.monotonic() + 300
     while not list((stopped / "state").glob("*/[0-9]*")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert run(stopped, *words).returncode == 0
+    assert not (stopped / "report.md").exists()
+    assert run(stopped, *words) == 0
     reports = [json.loads((folder / "report.json").read_text()) for folder in (whole, stopped)]
-    for name in ("learned", "history", "best_step"):
+    for name in ("learned", "history", "best_step", "selection"):
         assert reports[0][name] == reports[1][name], name
     losses = [[row["test_loss"] for row in report["comparison"]] for report in reports]
     assert losses[0] == losses[1]
-    other = run(whole, "--steps=12", "--budget=301")
-    assert other.returncode == 2
-    assert "another run" in other.stderr
+    for name in ("selected.jsonl", "selected.selection.parquet"):
+        assert (whole / name).read_bytes() == (stopped / name).read_bytes()
+        assert f"[{name}]({name})" in (whole / "report.md").read_text()
+    again = select_again(whole, *files[:2], files[-1])
+    for ending in (".jsonl", ".selection.parquet"):
+        selected = whole / f"selected{ending}"
+        assert again.with_suffix(ending).read_bytes() == selected.read_bytes()
+    manifests = [
+        json.loads(path.read_text())
+        for path in (again.with_suffix(".manifest.json"), whole / "selected.manifest.json")
+    ]
+    for name in ("information", "certified_ratio", "labels_covered", "edges", "learned"):
+        assert manifests[0][name] == manifests[1][name], name
+    capsys.readouterr()
+    assert "another run" in refused(capsys, whole, *words, "--budget=41")
 
 
 @pytest.mark.parametrize(
@@ -185,25 +218,29 @@ def test_killed_and_resumed(tmp_path):
             "--start_thresholds: found 0.5, expected numbers between",
         ),
         (["--label_embeddings=x.npz"], "--label_embeddings: the built-in pool has its own"),
+        (["--workdir="], "--workdir: missing"),
         (["stray"], "stray: expected flags only"),
     ],
 )
-def test_one_line_for_bad_input(words, expected, tmp_path):
-    done = run(tmp_path, *words)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"learn_params: {expected}")
+def test_one_line_for_bad_input(words, expected, tmp_path, capsys):
+    workdir = tmp_path / "learned"
+    assert expected in refused(capsys, workdir, *words)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_nan_in_a_table_of_results(files, tmp_path):
+def test_embeddings_are_needed_and_results_are_numbers(files, tmp_path, capsys):
+    line = refused(capsys, tmp_path, files[0], "--budget=40", "--cache=none")
+    assert "--label_embeddings: missing" in line
     table = tmp_path / "results.csv"
     table.write_text("subset,score\na.parquet,nan\n")
-    done = run(
-        tmp_path,
-        *files[:2],
-        "--budget=40",
-        "--objective=subsets",
-        f"--validation={table}",
-        f"--test={table}",
-    )
-    assert done.returncode == 2
-    assert "line 2, score: found nan, expected a finite number" in done.stderr
+    words = [*files[:2], "--budget=40", "--objective=subsets", "--cache=none"]
+    line = refused(capsys, tmp_path, *words, f"--validation={table}", f"--test={table}")
+    assert "line 2, score: found nan, expected a finite number" in line
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["results.csv"]
+
+
+def test_help_tells_all_flags(capsys):
+    assert main_of(learn.COMMAND, ["--help"], called="mig-jax learn") == 0
+    told = capsys.readouterr().out
+    for name in ("objective", "on_bad_record", "field", "embedding_model", "start_thresholds"):
+        assert f"  --{name}" in told

@@ -1,4 +1,4 @@
-"""The command as a person uses it: in a process of its own, on files."""
+"""The command on files, and as a person uses it: in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import pytest
 import mig_jax
 from mig_jax import data
 from mig_jax.synthetic import BuiltinPool
-from tests.running import mig, refused
+from tests.running import mig, mig_as_a_person_runs_it, refused
 
 
 def test_selects_what_the_library_selects(pool_file, tmp_path):
     embeddings = pool_file.with_name("labels.npz")
     output = tmp_path / "out.jsonl"
-    result = mig(
+    result = mig_as_a_person_runs_it(
         "select",
         f"--pool={pool_file}",
         f"--label_embeddings={embeddings}",

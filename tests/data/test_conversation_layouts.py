@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mig_jax.data import (
-    CONVERSATION_LAYOUTS,
+    CONVERSATION_FORMATS,
     ROLES,
     BadRecord,
     FieldNames,
     decode_conversation,
     encode_conversation,
     parse_record,
-    told_conversation_layout,
+    told_conversation_format,
     with_usual_roles,
 )
 from tests.conversations import LAYOUTS, alpaca, messages, sharegpt, simple_turns
@@ -60,7 +60,7 @@ def test_every_layout_comes_out_as_it_came_in(layout: str, data: st.DataObject) 
     assert {role for role, _ in conversation.texts} <= set(ROLES)
 
 
-@given(record=messages | sharegpt | alpaca, layout=st.sampled_from(list(CONVERSATION_LAYOUTS)))
+@given(record=messages | sharegpt | alpaca, layout=st.sampled_from(list(CONVERSATION_FORMATS)))
 @settings(max_examples=300)
 def test_another_layout_says_the_same_or_refuses(record: dict[str, Any], layout: str) -> None:
     conversation = decode_conversation(record)
@@ -68,7 +68,7 @@ def test_another_layout_says_the_same_or_refuses(record: dict[str, Any], layout:
     assert "\n" not in refused
     if refused:
         return
-    assert told_conversation_layout(written) == layout
+    assert told_conversation_format(written) == layout
     again = decode_conversation(written)
     spoken = again.texts
     if conversation.layout == "sharegpt" != layout and isinstance(record.get("system"), str):

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mig_jax.data import (
-    LAYOUTS,
+    LABEL_FORMATS,
     BadRecord,
     convert_plain,
     decode_plain,
     decode_xsample,
-    detect_layout,
+    detect_label_format,
 )
 
 
@@ -79,9 +79,9 @@ def test_the_fast_way_agrees_with_the_careful_one(labels: list[Any]) -> None:
         ("plain", json.dumps({"labels": labels, "score": score}).encode()) for score in SCORES
     ]
     for layout, line in lines:
-        found = LAYOUTS[layout].parse(line)
+        found = LABEL_FORMATS[layout].parse(line)
         try:
-            expected = LAYOUTS[layout].decode(line)
+            expected = LABEL_FORMATS[layout].decode(line)
         except BadRecord:
             assert found is None, line
             continue
@@ -227,7 +227,7 @@ def test_damaged_lines_are_decoded_or_told(
 ) -> None:
     for place, text in changes:
         line = line[:place] + text + line[place + len(text) :]
-    for decode in (decode_xsample, decode_plain, detect_layout):
+    for decode in (decode_xsample, decode_plain, detect_label_format):
         problem = "expected a record"
         try:
             decode(line[:keep])
@@ -238,18 +238,18 @@ def test_damaged_lines_are_decoded_or_told(
 
 
 def test_layout_is_detected() -> None:
-    assert detect_layout(xsample()) == "xsample"
-    assert detect_layout(b'{"labels": 3, "score": NaN}') == "plain"
-    assert detect_layout(xsample()[:-1] + b', "labels": [], "score": 1}') == "xsample"
-    assert set(LAYOUTS) == {"xsample", "plain"}
+    assert detect_label_format(xsample()) == "xsample"
+    assert detect_label_format(b'{"labels": 3, "score": NaN}') == "plain"
+    assert detect_label_format(xsample()[:-1] + b', "labels": [], "score": 1}') == "xsample"
+    assert set(LABEL_FORMATS) == {"xsample", "plain"}
 
 
 @pytest.mark.parametrize("line", [b"{}", b'{"labels": []}', b'{"annotation": {"instag": 1}}'])
 def test_layout_that_no_field_tells(line: bytes) -> None:
     with pytest.raises(BadRecord, match="the fields of no layout were found; expected annot"):
-        detect_layout(line)
+        detect_label_format(line)
 
 
 def test_layout_of_a_malformed_line() -> None:
     with pytest.raises(BadRecord, match="JSON is truncated; expected one JSON object a line"):
-        detect_layout(b'{"labels": []')
+        detect_label_format(b'{"labels": []')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -12,7 +13,8 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mig_jax.data import Decoding, FileStamp, LineFile, RecordForm, read_pool
-from mig_jax.data.reading import _readers as readers
-from mig_jax.data.reading import _workers as reading_workers
+from mig_jax.data import ReadingLimits, read_pool
 from mig_jax.errors import InputError
 from tests.tables import assert_same_table
 
@@ -46,25 +46,26 @@ MIXED = b"\xef\xbb\xbf" + b"\n".join(
 BAD = [b"{", b'{"labels": [1], "score": 1}', b'{"labels": ["\xff"], "score": 1}', b"[]", b"null"]
 
 
-@pytest.fixture
-def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def cut(size: int) -> ReadingLimits:
     """Has even a small pool read in ranges of so many bytes, and by several processes."""
-
-    def cut(size: int) -> None:
-        monkeypatch.setattr(readers, "_RANGE_SIZE", size)
-        monkeypatch.setattr(readers, "_PARALLEL_FROM", 0)
-
-    return cut
+    return ReadingLimits(range_size=size, parallel_from=0)
 
 
-@pytest.fixture
-def only_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that means to try the workers must not be read by this process instead."""
+@contextlib.contextmanager
+def decoded_here() -> Iterator[list[str]]:
+    """Collects the calls of `decode_file`, by which any process decodes, in this process."""
+    seen: list[str] = []
 
-    def refuse(*_: object) -> None:
-        raise AssertionError("decoded by the parent")
+    def note(frame: types.FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "decode_file":
+            seen.append(frame.f_code.co_filename)
 
-    monkeypatch.setattr(readers, "decode_file", refuse)
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield seen
+    finally:
+        sys.setprofile(before)
 
 
 def outcome(paths: list[Path], **options: Any) -> tuple[Any, bytes]:
@@ -96,33 +97,31 @@ def assert_same_outcome(found: tuple[Any, bytes], expected: tuple[Any, bytes]) -
 def test_any_cut_gives_the_same(
     lines: list[bytes], mark: bytes, end: bytes, size: int, how: str
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pool.jsonl")
         path.write_bytes(mark + b"\n".join(lines) + end)
         options = {"layout": "plain", "on_bad_record": how, "vocabulary": ["label 1", "é2"]}
         expected = outcome([path], **options)
-        patch.setattr(readers, "_RANGE_SIZE", size)
-        assert_same_outcome(outcome([path], workers=1, **options), expected)
+        limits = ReadingLimits(range_size=size)
+        assert_same_outcome(outcome([path], workers=1, limits=limits, **options), expected)
 
 
 @pytest.mark.parametrize("workers", [2, 3])
 @pytest.mark.parametrize("size", [50, 997])
-def test_any_number_of_workers_gives_the_same(
-    store: Store, cut: Callable[[int], None], only_workers: None, workers: int, size: int
-) -> None:
+def test_any_number_of_workers_gives_the_same(store: Store, workers: int, size: int) -> None:
     path = store(MIXED)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "decode_file", reading_workers.decode_file)
+    with decoded_here() as seen:
         expected = read_pool([path], workers=1)
+    assert len(seen) == 1
     assert expected.line.tolist() == [1, 3, *range(5, 42), 43]
-    cut(size)
-    assert_same_table(read_pool([path], workers=workers), expected)
+    with decoded_here() as seen:
+        table = read_pool([path], workers=workers, limits=cut(size))
+    assert not seen  # The workers are what was tried.
+    assert_same_table(table, expected)
 
 
 @pytest.mark.parametrize("how", ["error", "skip"])
-def test_bad_records_are_told_in_their_order(
-    store: Store, cut: Callable[[int], None], how: str
-) -> None:
+def test_bad_records_are_told_in_their_order(store: Store, how: str) -> None:
     lines = MIXED.split(b"\n")
     for place, bad in zip((7, 8, 20, 21, 40), BAD, strict=True):
         lines.insert(place, bad)
@@ -135,8 +134,8 @@ def test_bad_records_are_told_in_their_order(
         assert told == [8, 9, 21, 22, 41]
     borders = {len(b"\n".join(lines[:place])) + 1 for place in (7, 8)}
     for size in (60, *borders, *(border + 1 for border in borders)):
-        cut(size)
-        assert_same_outcome(outcome([path], on_bad_record=how, workers=2), expected)
+        found = outcome([path], on_bad_record=how, workers=2, limits=cut(size))
+        assert_same_outcome(found, expected)
 
 
 def many_files(folder: Path) -> list[Path]:
@@ -151,98 +150,91 @@ def many_files(folder: Path) -> list[Path]:
     return paths
 
 
-def test_files_of_all_kinds(
-    tmp_path: Path, cut: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_of_all_kinds(tmp_path: Path) -> None:
     paths = many_files(tmp_path)
     expected = read_pool(paths, workers=1)
     assert expected.num_records == 40
-    cut(100)
-    monkeypatch.setattr(readers, "decode_file", None)
     seen: list[int] = []
-    assert_same_table(read_pool(paths, workers=3, progress=seen.append), expected)
+    with decoded_here() as decoded:
+        table = read_pool(paths, workers=3, progress=seen.append, limits=cut(100))
+    assert not decoded
+    assert_same_table(table, expected)
     assert seen == sorted(seen)
     assert seen[-1] == sum(path.stat().st_size for path in paths)
 
 
 def test_trouble_with_a_file_comes_after_the_bad_record_before_it(
-    tmp_path: Path, cut: Callable[[int], None], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     paths = many_files(tmp_path)
     paths[1].write_bytes(paths[1].read_bytes()[:-9])
-    cut(100)
-    told, _ = outcome(paths, workers=3, layout="plain")
+    told, _ = outcome(paths, workers=3, layout="plain", limits=cut(100))
     assert told.startswith(f"{paths[1]}: gzip data is corrupt or truncated (")
     paths[0].write_bytes(paths[0].read_bytes() + BAD[0])
-    told, _ = outcome(paths, workers=3, layout="plain")
+    told, _ = outcome(paths, workers=3, layout="plain", limits=cut(100))
     assert told.startswith(f"{paths[0]}, line 9: JSON")
     assert not capfd.readouterr().err  # Of the workers.
 
 
 @pytest.mark.parametrize("text", [b"", b"\n \r\n" * 30])
-def test_no_records(store: Store, cut: Callable[[int], None], text: bytes) -> None:
+def test_no_records(store: Store, text: bytes) -> None:
     path = store(text)
-    cut(8)
-    told, _ = outcome([path], layout="plain", workers=2)
+    told, _ = outcome([path], layout="plain", workers=2, limits=cut(8))
     assert told == f"{path}: holds no records; expected at least one"
 
 
 @pytest.mark.parametrize("killed", [1, 2])
 def test_killed_workers_change_nothing(
-    store: Store, cut: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, killed: int
+    store: Store, monkeypatch: pytest.MonkeyPatch, killed: int
 ) -> None:
     path = store(MIXED)
     expected = read_pool([path], workers=1)
     children: list[subprocess.Popen[bytes]] = []
-    start = reading_workers._start_child
+    start = subprocess.Popen
 
-    def start_child() -> subprocess.Popen[bytes]:
-        children.append(start())
+    def start_child(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        children.append(start(*arguments, **options))
         return children[-1]
 
     def kill(_: int) -> None:
         for child in children[:killed]:
             child.kill()
 
-    monkeypatch.setattr(reading_workers, "_start_child", start_child)
-    cut(200)
-    assert_same_table(read_pool([path], workers=2, progress=kill), expected)
+    monkeypatch.setattr(subprocess, "Popen", start_child)
+    assert_same_table(read_pool([path], workers=2, progress=kill, limits=cut(200)), expected)
     assert len(children) == 2
     assert all(child.returncode == -signal.SIGKILL for child in children)
 
 
-def test_where_no_process_can_be_started(
-    store: Store, cut: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_no_process_can_be_started(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     path = store(MIXED)
     expected = read_pool([path], workers=1)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    cut(200)
-    assert_same_table(read_pool([path], workers=2), expected)
+    assert_same_table(read_pool([path], workers=2, limits=cut(200)), expected)
 
 
-def test_much_text_of_bad_records_is_left_to_the_parent(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = LineFile(FileStamp.of(str(store(b"\n".join(BAD)))))
-    decoding = Decoding(file, RecordForm("plain"), None, False)
-    answer = reading_workers._answer(decoding)
-    assert isinstance(answer, list)
-    assert [len(part.bad) for part in answer] == [len(BAD)]
-    monkeypatch.setattr(reading_workers, "_MOST_BAD_TEXT", 10)
-    assert reading_workers._answer(decoding) is None
+@pytest.mark.parametrize(("most", "left"), [(1000, 0), (10, 1)])
+def test_much_text_of_bad_records_is_left_to_the_parent(store: Store, most: int, left: int) -> None:
+    good = b"".join(line(n) + b"\n" for n in range(9))
+    path = store(good + b"\n".join(BAD))
+    options = {"layout": "plain", "on_bad_record": "skip"}
+    expected = outcome([path], **options)
+    limits = ReadingLimits(range_size=len(good), parallel_from=0, bad_text=most)
+    with decoded_here() as decoded:
+        found = outcome([path], workers=2, limits=limits, **options)
+    assert len(decoded) == left
+    assert_same_outcome(found, expected)
 
 
 SCRIPT = """
-    import sys, time
-    from mig_jax.data.reading import _readers as readers, _workers as reading_workers
-    readers._RANGE_SIZE, readers._PARALLEL_FROM = 1000, 0
-    start = reading_workers._start_child
-    def start_child():
-        child = start()
-        print(child.pid, flush=True)
-        return child
-    reading_workers._start_child = start_child
+    import signal, subprocess, sys
+    from mig_jax.data import ReadingLimits, read_pool
+    limits = ReadingLimits(range_size=1000, parallel_from=0)
+    class Told(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            print(self.pid, flush=True)
+    subprocess.Popen = Told
 """
 
 
@@ -270,8 +262,11 @@ def test_scripts_run_once_and_workers_do_not_import_jax(store: Store, tmp_path: 
         tmp_path,
         f"""
         sys.path.insert(0, {str(tmp_path / "trap")!r})
-        readers.decode_file = None
-        table = readers.read_pool([{str(path)!r}], workers=2)
+        def note(frame, event, _):
+            if event == "call" and frame.f_code.co_name == "decode_file":
+                print("decoded here")
+        sys.setprofile(note)
+        table = read_pool([{str(path)!r}], workers=2, limits=limits)
         print("records", table.num_records)
     """,
     )
@@ -289,8 +284,10 @@ def test_workers_end_with_the_program(store: Store, tmp_path: Path, how: signal.
         f"""
         def progress(consumed):
             print("reading", flush=True)
-            time.sleep(0.5)
-        readers.read_pool([{str(path)!r}], on_bad_record="skip", workers=2, progress=progress)
+            signal.pause()
+        read_pool(
+            [{str(path)!r}], on_bad_record="skip", workers=2, progress=progress, limits=limits
+        )
         """,
         start_new_session=True,
     )

@@ -15,7 +15,6 @@ import pytest
 import zstandard
 
 from mig_jax import data
-from mig_jax.data.reading import _readers as readers
 from mig_jax.errors import InputError
 from tests.tables import assert_same_table
 
@@ -153,11 +152,8 @@ def pool_records(count: int = 40) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture
-def cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has even a small pool read in ranges, and by several processes."""
-    monkeypatch.setattr(readers, "_RANGE_SIZE", 500)
-    monkeypatch.setattr(readers, "_PARALLEL_FROM", 0)
+# Has even a small pool read in ranges, and by several processes.
+CUT = data.ReadingLimits(range_size=500, parallel_from=0)
 
 
 def written(table: data.RecordTable, picks: list[int]) -> list[Any]:
@@ -169,20 +165,20 @@ def written(table: data.RecordTable, picks: list[int]) -> list[Any]:
 @pytest.mark.parametrize("ending", [".json", ".json.gz", ".json.zst"])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_an_array_is_the_pool_that_its_lines_are(
-    tmp_path: Path, cut: None, ending: str, indent: int | None
+    tmp_path: Path, ending: str, indent: int | None
 ) -> None:
     records = pool_records()
     expected = data.read_pool([stored(tmp_path, records, ".jsonl")], workers=1)
     path = stored(tmp_path, records, ending, indent)
     for workers in (1, 3):
-        table = data.read_pool([path, tmp_path / "pool.jsonl"], workers=workers)
+        table = data.read_pool([path, tmp_path / "pool.jsonl"], workers=workers, limits=CUT)
         assert table.num_records == 80
         assert table.label_names == expected.label_names
         for half in (table.scores[:40], table.scores[40:]):
             assert half.tolist() == expected.scores.tolist()
         assert table.line.tolist() == [*range(1, 41), *range(1, 41)]
         assert written(table, [39, 0, 41]) == [records[39], records[0], records[1]]
-    shares = [data.share_of_pool([path], index, 3) for index in range(3)]
+    shares = [data.share_of_pool([path], index, 3, limits=CUT) for index in range(3)]
     parts = [share.read(share.count_lines() * 0) for share in shares]
     assert [part.num_records for part in parts] == [40, 0, 0]
     cached, said = [], []
@@ -221,7 +217,7 @@ def test_bad_arrays(tmp_path: Path, content: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
-def test_fields_of_other_names(tmp_path: Path, cut: None, ending: str) -> None:
+def test_fields_of_other_names(tmp_path: Path, ending: str) -> None:
     records = pool_records()
     renamed = [
         {"chat": r["conversations"], "meta": {"tags": r["labels"], "q": {"all": r["score"]}}}
@@ -230,7 +226,9 @@ def test_fields_of_other_names(tmp_path: Path, cut: None, ending: str) -> None:
     expected = data.read_pool([stored(tmp_path, records, ".jsonl")])
     fields = {"labels": "meta.tags", "score": "meta.q.all", "conversations": "chat"}
     path = stored(tmp_path, renamed, ending)
-    tables = [data.read_pool([path], fields=fields, workers=workers) for workers in (1, 2)]
+    tables = [
+        data.read_pool([path], fields=fields, workers=workers, limits=CUT) for workers in (1, 2)
+    ]
     tables += [
         data.read_pool([path], fields=fields, fits="messages", cache=tmp_path / "cache")
         for _ in range(2)
@@ -272,14 +270,14 @@ def test_a_field_of_another_name_that_is_bad(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
-def test_records_that_do_not_fit_the_output_are_bad(tmp_path: Path, cut: None, ending: str) -> None:
+def test_records_that_do_not_fit_the_output_are_bad(tmp_path: Path, ending: str) -> None:
     records = pool_records(6)
     records[3] = {**records[3], "conversations": [{"from": "human", "value": "?"}]}
     path = stored(tmp_path, records, ending)
     assert data.read_pool([path], fits="messages").num_records == 6
     with pytest.raises(InputError, match="line 4: found 1 turns of user and assistant; layout alp"):
         data.read_pool([path], fits="alpaca")
-    table = data.read_pool([path], fits="alpaca", on_bad_record="skip", workers=2)
+    table = data.read_pool([path], fits="alpaca", on_bad_record="skip", workers=2, limits=CUT)
     assert table.line.tolist() == [1, 2, 3, 5, 6]
     with pytest.raises(ValueError, match="fits is 'x', expected messages"):
         data.read_pool([path], fits="x")

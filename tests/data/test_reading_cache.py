@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mig_jax.data import RecordTable, default_cache_folder, read_pool
-from mig_jax.data.reading import _cache as reading_cache
+import mig_jax
+from mig_jax.data import ReadingLimits, RecordTable, default_cache_folder, read_pool
 from mig_jax.errors import InputError
 from tests.tables import assert_same_table
 
@@ -96,15 +96,12 @@ def test_rejects_come_again(reader: Reader, store: Store) -> None:
     assert json.loads(reader.rejected.splitlines()[0])["file"] == str(other)
 
 
-def test_a_pool_with_much_rejected_text_is_not_kept(
-    reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = store(TEXT + BAD)
-    monkeypatch.setattr(reading_cache, "_MOST_REJECTS", 10)
-    reader(path, on_bad_record="skip")
+def test_a_pool_with_much_rejected_text_is_not_kept(reader: Reader, store: Store) -> None:
+    path, limits = store(TEXT + BAD), ReadingLimits(kept_rejects=10)
+    reader(path, on_bad_record="skip", limits=limits)
     assert len(reader.rejected.splitlines()) == 2
     assert not reader.files()
-    reader(path, on_bad_record="skip", rejects=None)
+    reader(path, on_bad_record="skip", rejects=None, limits=limits)
     assert reader.files()
 
 
@@ -145,9 +142,7 @@ def test_changed_content_of_the_same_size_and_time_is_read(reader: Reader, store
     assert not reader.said
 
 
-def test_another_way_of_reading_misses(
-    reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_way_of_reading_misses(reader: Reader, store: Store) -> None:
     both = {"annotation": {"instag": {"content": ["x"]}, "deita": {"quality_scores": [1.0],
             "complexity_scores": [2.0]}}, "labels": ["y"], "score": 5.0}  # fmt: skip
     path = store(json.dumps(both).encode())
@@ -164,16 +159,12 @@ def test_another_way_of_reading_misses(
         for way in ways:
             assert_same_table(reader(path, **way), read_pool([path], **way | {"rejects": None}))
     assert len(reader.files()) == len(ways)
-    for module, name, value in (
-        (reading_cache, "__version__", "0.0.1"),
-        (reading_cache, "_FORMAT", -1),
-    ):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, name, value)
-            reader(path)
-            assert not reader.said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mig_jax, "__version__", "0.0.1")
         reader(path)
-        assert reader.said
+        assert not reader.said
+    reader(path)
+    assert reader.said
     # The order of a vocabulary, repeats in it and the number of workers change nothing.
     reader(path, vocabulary=["x", "x"], workers=2)
     assert reader.said
@@ -285,9 +276,13 @@ def test_two_runs_at_once(reader: Reader, store: Store) -> None:
     assert reader.hit
 
 
-def test_no_cache_by_default(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mig_jax.data.reading._readers.read_through_cache", None)
-    read_pool([store(TEXT)])
+def test_no_cache_by_default(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    said: list[str] = []
+    for _ in range(2):
+        read_pool([store(TEXT)], on_cache=said.append)
+    assert not said
+    assert not (tmp_path / "caches").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other platforms have other places")

@@ -64,18 +64,18 @@ def test_all_rows_agree_on_a_generated_file(tmp_path: pathlib.Path) -> None:
     lines = [record([f"l{n % 7}", f"m{n % 3}"], [n, 1.5], [0.25, n / 3]) for n in range(50)]
     path.write_bytes(b"\n".join(lines))
     digests = {
-        reading_rows._digest(rows(str(path), str(cache)))
+        reading_rows.digest(rows(str(path), str(cache)))
         for name, rows in reading_rows.ROWS.items()
         if not name.startswith("reading")
     }
     assert len(digests) == 1
     path.write_bytes(b"\n".join([*lines[1:], lines[0]]))
-    assert reading_rows._digest(reading_rows.ROWS[reading_rows.OURS](str(path), "")) not in digests
+    assert reading_rows.digest(reading_rows.ROWS[reading_rows.OURS](str(path), "")) not in digests
 
 
 def test_a_row_that_reads_something_else_is_invalid() -> None:
     round_of = {"seconds": 1.0, "cpu_seconds": 1.0, "before_mb": None, "peak_mb": None}
-    table = benchmark_reading._table(
+    table = benchmark_reading.table_of(
         {
             reading_rows.OURS: [round_of | {"digest": "a"}],
             "same": [round_of | {"digest": "a", "seconds": 9.0}],

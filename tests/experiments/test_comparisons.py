@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from experiments import compare_tasks, transfer
+from mig_jax.commands import learn
+from mig_jax.commands.command import main_of
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 
 PRESETS = sorted((ROOT / "experiments" / "presets").glob("*.flags"))
 
 
-def run(module: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{module}", *words],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+def run(program, *words: str) -> int:
+    return main_of(program.COMMAND, words, called=program.__name__.rpartition(".")[2])
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> list[str]:
-    """A pool of four sources and validation records of two tasks."""
+    """A pool of four sources and validation records of two tasks.
+
+    The sources have the same labels and other scores: so all parts of the pool are of one shape,
+    for which programs are compiled once.
+    """
     folder = tmp_path_factory.mktemp("pool")
-    pool = BuiltinPool(records=300, labels=30, topics=4)
-    rows = [json.loads(line) for line in pool.lines()]
-    for number, row in enumerate(rows):
-        row |= {"source": f"source {number % 4}", "task": f"task {number % 2}"}
+    pool = BuiltinPool(records=60, labels=20, topics=4)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, line in enumerate([*pool.lines()] * 4):
+        row = json.loads(line)
+        row |= {"source": f"source {number // 60}", "task": f"task {number % 2}"}
+        rows.append(row | {"score": float(rng.uniform(1, 30))})
     names, vectors = pool.label_embeddings()
     np.savez(folder / "emb.npz", labels=np.array(names), embeddings=vectors)
     for name, part in (("pool", rows), ("dev", rows[:40]), ("test", rows[40:80])):
@@ -52,8 +52,7 @@ def files(tmp_path_factory) -> list[str]:
 @pytest.mark.slow
 def test_each_task_and_all_are_compared_and_kept(files, tmp_path):
     words = [f"--workdir={tmp_path}", *files, "--budgets=30", "--seeds=1", "--steps=2"]
-    done = run("compare_tasks", *words)
-    assert done.returncode == 0, done.stderr
+    assert run(compare_tasks, *words) == 0
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["setting"] for row in rows] == ["all", "task 0", "task 1"]
     for row in rows:
@@ -66,8 +65,7 @@ def test_each_task_and_all_are_compared_and_kept(files, tmp_path):
         if method != "grid":  # Whose cell is another for each setting.
             assert means[0] == pytest.approx(np.mean(means[1:]), abs=1e-5)
     kept = (tmp_path / "rows.jsonl").read_bytes()
-    again = run("compare_tasks", *words)
-    assert again.returncode == 0, again.stderr
+    assert run(compare_tasks, *words) == 0
     assert (tmp_path / "rows.jsonl").read_bytes() == kept
     with (tmp_path / "rows.csv").open(newline="") as stream:
         assert [row["setting"] for row in csv.DictReader(stream)] == [r["setting"] for r in rows]
@@ -76,8 +74,7 @@ def test_each_task_and_all_are_compared_and_kept(files, tmp_path):
 @pytest.mark.slow
 def test_transfer_judges_both_halves(files, tmp_path):
     words = [f"--workdir={tmp_path}", *files, "--budget=30", "--seeds=1", "--steps=2"]
-    done = run("transfer", *words)
-    assert done.returncode == 0, done.stderr
+    assert run(transfer, *words) == 0
     with (tmp_path / "transfer.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["used_on"] for row in rows] == ["first", "second"]
@@ -87,17 +84,17 @@ def test_transfer_judges_both_halves(files, tmp_path):
         assert 0 <= float(row["part_of_the_way"]) <= 1
 
 
-def test_one_source_cannot_be_halved(files, tmp_path):
+def test_one_source_cannot_be_halved(files, tmp_path, capsys):
     pool = tmp_path / "pool.jsonl"
     rows = [json.loads(line) for line in pathlib.Path(files[0][7:]).read_text().splitlines()]
     pool.write_text("".join(json.dumps(row | {"source": "one"}) + "\n" for row in rows[:20]))
-    done = run("transfer", f"--workdir={tmp_path / 'w'}", f"--pool={pool}", *files[1:])
-    assert done.returncode == 2
-    assert "all records have one source; expected at least" in done.stderr
+    assert run(transfer, f"--workdir={tmp_path / 'w'}", f"--pool={pool}", *files[1:]) == 2
+    assert "all records have one source; expected at least" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_presets_are_flags_of_the_program(preset):
-    done = run("learn_params", f"--flagfile={preset}", "--workdir=unused", "stray")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("learn_params: stray: expected flags only")
+def test_presets_are_flags_of_the_program(preset, capsys):
+    assert run(learn, f"--flagfile={preset}", "--workdir=unused", "stray") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "learn: stray: expected flags only, as --flag=value"
+    ]

@@ -13,7 +13,6 @@ import pytest
 
 from mig_jax import learning
 from mig_jax.learning import Judge
-from mig_jax.learning import _count_model as proxies
 from tests.strategies import to_float64
 
 TEXTS = ["The cat, the CAT 42", "", "naïve 北京 don't", "a b a b"]
@@ -92,11 +91,10 @@ def test_taking_and_padding():
         assert kept.keys() <= _of_text(bags, row).keys()
 
 
-def _model_and_bags(monkeypatch, block=7):
-    monkeypatch.setattr(proxies, "_ENTRIES_A_BLOCK", block)
+def _model_and_bags(block=7):
     pool, others = _conversations(40, 0), _conversations(9, 1)
     clusters = learning.cluster_instructions(pool.instructions, seed=3, clusters=4, dimensions=5)
-    model = learning.count_model(pool, clusters, buckets=32)
+    model = learning.count_model(pool, clusters, buckets=32, entries_a_block=block)
     return pool, model, learning.response_bags(others, clusters, buckets=32)
 
 
@@ -125,8 +123,8 @@ def _losses_by_loops(pool, model, bags, amounts, a=20.0, b=200.0):
 
 
 @pytest.mark.parametrize("block", [7, 1 << 16])
-def test_count_model_against_its_definition(monkeypatch, block):
-    pool, model, bags = _model_and_bags(monkeypatch, block)
+def test_count_model_against_its_definition(block):
+    pool, model, bags = _model_and_bags(block)
     amounts = np.random.default_rng(4).uniform(size=40)
     tables = model.fit(amounts)
     np.testing.assert_allclose(np.sum(tables.theta, axis=0), 1, rtol=1e-5)
@@ -134,8 +132,8 @@ def test_count_model_against_its_definition(monkeypatch, block):
     np.testing.assert_allclose(learning.response_losses(tables, bags), expected, rtol=1e-5)
 
 
-def test_influence_of_each_record_is_that_of_finite_differences(monkeypatch):
-    pool, model, bags = _model_and_bags(monkeypatch)
+def test_influence_of_each_record_is_that_of_finite_differences():
+    pool, model, bags = _model_and_bags()
     amounts = np.random.default_rng(4).uniform(size=40)
     with jax.enable_x64(True):
         model, wide = to_float64((model, bags))
@@ -153,8 +151,8 @@ def test_influence_of_each_record_is_that_of_finite_differences(monkeypatch):
         np.testing.assert_allclose(gradient[record], (ends[0] - ends[1]) / 2e-5, rtol=1e-4)
 
 
-def test_nothing_selected_is_the_uniform_distribution(monkeypatch):
-    _, model, bags = _model_and_bags(monkeypatch)
+def test_nothing_selected_is_the_uniform_distribution():
+    _, model, bags = _model_and_bags()
     losses = learning.response_losses(model.fit(jnp.zeros(40)), bags)
     np.testing.assert_allclose(losses, np.log(32), rtol=1e-5)
 

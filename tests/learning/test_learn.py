@@ -208,7 +208,7 @@ def test_measured_subsets_are_ranked_by_leaving_one_out():
         ({"budget": 0}, "budget must be in 1 to 240, got 0"),
         ({"budget": 241}, "got 241"),
         ({"steps": 0}, "steps must be at least 1"),
-        ({"evaluate_every": 0}, "every must be at least 1"),
+        ({"evaluate_every": 0}, "^evaluate_every must be at least 1"),
         ({"patience": 0}, "patience must be at least 1"),
     ],
 )

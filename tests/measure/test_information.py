@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax.measure import back_propagate, propagate
 from mig_jax.selection import fill_pages, lay_out_pages
 from tests import oracles
-from tests.strategies import FUNCTIONS, cases, random_case, to_float64
+from tests.strategies import FUNCTIONS, SMALL, cases, random_case, to_float64
 
 
 @given(case=cases(), seed=st.integers(0, 99))
+@example(case=SMALL["no records"], seed=0)
+@example(case=SMALL["one record"], seed=0)
 @settings(max_examples=30)
 def test_propagation_is_the_matrix_of_equation_6(case, seed):
     x = np.random.default_rng(seed).uniform(0, 5, case.num_labels)
@@ -26,8 +29,34 @@ def test_propagation_is_the_matrix_of_equation_6(case, seed):
     np.testing.assert_allclose(back_propagate(case.graph, case.alpha, x), a.T @ x, rtol=1e-5)
 
 
+class Variants(chex.TestCase):
+    """What `select` and the learners compile, and a notebook calls as it is."""
+
+    @chex.variants(with_jit=True, without_jit=True, with_device=True)
+    def test_all_that_is_measured_is_the_definition(self):
+        case = random_case(2, 60)
+        ours, phi, derivative = FUNCTIONS[0]
+        amounts = np.random.default_rng(0).integers(0, 2, 60).astype(np.float32)
+
+        @self.variant
+        def measured(pool, graph, measure, amounts):
+            z = mig_jax.label_information(pool, graph, measure, amounts)
+            total = mig_jax.information(measure, z)
+            return z, total, mig_jax.linear_gains(pool, graph, measure, z)
+
+        measure = mig_jax.Measure(ours, case.alpha)
+        z, total, gains = measured(case.pool, case.graph, measure, amounts)
+        expected = amounts @ case.rows
+        np.testing.assert_allclose(z, expected, rtol=1e-5)
+        np.testing.assert_allclose(total, oracles.total_information(phi, expected), rtol=1e-5)
+        slow = oracles.gains(phi, derivative, case.rows, expected, "linear")
+        np.testing.assert_allclose(gains, slow, rtol=1e-4)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: type(f[0]).__name__)
 @given(case=cases(), seed=st.integers(0, 99))
+@example(case=SMALL["no records"], seed=0)
+@example(case=SMALL["no labels"], seed=0)
 @settings(max_examples=15)
 def test_information_and_linear_gains_are_the_definitions(function, case, seed):
     ours, phi, derivative = function
@@ -52,8 +81,6 @@ def test_information_is_monotone_and_submodular(function, case, seed):
     """A ⊆ B and d not in B: E(A + d) − E(A) ≥ E(B + d) − E(B) ≥ 0."""
     rng = np.random.default_rng(seed)
     records = len(case.scores)
-    if not records:
-        return
     d = int(rng.integers(records))
     large = rng.integers(0, 2, records).astype(np.float64)
     large[d] = 0

@@ -17,21 +17,7 @@ from scipy.special import entr, expit
 import mig_jax
 from mig_jax.relaxation import typical_gain
 from mig_jax.synthetic import BuiltinPool
-from tests.strategies import FUNCTIONS, Case, random_case, to_float64
-
-
-@st.composite
-def cases_of_shape(draw: st.DrawFn, records: int, labels: int, entries: int, edges: int) -> Case:
-    """Pools with ties, empty records and zero scores that share one compilation."""
-    places = st.integers(0, records * labels - 1)
-    chosen = draw(st.lists(places, min_size=entries, max_size=entries, unique=True))
-    lists = [[p % labels for p in chosen if p // labels == d] for d in range(records)]
-    score = st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.25, 7.0])
-    scores = draw(st.lists(score, min_size=records, max_size=records))
-    pairs = st.sampled_from([(p, q) for p in range(labels) for q in range(p + 1, labels)])
-    joined = draw(st.lists(pairs, min_size=edges, max_size=edges, unique=True)) if edges else []
-    weighted = [(*pair, draw(st.sampled_from([0.5, 0.875, 1.0]))) for pair in joined]
-    return Case(lists, scores, labels, weighted, draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])))
+from tests.strategies import FUNCTIONS, Shape, cases, random_case, to_float64
 
 
 @functools.cache
@@ -58,7 +44,7 @@ def test_amounts_are_the_soft_top_of_their_own_gains(function):
     relax = partial(mig_jax.relaxed_selection, tolerance=1e-10)
 
     @given(
-        case=cases_of_shape(16, 5, 30, 4),
+        case=cases(Shape(16, 5, 30, 4), structures=None),
         budget=st.integers(0, 16),
         temperature=st.sampled_from([3.0, 0.3, 0.03]),
     )
@@ -124,7 +110,7 @@ def test_any_small_pool_has_finite_gradients(function, records, labels, entries,
     of_labels = jax.tree_util.tree_map(lambda leaf: jnp.full(labels, leaf), function)
 
     @given(
-        case=cases_of_shape(records, labels, entries, edges),
+        case=cases(Shape(records, labels, entries, edges), structures=None),
         budget=st.integers(0, records),
         temperature=st.sampled_from([10.0, 1.0, 0.1, 0.01, 1e-4]),
     )

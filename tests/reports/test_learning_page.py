@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 import mig_jax
+from mig_jax import data
 from mig_jax.learning import Evaluation, LearnedMeasure, shared_start
-
-pytest.importorskip("matplotlib", reason="the pictures need matplotlib")
-
 from mig_jax.reports import (
+    LabelChanges,
     LearningReport,
+    comparison_lines,
     label_changes,
     most_changed,
     report_content,
     report_text,
     write_report,
 )
-from mig_jax.reports import _learning_plots as learning_plots
+from mig_jax.reports.plotting import spread_apart, uncrossed
 
 PICTURES = ["loss.png", "parameters.png", "score_functions.png", "selected_by_label.png"]
 HISTORY = [Evaluation(0, 2.0, 2.1, 0.3), Evaluation(5, 1.0, 1.4, 0.2), Evaluation(9, 0.9, 1.5, 0.1)]
@@ -65,7 +65,9 @@ def _report(**changed):
 
 
 def _written(folder, report):
-    write_report(folder, report)
+    folder.mkdir(exist_ok=True)
+    with data.OutputFiles() as outputs:
+        write_report(outputs, folder, report)
     for name in PICTURES:
         assert (folder / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n"), name
     assert sorted(path.name for path in folder.iterdir()) == sorted(
@@ -102,7 +104,7 @@ def test_json(tmp_path):
 
 
 def test_text():
-    text = report_text(_report())
+    text = report_text(_report(), "learned")
     places = [text.index(f"| {name} |") for name in ("learned", "grid", "random")]
     assert places == sorted(places)
     assert "| grid | 2.0000 | 1.9500 to 2.0500 | 80.0 |" in text
@@ -133,7 +135,7 @@ def test_verdict_is_that_of_the_paired_difference(paired, verdict):
     if paired is not None:
         low, high = paired
         rows[1] |= {"over_learned": 0.0, "over_learned_low": low, "over_learned_high": high}
-    text = report_text(_report(comparison=rows))
+    text = report_text(_report(comparison=rows), "learned")
     line = next(line for line in text.splitlines() if "what was learned is" in line)
     assert "grid" in line
     assert verdict in line
@@ -141,13 +143,14 @@ def test_verdict_is_that_of_the_paired_difference(paired, verdict):
 
 def test_overlapping_intervals_show_no_difference():
     rows = [*ROWS[:2], {**ROWS[2], "test_loss": 1.99, "low": 1.9, "high": 2.0}]
-    text = report_text(_report(comparison=rows))
+    text = report_text(_report(comparison=rows), "learned")
     assert "neither better nor worse" in text
 
 
 def test_numbers_that_are_not_finite_are_null():
     rows = [{**ROWS[0], "test_loss": math.nan}, *ROWS[1:]]
-    found, text = (tell(_report(comparison=rows)) for tell in (report_content, report_text))
+    report = _report(comparison=rows)
+    found, text = report_content(report), report_text(report, "learned")
     assert found["comparison"][0]["test_loss"] is None
     assert text.index("| learned |") < text.index("| random |")
 
@@ -198,15 +201,57 @@ def test_most_changed_names_frequent_labels_and_ties_by_the_lowest():
     records[9] = 3  # Rare, so what it learned rests on little.
     ones, none = np.ones(count), np.zeros(count, int)
     names = [str(label) for label in range(count)]
-    changes = learning_plots.LabelChanges(
-        names, records, "rate", ones, ones, ones, weights, none, none
-    )
+    changes = LabelChanges(names, records, "rate", ones, ones, ones, weights, none, none)
     assert most_changed(changes) == [4, 7]
 
 
 def test_names_in_the_margin_keep_their_distance():
     for heights in ([], [0.5], [0.0, 0.0, 0.0], [0.97, 0.99, 1.0, 1.0], [0.4, 0.41, 0.9]):
-        places = learning_plots._spread(heights, 0.06)
+        places = spread_apart(heights, 0.06)
         assert np.all(np.diff(places) >= 0.06 - 1e-9)
         assert np.all((places >= 0) & (places <= 1))
-    assert learning_plots._spread([0.2, 0.6], 0.06).tolist() == pytest.approx([0.2, 0.6])
+    assert spread_apart([0.2, 0.6], 0.06).tolist() == pytest.approx([0.2, 0.6])
+
+
+def test_lines_to_names_do_not_cross():
+    rng = np.random.default_rng(0)
+    heights = np.linspace(0.1, 0.9, 7)
+    for _ in range(20):
+        places = rng.uniform(0, 1, (7, 2))
+        order = uncrossed(places, heights, 1.1)
+        assert sorted(order) == list(range(7))
+        for low in range(7):
+            for high in range(low + 1, 7):
+                ends = [(places[order[name]], heights[name]) for name in (low, high)]
+                right = max(point[0] for point, _ in ends)
+                at_right = [
+                    point[1] + (height - point[1]) * (right - point[0]) / (1.1 - point[0])
+                    for point, height in ends
+                ]
+                assert at_right[0] <= at_right[1] + 1e-9  # And so they are at the names.
+
+
+def test_what_was_selected_is_linked():
+    about = {
+        "budget": 2,
+        "information": 12.5,
+        "certified_ratio": 0.98765,
+        "random_choice": {"information": 4.0},
+        "parameters": {"pool": ["my pool.jsonl"], "label_embeddings": None},
+    }
+    text = report_text(_report(selected=about, about="to be good"), "learned")
+    for name in ("selected.jsonl", "selected.manifest.json", "selected.selection.parquet"):
+        assert f"[{name}]({name})" in text
+    assert "at least 98.76 % of the best possible" in text
+    command = "mig-jax select --params=learned/params '--pool=my pool.jsonl' --budget=2"
+    assert command in text
+    assert "to be good." in text
+    assert "selected.jsonl" not in report_text(_report(), "learned")
+
+
+def test_comparison_on_the_terminal():
+    lines = comparison_lines([{**row, "detail": "with x"} for row in ROWS], "nats").splitlines()
+    assert lines[0] == "test loss: nats; lower is better"
+    assert [line.split()[0] for line in lines[2:]] == ["learned", "grid", "random"]
+    assert lines[2].split()[1:5] == ["1.5000", "1.4500", "to", "1.5500"]
+    assert lines[2].endswith("with x")

@@ -8,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 
 import mig_jax
-from mig_jax.errors import InputError
 from mig_jax.reports import plotting
 
 matplotlib.use("Agg")
@@ -102,10 +101,3 @@ def test_score_functions_are_drawn(ax, share):
     np.testing.assert_allclose(ends, expected, rtol=1e-5)
     middle = ax.lines[1].get_ydata()[75]  # At a quarter of the way, √ has come half as far.
     assert middle == pytest.approx(0.5 if share else 1.0, rel=1e-5)
-
-
-def test_libraries_that_are_missing_are_named():
-    plotting.require_libraries("a test")
-    with pytest.raises(InputError) as told:
-        plotting.require_libraries("a test", names=["no_such_library"])
-    assert "no_such_library is not installed; expected it for a test" in str(told.value)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import html.parser
 import json
-import os
 import pathlib
 import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 
 from mig_jax.learning import Free, save_learned, shared_start
-from tests.running import ROOT
+from tests.running import mig
 
 SCRIPT = "<script>alert('x')</script> & \"quoted\""
 
@@ -37,14 +35,7 @@ class Page(html.parser.HTMLParser):
 
 def select(folder: pathlib.Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = ["select", f"--output={folder / 'out.jsonl'}", "--cache=none", *words]
-    return subprocess.run(
-        [sys.executable, "-m", "mig_jax", *command],
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return mig(*command)
 
 
 @pytest.fixture(scope="module")
@@ -156,23 +147,6 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     done = select(tmp_path, "--budget=5", f"--report={tmp_path / 'file' / 'report'}")
     assert done.returncode == 2
     assert "--report: " in done.stderr.splitlines()[-1]
-    assert not (tmp_path / "out.jsonl").exists()
-
-
-def test_a_missing_library_is_told_before_the_work(tmp_path):
-    (tmp_path / "networkx.py").write_text("raise ImportError('not here')\n")
-    outputs = [f"--output={tmp_path / 'out.jsonl'}", f"--report={tmp_path / 'report'}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "mig_jax", "select", "--budget=5", *outputs],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith(
-        "networkx is not installed; expected it for --report: pip install 'mig-jax[plots]'"
-    )
     assert not (tmp_path / "out.jsonl").exists()
 
 

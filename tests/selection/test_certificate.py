@@ -9,19 +9,22 @@ import math
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mig_jax
 from tests import oracles
-from tests.strategies import FUNCTIONS, cases, random_case, to_float64
+from tests.strategies import FUNCTIONS, SMALL, TINY, cases, random_case, to_float64
 
 
 @given(
-    case=cases(max_records=9, max_labels=6),
+    case=cases(TINY),
     function=st.sampled_from(FUNCTIONS),
     budget=st.integers(0, 5),
 )
+@example(case=SMALL["no records"], function=FUNCTIONS[0], budget=0)
+@example(case=SMALL["no labels"], function=FUNCTIONS[0], budget=2)
+@example(case=SMALL["worthless records"], function=FUNCTIONS[0], budget=2)
 @settings(max_examples=40)
 def test_optimum_is_between_greedys_share_and_the_bound(case, function, budget):
     ours, phi, _ = function
@@ -37,7 +40,7 @@ def test_optimum_is_between_greedys_share_and_the_bound(case, function, budget):
     assert 0 <= certificate.certified_ratio <= 1
 
 
-@given(case=cases(max_records=8), function=st.sampled_from(FUNCTIONS), seed=st.integers(0, 99))
+@given(case=cases(TINY), function=st.sampled_from(FUNCTIONS), seed=st.integers(0, 99))
 @settings(max_examples=30)
 def test_bound_holds_at_any_z(case, function, seed):
     ours, phi, _ = function

@@ -43,12 +43,9 @@ def progress_of(case, budget, **options):
 
 
 @hypothesis.settings(max_examples=8)
-@hypothesis.given(
-    strategies.cases(max_records=16),
-    st.sampled_from([function for function, _, _ in strategies.FUNCTIONS]),
-    st.sampled_from(list(mig_jax.GAIN_RULES.values())),
-)
-def test_every_cut_resumes_to_the_same_bits(case, function, gain):
+@hypothesis.given(strategies.problems(), st.sampled_from(list(mig_jax.GAIN_RULES.values())))
+def test_every_cut_resumes_to_the_same_bits(problem, gain):
+    (function, _, _), case = problem
     options = {"measure": mig_jax.Measure(function, case.alpha), "gain": gain, "chunk": 3}
     budget = case.pool.num_records
     straight, seen = progress_of(case, budget, **options)

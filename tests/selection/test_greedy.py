@@ -22,38 +22,69 @@ from mig_jax.selection import (
     next_chunk,
 )
 from tests import oracles
-from tests.strategies import FUNCTIONS, Case, cases, random_case, to_float64
+from tests.selection.padded_pages import pages_at_most, with_empty_pages
+from tests.strategies import (
+    FUNCTIONS,
+    SMALL,
+    TIES,
+    WIDE,
+    Case,
+    cases,
+    problems,
+    random_case,
+    to_float64,
+)
 
 GREEDIES = {"full scan": full_scan_greedy, "lazy": lazy_greedy}
 
 
-def run(greedy, case: Case, function, gain: str, budget: int, *, wide=False, area=8, chunk=5):
-    """Picks of one greedy, in chunks, as a list."""
+def run(greedy, case, function, gain, budget, *, wide=False, area=16, chunk=5, pages=None):
+    """Picks of one greedy, in chunks, as a list; where records stand is left to chance.
+
+    `pages` is how many there are, empty ones included.
+    """
     rule = mig_jax.GAIN_RULES[gain]
     pool, graph = case.pool, case.graph
     measure = mig_jax.Measure(function, case.alpha)
     with jax.enable_x64(wide):
         if wide:
             pool, graph, measure = to_float64((pool, graph, measure))
-        pages = mig_jax.lay_out(pool, graph, measure, budget, area=area)
-        state = initial_state(rule, measure, pages, jnp.zeros(graph.num_labels))
-        picks: list[int] = []
-        for _ in range(0, len(case.scores) + chunk, chunk):
-            state, found = greedy(rule, measure, pages, state, jnp.int32(budget), chunk)
-            picks += [int(record) for record in found.records if record >= 0]
-        assert int(state.count) == len(picks)
-        return picks
+        priority = np.random.default_rng(area).uniform(size=len(case.scores))
+        layout = lay_out_pages(pool, graph, priority=priority, area=area)
+        filled = fill_pages(layout, pool, graph, measure)
+        count = pages_at_most(case, layout.area) if pages is None else pages
+        return picks_of(greedy, rule, measure, with_empty_pages(filled, count), case, budget, chunk)
+
+
+def picks_of(greedy, rule, measure, pages, case, budget, chunk):
+    state = initial_state(rule, measure, pages, jnp.zeros(case.num_labels))
+    picks: list[int] = []
+    for _ in range(0, budget + chunk, chunk):
+        state, found = greedy(rule, measure, pages, state, jnp.int32(budget), chunk)
+        picks += [int(record) for record in found.records if record >= 0]
+    assert int(state.count) == len(picks)
+    return picks
 
 
 @pytest.mark.parametrize("name", GREEDIES)
 @pytest.mark.parametrize("gain", ["exact", "linear"])
-@given(case=cases(), function=st.sampled_from(FUNCTIONS), data=st.data())
-@settings(max_examples=25)
-def test_picks_are_those_of_the_oracle_on_pools_full_of_ties(name, gain, case, function, data):
-    budget = data.draw(st.integers(0, len(case.scores)), label="budget")
-    ours, phi, derivative = function
+@given(problem=problems(), share=st.floats(0, 1))
+@settings(max_examples=80)
+def test_picks_are_those_of_the_oracle_on_pools_full_of_ties(name, gain, problem, share):
+    (ours, phi, derivative), case = problem
+    budget = round(share * len(case.scores))
     picks = run(GREEDIES[name], case, ours, gain, budget, wide=True)
     oracles.check_greedy(picks, budget, case.rows, phi, derivative, gain, 1e-9)
+
+
+@pytest.mark.parametrize("gain", ["exact", "linear"])
+@pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
+def test_picks_from_small_pools_are_those_of_the_oracle(case, gain):
+    ours, phi, derivative = FUNCTIONS[0]
+    for budget in range(len(case.scores) + 1):
+        for greedy in GREEDIES.values():
+            picks = run(greedy, case, ours, gain, budget, wide=True)
+            oracles.check_greedy(picks, budget, case.rows, phi, derivative, gain, 1e-9)
 
 
 @pytest.mark.parametrize("gain", ["exact", "linear"])
@@ -62,37 +93,49 @@ def test_picks_are_those_of_the_oracle_on_pools_full_of_ties(name, gain, case, f
 def test_float32_picks_are_the_oracles_up_to_rounding(function, records, gain):
     ours, phi, derivative = function
     case = random_case(records, records)
-    picks = run(lazy_greedy, case, ours, gain, records)
+    picks = run(lazy_greedy, case, ours, gain, records, area=64, pages=33)
     oracles.check_greedy(picks, records, case.rows, phi, derivative, gain, 1e-5)
 
 
 @pytest.mark.parametrize("gain", ["exact", "linear"])
-@given(
-    case=cases(max_records=40),
-    function=st.sampled_from(FUNCTIONS),
-    area=st.sampled_from([4, 16, 32, 512]),
-    chunk=st.sampled_from([1, 7, 64]),
+@pytest.mark.parametrize(
+    ("shape", "area", "chunk", "function"),
+    [
+        (TIES, 4, 1, mig_jax.Power(0.8, 1e-6)),
+        (WIDE, 8, 7, mig_jax.Power(0.3, 1e-2)),
+        (WIDE, 16, 64, mig_jax.Exponential(0.3)),
+        (TIES, 32, 1, mig_jax.Log(2.0)),
+        (WIDE, 512, 7, mig_jax.Saturating(0.5)),
+    ],
+    ids=["ties, area 4", "wide, area 8", "wide, area 16", "ties, area 32", "wide, area 512"],
 )
-@settings(max_examples=25)
-def test_lazy_equals_full_scan_for_any_area_and_chunk(gain, case, function, area, chunk):
-    ours, _, _ = function
-    everything = len(case.scores)
-    expected = run(full_scan_greedy, case, ours, gain, everything)
-    assert run(lazy_greedy, case, ours, gain, everything, area=area, chunk=chunk) == expected
-    assert run(full_scan_greedy, case, ours, gain, everything, area=area) == expected
+@given(data=st.data())
+@settings(max_examples=30)
+def test_lazy_equals_full_scan_for_any_area_and_chunk(shape, area, chunk, function, gain, data):
+    case = data.draw(cases(shape), label="case")
+    everything = shape.records
+    expected = run(full_scan_greedy, case, function, gain, everything)
+    assert run(lazy_greedy, case, function, gain, everything, area=area, chunk=chunk) == expected
+    assert run(full_scan_greedy, case, function, gain, everything, area=area) == expected
 
 
 @pytest.mark.parametrize("gain", ["exact", "linear"])
 def test_lazy_equals_full_scan_on_a_larger_pool(gain):
     case = random_case(3, 3000, labels=150, edges=400)
-    function = mig_jax.Power()
-    expected = run(full_scan_greedy, case, function, gain, 400, area=512, chunk=400)
+    measure, rule = mig_jax.Measure(), mig_jax.GAIN_RULES[gain]
+
+    def picks(greedy, area, chunk):
+        pages = mig_jax.lay_out(case.pool, case.graph, measure, 400, area=area)
+        return picks_of(greedy, rule, measure, pages, case, 400, chunk)
+
+    expected = picks(full_scan_greedy, 512, 400)
+    assert len(expected) == 400
     for area in (64, 512, 2048):
-        assert run(lazy_greedy, case, function, gain, 400, area=area, chunk=100)[:400] == expected
+        assert picks(lazy_greedy, area, 100) == expected
 
 
 @given(case=cases(), seed=st.integers(0, 99))
-@settings(max_examples=20)
+@settings(max_examples=40)
 def test_order_of_records_and_labels_does_not_matter_beyond_ties(case, seed):
     rng = np.random.default_rng(seed)
     # Distinct scores: no two records are tied for good.
@@ -143,12 +186,14 @@ def test_same_picks_as_the_published_implementation():
         assert selection.picks.tolist() == case["picks"]
 
 
-def test_no_recompilation_between_budgets():
-    case = random_case(5, 50)
-    next_chunk.clear_cache()
-    for budget in (1, 7, 30):
-        mig_jax.select(case.pool, case.graph, budget, chunk=10)
-    assert next_chunk._cache_size() == 1
+def test_no_recompilation_between_budgets(compiled):
+    case = random_case(5, 51)
+    mig_jax.select(case.pool, case.graph, 1, chunk=9)
+    assert "jit(next_chunk)" in compiled
+    compiled.clear()
+    for budget in (7, 30):
+        mig_jax.select(case.pool, case.graph, budget, chunk=9)
+    assert not compiled
 
 
 def test_a_chunk_takes_the_place_of_the_last_ones_state():

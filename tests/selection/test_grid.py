@@ -22,7 +22,7 @@ from mig_jax.selection import (
     select_grid,
     stack_cells,
 )
-from tests.strategies import FUNCTIONS, Case, cases, random_case
+from tests.strategies import SMALL, TIES, WIDE, Case, cases, random_case
 
 FAMILIES = {
     "power": [mig_jax.Power(0.2), mig_jax.Power(0.8), mig_jax.Power(1.0)],
@@ -54,20 +54,37 @@ def assert_as_select(case: Case, cells: list[Cell], found, gain, budget: int) ->
         np.testing.assert_allclose(found.information[number], alone.information, rtol=1e-5)
 
 
-@settings(max_examples=3)
-@given(
-    case=cases(max_records=16),
-    function=st.sampled_from([function for function, _, _ in FUNCTIONS]),
-    gain=st.sampled_from(list(mig_jax.GAIN_RULES.values())),
-    batch_size=st.sampled_from([1, 2]),
-)
-def test_cells_pick_what_select_picks_on_pools_full_of_ties(case, function, gain, batch_size):
+def assert_cells_pick_what_select_picks(case, function, gain, batch_size) -> None:
     budget = len(case.scores)
     cells = [Cell(mig_jax.Measure(function, case.alpha), t) for t in (0.5, 0.875)]
     found = select_grid(
         case.pool, case.graph, stack_cells(cells), budget, gain=gain, batch_size=batch_size
     )
     assert_as_select(case, cells, found, gain, budget)
+
+
+@pytest.mark.parametrize(
+    ("shape", "function", "batch_size"),
+    [
+        (TIES, mig_jax.Power(0.8, 1e-6), 1),
+        (WIDE, mig_jax.Exponential(0.3), 2),
+        (TIES, mig_jax.Log(2.0), 2),
+        (WIDE, mig_jax.Saturating(0.5), 1),
+    ],
+    ids=["Power", "Exponential", "Log", "Saturating"],
+)
+@given(data=st.data(), gain=st.sampled_from(list(mig_jax.GAIN_RULES.values())))
+@settings(max_examples=6)
+def test_cells_pick_what_select_picks_on_pools_full_of_ties(
+    shape, function, batch_size, data, gain
+):
+    case = data.draw(cases(shape, structures=1), label="case")
+    assert_cells_pick_what_select_picks(case, function, gain, batch_size)
+
+
+@pytest.mark.parametrize("name", ["one record", "no labels", "worthless records"])
+def test_cells_pick_what_select_picks_on_small_pools(name):
+    assert_cells_pick_what_select_picks(SMALL[name], mig_jax.Power(), mig_jax.LINEAR, 1)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import jax
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax import selection
-from mig_jax.selection import EMPTY, _page_layout, _propagated_rows, fill_pages, lay_out_pages
+from mig_jax.selection import EMPTY, PageLayout, fill_pages, lay_out_pages
 from tests import oracles
-from tests.strategies import Case, cases, random_case
+from tests.strategies import SMALL, TIES, WIDE, Case, cases, random_case
 
 
 def closed_neighbourhoods(case: Case) -> list[dict[int, list[int]]]:
@@ -36,23 +35,13 @@ def closed_neighbourhoods(case: Case) -> list[dict[int, list[int]]]:
     return rows
 
 
-def tiny_chunks():
-    """A few contributions at once, and a page a block: many chunks of a small pool."""
-    return (
-        mock.patch.multiple(_propagated_rows, _RECORDS_LOG2=1, _CONTRIBUTIONS_LOG2=2),
-        mock.patch.object(_page_layout, "_SLOTS_A_BLOCK", 1),
-    )
-
-
-@given(case=cases(), chunked=st.booleans())
+@given(case=cases(structures=None))
+@example(case=SMALL["no records"])
+@example(case=SMALL["no labels"])
+@example(case=SMALL["equal records"])
 @settings(max_examples=40)
-def test_rows_are_closed_neighbourhoods_in_the_order_of_similarity(case, chunked):
-    rows_in_chunks, _ = tiny_chunks()
-    if chunked:
-        with rows_in_chunks:
-            rows = selection.propagated_rows(case.pool, case.graph)
-    else:
-        rows = selection.propagated_rows(case.pool, case.graph)
+def test_rows_are_closed_neighbourhoods_in_the_order_of_similarity(case):
+    rows = selection.propagated_rows(case.pool, case.graph)
     found: list[dict[int, list[int]]] = []
     for start, length in zip(rows.starts.tolist(), rows.lengths.tolist(), strict=True):
         here = slice(start, start + length)
@@ -67,17 +56,79 @@ def test_rows_are_closed_neighbourhoods_in_the_order_of_similarity(case, chunked
     assert found == [{k: sorted(v) for k, v in row.items()} for row in expected]
 
 
-@given(case=cases(), area=st.sampled_from([4, 64]), seed=st.integers(0, 9))
-@settings(max_examples=30)
-def test_layouts_do_not_depend_on_chunks(case, area, seed):
-    priority = np.random.default_rng(seed).integers(0, 3, len(case.scores)).astype(np.float32)
-    whole = lay_out_pages(case.pool, case.graph, priority=priority, area=area)
-    of_rows, of_pages = tiny_chunks()
-    with of_rows, of_pages:
-        chunked = lay_out_pages(case.pool, case.graph, priority=priority, area=area)
-    assert jax.tree_util.tree_structure(whole) == jax.tree_util.tree_structure(chunked)
-    for ours, theirs in zip(*map(jax.tree_util.tree_leaves, (chunked, whole)), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def copies(pool: mig_jax.Pool, count: int) -> mig_jax.Pool:
+    """The pool again and again: enough copies are worked on in several parts."""
+    first = np.repeat(np.arange(count, dtype=np.int32) * pool.num_records, len(pool.labels))
+    records = np.tile(pool.records, count) + first
+    return mig_jax.Pool(np.tile(pool.labels, count), records, np.tile(pool.scores, count))
+
+
+# Of the first, a part is as many records as it may have; of the second, as many labels reached.
+@pytest.mark.parametrize(("shape", "count"), [(TIES, 7000), (WIDE, 10000)], ids=["ties", "wide"])
+@given(data=st.data())
+@settings(max_examples=4, phases=[Phase.generate])  # Shrinking so much takes minutes.
+def test_rows_of_a_large_pool_are_those_of_its_parts(shape, count, data):
+    case = data.draw(cases(shape, structures=None), label="case")
+    rows = selection.propagated_rows(case.pool, case.graph)
+    many = selection.propagated_rows(copies(case.pool, count), case.graph)
+    np.testing.assert_array_equal(many.lengths, np.tile(rows.lengths, count))
+    for name in ("labels", "entries"):
+        ours, theirs = (getattr(found, name)[places_of(found)] for found in (many, rows))
+        np.testing.assert_array_equal(ours, np.tile(theirs, count))
+    assert len(many.more) == len(rows.more)
+    for number in range(len(rows.more)):
+        records, *others = rows.extra(number)
+        found, *ours = many.extra(number)
+        first = np.repeat(np.arange(count) * shape.records, len(records))
+        np.testing.assert_array_equal(found, np.tile(records, count) + first)
+        for mine, theirs in zip(ours, others, strict=True):
+            np.testing.assert_array_equal(mine, np.tile(theirs, count))
+
+
+def places_of(rows) -> np.ndarray:
+    """Where the nonzeros of all records stand, one after the other."""
+    before = np.cumsum(rows.lengths) - rows.lengths
+    return np.repeat(rows.starts - before, rows.lengths) + np.arange(rows.lengths.sum())
+
+
+def unpacked(layout: PageLayout, records: int) -> dict[str, np.ndarray]:
+    """What a layout says of each record, wherever it stands."""
+    found = {name: np.full((records, layout.area), -1) for name in ("labels", "entries")}
+    for width_log2 in np.unique(layout.width_log2):
+        pages = np.flatnonzero(layout.width_log2 == width_log2)
+        width, rows = 1 << int(width_log2), layout.area >> int(width_log2)
+        here = layout.records[pages, :rows]
+        for name, array in found.items():
+            slots = getattr(layout, name)[pages].reshape(len(pages), width, rows)
+            array[here[here != EMPTY], :width] = slots.transpose(0, 2, 1)[here != EMPTY]
+    for number, (page, slot, entry) in enumerate(layout.more):
+        rows = layout.area >> layout.width_log2[page]
+        record, place = layout.records[page, slot % rows], slot // rows
+        order = np.lexsort((place, record))
+        found[f"extra {number}"] = np.stack([record, place, entry], axis=1)[order]
+    return found
+
+
+@pytest.mark.parametrize(("shape", "count"), [(TIES, 7000), (WIDE, 10000)], ids=["ties", "wide"])
+@given(data=st.data(), seed=st.integers(0, 9))
+@settings(max_examples=4, phases=[Phase.generate])  # Shrinking so much takes minutes.
+def test_pages_of_a_large_pool_hold_the_rows_of_its_parts(shape, count, data, seed):
+    case = data.draw(cases(shape, structures=None), label="case")
+    records = shape.records * count
+    priority = np.random.default_rng(seed).integers(0, 3, records).astype(np.float32)
+    layout = lay_out_pages(copies(case.pool, count), case.graph, priority=priority, area=8)
+    few = unpacked(lay_out_pages(case.pool, case.graph, area=8), shape.records)
+    many = unpacked(layout, records)
+    assert many.keys() == few.keys()
+    for name in few:
+        ours, theirs = many[name], np.tile(few[name], (count, 1))
+        if name.startswith("extra"):
+            theirs[:, 0] += np.repeat(np.arange(count) * shape.records, len(few[name]))
+        np.testing.assert_array_equal(ours, theirs, name)
+    for width_log2 in np.unique(layout.width_log2):
+        stand = layout.records[layout.width_log2 == width_log2, : layout.area >> int(width_log2)]
+        stand = stand[stand != EMPTY]
+        np.testing.assert_array_equal(stand, stand[np.lexsort((stand, -priority[stand]))])
 
 
 def test_the_host_shares_its_layout_with_its_device():
@@ -91,10 +142,14 @@ def test_the_host_shares_its_layout_with_its_device():
 
 
 @given(case=cases(), area=st.sampled_from([4, 64]))
+@example(case=SMALL["no records"], area=4)
+@example(case=SMALL["one record"], area=64)
+@example(case=SMALL["no labels"], area=4)
 @settings(max_examples=30)
 def test_pages_hold_every_propagated_row(case, area):
     layout = lay_out_pages(case.pool, case.graph, area=area)
-    pages = fill_pages(layout, case.pool, case.graph, mig_jax.Measure(propagation=case.alpha))
+    measure = mig_jax.Measure(propagation=case.alpha)
+    pages = jax.device_get(fill_pages(layout, case.pool, case.graph, measure))
     rows = np.zeros((len(case.scores), case.num_labels))
     seen = []
     for page in range(pages.num_pages):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import mig_jax
 from mig_jax.devices import pool_mesh
 from mig_jax.selection import initial_state, lazy_greedy
-from tests.strategies import FUNCTIONS, Case, cases, random_case
+from tests.strategies import SMALL, Case, Shape, cases, random_case
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs 8 (virtual) devices")
 
@@ -40,20 +41,35 @@ def sharded(case: Case, function, gain: str, budget: int, area: int, devices: in
     return (*parts, jax.device_get(state.z))
 
 
-@given(
-    case=cases(max_records=40),
-    function=st.sampled_from(FUNCTIONS),
-    gain=st.sampled_from(["exact", "linear"]),
-    area=st.sampled_from([8, 64]),
-    devices=st.sampled_from([1, 2, 4, 8]),
-)
-@settings(max_examples=8)
-def test_ties_and_all(case, function, gain, area, devices):
+def assert_same(case: Case, function, gain: str, area: int, devices: int) -> None:
     budget = max(len(case.scores) - 1, 0)
-    expected = alone(case, function[0], gain, budget, 16)
-    found = sharded(case, function[0], gain, budget, area, devices)
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    expected = alone(case, function, gain, budget, 16)
+    found = sharded(case, function, gain, budget, area, devices)
+    chex.assert_trees_all_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("devices", "gain", "area", "function"),
+    [
+        (1, "linear", 64, mig_jax.Power(0.8, 1e-6)),
+        (2, "exact", 8, mig_jax.Saturating(0.5)),
+        (4, "linear", 8, mig_jax.Exponential(0.3)),
+        (8, "exact", 64, mig_jax.Log(2.0)),  # More devices than pages.
+        (8, "linear", 8, mig_jax.Power(0.3, 1e-2)),
+    ],
+)
+@given(data=st.data())
+@settings(max_examples=12)
+def test_ties_and_all(devices, gain, area, function, data):
+    # Without edges, which would have every shard of every pool compiled for its own sums of them;
+    # `test_a_larger_pool` has edges.
+    case = data.draw(cases(Shape(40, 4, 70, 0)), label="case")
+    assert_same(case, function, gain, area, devices)
+
+
+@pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
+def test_pools_smaller_than_the_devices(case):
+    assert_same(case, mig_jax.Power(), "exact", 8, 8)
 
 
 @pytest.mark.parametrize("devices", [2, 8])
@@ -62,8 +78,7 @@ def test_a_larger_pool(devices, gain):
     case = random_case(9, 4000, labels=200, edges=500)
     expected = alone(case, mig_jax.Power(), gain, 40, 512)
     found = sharded(case, mig_jax.Power(), gain, 40, 128, devices)
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    chex.assert_trees_all_equal(found, expected)
 
 
 def test_more_devices_than_there_are():

@@ -38,7 +38,7 @@ class ArrayFile:
         """Whether the file is named as JSON (not as JSON lines), and starts as an array does.
 
         Raises:
-          InputError: where it cannot be read.
+          InputError: if it cannot be read.
         """
         if not path.lower().endswith(_ENDINGS):
             return False
@@ -52,7 +52,7 @@ class ArrayFile:
         """Yields the records in order, each on one line; its number and place count records.
 
         Raises:
-          InputError: where the file cannot be read, or is no JSON array.
+          InputError: if the file cannot be read, or is no JSON array.
         """
         for position, element in enumerate(self.elements()):
             yield TextLine(position + 1, position, _on_one_line(element))
@@ -63,7 +63,7 @@ class ArrayFile:
         `progress` gets the share of the records passed so far, in bytes of the file.
 
         Raises:
-          InputError: where the file cannot be read, or is no JSON array.
+          InputError: if the file cannot be read, or is no JSON array.
         """
         with self._elements() as elements:
             for position, element in enumerate(elements):
@@ -75,7 +75,7 @@ class ArrayFile:
         """Yields the records at these places, from 0, each on one line.
 
         Raises:
-          InputError: where the file is no longer what was read.
+          InputError: if the file is no longer what was read.
         """
         self.stamp.check_unchanged()
         with self._elements() as elements:
@@ -106,6 +106,6 @@ class ArrayFile:
 
 
 def _on_one_line(element: memoryview) -> bytes:
-    """The record with the same names and values, to the digit; spaces go where it has lines."""
+    """The record with the same names and values, to the digit; spaces go if it has lines."""
     text = bytes(element)
     return msgspec.json.format(text, indent=-1) if b"\n" in text else text

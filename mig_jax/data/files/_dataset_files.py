@@ -23,7 +23,7 @@ __all__ = ["HUB_PREFIX", "DatasetRows", "is_dataset"]
 
 HUB_PREFIX: Final = "hub:"
 _HUB_NAME: Final = re.compile(r"hub:([^/:\s]+(?:/[^/:\s]+)?)(?:/([^/:\s]+))?(?::([^/:\s]+))?")
-_HUB_EXPECTED: Final = "hub:OWNER/NAME, with /CONFIGURATION and :SPLIT where needed"
+_HUB_EXPECTED: Final = "hub:OWNER/NAME, with /CONFIGURATION and :SPLIT if needed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +50,10 @@ class DatasetRows(TableRows):
     def of(cls, path: str) -> DatasetRows:
         """The dataset that a path names: `is_dataset` is true of it.
 
-        A dataset of the hub is downloaded to the cache of `datasets` where it is not there.
+        A dataset of the hub is downloaded to the cache of `datasets` if it is not there.
 
         Raises:
-          InputError: where there is none, or `datasets` is not installed.
+          InputError: if there is none, or `datasets` is not installed.
         """
         dataset = _load(path)
         files = sorted({file["filename"] for file in dataset.cache_files})

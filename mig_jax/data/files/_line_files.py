@@ -48,7 +48,7 @@ class FileStamp:
         """The stamp of a regular file.
 
         Raises:
-          InputError: where there is no such file, or it is a directory or a pipe.
+          InputError: if there is no such file, or it is a directory or a pipe.
         """
         try:
             path.encode()
@@ -71,7 +71,7 @@ class FileStamp:
         It tells contents apart, but would not withstand malice.
 
         Raises:
-          InputError: where a file cannot be read.
+          InputError: if a file cannot be read.
         """
         found = []
         for path in self.stored_in:
@@ -84,7 +84,7 @@ class FileStamp:
         return found
 
     def check_unchanged(self) -> None:
-        """Raises `InputError` where the file was changed or removed since the stamp."""
+        """Raises `InputError` if the file was changed or removed since the stamp."""
         self._compare(FileStamp.of(self.path))
 
     def _compare(self, now: FileStamp) -> None:
@@ -127,7 +127,7 @@ class LineFile:
         Lines end at b"\\n" only.
 
         Raises:
-          InputError: where the file cannot be read to its end.
+          InputError: if the file cannot be read to its end.
         """
         position = 0
         with open_text(self.stamp.path) as (_, text):
@@ -150,7 +150,7 @@ class LineFile:
         consumed so far.
 
         Raises:
-          InputError: where the file cannot be read to its end.
+          InputError: if the file cannot be read to its end.
         """
         with open_text(self.stamp.path) as (raw, text):
             position = _first_line_from(text, start, stop)
@@ -186,7 +186,7 @@ class LineFile:
         last of them.
 
         Raises:
-          InputError: where the file is no longer what was read.
+          InputError: if the file is no longer what was read.
         """
         self.stamp.check_unchanged()
         with open_text(self.stamp.path) as (_, text):

@@ -70,7 +70,7 @@ def write_rows(lines: Callable[[], Iterator[bytes]], stream: BinaryIO) -> None:
       stream: where the file goes.
 
     Raises:
-      InputError: where a field has values that no one type can hold.
+      InputError: if a field has values that no one type can hold.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax.data.files._line_files import FileStamp, TextLine
-from mig_jax.data.records import LAYOUTS, FieldNames, label_fields, unlabelled
+from mig_jax.data.records import LABEL_FORMATS, FieldNames, label_fields, unlabelled
 from mig_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ class TableRows(abc.ABC):
     def batches_at(self, positions: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
         """Yields the rows at ascending row numbers, from 0, some at a time."""
 
-    def detect_layout(self, layout: str, names: FieldNames) -> str:
-        """The layout whose columns there are: `layout`, or any where that is "auto".
+    def detect_label_format(self, layout: str, names: FieldNames) -> str:
+        """The layout whose columns there are: `layout`, or any if that is "auto".
 
         Raises:
-          InputError: where the columns are missing, or the table cannot be read.
+          InputError: if the columns are missing, or the table cannot be read.
         """
         schema = self.schema()
-        allowed = tuple(LAYOUTS) if layout == "auto" else (layout,)
+        allowed = tuple(LABEL_FORMATS) if layout == "auto" else (layout,)
         if layout == "auto" and (names.is_mapped("labels") or names.is_mapped("score")):
             allowed = ("plain",)
         for name in allowed:
@@ -75,7 +75,7 @@ class TableRows(abc.ABC):
         """Yields the rows in order, each as a JSON object with all its fields.
 
         Raises:
-          InputError: where the table cannot be read to its end, or a value cannot be
+          InputError: if the table cannot be read to its end, or a value cannot be
             written as JSON.
         """
         with telling_errors(self.stamp.path, self.kind):
@@ -90,7 +90,7 @@ class TableRows(abc.ABC):
         `progress` gets the share of the rows passed so far, in bytes.
 
         Raises:
-          InputError: where the table cannot be read to its end.
+          InputError: if the table cannot be read to its end.
         """
         passed = 0
         for batch, total in self.batches(columns):
@@ -105,7 +105,7 @@ class TableRows(abc.ABC):
         """Yields the rows at ascending row numbers (from 0) as JSON objects, with all columns.
 
         Raises:
-          InputError: where the table is no longer what was read, or a value cannot be
+          InputError: if the table is no longer what was read, or a value cannot be
             written as JSON.
         """
         self.stamp.check_unchanged()

@@ -1,4 +1,5 @@
 from ._cache import default_cache_folder
+from ._limits import ReadingLimits
 from ._raw_records import RawRecord, read_conversations, read_texts
 from ._readers import BadRecords, open_files, read_pool, read_vocabulary
 from ._record_parts import Decoding
@@ -12,6 +13,7 @@ __all__ = [
     "Decoding",
     "PoolShare",
     "RawRecord",
+    "ReadingLimits",
     "RecordTable",
     "ValidationSet",
     "default_cache_folder",

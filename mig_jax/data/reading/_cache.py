@@ -12,7 +12,6 @@ import io
 import json
 import os
 import pathlib
-import secrets
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
@@ -21,18 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from mig_jax._version import __version__
+import mig_jax
 from mig_jax.data.reading._record_parts import RecordFile
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.errors import InputError
+from mig_jax.runs import open_temporary
 
 __all__ = ["Writable", "default_cache_folder", "read_through_cache"]
 
 # Part of the key, as is the version: a change of what is stored, or of how records are
 # read, needs a new one.
 _FORMAT: Final = 1
-# A pool with more text of rejected records is not kept: it would have to be held.
-_MOST_REJECTS: Final = 1 << 26
 
 _ARRAYS: Final = ("labels", "offsets", "scores", "file_index", "line", "position")
 _COUNTS: Final = ("records_read", "records_skipped", "labels_dropped")
@@ -56,12 +54,14 @@ def read_through_cache(
     files: Sequence[RecordFile],
     choices: Sequence[Any],
     rejects: Writable | None,
+    kept_rejects: int,
     tell: Callable[[str], None],
 ) -> RecordTable:
-    """What `read(rejects)` gives and writes, from a file of `folder` where it has one.
+    """What `read(rejects)` gives and writes, from a file of `folder` if it has one.
 
     Else it is read, and kept. `choices`, which JSON must take, are all that the table
-    depends on besides the files. `tell` gets a line where the cache was used, or could
+    depends on besides the files. More than `kept_rejects` bytes of
+    rejects are not kept, nor the pool. `tell` gets a line if the cache was used, or could
     not be; that never ends the reading.
 
     Raises:
@@ -83,7 +83,7 @@ def read_through_cache(
         if rejects is not None:
             rejects.write(rejected)
         return table
-    copied = None if rejects is None else _Copied(rejects)
+    copied = None if rejects is None else _Copied(rejects, kept_rejects)
     table = read(copied)
     kept = b"" if copied is None else copied.text
     if kept is not None and _are_unchanged(files):
@@ -97,15 +97,16 @@ def read_through_cache(
 class _Copied:
     """Passes on what is written, and keeps it unless it is much."""
 
-    def __init__(self, stream: Writable) -> None:
+    def __init__(self, stream: Writable, most: int) -> None:
         self._stream = stream
+        self._most = most
         self.text: bytearray | None = bytearray()
 
     def write(self, text: bytes, /) -> None:
         self._stream.write(text)
         if self.text is not None:
             self.text += text
-            if len(self.text) > _MOST_REJECTS:
+            if len(self.text) > self._most:
                 self.text = None
 
 
@@ -118,12 +119,12 @@ def _key(files: Sequence[RecordFile], choices: Sequence[Any], with_names: bool) 
         ending = name if with_names else os.path.splitext(name)[1].lower()
         contents.append([type(file).__name__, ending, *file.stamp.digests()])
     # Labels may be lone surrogates, which only this JSON writer takes.
-    text = json.dumps([_FORMAT, __version__, with_names, contents, *choices])
+    text = json.dumps([_FORMAT, mig_jax.__version__, with_names, contents, *choices])
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
 
 
 def _are_unchanged(files: Sequence[RecordFile]) -> bool:
-    """False where a file was changed meanwhile: it may not be the one that was hashed."""
+    """False if a file was changed meanwhile: it may not be the one that was hashed."""
     try:
         for file in files:
             file.stamp.check_unchanged()
@@ -143,13 +144,14 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
         "rejects": _as_bytes(rejects),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as stream:
+    with open_temporary(str(path)) as stream:
+        try:
             np.savez(stream, allow_pickle=False, **members)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            stream.flush()
+            os.replace(stream.name, path)
+        except BaseException:
+            os.remove(stream.name)
+            raise
 
 
 def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:

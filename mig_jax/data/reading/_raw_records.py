@@ -13,7 +13,7 @@ from mig_jax.data.reading._cache import Writable
 from mig_jax.data.reading._readers import BadRecords, open_files
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.data.records import (
-    LAYOUTS,
+    LABEL_FORMATS,
     BadRecord,
     Conversation,
     FieldNames,
@@ -42,7 +42,7 @@ class RawRecord:
     raw: bytes  # Its JSON as it came; of a table, the row as a JSON object.
     record: dict[str, Any]  # The same, parsed.
     conversation: Conversation
-    labels: list[str] | None  # Each once; None where it has none.
+    labels: list[str] | None  # Each once; None if it has none.
     score: float | None
 
     @property
@@ -71,7 +71,7 @@ def read_conversations(
       paths: files as for `read_pool`.
       layout: where labels and scores may stand, as for `read_pool`; "auto" takes them from
         fields of their own (plain), or else from an annotation (xsample), whichever is there.
-      fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
+      fields: the pool's names of fields, by the usual ones (`mig_jax.data.FIELD_NAMES`).
       on_bad_record: as for `read_pool`. Bad are records without a conversation, and
         those whose labels or score are there but cannot be used.
       rejects: as for `read_pool`.
@@ -80,8 +80,8 @@ def read_conversations(
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
     """
-    if layout != "auto" and layout not in LAYOUTS:
-        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
+    if layout != "auto" and layout not in LABEL_FORMATS:
+        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LABEL_FORMATS)}")
     names = FieldNames.of(fields)
     files = open_files([os.fspath(path) for path in paths])
     passed = 0
@@ -122,7 +122,7 @@ def read_texts(
       progress: gets the records read so far.
 
     Raises:
-      InputError: where a file has changed, or a record has no conversation of at least
+      InputError: if a file has changed, or a record has no conversation of at least
         two turns.
     """
     names = FieldNames.of(fields)
@@ -154,7 +154,7 @@ def _labels_and_score(
     """What there is of both: in fields of their own, or in an annotation of layout xsample.
 
     Raises:
-      BadRecord: where one is there and cannot be used.
+      BadRecord: if one is there and cannot be used.
     """
     of_labels, of_score, has_score = names["labels"], names["score"], False
     if layout == "xsample" or (layout == "auto" and value_at(record, of_labels) is None):

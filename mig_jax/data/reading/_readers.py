@@ -21,16 +21,17 @@ from mig_jax.data.files import (
     is_dataset,
 )
 from mig_jax.data.reading._cache import Writable, read_through_cache
+from mig_jax.data.reading._limits import USUAL_LIMITS, ReadingLimits
 from mig_jax.data.reading._record_parts import Decoded, Decoding, RecordFile, decode_file
 from mig_jax.data.reading._record_table import RecordTable, RecordTableBuilder
 from mig_jax.data.reading._workers import decode_in_parallel
 from mig_jax.data.records import (
-    CONVERSATION_LAYOUTS,
-    LAYOUTS,
+    CONVERSATION_FORMATS,
+    LABEL_FORMATS,
     BadRecord,
     FieldNames,
     RecordForm,
-    detect_layout,
+    detect_label_format,
 )
 from mig_jax.devices import cores
 from mig_jax.errors import InputError
@@ -50,10 +51,6 @@ __all__ = [
 _Progress = Callable[[int], None]
 _Range = tuple[int, int | None]  # Bytes from the first up to the second, or to the end.
 
-# Small enough that all cores end at about the same time; started with some ten of them.
-_RANGE_SIZE: Final = 1 << 24
-# Less text is read in this process almost before others have started.
-_PARALLEL_FROM: Final = 1 << 27
 # About how many bytes of JSON a byte of a compressed file stands for.
 _COMPRESSION: Final = 4
 
@@ -71,6 +68,7 @@ def read_pool(
     fields: FieldNames | Mapping[str, str] | None = None,
     fits: str | None = None,
     on_cache: Callable[[str], None] | None = None,
+    limits: ReadingLimits = USUAL_LIMITS,
 ) -> RecordTable:
     """Reads the records of all files, in order, into one table.
 
@@ -94,17 +92,18 @@ def read_pool(
       workers: processes that read; None for one a core. One file that is compressed,
         and less than 128 MB of text, is read in this process. The table does not depend
         on it.
-      cache: folder that keeps what was read: where it has the same bytes, read the same
-        way by the same version, they are not read again. It is made where it is not
+      cache: folder that keeps what was read: if it has the same bytes, read the same
+        way by the same version, they are not read again. It is made if it is not
         there, and may be deleted at any time. None for no cache.
-      fields: the pool's names of fields, by the usual ones (`field_names.FIELD_NAMES`).
+      fields: the pool's names of fields, by the usual ones (`mig_jax.data.FIELD_NAMES`).
       fits: a conversation layout; a record that cannot be written in it is a bad one.
       on_cache: gets a line about what came from the cache, or why it could not be used;
         that never ends the reading.
+      limits: from which sizes on it is read in ranges, by several processes, or not kept.
 
     Raises:
-      InputError: for a bad record where `on_bad_record` is "error"; and always where a
-        file cannot be read, has no usable record, or is given twice, or where the
+      InputError: for a bad record if `on_bad_record` is "error"; and always if a
+        file cannot be read, has no usable record, or is given twice, or if the
         files differ in layout.
 
     >>> import tempfile
@@ -115,14 +114,14 @@ def read_pool(
     >>> table.label_names, table.scores.tolist()
     (['code', 'maths'], [4.5])
     """
-    if layout != "auto" and layout not in LAYOUTS:
-        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LAYOUTS)}")
+    if layout != "auto" and layout not in LABEL_FORMATS:
+        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LABEL_FORMATS)}")
     if on_bad_record not in ("error", "skip"):
         raise ValueError(f"on_bad_record is {on_bad_record!r}, expected error or skip")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
-    if fits is not None and fits not in CONVERSATION_LAYOUTS:
-        raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_LAYOUTS)}")
+    if fits is not None and fits not in CONVERSATION_FORMATS:
+        raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_FORMATS)}")
     skip = on_bad_record == "skip"
     names = FieldNames.of(fields)
     files = open_files([os.fspath(path) for path in paths])
@@ -131,10 +130,11 @@ def read_pool(
     def read(rejects: Writable | None) -> RecordTable:
         form = common_form(files, layout, names, fits, skip)
         tasks = [
-            [Decoding(file, form, known, not skip, *cut) for cut in ranges(file)] for file in files
+            [Decoding(file, form, known, not skip, *cut) for cut in ranges(file, limits)]
+            for file in files
         ]
         bad = [BadRecords(file.stamp.path, skip, rejects) for file in files]
-        return read_ranges(files, tasks, bad, progress, workers)
+        return read_ranges(files, tasks, bad, progress, workers, limits)
 
     if cache is None:
         return read(rejects)
@@ -150,6 +150,7 @@ def read_pool(
             fits,
         ],
         rejects=rejects,
+        kept_rejects=limits.kept_rejects,
         tell=on_cache or (lambda line: None),
     )
     if progress is not None:
@@ -168,7 +169,7 @@ class BadRecords:
         self.count = 0
 
     def meet(self, line: int, bad: BadRecord, text: bytes) -> None:
-        """Raises `InputError` where bad records are not skipped."""
+        """Raises `InputError` if bad records are not skipped."""
         separator = ", " if bad.field else ": "
         error = InputError(f"{self._path}, line {line}{separator}{bad}")
         if not self._skip:
@@ -200,6 +201,7 @@ def read_ranges(
     bad: Sequence[BadRecords],
     progress: _Progress | None,
     workers: int | None,
+    limits: ReadingLimits,
     lines_before: Sequence[int] | None = None,
 ) -> RecordTable:
     """The table of what the tasks of each file decode, of which there may be none.
@@ -208,7 +210,7 @@ def read_ranges(
     """
     builder = RecordTableBuilder()
     consumed = 0
-    with contextlib.closing(_decode_ahead(tasks, workers or cores())) as results:
+    with contextlib.closing(_decode_ahead(tasks, workers or cores(), limits)) as results:
         for file_index, (of_file, bad_of_file) in enumerate(zip(tasks, bad, strict=True)):
             used_before = len(builder)
             line = 0 if lines_before is None else int(lines_before[file_index])
@@ -245,7 +247,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
     """The labels of a JSON file that is a list of strings.
 
     Raises:
-      InputError: where it cannot be read or is anything else, an empty list included.
+      InputError: if it cannot be read or is anything else, an empty list included.
     """
     stamp = FileStamp.of(os.fspath(path))
     expected = "expected a JSON list of at least one string"
@@ -264,7 +266,7 @@ def open_files(paths: Sequence[str]) -> list[RecordFile]:
     """The files of records, by the endings of their names, or the datasets.
 
     Raises:
-      InputError: where there is none, one cannot be read, or one is given twice.
+      InputError: if there is none, one cannot be read, or one is given twice.
     """
     if not paths:
         raise InputError("no file of records is given; expected at least one")
@@ -303,26 +305,28 @@ def common_form(
 
 def _layout_of(file: RecordFile, layout: str, names: FieldNames, skip: bool) -> str:
     if isinstance(file, ParquetRows | DatasetRows):
-        return file.detect_layout(layout, names)
+        return file.detect_label_format(layout, names)
     if layout != "auto":
         return layout
     bad = BadRecords(file.stamp.path, skip, None)
     for line in file.scan():
         try:
-            return detect_layout(line.text, names)
+            return detect_label_format(line.text, names)
         except BadRecord as reason:
             bad.meet(line.number, reason, line.text)
     raise bad.nothing_usable()
 
 
-def ranges(file: RecordFile, start: int = 0, stop: int | None = None) -> list[_Range]:
-    """The ranges that a file, or those of its bytes, is decoded in; one where it can't be cut."""
+def ranges(
+    file: RecordFile, limits: ReadingLimits, start: int = 0, stop: int | None = None
+) -> list[_Range]:
+    """The ranges that a file, or those of its bytes, is decoded in; one if it can't be cut."""
     if not can_be_cut(file):
         return [(0, None)]
     end = file.stamp.size if stop is None else stop
-    starts = range(start, max(end, start + 1), _RANGE_SIZE)
+    starts = range(start, max(end, start + 1), limits.range_size)
     # The last of a file has no end: the file may have grown.
-    return [(cut, cut + _RANGE_SIZE) for cut in starts[:-1]] + [(starts[-1], stop)]
+    return [(cut, cut + limits.range_size) for cut in starts[:-1]] + [(starts[-1], stop)]
 
 
 def can_be_cut(file: RecordFile) -> bool:
@@ -331,16 +335,16 @@ def can_be_cut(file: RecordFile) -> bool:
 
 
 def _decode_ahead(
-    tasks: Sequence[Sequence[Decoding]], workers: int
+    tasks: Sequence[Sequence[Decoding]], workers: int, limits: ReadingLimits
 ) -> Generator[list[Decoded] | None]:
-    """What each task decodes to, in order; None where it is to be decoded by the caller."""
+    """What each task decodes to, in order; None if it is to be decoded by the caller."""
     every = [task for of_file in tasks for task in of_file]
     text = sum(_text_size(of_file[0].file) for of_file in tasks if of_file)
     workers = min(workers, len(every))
-    if workers <= 1 or text < _PARALLEL_FROM:
+    if workers <= 1 or text < limits.parallel_from:
         yield from itertools.repeat(None, len(every))
     else:
-        yield from decode_in_parallel(every, workers)
+        yield from decode_in_parallel(every, workers, limits)
 
 
 def _text_size(file: RecordFile) -> int:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mig_jax.data.files import ArrayFile, DatasetRows, LineFile, ParquetRows, bare_line
 from mig_jax.data.reading._record_table import RecordPart, sort_entries
-from mig_jax.data.records import BadRecord, LabelsAndScore, RecordForm, other_layout
+from mig_jax.data.records import BadRecord, LabelsAndScore, RecordForm, other_format
 
 __all__ = ["BadLine", "Decoded", "Decoding", "RecordFile", "decode_file"]
 
@@ -60,7 +60,7 @@ def decode_file(
     `progress` gets the bytes of the file consumed so far.
 
     Raises:
-      InputError: where the file cannot be read to its end.
+      InputError: if the file cannot be read to its end.
     """
     if isinstance(decoding.file, LineFile):
         return _text_parts(decoding.file, decoding, progress)
@@ -179,7 +179,7 @@ def _add_carefully(
     try:
         columns.add(form.reader.decode(text), number, position)
     except BadRecord as bad:
-        columns.add_bad(BadLine(number, other_layout(text, form) or bad, text))
+        columns.add_bad(BadLine(number, other_format(text, form) or bad, text))
 
 
 def _element_parts(

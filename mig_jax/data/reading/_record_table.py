@@ -21,7 +21,7 @@ class RecordSource(Protocol):
         `positions` (int64) are `RecordTable.position` entries, ascending, no two alike.
 
         Raises:
-          InputError: where the file is no longer what was read.
+          InputError: if the file is no longer what was read.
         """
         ...
 
@@ -40,7 +40,7 @@ class RecordTable:
     scores: npt.NDArray[np.float32]  #: [P]: finite and at least 0.
     label_names: list[str]  #: Sorted; exactly the labels that occur.
     files: tuple[str, ...]  #: Paths as they were given.
-    layouts: tuple[str, ...]  #: Layout of each file.
+    layouts: tuple[str, ...]  #: The label format of each file.
     sources: tuple[RecordSource, ...]  #: One a file.
     file_index: npt.NDArray[np.int32]  #: [P]: index into files.
     line: npt.NDArray[np.int64]  #: [P]: line of the file, or row of a Parquet file, from 1.

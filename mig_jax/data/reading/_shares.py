@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mig_jax.data.files import LineFile
 from mig_jax.data.reading._cache import Writable
+from mig_jax.data.reading._limits import USUAL_LIMITS, ReadingLimits
 from mig_jax.data.reading._readers import (
     BadRecords,
     can_be_cut,
@@ -39,8 +40,9 @@ class PoolShare:
     """What one process reads of a pool; the same files, and layout, for all."""
 
     files: Sequence[RecordFile]
-    tasks: Sequence[Sequence[Decoding]]  # Of each file; none where others read it.
+    tasks: Sequence[Sequence[Decoding]]  # Of each file; none if others read it.
     skip: bool
+    limits: ReadingLimits
 
     def count_lines(self) -> npt.NDArray[np.int64]:
         """Lines of each file in this share, int64 [files], as far as another share needs them.
@@ -49,7 +51,7 @@ class PoolShare:
         many times as fast as reading.
 
         Raises:
-          InputError: where a file cannot be read.
+          InputError: if a file cannot be read.
         """
         lines = np.zeros(len(self.files), np.int64)
         for index, of_file in enumerate(self.tasks):
@@ -80,13 +82,14 @@ class PoolShare:
             no usable record: see `check_all_used`.
         """
         bad = [BadRecords(file.stamp.path, self.skip, rejects) for file in self.files]
-        return read_ranges(self.files, self.tasks, bad, progress, workers, lines_before.tolist())
+        before = lines_before.tolist()
+        return read_ranges(self.files, self.tasks, bad, progress, workers, self.limits, before)
 
     def check_all_used(self, used: npt.NDArray[np.int64]) -> None:
         """Checks that every file has records, given those used by all shares, int64 [files].
 
         Raises:
-          InputError: where one has none.
+          InputError: if one has none.
         """
         for file, records in zip(self.files, used.tolist(), strict=True):
             if not records:
@@ -103,11 +106,12 @@ def share_of_pool(
     on_bad_record: Literal["error", "skip"] = "error",
     fields: FieldNames | Mapping[str, str] | None = None,
     fits: str | None = None,
+    limits: ReadingLimits = USUAL_LIMITS,
 ) -> PoolShare:
     """Share `index` of `count` of the files; the other arguments as for `read_pool`.
 
     Raises:
-      InputError: where there is no file, one is given twice or cannot be read, or the
+      InputError: if there is no file, one is given twice or cannot be read, or the
         files differ in layout.
     """
     skip = on_bad_record == "skip"
@@ -123,8 +127,8 @@ def share_of_pool(
         begin += size
         cuts: list[tuple[int, int | None]] = []
         if start < stop and can_be_cut(file):
-            cuts = ranges(file, start, None if stop == size else stop)
+            cuts = ranges(file, limits, start, None if stop == size else stop)
         elif start == 0 < stop:
-            cuts = ranges(file)
+            cuts = ranges(file, limits)
         tasks.append([Decoding(file, form, known, not skip, *cut) for cut in cuts])
-    return PoolShare(files, tasks, skip)
+    return PoolShare(files, tasks, skip, limits)

@@ -1,4 +1,4 @@
-"""Validation and test sets: records to be answered well, with labels where there are any."""
+"""Validation and test sets: records to be answered well, with labels if there are any."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ValidationSet:
     path: str
     conversations: list[tuple[str, str]]  # Instruction and response.
     label_lists: list[list[str]]  # Labels of each record, without repeats; empty without.
-    groups: npt.NDArray[np.str_]  # [n]: the field `task`, or "" where a record has none.
+    groups: npt.NDArray[np.str_]  # [n]: the field `task`, or "" if a record has none.
 
     def __len__(self) -> int:
         return len(self.conversations)
@@ -38,7 +38,7 @@ class ValidationSet:
         """The records of one group.
 
         Raises:
-          InputError: where there are none.
+          InputError: if there are none.
         """
         rows = np.flatnonzero(self.groups == group).tolist()
         if not rows:
@@ -57,7 +57,7 @@ class ValidationSet:
         """The ids in `label_names` of each record's labels; others are left out.
 
         Raises:
-          InputError: where no record has labels, or none that are in `label_names`.
+          InputError: if no record has labels, or none that are in `label_names`.
         """
         ids = {name: index for index, name in enumerate(label_names)}
         found = [[ids[label] for label in row if label in ids] for row in self.label_lists]
@@ -81,12 +81,12 @@ _DECODER = msgspec.json.Decoder(_Record)
 
 
 def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
-    """Reads JSON lines with a conversation each, and `labels` and `task` where given.
+    """Reads JSON lines with a conversation each, and `labels` and `task` if given.
 
     Plain text, or compressed as told by the ending .gz or .zst. Scores are not needed.
 
     Raises:
-      InputError: where the file cannot be read, has fewer than two records, or a record
+      InputError: if the file cannot be read, has fewer than two records, or a record
         has no conversation, or labels or a task of another kind.
     """
     file = LineFile(FileStamp.of(os.fspath(path)))
@@ -102,7 +102,7 @@ def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
         except msgspec.ValidationError as error:
             raise InputError(
                 f"{path}, line {line.number}: {error}; expected labels, a list of strings, and "
-                "task, a string, where given"
+                "task, a string, if given"
             ) from None
         label_lists.append(list(dict.fromkeys(record.labels or [])))
         groups.append(record.task or "")

@@ -22,12 +22,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 import mig_jax
+from mig_jax.data.reading._limits import ReadingLimits
 from mig_jax.data.reading._record_parts import Decoded, Decoding, decode_file
 
 __all__ = ["decode_in_parallel", "serve"]
-
-# What one answer may hold of the text of bad records; ranges are smaller.
-_MOST_BAD_TEXT: Final = 1 << 26
 
 _CHILD_PROGRAM: Final = """
 import sys
@@ -39,7 +37,9 @@ serve()
 _Answer = list[Decoded] | None
 
 
-def decode_in_parallel(decodings: Sequence[Decoding], workers: int) -> Iterator[_Answer]:
+def decode_in_parallel(
+    decodings: Sequence[Decoding], workers: int, limits: ReadingLimits
+) -> Iterator[_Answer]:
     """Yields for each decoding, in order, what `decode_file` yields, or None.
 
     None is for the caller to decode here, as it comes: a file that cannot be read to its
@@ -56,13 +56,13 @@ def decode_in_parallel(decodings: Sequence[Decoding], workers: int) -> Iterator[
     def ask(decoding: Decoding) -> _Answer:
         child = free.get()
         try:
-            return _ask(child, decoding)
+            return _ask(child, decoding, limits.bad_text)
         finally:
             free.put(child)
 
     try:
         for _ in range(workers):
-            with contextlib.suppress(OSError):  # As where there are too many processes.
+            with contextlib.suppress(OSError):  # As if there are too many processes.
                 children.append(_start_child())
                 free.put(children[-1])
         if not children:
@@ -89,19 +89,19 @@ def serve() -> None:
     os.dup2(2, 1)  # Whatever else is printed must not stand among the answers.
     with contextlib.suppress(EOFError, OSError):  # The parent is gone.
         while True:
-            pickle.dump(_answer(pickle.load(sys.stdin.buffer)), answers, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(_answer(*pickle.load(sys.stdin.buffer)), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
     os._exit(0)  # Half an answer may be left, which nobody reads; Python would complain of it.
 
 
-def _answer(decoding: Decoding) -> _Answer:
+def _answer(decoding: Decoding, most_bad_text: int) -> _Answer:
     parts = []
     bad_text = 0
     try:
         for part in decode_file(decoding):
             parts.append(part)
             bad_text += sum(len(bad.text) for bad in part.bad)
-            if bad_text > _MOST_BAD_TEXT:
+            if bad_text > most_bad_text:
                 return None
     except Exception:  # The parent will come to the same place and tell, or have more memory.
         return None
@@ -122,12 +122,12 @@ def _start_child() -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(child: subprocess.Popen[bytes], decoding: Decoding) -> _Answer:
-    """The child's answer; None where it has been killed, as by the system for its memory."""
+def _ask(child: subprocess.Popen[bytes], decoding: Decoding, most_bad_text: int) -> _Answer:
+    """The child's answer; None if it has been killed, as by the system for its memory."""
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        pickle.dump(decoding, child.stdin, pickle.HIGHEST_PROTOCOL)
+        pickle.dump((decoding, most_bad_text), child.stdin, pickle.HIGHEST_PROTOCOL)
         child.stdin.flush()
         answer: _Answer = pickle.load(child.stdout)
     except (EOFError, OSError, pickle.UnpicklingError):

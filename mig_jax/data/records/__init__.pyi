@@ -1,16 +1,16 @@
 from ._conversation_formats import (
-    CONVERSATION_LAYOUTS,
+    CONVERSATION_FORMATS,
     decode_conversation,
     encode_conversation,
     parse_record,
-    told_conversation_layout,
+    told_conversation_format,
     usual_role_names,
     with_usual_roles,
 )
 from ._conversations import ROLES, Conversation, Role, instruction_and_response
 from ._field_names import FIELD_NAMES, USUAL, FieldNames, value_at
 from ._label_formats import (
-    LAYOUTS,
+    LABEL_FORMATS,
     BadRecord,
     LabelsAndScore,
     convert_plain,
@@ -21,16 +21,16 @@ from ._label_formats import (
 from ._record_forms import (
     RecordForm,
     convert_named,
-    detect_layout,
+    detect_label_format,
     label_fields,
-    other_layout,
+    other_format,
     unlabelled,
 )
 
 __all__ = [
-    "CONVERSATION_LAYOUTS",
+    "CONVERSATION_FORMATS",
     "FIELD_NAMES",
-    "LAYOUTS",
+    "LABEL_FORMATS",
     "ROLES",
     "USUAL",
     "BadRecord",
@@ -45,13 +45,13 @@ __all__ = [
     "decode_conversation",
     "decode_plain",
     "decode_xsample",
-    "detect_layout",
+    "detect_label_format",
     "encode_conversation",
     "instruction_and_response",
     "label_fields",
-    "other_layout",
+    "other_format",
     "parse_record",
-    "told_conversation_layout",
+    "told_conversation_format",
     "unlabelled",
     "usual_role_names",
     "value_at",

@@ -22,11 +22,11 @@ from mig_jax.data.records._field_names import USUAL, FieldNames
 from mig_jax.data.records._label_formats import BadRecord
 
 __all__ = [
-    "CONVERSATION_LAYOUTS",
+    "CONVERSATION_FORMATS",
     "decode_conversation",
     "encode_conversation",
     "parse_record",
-    "told_conversation_layout",
+    "told_conversation_format",
     "usual_role_names",
     "with_usual_roles",
 ]
@@ -53,7 +53,7 @@ _TELLING: Final = (
     "messages (turns with role and content), conversations (turns with from and value), "
     "or instruction and output"
 )
-_NO_ROLE: Final = ""  # The name of a turn's role where it has none.
+_NO_ROLE: Final = ""  # The name of a turn's role if it has none.
 _CALL: Final = "function_call"  # In ShareGPT's form, the role of a turn that calls a tool.
 _CALLS: Final = ("tool_calls", "function_call")  # In OpenAI's, the fields of one.
 
@@ -78,16 +78,16 @@ _SHAREGPT: Final = _Form(
 )
 
 
-class _ConversationLayout(NamedTuple):
+class _ConversationFormat(NamedTuple):
     telling: tuple[str, ...]  # The fields that a record of this layout has, by usual names.
     form: _Form | None  # None: it is no list of turns.
 
 
-CONVERSATION_LAYOUTS: Final[dict[str, _ConversationLayout]] = {
-    "messages": _ConversationLayout(("messages",), _OPENAI),
-    "xsample": _ConversationLayout(("dialogs",), _OPENAI),
-    "sharegpt": _ConversationLayout(("conversations",), _SHAREGPT),
-    "alpaca": _ConversationLayout(("instruction", "output"), None),
+CONVERSATION_FORMATS: Final[dict[str, _ConversationFormat]] = {
+    "messages": _ConversationFormat(("messages",), _OPENAI),
+    "xsample": _ConversationFormat(("dialogs",), _OPENAI),
+    "sharegpt": _ConversationFormat(("conversations",), _SHAREGPT),
+    "alpaca": _ConversationFormat(("instruction", "output"), None),
 }
 
 
@@ -95,7 +95,7 @@ def parse_record(text: bytes) -> dict[str, Any]:
     """The JSON object of one record.
 
     Raises:
-      BadRecord: where it is none, or has what UTF-8 or JSON has not: lone surrogates,
+      BadRecord: if it is none, or has what UTF-8 or JSON has not: lone surrogates,
         NaN and infinities.
     """
     expected = "expected one JSON object a line"
@@ -118,9 +118,9 @@ def parse_record(text: bytes) -> dict[str, Any]:
     return record
 
 
-def told_conversation_layout(record: dict[str, Any], names: FieldNames = USUAL) -> str | None:
-    """The first layout whose fields the record has, in the order of `CONVERSATION_LAYOUTS`."""
-    for layout, (telling, _) in CONVERSATION_LAYOUTS.items():
+def told_conversation_format(record: dict[str, Any], names: FieldNames = USUAL) -> str | None:
+    """The first layout whose fields the record has, in the order of `CONVERSATION_FORMATS`."""
+    for layout, (telling, _) in CONVERSATION_FORMATS.items():
         if all(record.get(names[field]) is not None for field in telling):
             return layout
     return None
@@ -136,10 +136,10 @@ def decode_conversation(record: dict[str, Any], names: FieldNames = USUAL) -> Co
     >>> found.layout, found.texts
     ('alpaca', [('user', 'Add.\\n1, 2'), ('assistant', '3')])
     """
-    layout = told_conversation_layout(record, names)
+    layout = told_conversation_format(record, names)
     if layout is None:
         raise BadRecord(f"found no conversation; expected {_TELLING}")
-    telling, form = CONVERSATION_LAYOUTS[layout]
+    telling, form = CONVERSATION_FORMATS[layout]
     if form is None:
         return _decode_alpaca(record, names)
     field = names[telling[0]]
@@ -161,8 +161,8 @@ def encode_conversation(conversation: Conversation, layout: str) -> dict[str, An
     >>> encode_conversation(found, "sharegpt")
     {'conversations': [{'from': 'human', 'value': 'Hi'}]}
     """
-    (field, *_), form = CONVERSATION_LAYOUTS[layout]
-    if form != CONVERSATION_LAYOUTS[conversation.layout].form:
+    (field, *_), form = CONVERSATION_FORMATS[layout]
+    if form != CONVERSATION_FORMATS[conversation.layout].form:
         conversation = _prepare(conversation, layout)
     if form is None:
         record = _encode_alpaca(conversation.turns)
@@ -177,9 +177,9 @@ def encode_conversation(conversation: Conversation, layout: str) -> dict[str, An
     for key, value in conversation.rest.items():
         if record.setdefault(key, value) is not value and value is not None:
             raise BadRecord(f"is in the way of layout {layout}, which has one of its own", key)
-    if told_conversation_layout(record) != layout:
+    if told_conversation_format(record) != layout:
         raise BadRecord(
-            f"has the fields of layout {told_conversation_layout(record)} besides; expected "
+            f"has the fields of layout {told_conversation_format(record)} besides; expected "
             f"none of them beside those of layout {layout}"
         )
     # What is written must be read as what was meant, whatever fields came along.
@@ -189,8 +189,8 @@ def encode_conversation(conversation: Conversation, layout: str) -> dict[str, An
 
 
 def usual_role_names(layout: str) -> dict[Role, str]:
-    """The name of each role in a layout; that of the role itself where turns have none."""
-    form = CONVERSATION_LAYOUTS[layout].form
+    """The name of each role in a layout; that of the role itself if turns have none."""
+    form = CONVERSATION_FORMATS[layout].form
     return (_OPENAI if form is None else form).usual
 
 

@@ -25,7 +25,7 @@ class Turn(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The content as text: the text parts of a list of parts, "" where there is none."""
+        """The content as text: the text parts of a list of parts, "" if there is none."""
         if isinstance(self.content, str):
             return self.content
         if not isinstance(self.content, list):
@@ -38,7 +38,7 @@ class Turn(NamedTuple):
 class Conversation:
     """The turns of a record, and all else that the record holds."""
 
-    layout: str  # A key of `conversation_layouts.CONVERSATION_LAYOUTS`.
+    layout: str  # A key of `CONVERSATION_FORMATS`.
     turns: tuple[Turn, ...]
     rest: dict[str, Any]  # The record's fields that are no part of the turns.
 
@@ -55,7 +55,7 @@ def instruction_and_response(conversation: Conversation) -> tuple[str, str]:
     the last turn; the instruction is all turns before it, joined by line breaks.
 
     Raises:
-      BadRecord: where there are fewer than two turns.
+      BadRecord: if there are fewer than two turns.
     """
     turns = conversation.turns
     last = len(turns) - 1

@@ -1,4 +1,4 @@
-"""The names that a pool gives to the fields of its layout, where they are not the usual ones."""
+"""The names that a pool gives to the fields of its layout, if they are not the usual ones."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class FieldNames:
 
 
 def value_at(record: Any, path: str, default: Any = None) -> Any:
-    """The value that the names joined by dots lead to; `default` where they lead nowhere."""
+    """The value that the names joined by dots lead to; `default` if they lead nowhere."""
     for name in path.split("."):
         if not isinstance(record, dict) or name not in record:
             return default

@@ -19,10 +19,10 @@ import msgspec
 import numpy as np
 
 __all__ = [
-    "LAYOUTS",
+    "LABEL_FORMATS",
     "BadRecord",
+    "LabelFormat",
     "LabelsAndScore",
-    "Layout",
     "convert_plain",
     "convert_xsample",
     "decode_line",
@@ -70,7 +70,7 @@ class BadRecord(Exception):  # noqa: N818 - it names the record, not the failure
 
     Attributes:
       field: path of the field at fault, such as `annotation.deita.quality_scores`;
-        empty where the record as a whole is at fault.
+        empty if the record as a whole is at fault.
       problem: what was found there and what was expected, on one line.
     """
 
@@ -173,7 +173,7 @@ def convert_plain(row: Any) -> LabelsAndScore:
     return _finish_plain(_convert(row, _Plain))
 
 
-class Layout(NamedTuple):
+class LabelFormat(NamedTuple):
     """How the labels and the score of a record are found, and the fields that they are in."""
 
     parse: Callable[[bytes | memoryview], LabelsAndScore | None]
@@ -182,8 +182,8 @@ class Layout(NamedTuple):
     fields: tuple[str, ...]
 
 
-LAYOUTS: Final[dict[str, Layout]] = {
-    "xsample": Layout(
+LABEL_FORMATS: Final[dict[str, LabelFormat]] = {
+    "xsample": LabelFormat(
         parse_xsample,
         decode_xsample,
         convert_xsample,
@@ -193,7 +193,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
             "annotation.deita.complexity_scores",
         ),
     ),
-    "plain": Layout(parse_plain, decode_plain, convert_plain, ("labels", "score")),
+    "plain": LabelFormat(parse_plain, decode_plain, convert_plain, ("labels", "score")),
 }
 
 
@@ -233,7 +233,7 @@ def _malformation(line: bytes) -> str | None:
 
 
 def _parse_leniently(line: bytes) -> tuple[Any, bool]:
-    """The parsed line and whether it has a NaN or Infinity; (None, False) where it fails.
+    """The parsed line and whether it has a NaN or Infinity; (None, False) if it fails.
 
     Bytes that are not UTF-8 become lone surrogates in strings, to be found by
     `_unique_labels`, and question marks in field names.

@@ -10,19 +10,19 @@ from typing import Any, Final
 import msgspec
 
 from mig_jax.data.records._conversation_formats import (
-    CONVERSATION_LAYOUTS,
+    CONVERSATION_FORMATS,
     decode_conversation,
     encode_conversation,
     parse_record,
-    told_conversation_layout,
+    told_conversation_format,
     with_usual_roles,
 )
 from mig_jax.data.records._field_names import USUAL, FieldNames, value_at
 from mig_jax.data.records._label_formats import (
-    LAYOUTS,
+    LABEL_FORMATS,
     BadRecord,
+    LabelFormat,
     LabelsAndScore,
-    Layout,
     convert_plain,
     decode_line,
 )
@@ -30,9 +30,9 @@ from mig_jax.data.records._label_formats import (
 __all__ = [
     "RecordForm",
     "convert_named",
-    "detect_layout",
+    "detect_label_format",
     "label_fields",
-    "other_layout",
+    "other_format",
     "unlabelled",
 ]
 
@@ -44,12 +44,12 @@ _FieldDecoder = msgspec.json.Decoder[Any]
 class RecordForm:
     """What the labels and the score of every record of a pool are read by."""
 
-    layout: str  # A key of LAYOUTS.
+    layout: str  # A key of LABEL_FORMATS.
     names: FieldNames = USUAL
     fits: str | None = None  # A conversation layout that each record must be writable in.
 
     @property
-    def reader(self) -> Layout:
+    def reader(self) -> LabelFormat:
         """How to read them; a record that does not fit is a bad one."""
         return _reader(self)
 
@@ -61,36 +61,38 @@ class RecordForm:
 
 def label_fields(layout: str, names: FieldNames) -> tuple[str, ...]:
     """Where a layout has labels and score, under the pool's names."""
-    return tuple(names[name] if layout == "plain" else name for name in LAYOUTS[layout].fields)
+    return tuple(
+        names[name] if layout == "plain" else name for name in LABEL_FORMATS[layout].fields
+    )
 
 
-def detect_layout(line: bytes, names: FieldNames = USUAL) -> str:
-    """The layout of a record; xsample where it has the telling fields of both.
+def detect_label_format(line: bytes, names: FieldNames = USUAL) -> str:
+    """The layout of a record; xsample if it has the telling fields of both.
 
     These are `annotation.instag` and `annotation.deita` for xsample, `labels` and
-    `score` for plain, of whatever type they are. Where one of the latter has another
+    `score` for plain, of whatever type they are. If one of the latter has another
     name, plain is meant.
 
     Raises:
-      BadRecord: where the line is not a JSON object, or has the fields of no layout.
+      BadRecord: if the line is not a JSON object, or has the fields of no layout.
     """
     record = _telling_fields(line, names)
-    if told := _told_layouts(record, names):
+    if told := _told_formats(record, names):
         return told[0]
     raise unlabelled(record, names)
 
 
-def other_layout(line: bytes, form: RecordForm) -> BadRecord | None:
-    """The better reason, where a record is bad because it has another layout."""
+def other_format(line: bytes, form: RecordForm) -> BadRecord | None:
+    """The better reason, if a record is bad because it has another layout."""
     try:
         record = _telling_fields(line, form.names)
     except BadRecord:
         return None
-    told = _told_layouts(record, form.names)
+    told = _told_formats(record, form.names)
     if told:
         found = BadRecord(f"found a record of layout {told[0]}, expected layout {form.layout}")
         return None if form.layout in told else found
-    is_raw = told_conversation_layout(record, form.names) is not None
+    is_raw = told_conversation_format(record, form.names) is not None
     return unlabelled(record, form.names) if is_raw else None
 
 
@@ -100,7 +102,7 @@ def unlabelled(record: dict[str, Any], names: FieldNames) -> BadRecord:
     `record` may lack fields that no layout looks at.
     """
     fields = dict(zip(("labels", "score"), label_fields("plain", names), strict=True))
-    layout = told_conversation_layout(record, names)
+    layout = told_conversation_format(record, names)
     if layout is None:
         return BadRecord(
             "the fields of no layout were found; expected annotation.instag and "
@@ -137,15 +139,15 @@ def convert_named(record: Any, labels: str, score: str) -> LabelsAndScore:
 
 
 @functools.lru_cache(maxsize=32)
-def _reader(form: RecordForm) -> Layout:
-    reader = LAYOUTS[form.layout]
+def _reader(form: RecordForm) -> LabelFormat:
+    reader = LABEL_FORMATS[form.layout]
     fields = label_fields(form.layout, form.names)
     if fields != reader.fields:
         reader = _named_plain(*fields)
     return reader if form.fits is None else _fitting(reader, form.names, form.fits)
 
 
-def _named_plain(labels: str, score: str) -> Layout:
+def _named_plain(labels: str, score: str) -> LabelFormat:
     """The layout plain, with labels and score at these paths."""
     decoder = _decoder_of(path.partition(".")[0] for path in (labels, score))
 
@@ -161,11 +163,11 @@ def _named_plain(labels: str, score: str) -> Layout:
     def convert(row: Any) -> LabelsAndScore:
         return convert_named(row, labels, score)
 
-    return Layout(parse, decode, convert, (labels, score))
+    return LabelFormat(parse, decode, convert, (labels, score))
 
 
-def _fitting(reader: Layout, names: FieldNames, layout: str) -> Layout:
-    """The reader, where records that cannot be written in a conversation layout are bad."""
+def _fitting(reader: LabelFormat, names: FieldNames, layout: str) -> LabelFormat:
+    """The reader to which records that cannot be written in a conversation layout are bad."""
 
     def check(record: dict[str, Any]) -> None:
         encode_conversation(with_usual_roles(decode_conversation(record, names)), layout)
@@ -188,10 +190,10 @@ def _fitting(reader: Layout, names: FieldNames, layout: str) -> Layout:
         check(row)
         return found
 
-    return Layout(parse, decode, convert, reader.fields)
+    return LabelFormat(parse, decode, convert, reader.fields)
 
 
-def _told_layouts(record: dict[str, Any], names: FieldNames) -> list[str]:
+def _told_formats(record: dict[str, Any], names: FieldNames) -> list[str]:
     told = []
     annotation = record.get("annotation")
     if isinstance(annotation, dict) and {"instag", "deita"} <= annotation.keys():
@@ -211,7 +213,7 @@ def _telling_fields(line: bytes, names: FieldNames) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=32)
 def _telling_decoder(names: FieldNames) -> _FieldDecoder:
-    telling = [names[field] for layout in CONVERSATION_LAYOUTS.values() for field in layout.telling]
+    telling = [names[field] for layout in CONVERSATION_FORMATS.values() for field in layout.telling]
     roots = [names[name].partition(".")[0] for name in ("labels", "score")]
     return _decoder_of(["annotation", *roots, *telling])
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from mig_jax.data.records import (
-    CONVERSATION_LAYOUTS,
+    CONVERSATION_FORMATS,
     USUAL,
     Conversation,
     FieldNames,
@@ -24,7 +24,7 @@ from mig_jax.errors import InputError
 
 __all__ = ["OUTPUT_LAYOUTS", "RecordConverter", "updated_dataset_info"]
 
-# What a selection can be written as; None where records stay as they came.
+# What a selection can be written as; None if records stay as they came.
 OUTPUT_LAYOUTS: Final[dict[str, str | None]] = {
     "as_it_came": None,
     "messages": "messages",
@@ -67,7 +67,7 @@ class RecordConverter:
         """The record as it is written: a JSON object on one line.
 
         Raises:
-          BadRecord: where it is not JSON, or the layout cannot hold it.
+          BadRecord: if it is not JSON, or the layout cannot hold it.
         """
         parsed = parse_record(record)
         if self._layout is None:
@@ -94,7 +94,7 @@ class RecordConverter:
         Its README in the folder `data` describes the fields.
 
         Raises:
-          InputError: where the records have several layouts, or several names for a role.
+          InputError: if the records have several layouts, or several names for a role.
         """
         if len(self._layouts) != 1:
             raise InputError(
@@ -103,7 +103,7 @@ class RecordConverter:
             )
         (layout,) = self._layouts
         names = USUAL if self._layout is not None else self._names
-        telling, form = CONVERSATION_LAYOUTS[layout]
+        telling, form = CONVERSATION_FORMATS[layout]
         optional = {"system": names["system"]} if layout in ("sharegpt", "alpaca") else {}
         columns = {}
         if form is None:
@@ -145,7 +145,7 @@ def updated_dataset_info(path: str, name: str, entry: dict[str, Any]) -> bytes:
     """The text of LLaMA-Factory's dataset_info.json with one entry added, or in its place.
 
     Raises:
-      InputError: where there is a file at `path` that holds no JSON object.
+      InputError: if there is a file at `path` that holds no JSON object.
     """
     expected = "expected a JSON object, as LLaMA-Factory's dataset_info.json"
     entries: Any = {}

@@ -46,7 +46,7 @@ class OutputFiles:
         """A stream for the bytes of the output that will stand at `path`.
 
         Raises:
-          InputError: where the folder does not exist or cannot be written to, or the
+          InputError: if the folder does not exist or cannot be written to, or the
             path is an input, an earlier output, a directory or a device.
         """
         given = os.fspath(path)
@@ -91,7 +91,7 @@ class OutputFiles:
                     os.replace(stream.name, target)
         finally:
             for stream in self._streams.values():
-                # Closing flushes, and fails again where the disk is full.
+                # Closing flushes, and fails again if the disk is full.
                 with contextlib.suppress(OSError):
                     stream.close()
                 with contextlib.suppress(FileNotFoundError):
@@ -109,7 +109,7 @@ def write_records(
 ) -> None:
     """Writes the picked records one a line, in the order picked.
 
-    A line has the bytes that came in, its b"\\n" added where the file ended without;
+    A line has the bytes that came in, its b"\\n" added if the file ended without;
     a row of a table is written as a JSON object, and so is a record of a JSON array that
     has line breaks. The records pass through an anonymous file on disk, as a compressed
     file can only be read from its start; memory does not grow with their number.
@@ -122,7 +122,7 @@ def write_records(
       parquet: writes a Parquet file instead, one record a row.
 
     Raises:
-      InputError: where a file has changed since the table was read, a record cannot be
+      InputError: if a file has changed since the table was read, a record cannot be
         converted, or the records have no common types for the columns of a table.
       IndexError: for a pick that is not in [0, num_records).
     """
@@ -171,7 +171,7 @@ def write_selection_table(
 
     Raises:
       IndexError: for a pick that is not in [0, num_records).
-      ValueError: where picks, gains and information differ in length.
+      ValueError: if picks, gains and information differ in length.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,8 +1,9 @@
 from ._graphs import label_graph_positions, plot_label_graph, shown_labels
 from ._heat_maps import HeatMap, draw_heat_maps
 from ._measures import plot_score_functions, score_function_of_label
+from ._names_in_margin import spread_apart, uncrossed
 from ._selections import plot_gains, plot_information, plot_information_by_label
-from ._style import plain, require_libraries, short_name
+from ._style import plain, short_name
 
 __all__ = [
     "HeatMap",
@@ -14,8 +15,9 @@ __all__ = [
     "plot_information_by_label",
     "plot_label_graph",
     "plot_score_functions",
-    "require_libraries",
     "score_function_of_label",
     "short_name",
     "shown_labels",
+    "spread_apart",
+    "uncrossed",
 ]

@@ -18,7 +18,7 @@ class HeatMap:
     """A number for each combination of two parameters, in panels for values of a third."""
 
     title: str
-    panels: Sequence[tuple[str, np.ndarray]]  # Title and float [rows, columns], NaN where none.
+    panels: Sequence[tuple[str, np.ndarray]]  # Title and float [rows, columns], NaN if none.
     limits: tuple[float, float]  # What the ends of the colour scale stand for.
     format: str  # How numbers are written, such as ".1f".
 

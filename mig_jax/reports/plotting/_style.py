@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-from mig_jax.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AFTER", "BEFORE", "MAP", "QUIET", "plain", "require_libraries", "short_name", "styled"]
+__all__ = ["AFTER", "BEFORE", "MAP", "QUIET", "plain", "short_name", "styled"]
 
 # Told apart by the colour-blind, and on white as on dark grey.
 BEFORE, AFTER, QUIET = "#8a8f98", "#2f6da8", "#b9bec6"
@@ -19,29 +15,8 @@ MAP = "viridis"
 _LONGEST_NAME = 28
 
 
-def require_libraries(purpose: str, extra: str = "plots", names: Sequence[str] = ()) -> None:
-    """Imports matplotlib and others, so that they are known to be there before the work.
-
-    Args:
-      purpose: what they are for, as the message says it.
-      extra: what installs them.
-      names: the others.
-
-    Raises:
-      InputError: where one is not installed.
-    """
-    for name in ("matplotlib", *names):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            raise InputError(
-                f"{name} is not installed; expected it for {purpose}: "
-                f"pip install 'mig-jax[{extra}]'"
-            ) from None
-
-
 def short_name(name: str) -> str:
-    """A label's name on one line, cut where it is long.
+    """A label's name on one line, cut if it is long.
 
     >>> short_name(" two\\nlines ")
     'two lines'

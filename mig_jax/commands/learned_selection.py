@@ -1,0 +1,70 @@
+"""The selection with what was learned, and the files that tell of it.
+
+They are those of `mig-jax select --params` on the same pool.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any, BinaryIO, NamedTuple, Self
+
+from mig_jax import data
+from mig_jax.commands.selection_steps import (
+    certify_with_bar,
+    select_with_bar,
+    told_of_learned,
+    write_selection,
+)
+from mig_jax.commands.timing import timed
+from mig_jax.devices import ALONE
+from mig_jax.learning import Inputs, LearnedMeasure, harden
+from mig_jax.measure import GAIN_RULES
+from mig_jax.reports import manifest
+from mig_jax.selection import Selection, labels_covered, random_choice
+
+__all__ = ["SelectedFiles", "select_learned_records"]
+
+
+class SelectedFiles(NamedTuple):
+    """What is written of a selection."""
+
+    records: BinaryIO
+    manifest: BinaryIO
+    table: BinaryIO
+
+    @classmethod
+    def opened(cls, outputs: data.OutputFiles, folder: pathlib.Path) -> Self:
+        """`selected.jsonl` in the folder, with its manifest and its table of picks."""
+        endings = ("jsonl", "manifest.json", "selection.parquet")
+        return cls(*(outputs.open(folder / f"selected.{ending}") for ending in endings))
+
+
+def select_learned_records(
+    inputs: Inputs, learned: LearnedMeasure, parameters: dict[str, Any], files: SelectedFiles
+) -> tuple[Selection, dict[str, Any]]:
+    """Selects by a learned measure, certifies and writes; returns the manifest too.
+
+    Args:
+      inputs: the pool, and its graph from the lowest threshold.
+      learned: what was learned of its labels.
+      parameters: of the command, for the manifest; `budget` and `gain` among them.
+      files: to write to.
+    """
+    pool, graph, measure = harden(learned, inputs.pool, inputs.graph)
+    budget, gain = parameters["budget"], GAIN_RULES[parameters["gain"]]
+    seconds: dict[str, float] = {}
+    with timed(seconds, "selection"):
+        selection = select_with_bar(pool, graph, budget, measure=measure, gain=gain)
+    with timed(seconds, "certificate"):
+        certificate = certify_with_bar(pool, graph, measure, selection)
+    about = {
+        **manifest(parameters, inputs.table, graph, selection, certificate, ALONE),
+        "records_used": pool.num_records,
+        "labels_covered": labels_covered(pool, graph, selection.picks),
+        "random_choice": random_choice(pool, graph, measure, budget),
+        "learned": told_of_learned(learned, measure),
+        "seconds": seconds,
+    }
+    write_selection(inputs.table, selection.picks, selection, files.records, files.table)
+    data.write_json(files.manifest, about)
+    return selection, about

@@ -1,0 +1,54 @@
+"""What learning needs of a pool that a user names."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mig_jax import data
+from mig_jax.commands.flag_groups import InputOptions
+from mig_jax.commands.pool_inputs import check_budget, label_embeddings
+from mig_jax.commands.terminal import say
+from mig_jax.errors import InputError
+from mig_jax.learning import LOWEST_THRESHOLD, Inputs
+from mig_jax.measure import label_graph_from_embeddings, pool_from_table
+
+__all__ = ["inputs_of_table"]
+
+
+def inputs_of_table(
+    options: InputOptions,
+    table: data.RecordTable,
+    *,
+    budget: int,
+    seed: int = 0,
+    lowest_threshold: float = LOWEST_THRESHOLD,
+    validation: str | None = None,
+    test: str | None = None,
+    task: str | None = None,
+) -> Inputs:
+    """The pool of a table, with the embeddings and the graph of its labels.
+
+    Raises:
+      InputError: if there are no embeddings, they cannot be used, or the budget is larger than
+        the pool.
+    """
+    check_budget(budget, table.num_records)
+    embeddings = label_embeddings(options, table)
+    if embeddings is None:
+        raise InputError(
+            "--label_embeddings: missing, expected --label_embeddings=EMB.npz or "
+            "--embedding_model=NAME"
+        )
+    vectors, present = embeddings
+    return Inputs(
+        table=table,
+        pool=pool_from_table(table),
+        graph=label_graph_from_embeddings(vectors, lowest_threshold, present=present),
+        embeddings=np.asarray(vectors, np.float32),
+        budget=budget,
+        seed=seed,
+        validation=validation,
+        test=test,
+        task=task,
+        say=say,
+    )

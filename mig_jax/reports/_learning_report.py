@@ -1,0 +1,171 @@
+"""What is told of a run of learning, as numbers: for report.json, the page and the pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from mig_jax.learning import Evaluation, LearnedMeasure
+from mig_jax.measure import Pool, amounts_of_picks, family_name
+from mig_jax.reports._learning_plots import LabelChanges
+
+__all__ = [
+    "LearningReport",
+    "label_changes",
+    "most_changed",
+    "quantiles",
+    "report_content",
+    "shared_parameters",
+]
+
+_QUANTILES = {"lowest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "highest": 1.0}
+_LISTED = 15  # Labels in the table of those that changed most.
+# What is learned of rarer labels rests on little: they are named only if all are rare.
+_RECORDS_TO_BE_NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningReport:
+    """What one run of learning started from, what it came to, and how that was judged."""
+
+    settings: dict[str, Any]  # Of the run, as JSON has them.
+    objective: str
+    label_names: list[str]  # K
+    label_counts: np.ndarray  # int [K]: records that have the label.
+    before: LearnedMeasure  # The starting parameters: scalars, or float [K].
+    after: LearnedMeasure
+    history: list[Evaluation]
+    pool: Pool
+    picks_before: np.ndarray  # int [N]: the selection with the starting parameters.
+    picks_after: np.ndarray  # int [N]
+    # One object a method: `method`, `test_loss`, `low`, `high`, `seconds`; also
+    # `validation_loss`, `detail` and, for the paired difference to `learned`,
+    # `over_learned`, `over_learned_low` and `over_learned_high` if they are known.
+    comparison: list[dict[str, Any]]
+    best_step: int
+    stopped_early: bool
+    seconds: float  # Of learning.
+    # Spearman's correlation of past runs' results with what E, learned from the others, says.
+    leave_one_out: float | None = None
+    about: str = ""  # What selections are to be good for, in a sentence.
+    selected: dict[str, Any] | None = None  # The manifest of what was selected and written.
+
+
+def label_changes(report: LearningReport) -> LabelChanges:
+    """What learning changed, label by label."""
+    count = len(report.label_names)
+
+    def of_labels(learned: LearnedMeasure) -> tuple[np.ndarray, np.ndarray]:
+        phi: Any = learned.measure.score_function
+        # Nothing but the weight is learned of a family without a shape.
+        leaves = getattr(phi, phi.shape_name) if phi.shape_name else 1.0, phi.weight
+        shapes, weights = (np.broadcast_to(np.asarray(x, np.float64), count) for x in leaves)
+        return shapes, weights
+
+    def picked(picks: np.ndarray) -> np.ndarray:
+        chosen = np.asarray(amounts_of_picks(report.pool, picks)) > 0
+        labels = np.asarray(report.pool.labels)[chosen[np.asarray(report.pool.records)]]
+        return np.bincount(labels, minlength=count)
+
+    return LabelChanges(
+        list(report.label_names),
+        np.asarray(report.label_counts, np.int64),
+        report.after.measure.score_function.shape_name or "shape",
+        *of_labels(report.before),
+        *of_labels(report.after),
+        picked(report.picks_before),
+        picked(report.picks_after),
+    )
+
+
+def most_changed(changes: LabelChanges) -> list[int]:
+    """Labels by how far their parameters moved, farthest first; none that did not move.
+
+    Shape and weight count on log scales and from their median move: if all labels
+    double their weight, the selection stays the same. Ties go to the lowest label.
+    """
+
+    def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        ratio = np.log(after) - np.log(before)
+        return ratio - (np.median(ratio[own]) if own.any() else 0.0)
+
+    own = changes.records >= _RECORDS_TO_BE_NAMED
+    if not own.any():
+        own = changes.records > 0
+    distance = np.hypot(
+        moved(changes.shape_before, changes.shape_after),
+        moved(changes.weight_before, changes.weight_after),
+    )
+    distance = np.where(own, distance, 0.0)
+    order = np.argsort(-distance, kind="stable")
+    # Below that it is rounding.
+    return [int(label) for label in order if distance[label] > 1e-5][:_LISTED]
+
+
+def shared_parameters(learned: LearnedMeasure) -> dict[str, float]:
+    """What all labels share, by name."""
+    return {
+        "propagation": float(learned.measure.propagation),
+        "threshold": float(learned.threshold),
+        "score_exponent": float(learned.score_exponent),
+    }
+
+
+def quantiles(values: np.ndarray) -> dict[str, float]:
+    """From the lowest to the highest, by name."""
+    return {name: float(np.quantile(values, share)) for name, share in _QUANTILES.items()}
+
+
+def report_content(report: LearningReport) -> dict[str, Any]:
+    """What report.json holds; None for numbers that are not finite."""
+    changes = label_changes(report)
+    before, after = set(np.asarray(report.picks_before)), set(np.asarray(report.picks_after))
+    learned = {
+        "family": family_name(report.after.measure.score_function),
+        "shared": {
+            "before": shared_parameters(report.before),
+            "after": shared_parameters(report.after),
+        },
+        f"{changes.shape}s": {
+            "before": quantiles(changes.shape_before),
+            "after": quantiles(changes.shape_after),
+        },
+        "weights": {
+            "before": quantiles(changes.weight_before),
+            "after": quantiles(changes.weight_after),
+        },
+        "most_changed": [changes.of(label) for label in most_changed(changes)],
+    }
+    return _finite(
+        {
+            "objective": report.objective,
+            "settings": report.settings,
+            "comparison": report.comparison,
+            "learned": learned,
+            "selection": {
+                "records": len(after),
+                "in_common": len(before & after),
+                "labels_before": int(np.count_nonzero(changes.picks_before)),
+                "labels_after": int(np.count_nonzero(changes.picks_after)),
+            },
+            "history": [dataclasses.asdict(evaluation) for evaluation in report.history],
+            "best_step": report.best_step,
+            "stopped_early": report.stopped_early,
+            "seconds": report.seconds,
+            "leave_one_out_spearman": report.leave_one_out,
+        }
+    )
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for each NaN or infinity, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        return None
+    return value
