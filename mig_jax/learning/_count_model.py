@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 
 from mig_jax.learning._token_bags import Conversations, TokenBags, fold, pad
-from mig_jax.measure import Array, as_pytree
+from mig_jax.measure import Array, Scalar, as_pytree
 
 __all__ = [
     "CountModel",
@@ -69,8 +69,8 @@ class CountModel:
     records: Array  #: int32 [blocks, n]: record of each entry.
     shares: Array  #: float32 [blocks, n]: c; 0 if there is no entry.
     num_tokens: int = dataclasses.field(metadata={"static": True})  #: V
-    to_all: Array = 20.0  #: a, in records.
-    to_uniform: Array = 200.0  #: b, in records.
+    to_all: Scalar = 20.0  #: a, in records.
+    to_uniform: Scalar = 200.0  #: b, in records.
 
     def fit(self, amounts: Array) -> TokenTables:
         """The model of these amounts, float [P]; differentiable in them.

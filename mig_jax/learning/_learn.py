@@ -68,7 +68,7 @@ class LearningState:
     best_loss: Array  #: float scalar: that loss.
     best_step: Array  #: int32 scalar: steps taken then.
     #: float [n, 2]: fitted and held-out loss of each evaluation; NaN for those to come.
-    history: Array
+    history: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -329,7 +329,7 @@ def _evaluations(steps: int, every: int) -> int:
     return -(-steps // every) + 1
 
 
-def _temperature(problem: _Problem, step: Array) -> jax.Array:
+def _temperature(problem: _Problem, step: Array) -> Array:
     first, last = problem.temperatures
     return first * (last / first) ** jnp.minimum(step / problem.steps, 1)
 

@@ -23,7 +23,7 @@ from mig_jax.learning._parameters import (
     arrays_of,
     learned_from,
 )
-from mig_jax.measure import Array, LabelGraph, Measure, as_pytree
+from mig_jax.measure import Array, LabelGraph, Measure, Scalar, as_pytree
 
 __all__ = ["PARAMETERISATIONS", "Free", "FromFeatures"]
 
@@ -48,11 +48,11 @@ class Free(Parameterisation):
     start: LearnedMeasure  #: Scalars: where all labels start, from `shared_start`.
     num_labels: int = dataclasses.field(metadata={"static": True})  #: K
     directions: Array | None = None  #: float [K, F]: label features; or none.
-    lowest_threshold: Array = 0.0  #: T stays above: that of the graph's own edges.
-    highest_threshold: Array = 1.0
-    prior: Array = 1e-3  #: How strongly labels are pulled towards the shared values.
+    lowest_threshold: Scalar = 0.0  #: T stays above: that of the graph's own edges.
+    highest_threshold: Scalar = 1.0
+    prior: Scalar = 1e-3  #: How strongly labels are pulled towards the shared values.
     #: How strongly neighbours in `graph` are pulled towards each other.
-    smoothing: Array = 0.0
+    smoothing: Scalar = 0.0
     graph: LabelGraph | None = None
 
     def init(self, key: jax.Array) -> Params:
@@ -69,7 +69,7 @@ class Free(Parameterisation):
         return _learned(self, params, weights, shapes)
 
     def penalty(self, params: Params) -> jax.Array:
-        total = self.prior * sum(
+        total = jnp.asarray(self.prior) * sum(
             jnp.mean(params[name] ** 2)
             for name in ("weights", "shapes", "common_weights", "common_shapes")
             if name in params
@@ -108,9 +108,9 @@ class FromFeatures(Parameterisation):
     features: Array  #: float [K, F], from `label_features`.
     basis: FeatureBasis  #: What they were computed with: saved with the parameters.
     hidden: int = dataclasses.field(default=0, metadata={"static": True})
-    lowest_threshold: Array = 0.0  #: T stays above: that of the graph's own edges.
-    highest_threshold: Array = 1.0
-    prior: Array = 1e-3  #: How strongly labels are pulled towards the shared values.
+    lowest_threshold: Scalar = 0.0  #: T stays above: that of the graph's own edges.
+    highest_threshold: Scalar = 1.0
+    prior: Scalar = 1e-3  #: How strongly labels are pulled towards the shared values.
 
     def init(self, key: jax.Array) -> Params:
         return {**_shared_params(), "network": self._network().init(key, self.features)["params"]}
@@ -120,7 +120,9 @@ class FromFeatures(Parameterisation):
         return _learned(self, params, weights, shapes)
 
     def penalty(self, params: Params) -> jax.Array:
-        return self.prior * sum(jnp.mean(values**2) for values in self._offsets(params))
+        return jnp.asarray(self.prior) * sum(
+            jnp.mean(values**2) for values in self._offsets(params)
+        )
 
     def saved(self, params: Params, label_names: Sequence[str]) -> Saved:
         """The module's own parameters and the basis of its features, for labels of any pool."""
@@ -192,5 +194,5 @@ def _learned(
     )
 
 
-def _logit(share: Array) -> jax.Array:
+def _logit(share: Scalar) -> jax.Array:
     return jnp.log(share) - jnp.log1p(-share)

@@ -27,10 +27,10 @@ import numpy as np
 from mig_jax.measure import (
     FAMILIES,
     PAPER,
-    Array,
     LabelGraph,
     Measure,
     Pool,
+    Scalar,
     ScoreFunction,
     as_pytree,
     drop_edges,
@@ -57,8 +57,8 @@ class LearnedMeasure:
     """A measure, and how the pool and the graph are changed before it is applied."""
 
     measure: Measure  #: Shape and weight of its score function: float [K] each, or scalars.
-    threshold: Array  #: T: scalar, the smallest similarity of an edge.
-    score_exponent: Array = 1.0  #: β: scalar, at least 0.
+    threshold: Scalar  #: T: the smallest similarity of an edge.
+    score_exponent: Scalar = 1.0  #: β: at least 0.
 
 
 def shared_start(
@@ -90,7 +90,7 @@ def shared_start(
 
 
 def soften(
-    learned: LearnedMeasure, pool: Pool, graph: LabelGraph, width: Array
+    learned: LearnedMeasure, pool: Pool, graph: LabelGraph, width: Scalar
 ) -> tuple[Pool, LabelGraph, Measure]:
     """The pool, graph and measure to learn with: differentiable in all of `learned`.
 

@@ -26,6 +26,7 @@ from mig_jax.learning._token_bags import conversation_bags
 from mig_jax.learning.objectives import plant
 from mig_jax.measure import (
     PAPER,
+    Array,
     LabelGraph,
     Measure,
     Pool,
@@ -135,7 +136,7 @@ def _planted(inputs: Inputs) -> Task:
 @jax.jit
 def _utility_of_labels(
     objective: objectives.PlantedUtility, measure: Measure, amounts: jax.Array
-) -> jax.Array:
+) -> Array:
     z = label_information(objective.pool, objective.graph, measure, amounts)
     return measure.score_function.value(z)
 
