@@ -8,14 +8,17 @@ is an `Array`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-__all__ = ["Array", "Count", "Numbers", "Parameter", "Scalar"]
+__all__ = ["Array", "Count", "Indices", "Numbers", "Parameter", "Scalar"]
 
 Array = jax.Array | np.ndarray
 Scalar = float | np.number | Real[Array, ""]  #: A number, traced or not.
 Count = int | np.integer | Int[Array, ""]  #: A whole number, traced or not.
+Indices = Int[Array, " picks"] | Sequence[int | np.integer]  #: Records, each by its index.
 Numbers = Scalar | Real[Array, "..."]  #: A number, or an array of any shape.
 Parameter = Scalar | Float[Array, " labels"]  #: A number, or one for each label.

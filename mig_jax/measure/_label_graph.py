@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import chex
 import jax
@@ -56,7 +56,7 @@ class LabelGraph:
 
 
 def label_graph_from_edges(
-    num_labels: int, edges: Iterable[tuple[int, int, float]] | np.ndarray = ()
+    num_labels: int, edges: Iterable[Sequence[float | np.number]] | np.ndarray = ()
 ) -> LabelGraph:
     """Builds the graph from undirected edges (p, q, similarity), each given once.
 

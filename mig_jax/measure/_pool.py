@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from mig_jax.measure._arrays import Array
+from mig_jax.measure._arrays import Array, Indices
 from mig_jax.measure._pytrees import as_pytree
 
 __all__ = ["Pool", "amounts_of_picks", "pool_from_label_lists", "pool_from_table"]
@@ -43,7 +43,9 @@ class Pool:
         return int(self.scores.shape[0])
 
 
-def pool_from_label_lists(label_lists: Sequence[Iterable[int]], scores: ArrayLike) -> Pool:
+def pool_from_label_lists(
+    label_lists: Sequence[Iterable[int | np.integer]], scores: ArrayLike
+) -> Pool:
     """Builds a `Pool` from one list of label ids a record; repeated ids count once.
 
     Raises:
@@ -97,9 +99,7 @@ def pool_from_table(table: _Table) -> Pool:
     return Pool(np.asarray(table.labels, np.int32), records, np.asarray(table.scores, np.float32))
 
 
-def amounts_of_picks(
-    pool: Pool, picks: Int[Array, " picks"] | Sequence[int]
-) -> Float[Array, " records"]:
+def amounts_of_picks(pool: Pool, picks: Indices) -> Float[Array, " records"]:
     """How much of each record is selected: 1 for the picks, else 0, of the scores' dtype.
 
     Args:

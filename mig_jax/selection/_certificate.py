@@ -15,7 +15,7 @@ bound can still fall.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mig_jax.devices import POOL_AXIS, REPLICATED, SHARDED, over_shards, shard_pool
 from mig_jax.measure import (
     Array,
     Count,
+    Indices,
     LabelGraph,
     Measure,
     Pool,
@@ -167,7 +168,7 @@ def certify(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    picks: Int[Array, " picks"] | Sequence[int],
+    picks: Indices,
     *,
     tolerance: float = 1e-5,
     max_steps: int = 200,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -23,6 +22,7 @@ from mig_jax.devices import (
 )
 from mig_jax.measure import (
     Array,
+    Indices,
     LabelGraph,
     Measure,
     Pool,
@@ -41,7 +41,7 @@ def selected_information(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    picks: Int[Array, " picks"] | Sequence[int],
+    picks: Indices,
     *,
     mesh: Mesh | None = None,
 ) -> Float[jax.Array, " labels"]:
