@@ -95,6 +95,14 @@ def compiled() -> list[str]:
 
 
 @pytest.fixture
+def annotations_unchecked():
+    """For tests of what is refused without the import hook, as where users run it."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
 def shared_data() -> pathlib.Path:
     """The folder with real pools, which stands beside the repository or nowhere."""
     if not (SHARED / "data").is_dir():

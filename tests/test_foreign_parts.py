@@ -259,6 +259,7 @@ class _Leaf(mig_jax.ScoreFunction):
         return x
 
 
+@pytest.mark.usefixtures("annotations_unchecked")
 @pytest.mark.parametrize(
     ("given", "told"),
     [

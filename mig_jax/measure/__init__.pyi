@@ -1,4 +1,4 @@
-from ._arrays import Array, Count, Indices, Numbers, Parameter, Scalar
+from ._arrays import Amounts, Array, Count, Indices, Numbers, Parameter, Scalar
 from ._families import FAMILIES, Exponential, Log, Power, Saturating, family_name
 from ._gain_rules import EXACT, GAIN_RULES, LINEAR, GainRule, GainTable, prepare
 from ._information import (
@@ -32,6 +32,7 @@ __all__ = [
     "GAIN_RULES",
     "LINEAR",
     "PAPER",
+    "Amounts",
     "Array",
     "Count",
     "Exponential",

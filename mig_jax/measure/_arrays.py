@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real
 
-__all__ = ["Array", "Count", "Indices", "Numbers", "Parameter", "Scalar"]
+__all__ = ["Amounts", "Array", "Count", "Indices", "Numbers", "Parameter", "Scalar"]
 
 Array = jax.Array | np.ndarray
 Scalar = float | np.number | Real[Array, ""]  #: A number, traced or not.
@@ -22,3 +22,5 @@ Count = int | np.integer | Int[Array, ""]  #: A whole number, traced or not.
 Indices = Int[Array, " picks"] | Sequence[int | np.integer]  #: Records, each by its index.
 Numbers = Scalar | Real[Array, "..."]  #: A number, or an array of any shape.
 Parameter = Scalar | Float[Array, " labels"]  #: A number, or one for each label.
+#: How much of each record is selected: 0 or 1, or between.
+Amounts = Float[Array, " records"] | Bool[Array, " records"]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from mig_jax.measure._arrays import Array, Scalar
+from mig_jax.measure._arrays import Amounts, Array, Scalar
 from mig_jax.measure._families import Power
 from mig_jax.measure._label_graph import LabelGraph, back_propagate, propagate
 from mig_jax.measure._paper import PAPER
@@ -74,7 +74,7 @@ def check_labels(pool: Pool, graph: LabelGraph) -> None:
 def raw_information(
     pool: Pool,
     num_labels: int,
-    amounts: Float[Array, " records"],
+    amounts: Amounts,
     *,
     axis: str | None = None,
 ) -> Float[jax.Array, " labels"]:
@@ -93,7 +93,7 @@ def label_information(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    amounts: Float[Array, " records"],
+    amounts: Amounts,
     *,
     axis: str | None = None,
 ) -> Float[jax.Array, " labels"]:

@@ -21,6 +21,7 @@ from mig_jax.devices import (
     shard_records,
 )
 from mig_jax.measure import (
+    Amounts,
     Array,
     Indices,
     LabelGraph,
@@ -81,7 +82,7 @@ def _label_information(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    amounts: Float[Array, " records"],
+    amounts: Amounts,
     mesh: Mesh | None,
 ) -> Float[jax.Array, " labels"]:
     over_pool = over_shards(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,14 +48,12 @@ def test_one_number_too_many_or_too_few_is_refused_by_name(name, door, size, com
             door(jnp.ones(wrong))
 
 
+@pytest.mark.usefixtures("annotations_unchecked")
 def test_parts_of_pools_and_graphs_belong_together():
-    # Made unchecked, as annotations would be refused first in these tests.
-    pool = measure.unchecked(mig_jax.Pool, **{**vars(POOL), "records": POOL.records[1:]})
     with pytest.raises(AssertionError, match="labels, records: expected"):
-        pool.__post_init__()
-    graph = measure.unchecked(mig_jax.LabelGraph, **{**vars(GRAPH), "similarities": np.ones(1)})
+        mig_jax.Pool(POOL.labels, POOL.records[1:], POOL.scores)
     with pytest.raises(AssertionError, match="sources, targets, similarities: expected"):
-        graph.__post_init__()
+        dataclasses.replace(GRAPH, similarities=np.ones(1, np.float32))
 
 
 def test_what_a_selection_is_given_fits_the_pool_and_the_graph():
