@@ -1,10 +1,10 @@
 """Settings for all tests."""
 
+import hashlib
 import os
 import pathlib
-import shutil
+import platform
 import signal
-import tempfile
 
 # Before jax starts: eight virtual devices on one CPU, for the tests of sharded pools.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
@@ -12,6 +12,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 import hypothesis
 import jax
 import jaxtyping
+import platformdirs
 import pytest
 
 # Before any of these rooms is imported: their annotations are checked at every call. An int is a
@@ -27,15 +28,20 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("mig_jax")
 
-# What one process of this run has compiled, pytest's workers and the commands that tests start
-# need not compile again. A new folder for every run: nothing comes from code as it was before.
-_own_cache = None
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # As it is for the workers, who inherit it.
-    _own_cache = tempfile.mkdtemp(prefix="mig_jax_compiled_")
+# What one process has compiled, pytest's workers, the commands that tests start and later runs need
+# not compile again: JAX finds a program by all that it is made of, so that changed code is compiled
+# anew. The folder is of this machine's kind of processor, as compiled programs are.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    described = pathlib.Path("/proc/cpuinfo")
+    about = described.read_text() if described.exists() else platform.platform()
+    # What it can do, not how fast it runs just now.
+    lines = [line for line in about.splitlines() if line.startswith(("model name", "flags"))]
+    kind = hashlib.sha256("\n".join(lines or [about]).encode()).hexdigest()[:16]
+    folder = platformdirs.user_cache_path("mig_jax_tests", appauthor=False) / kind
     for name, value in {
-        "jax_compilation_cache_dir": _own_cache,
+        "jax_compilation_cache_dir": str(folder),
         # With a largest size JAX locks the folder, so that nobody reads a file half written.
-        "jax_compilation_cache_max_size": 1 << 32,
+        "jax_compilation_cache_max_size": 1 << 31,
         "jax_persistent_cache_min_compile_time_secs": 0.1,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }.items():
@@ -55,11 +61,6 @@ def _on_duration(event: str, _: float, **details: object) -> None:
 
 
 jax.monitoring.register_event_duration_secs_listener(_on_duration)
-
-
-def pytest_unconfigure() -> None:
-    if _own_cache is not None:
-        shutil.rmtree(_own_cache, ignore_errors=True)
 
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"

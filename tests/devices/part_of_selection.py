@@ -2,13 +2,11 @@
 
     python -m tests.devices.part_of_selection PORT PROCESSES INDEX SEED RECORDS GAIN BUDGET AREA
 
-Prints a line once all are connected, and then the selection and its certificate as JSON. INDEX −1
-selects alone from the whole pool.
+Prints a line once all are connected, and then the selection and its certificate as JSON.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 
@@ -22,21 +20,22 @@ from tests.strategies import random_case
 def main() -> None:
     port, count, index, seed, records = map(int, sys.argv[1:6])
     gain, budget, area = sys.argv[6], int(sys.argv[7]), int(sys.argv[8])
-    mesh = None
-    with contextlib.ExitStack() as stack:
-        if index >= 0:
-            stack.enter_context(devices.joined(f"localhost:{port}", count, index))
-            mesh = mig_jax.pool_mesh()
-            devices.Hosts(mesh).gather(np.zeros(1))
-            print("connected", flush=True)
-        case = random_case(seed, records, labels=40, edges=80)
-        lists, scores = case.label_lists, np.round(case.scores)  # Ties, within parts and across.
-        if index >= 0:
-            # Parts of different sizes, the last one smallest.
-            cuts = [len(lists) * 2 * i // (2 * count - 1) for i in range(count)] + [len(lists)]
-            lists, scores = (x[cuts[index] : cuts[index + 1]] for x in (lists, scores))
+    with devices.joined(f"localhost:{port}", count, index):
+        mesh = mig_jax.pool_mesh()
+        devices.Hosts(mesh).gather(np.zeros(1))
+        print("connected", flush=True)
+        lists, scores, graph = whole_pool(seed, records)
+        # Parts of different sizes, the last one smallest.
+        cuts = [len(lists) * 2 * i // (2 * count - 1) for i in range(count)] + [len(lists)]
+        lists, scores = (x[cuts[index] : cuts[index + 1]] for x in (lists, scores))
         pool = mig_jax.pool_from_label_lists(lists, scores)
-        print(json.dumps(select(pool, case.graph, gain, budget, area, mesh)))
+        print(json.dumps(select(pool, graph, gain, budget, area, mesh)))
+
+
+def whole_pool(seed, records):
+    """Labels and scores of all records, and the label graph."""
+    case = random_case(seed, records, labels=40, edges=80)
+    return case.label_lists, np.round(case.scores), case.graph  # Ties, within parts and across.
 
 
 def select(pool, graph, gain, budget, area, mesh):

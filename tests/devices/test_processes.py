@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+import mig_jax
+from tests.devices.part_of_selection import select, whole_pool
 from tests.running import ROOT, free_port
 
 
@@ -46,7 +48,9 @@ def answers(*started: subprocess.Popen) -> list[dict]:
 )
 def test_picks_are_those_of_one_process(count, devices, gain, records, area):
     case = (5, records, gain, records // 4, area)
-    (alone,) = answers(start(-1, 1, 0, *case))
+    lists, scores, graph = whole_pool(5, records)
+    pool = mig_jax.pool_from_label_lists(lists, scores)
+    alone = select(pool, graph, gain, records // 4, area, mesh=None)
     port = free_port()
     found = answers(*(start(i, count, port, *case, devices=devices) for i in range(count)))
     ratio = alone.pop("certified_ratio")
