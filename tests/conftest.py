@@ -48,7 +48,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
 
-# Where the tests run in the background, Ctrl-C is ignored, and would be by the commands they start.
+# If the tests run in the background, Ctrl-C is ignored, and would be by the commands they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _compiled: list[str] = []  # Names of the programs compiled since maps were last counted.
@@ -97,7 +97,7 @@ def compiled() -> list[str]:
 
 @pytest.fixture
 def annotations_unchecked():
-    """For tests of what is refused without the import hook, as where users run it."""
+    """For tests of what is refused without the import hook, as when users run it."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

@@ -84,7 +84,7 @@ def check_greedy(
 ) -> None:
     """Asserts that every pick is the greedy's: of largest gain, of lowest index among equals.
 
-    Records whose gains differ by less than `tolerance` count as tied only where rounding may
+    Records whose gains differ by less than `tolerance` count as tied only if rounding may
     order them either way; records with the same row are truly tied, and the lowest must be taken.
     """
     assert len(picks) == min(budget, len(rows))

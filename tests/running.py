@@ -29,7 +29,7 @@ def mig_as_a_person_runs_it(*arguments: object) -> subprocess.CompletedProcess[s
 
 
 def refused(*arguments: object) -> str:
-    """The one line that the command says where it exits with 2."""
+    """The one line that the command says when it exits with 2."""
     result = mig(*arguments)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr

@@ -88,7 +88,7 @@ def test_runs_from_top_to_bottom(name, tmp_path, monkeypatch):
         # In an empty folder: a notebook needs no file.
         resources={"metadata": {"path": str(tmp_path)}},
     )
-    client.execute()  # Raises where a cell does.
+    client.execute()  # Raises if a cell does.
 
     code = [cell for cell in found.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))

@@ -1,6 +1,6 @@
 """Dataclasses as pytrees that are told apart by their types.
 
-`jax.tree_util.register_dataclass` leaves the type out where two structures are compared: those of
+`jax.tree_util.register_dataclass` leaves the type out when two structures are compared: those of
 `Exponential` and `Log` are equal to JAX (0.10.2 to 0.12.0.1), and only their hashes differ. Of a
 hash, the table of a function's compiled programs compares a few bits, so that now and then the
 program of one family ran for another: for 44 to 46 of 300 types with one field (0.10.2).

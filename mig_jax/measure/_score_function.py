@@ -94,7 +94,7 @@ class ScoreFunction(abc.ABC):
         """φ(x + step) − φ(x) for step ≥ 0, of what `prepare` gave for x.
 
         It must not be a difference of two nearly equal numbers: in float32 that would keep
-        three digits where a label already holds much, and lazy selection trusts in five.
+        three digits if a label already holds much, and lazy selection trusts in five.
 
         Up to x + step = 16·x it is the integral of φ' over log x by Gauss's rule, with eight
         slopes: in float32 to 5e-7 of itself for powers and logarithms, and to what `derivative`

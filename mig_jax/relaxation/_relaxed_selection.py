@@ -55,7 +55,7 @@ from mig_jax.relaxation._soft_top import soft_top
 
 __all__ = ["LEAST_INFORMATION", "RelaxedSelection", "relaxed_selection", "typical_gain"]
 
-# A label holds this much at least where slopes are taken: at 0 they may be infinite.
+# A label holds this much at least when slopes are taken: at 0 they may be infinite.
 LEAST_INFORMATION = 1e-12
 # A label loses at most this part of its information in one step.
 _LARGEST_LOSS = 0.99
@@ -103,7 +103,7 @@ def relaxed_selection(
         it means the same whatever the scale of scores and weights. At 1 amounts are
         spread over most of the pool; at 0.01 almost all are near 0 or 1.
       start: the z of a similar problem, from which fewer steps are needed;
-        no gradient flows to it. By default the information where each record is
+        no gradient flows to it. By default the information if each record is
         selected by N/P.
       tolerance: stop at a residual of this much.
       max_steps: stop after so many Newton steps in any case. Nothing is raised then:
@@ -135,7 +135,7 @@ def relaxed_selection(
 def typical_gain(
     pool: Pool, graph: LabelGraph, measure: Measure, budget: Scalar
 ) -> Float[jax.Array, ""]:
-    """The mean linear gain of all records where each is selected by N/P: the unit of temperatures.
+    """The mean linear gain of all records if each is selected by N/P: the unit of temperatures.
 
     1 if no record gains anything, because then amounts are N/P at every temperature.
     """
@@ -217,7 +217,7 @@ class _Linearisation:
             new_size = dot(left, scaled)
             return step + 1, x, left, scaled + new_size / size * direction, new_size
 
-        # The start is exact where the curvature is 0, which the weighted residual is blind to.
+        # The start is exact if the curvature is 0, which the weighted residual is blind to.
         x = preconditioner * right
         left = right - x - self.spread(curvature * x)
         direction = preconditioner * left

@@ -49,7 +49,7 @@ def soft_top(
     Returns:
       (value − λ)/τ, whose sigmoid is the amount, and λ. The
       amounts sum to N as closely as their type can tell: log-odds keep digits
-      that λ has lost where τ is small next to it.
+      that λ has lost if τ is small next to it.
 
     >>> odds, threshold = soft_top(jnp.array([3.0, 1.0, 2.0, 0.0]), 2, 0.01)
     >>> jax.nn.sigmoid(odds).round(2).tolist(), round(float(threshold), 2)
@@ -122,7 +122,7 @@ def _shift(
     """The shift for which Σ sigmoid(scaled − shift) = above, and Σ sigmoid(shift − scaled) = below.
 
     Newton's method on the log-odds of the sum, which are almost linear in the
-    shift where they are far from the target, kept within a shrinking bracket.
+    shift if they are far from the target, kept within a shrinking bracket.
     """
 
     def unsolved(state: Any) -> jax.Array:
@@ -137,7 +137,7 @@ def _shift(
         low, high = jnp.where(error > 0, shift, low), jnp.where(error < 0, shift, high)
         slope = jnp.sum(amounts * rest) * (1 / sum_above + 1 / sum_below)
         newton = shift + error / slope
-        inside = (newton > low) & (newton < high)  # False where the slope is 0 or not finite.
+        inside = (newton > low) & (newton < high)  # False if the slope is 0 or not finite.
         halve = ~inside | ((step >= _NEWTON_STEPS) & (step % 2 == 1))
         searched = jnp.where(halve, low + (high - low) / 2, newton)
         polished = jnp.where(inside, newton, shift)

@@ -36,7 +36,7 @@ def fingerprint(
 ) -> dict[str, str]:
     """What decides the picks: a hash or a text for each named part.
 
-    Where the mesh is of several processes, `pool` is this one's part, and how the pool is
+    If the mesh is of several processes, `pool` is this one's part, and how the pool is
     cut into parts belongs to the run. The budget does not: the picks of a smaller budget
     are the first of a larger one.
     """

@@ -10,7 +10,7 @@ and again, ends with one sum a row. The order of additions depends only on the
 row itself: gains are the same, bit for bit, in whatever page a row stands.
 
 Slots of a row stand in the order of the similarity that reaches them, its own
-labels first. Where a graph loses its weakest edges, what is left of a row is
+labels first. If a graph loses its weakest edges, what is left of a row is
 therefore its beginning, and zeros behind it change no sum: with edges gated at
 a threshold, gains are those of a layout made for that threshold, bit for bit.
 """
@@ -30,7 +30,7 @@ from mig_jax.selection._propagated_rows import PropagatedRows, propagated_rows
 
 __all__ = ["AREA", "EMPTY", "ExtraSlots", "PageLayout", "deal_pages", "lay_out_pages"]
 
-# Stands where a page has no record. Larger than any index, so a minimum passes over it.
+# Stands for no record in a page. Larger than any index, so a minimum passes over it.
 EMPTY = np.int32(2**31 - 1)
 
 AREA = 1024  # Slots of a page, where nothing else is asked for.
@@ -87,7 +87,7 @@ def lay_out_pages(
       area: slots a page has; raised to the width of the longest row.
 
     Raises:
-      ValueError: where a label id is not in the graph, or `area` is not a power of two.
+      ValueError: if a label id is not in the graph, or `area` is not a power of two.
       AssertionError: if `priority` has not a number for each record.
     """
     if area < 1 << _NARROWEST_LOG2 or area & (area - 1):

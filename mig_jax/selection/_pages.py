@@ -55,7 +55,7 @@ def fill_pages(layout: PageLayout, pool: Pool, graph: LabelGraph, measure: Measu
     if not scores.size:
         scores = jnp.zeros(1)
     values = _fill(layout.entries, layout.records, layout.width_log2, layout.more, scores, weights)
-    # Where the device is the host, it uses the layout's own arrays, which nobody changes.
+    # If the device is the host, it uses the layout's own arrays, which nobody changes.
     labels, records, width_log2 = jax.device_put(
         (layout.labels, layout.records, layout.width_log2), may_alias=True
     )

@@ -106,7 +106,7 @@ def lay_out(
     many pages are read for it.
 
     Args:
-      pool: P records; where the mesh is of several processes, this one's part.
+      pool: P records; if the mesh is of several processes, this one's part.
       graph: K labels.
       measure: score functions and α.
       budget: N.
@@ -201,7 +201,7 @@ def select(
     """Picks `budget` records greedily, each the one with the largest marginal gain.
 
     Args:
-      pool: P records; where the mesh is of several processes, the part of this one.
+      pool: P records; if the mesh is of several processes, the part of this one.
       graph: K labels, the same in all processes, as is every other argument.
       budget: N, from 0 to P.
       measure: score functions and α; the default is the paper's φ and α = 1.
@@ -215,7 +215,7 @@ def select(
       on_chunk: called with the picks so far and what is needed to go on from them.
 
     Raises:
-      ValueError: where the budget is negative or larger than the pool, or smaller than
+      ValueError: if the budget is negative or larger than the pool, or smaller than
         what is picked already.
       AssertionError: if `resume` is of another number of labels.
 

@@ -30,7 +30,7 @@ class Mig:
         return self
 
     def refused(self, *arguments):
-        """The one line that the command says where it exits with 2."""
+        """The one line that the command says when it exits with 2."""
         assert self(*arguments).status == 2, self.stderr
         return self.stderr.replace("\r", "\n").strip().splitlines()[-1]
 

@@ -14,7 +14,7 @@ TEXT = (
 
 
 def tiny_causal_lm(folder: Path, *, positions: int = 512, start: bool = True) -> Path:
-    """A Llama of two layers; byte-level BPE, with a first token where `start`."""
+    """A Llama of two layers; byte-level BPE, with a first token if `start`."""
     torch = pytest.importorskip("torch", reason="the extra annotate is not installed")
     transformers = pytest.importorskip("transformers", reason="the extra annotate is not installed")
     import tokenizers

@@ -83,7 +83,7 @@ def command(*arguments):
 
 
 def refused(capsys, *arguments):
-    """The one line that the command says where it exits with 2."""
+    """The one line that the command says when it exits with 2."""
     assert run(*arguments) == 2
     *_, line = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("ablate: ")

@@ -226,7 +226,7 @@ def test_a_million_records_stay_under_2_gb(tmp_path):
     assert mig("make_pool", "--records=1000000", f"--output={pool}").returncode == 0
     script = (
         "import sys; from mig_jax.commands.main import main; status = main(sys.argv[1:]);"
-        # Of this process only: getrusage would report the test's own peak where that is higher.
+        # Of this process only: getrusage would report the test's own peak if that is higher.
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]); sys.exit(status)"
     )
     result = subprocess.run(

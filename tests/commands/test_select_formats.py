@@ -48,7 +48,7 @@ def ids(path: Path) -> list[int]:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The last line that the command says where it exits with 2."""
+    """The last line that the command says when it exits with 2."""
     assert select(*arguments) == 2
     return capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
 

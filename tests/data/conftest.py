@@ -28,7 +28,7 @@ def ending(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def shared_file() -> Callable[[str], Path]:
-    """A real file, or a skip where this machine has none."""
+    """A real file, or a skip if this machine has none."""
 
     def find(name: str) -> Path:
         if not (SHARED / name).is_file():

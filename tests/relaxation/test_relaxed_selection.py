@@ -150,7 +150,7 @@ def test_cold_amounts_are_the_greedy_picks_where_gains_do_not_interact():
 def test_cold_amounts_are_the_greedy_picks_up_to_shared_records():
     """As τ → 0, E lies between that of the greedy and the certified bound, and few amounts differ.
 
-    Where φ bends, the optimum may share a record's place between records of like gain.
+    If φ bends, the optimum may share a record's place between records of like gain.
     """
     pool, graph = _generated()
     measure = mig_jax.Measure()
@@ -173,7 +173,7 @@ def test_cold_amounts_are_the_greedy_picks_up_to_shared_records():
 
 
 def test_scales_of_scores_and_weights_do_not_matter():
-    """Temperatures are relative: the same amounts where every gain is a hundred times as large."""
+    """Temperatures are relative: the same amounts if every gain is a hundred times as large."""
     pool, graph = _generated()
     plain = mig_jax.Measure(mig_jax.Power(0.6, 0.0))
     heavy = mig_jax.Measure(mig_jax.Power(0.6, 0.0, 100.0))
