@@ -1,12 +1,10 @@
 """Selections for a grid of hyperparameters, all of them in one compiled call.
 
-Score-function parameters, α, the similarity threshold and which of the rules in
-`GAIN_RULES` counts are traced: a family of score functions is compiled once, whatever
-the values. The
-label graph is that of the lowest threshold and is gated in each cell, so that
-all cells share one layout of pages. Zeros of gated edges change no sum
-(see `pages`): every cell picks what `select` picks on the graph of its own
-threshold.
+Score-function parameters, α, the similarity threshold and which of the rules in `GAIN_RULES`
+counts are traced: a family of score functions is compiled once, whatever the values. The label
+graph is that of the lowest threshold and is gated in each cell, so that all cells share one
+layout of pages. Zeros of gated edges change no sum (see `pages`): every cell picks what `select`
+picks on the graph of its own threshold.
 """
 
 from __future__ import annotations
