@@ -1,5 +1,7 @@
 """Builds the documentation: `python -m sphinx -W -b html docs OUT`."""
 
+import re
+
 import mig_jax
 
 project = "mig_jax"
@@ -29,11 +31,16 @@ html_theme = "furo"
 html_title = f"mig_jax {release}"
 
 
-def _plain_aliases(app, what, name, obj, options, signature, result):
-    """Some signatures would show the alias `Array` as Sphinx holds it."""
-    held, plain = "TypeAliasForwardRef('Array')", "Array"
-    return tuple(text and text.replace(held, plain) for text in (signature, result))
+def _plain_arrays(app, what, name, obj, options, signature, result):
+    """Arrays as the source has them: Sphinx shows what `Array` and its axes are made of."""
+    return tuple(text and _plain(text) for text in (signature, result))
+
+
+def _plain(text):
+    text = text.replace("jaxlib._jax.Array", "Array")
+    text = re.sub(r"(\w+)\[Array, ('[^']*')\] \| \1\[ndarray, \2\]", r"\1[Array, \2]", text)
+    return text.replace("Array | ndarray", "Array").replace("TypeAliasForwardRef('Array')", "Array")
 
 
 def setup(app):
-    app.connect("autodoc-process-signature", _plain_aliases)
+    app.connect("autodoc-process-signature", _plain_arrays)
