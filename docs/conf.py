@@ -23,7 +23,9 @@ myst_heading_anchors = 3
 default_role = "literal"
 smartquotes = False  # φ' is a derivative.
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-autodoc_type_aliases = {"Array": "Array"}
+# Of mig_jax/measure/_arrays.py: told by their names.
+_ALIASES = ("Amounts", "Array", "Count", "Indices", "Numbers", "Parameter", "Scalar")
+autodoc_type_aliases = {alias: alias for alias in _ALIASES}
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 80
 
@@ -31,16 +33,14 @@ html_theme = "furo"
 html_title = f"mig_jax {release}"
 
 
-def _plain_arrays(app, what, name, obj, options, signature, result):
-    """Arrays as the source has them: Sphinx shows what `Array` and its axes are made of."""
-    return tuple(text and _plain(text) for text in (signature, result))
-
-
-def _plain(text):
-    text = text.replace("jaxlib._jax.Array", "Array")
-    text = re.sub(r"(\w+)\[Array, ('[^']*')\] \| \1\[ndarray, \2\]", r"\1[Array, \2]", text)
-    return text.replace("Array | ndarray", "Array").replace("TypeAliasForwardRef('Array')", "Array")
+def _plain_aliases(app, what, name, obj, options, signature, result):
+    """Some signatures would show the alias `Array` as Sphinx holds it, or what it is made of."""
+    held = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+    return tuple(
+        text and held.sub(r"\1", text).replace("jaxlib._jax.Array", "jax.Array")
+        for text in (signature, result)
+    )
 
 
 def setup(app):
-    app.connect("autodoc-process-signature", _plain_arrays)
+    app.connect("autodoc-process-signature", _plain_aliases)
