@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.command import Command, main_of
@@ -241,7 +241,6 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 def _run(values: flags.FlagValues) -> None:
-    logging.set_verbosity(logging.WARNING)  # Orbax tells much.
     check_input_flags(values)
     given = values.flag_values_dict()
     given["budgets"] = [_budget(text) for text in values.budgets]

@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import msgspec
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.command import Command, main_of
@@ -263,7 +263,6 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 def _run(values: flags.FlagValues) -> None:
-    logging.set_verbosity(logging.WARNING)  # Orbax tells much.
     check_input_flags(values)
     run(Options(**values.flag_values_dict()))
 

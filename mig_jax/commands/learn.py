@@ -25,7 +25,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.command import Command
@@ -355,7 +355,6 @@ def _start(text: str | float, lowest: float) -> float:
 
 
 def _run(values: flags.FlagValues) -> None:
-    logging.set_verbosity(logging.WARNING)  # Orbax tells much.
     run(_options(values))
 
 

@@ -34,7 +34,6 @@ from mig_jax.measure import (
     LabelGraph,
     Measure,
     Pool,
-    check_labels,
     information,
     label_information,
     linear_gains,
@@ -198,7 +197,6 @@ def certify(
     >>> round(best.certified_ratio, 2), round(worse.certified_ratio, 2)
     (1.0, 0.91)
     """
-    check_labels(pool, graph)
     chosen = np.asarray(picks, np.int64)
     with jax.enable_x64(True):
         pool, graph, measure = jax.tree_util.tree_map(_widen, (pool, graph, measure))
