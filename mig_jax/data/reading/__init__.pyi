@@ -1,11 +1,14 @@
+from ._bad_records import BadRecords
 from ._cache import default_cache_folder
 from ._limits import ReadingLimits
+from ._pool_files import open_files
 from ._raw_records import RawRecord, read_conversations, read_texts
-from ._readers import BadRecords, open_files, read_pool, read_vocabulary
+from ._readers import read_pool
 from ._record_parts import Decoding
 from ._record_table import RecordTable, sort_entries
 from ._shares import PoolShare, share_of_pool
 from ._validation_files import ValidationSet, read_validation
+from ._vocabulary import read_vocabulary
 from ._workers import serve
 
 __all__ = [

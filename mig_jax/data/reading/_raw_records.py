@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mig_jax.data.reading._bad_records import BadRecords
 from mig_jax.data.reading._cache import Writable
-from mig_jax.data.reading._readers import BadRecords, open_files
+from mig_jax.data.reading._pool_files import open_files
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.data.records import (
     LABEL_FORMATS,

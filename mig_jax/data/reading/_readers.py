@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Literal
 
-import msgspec
-
-from mig_jax.data.files import (
-    BYTE_ORDER_MARK,
-    ArrayFile,
-    DatasetRows,
-    FileStamp,
-    LineFile,
-    ParquetRows,
-    is_dataset,
-)
+from mig_jax.data.files import DatasetRows, LineFile, ParquetRows
+from mig_jax.data.reading._bad_records import BadRecords
 from mig_jax.data.reading._cache import Writable, read_through_cache
 from mig_jax.data.reading._limits import USUAL_LIMITS, ReadingLimits
+from mig_jax.data.reading._pool_files import open_files
 from mig_jax.data.reading._record_parts import Decoded, Decoding, RecordFile, decode_file
 from mig_jax.data.reading._record_table import RecordTable, RecordTableBuilder
 from mig_jax.data.reading._workers import decode_in_parallel
@@ -37,15 +28,12 @@ from mig_jax.devices import cores
 from mig_jax.errors import InputError
 
 __all__ = [
-    "BadRecords",
     "can_be_cut",
     "common_form",
     "is_whole",
-    "open_files",
     "ranges",
     "read_pool",
     "read_ranges",
-    "read_vocabulary",
 ]
 
 _Progress = Callable[[int], None]
@@ -158,43 +146,6 @@ def read_pool(
     return table
 
 
-class BadRecords:
-    """The records of one file that cannot be used: the first ends the reading, or all are kept."""
-
-    def __init__(self, path: str, skip: bool, rejects: Writable | None) -> None:
-        self._path = path
-        self._skip = skip
-        self._rejects = rejects
-        self._first: InputError | None = None
-        self.count = 0
-
-    def meet(self, line: int, bad: BadRecord, text: bytes) -> None:
-        """Raises `InputError` if bad records are not skipped."""
-        separator = ", " if bad.field else ": "
-        error = InputError(f"{self._path}, line {line}{separator}{bad}")
-        if not self._skip:
-            raise error
-        self._first = self._first or error
-        self.count += 1
-        if self._rejects is not None:
-            # Python's own JSON writer, as it takes the lone surrogates that stand for
-            # bytes that are not UTF-8.
-            reject = {
-                "file": self._path,
-                "line": line,
-                "reason": str(bad),
-                "text": text.decode("utf-8", "surrogateescape"),
-            }
-            self._rejects.write(json.dumps(reject).encode("ascii") + b"\n")
-
-    def nothing_usable(self) -> InputError:
-        if not self.count:
-            return InputError(f"{self._path}: holds no records; expected at least one")
-        return InputError(
-            f"{self._path}: all of its records ({self.count}) are bad; the first: {self._first}"
-        )
-
-
 def read_ranges(
     files: Sequence[RecordFile],
     tasks: Sequence[Sequence[Decoding]],
@@ -241,52 +192,6 @@ def read_ranges(
 def is_whole(tasks: Sequence[Decoding]) -> bool:
     """Whether the tasks of a file are all of it."""
     return tasks[0].start == 0 and tasks[-1].stop is None
-
-
-def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
-    """The labels of a JSON file that is a list of strings.
-
-    Raises:
-      InputError: if it cannot be read or is anything else, an empty list included.
-    """
-    stamp = FileStamp.of(os.fspath(path))
-    expected = "expected a JSON list of at least one string"
-    try:
-        with open(stamp.path, "rb") as stream:
-            content = stream.read().removeprefix(BYTE_ORDER_MARK)
-        labels = msgspec.json.decode(content, type=list[str])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{stamp.path}: {error}; {expected}") from None
-    if not labels:
-        raise InputError(f"{stamp.path}: the list is empty; {expected}")
-    return labels
-
-
-def open_files(paths: Sequence[str]) -> list[RecordFile]:
-    """The files of records, by the endings of their names, or the datasets.
-
-    Raises:
-      InputError: if there is none, one cannot be read, or one is given twice.
-    """
-    if not paths:
-        raise InputError("no file of records is given; expected at least one")
-    files: dict[tuple[int, int], RecordFile] = {}
-    for path in paths:
-        file = _open_file(path)
-        if (twin := files.setdefault(file.stamp.identity, file)) is not file:
-            raise InputError(
-                f"{path}: is the same file as {twin.stamp.path}; expected each file once"
-            )
-    return list(files.values())
-
-
-def _open_file(path: str) -> RecordFile:
-    if is_dataset(path):
-        return DatasetRows.of(path)
-    stamp = FileStamp.of(path)
-    if path.lower().endswith(".parquet"):
-        return ParquetRows(stamp)
-    return ArrayFile(stamp) if ArrayFile.is_array(path) else LineFile(stamp)
 
 
 def common_form(

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax.data.files import LineFile
+from mig_jax.data.reading._bad_records import BadRecords
 from mig_jax.data.reading._cache import Writable
 from mig_jax.data.reading._limits import USUAL_LIMITS, ReadingLimits
+from mig_jax.data.reading._pool_files import open_files
 from mig_jax.data.reading._readers import (
-    BadRecords,
     can_be_cut,
     common_form,
     is_whole,
-    open_files,
     ranges,
     read_ranges,
 )

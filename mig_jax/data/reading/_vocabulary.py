@@ -1,0 +1,31 @@
+"""The labels that a pool may have: a JSON list."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from mig_jax.data.files import BYTE_ORDER_MARK, FileStamp
+from mig_jax.errors import InputError
+
+__all__ = ["read_vocabulary"]
+
+
+def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
+    """The labels of a JSON file that is a list of strings.
+
+    Raises:
+      InputError: if it cannot be read or is anything else, an empty list included.
+    """
+    stamp = FileStamp.of(os.fspath(path))
+    expected = "expected a JSON list of at least one string"
+    try:
+        with open(stamp.path, "rb") as stream:
+            content = stream.read().removeprefix(BYTE_ORDER_MARK)
+        labels = msgspec.json.decode(content, type=list[str])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{stamp.path}: {error}; {expected}") from None
+    if not labels:
+        raise InputError(f"{stamp.path}: the list is empty; {expected}")
+    return labels
