@@ -606,6 +606,7 @@ _PREFERENCES = (
             "non_preferred_output": [_said("assistant", _BAD)],
         },
         "preference",
+        cannot=_NO_ALPACA,
     ),
     _one(
         "chosen_messages",

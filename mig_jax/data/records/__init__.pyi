@@ -1,14 +1,12 @@
 from ._conversation_formats import (
     CONVERSATION_FORMATS,
+    READ_LAYOUTS,
     decode_conversation,
-    encode_conversation,
-    parse_record,
     told_conversation_format,
-    usual_role_names,
-    with_usual_roles,
 )
 from ._conversations import ROLES, Conversation, Role, instruction_and_response
 from ._field_names import FIELD_NAMES, USUAL, FieldNames, value_at
+from ._json_records import parse_record, record_as_json
 from ._label_formats import (
     LABEL_FORMATS,
     BadRecord,
@@ -26,11 +24,13 @@ from ._record_forms import (
     other_format,
     unlabelled,
 )
+from ._written_conversations import encode_conversation, usual_role_names, with_usual_roles
 
 __all__ = [
     "CONVERSATION_FORMATS",
     "FIELD_NAMES",
     "LABEL_FORMATS",
+    "READ_LAYOUTS",
     "ROLES",
     "USUAL",
     "BadRecord",
@@ -51,6 +51,7 @@ __all__ = [
     "label_fields",
     "other_format",
     "parse_record",
+    "record_as_json",
     "told_conversation_format",
     "unlabelled",
     "usual_role_names",
