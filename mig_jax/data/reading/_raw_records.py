@@ -65,6 +65,7 @@ def read_conversations(
     on_bad_record: Literal["error", "skip"] = "error",
     rejects: Writable | None = None,
     progress: Callable[[int], None] | None = None,
+    questions: bool = False,
 ) -> Iterator[RawRecord]:
     """Yields every record of the files, in order; holds one at a time.
 
@@ -77,6 +78,7 @@ def read_conversations(
         those whose labels or score are there but cannot be used.
       rejects: as for `read_pool`.
       progress: gets the records passed so far, bad ones included.
+      questions: whether records that only ask are read, as evaluation files have them.
 
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
@@ -92,7 +94,7 @@ def read_conversations(
         used = 0
         for number, _, text in file.scan():
             try:
-                found = _raw_record(path, number, text, names, layout)
+                found = _raw_record(path, number, text, names, layout, questions)
             except BadRecord as reason:
                 bad.meet(number, reason, text)
             else:
@@ -142,9 +144,11 @@ def read_texts(
                 progress(done)
 
 
-def _raw_record(path: str, line: int, text: bytes, names: FieldNames, layout: str) -> RawRecord:
+def _raw_record(
+    path: str, line: int, text: bytes, names: FieldNames, layout: str, questions: bool
+) -> RawRecord:
     record = parse_record(text)
-    conversation = decode_conversation(record, names)
+    conversation = decode_conversation(record, names, questions=questions)
     labels, score = _labels_and_score(record, names, layout)
     return RawRecord(path, line, text, record, conversation, labels, score)
 

@@ -73,6 +73,7 @@ def question_and_answer(record: dict[str, Any], names: FieldNames) -> tuple[str,
     if "instruction" in asked and "input" in asked:
         asked.remove("input")  # Which is what the instruction is about.
     said = [name for name in ANSWERS if has(name)]
+    said = [name for name in said if record[names[name]]] or said
     if named := [name for name in said if names.is_mapped(name)]:
         said = named
     if named := [name for name in asked if names.is_mapped(name)]:
