@@ -78,7 +78,9 @@ def _pair(record: dict[str, Any], names: FieldNames) -> tuple[str, str] | None:
     """The record's names of chosen and rejected; None if it has not both."""
     for usual in PREFERENCES:
         chosen, rejected = names[usual[0]], names[usual[1]]
-        if all(_is_answer(record.get(field), names) for field in (chosen, rejected)):
+        if chosen not in record or rejected not in record:
+            continue  # As most have none.
+        if _is_answer(record[chosen], names) and _is_answer(record[rejected], names):
             return chosen, rejected
     return None
 
