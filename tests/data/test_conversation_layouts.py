@@ -229,6 +229,14 @@ REFUSED_AT_WRITING: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": [turn(), turn("assistant")], "system": "s"}, "alpaca", "other fields change"),
     ({"messages": [turn(weight=0), turn("assistant")]}, "alpaca", "no place for the field weight"),
     ({"conversations": [{"from": "function_call", "value": "{}"}]}, "messages", "turn 1 calls a"),
+    ({"messages": [turn()]}, "prompt_completion", "does not end with the assistant's turn"),
+    ({"messages": [turn("assistant")]}, "prompt_completion", "nobody asks before the assistant's"),
+    (
+        {"messages": [turn("system"), turn("assistant")]},
+        "prompt_completion",
+        "nobody asks before the assistant's turn",
+    ),
+    ({"messages": [turn(), turn("assistant")], "prompt": "q"}, "prompt_completion", "in the way"),
     (
         {"conversations": [{"from": "system", "value": "a"}], "system": "b"},
         "messages",

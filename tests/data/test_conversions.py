@@ -100,6 +100,7 @@ READ: dict[str, Callable[[Turns], Record]] = WRITTEN | {
     "conversation": lambda turns: {"conversation": openai_turns(turns)},
     "firefly": exchanges("human", "assistant"),
     "xtuner": exchanges("input", "output"),
+    "user and assistant": exchanges("user", "assistant"),
     "swift": columns("query", "response"),
     "gsm8k": columns("question", "answer"),
     "problem": columns("problem", "solution"),

@@ -131,6 +131,29 @@ def test_which_layout_is_told(record: dict[str, Any], layout: str | None) -> Non
     assert told_conversation_format(dict(reversed(record.items()))) == layout
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("question answer solution", "question solution"),
+        ("question answer response", "question answer"),
+        ("problem answer solution", "problem solution"),
+        ("query answer response question", "question answer"),
+        ("instruction input response", "instruction+input response"),
+        ("instruction context response", "instruction+context response"),
+        ("input target", "input target"),
+        ("prompt answer", "prompt answer"),
+        ("instruction input completion", "instruction+input completion"),
+    ],
+)
+def test_which_columns_are_question_and_answer(fields: str, expected: str) -> None:
+    record = {name: f"the {name}" for name in fields.split()}
+    asked, answered = expected.split()
+    question = "\n".join(f"the {name}" for name in asked.split("+"))
+    texts = [("user", question), ("assistant", f"the {answered}")]
+    for order in (record, dict(reversed(record.items()))):
+        assert decode_conversation(order).texts == texts
+
+
 def said(role: str, text: str) -> dict[str, str]:
     return {"role": role, "content": text}
 

@@ -75,8 +75,14 @@ SHAREGPT: Final = TurnForm(
 )
 _EXCHANGE_FIELDS: Final = ("conversation", "conversations")
 _TURN_FIELDS: Final = (*_EXCHANGE_FIELDS, "messages", "dialogs", "turns")
-# Question and answer in an exchange: of Firefly and ms-swift, and of xtuner.
-_EXCHANGES: Final = (("human", "assistant"), ("input", "output"))
+# Question and answer in an exchange: of Firefly and ms-swift, of xtuner, and of others.
+_EXCHANGES: Final = (
+    ("human", "assistant"),
+    ("input", "output"),
+    ("user", "assistant"),
+    ("question", "answer"),
+    ("query", "response"),
+)
 
 
 def decode_turns(found: Any, field: str, form: TurnForm, names: FieldNames) -> tuple[Turn, ...]:
@@ -248,7 +254,7 @@ def _beside_system(
 
 def _exchange_keys(found: list[dict[str, Any]]) -> tuple[str, str] | None:
     for pair in _EXCHANGES:
-        if all(set(pair) & one.keys() for one in found):
+        if all(set(pair) & one.keys() for one in found) and set(pair) <= found[0].keys():
             return pair
     return None
 
