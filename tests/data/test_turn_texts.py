@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from mig_jax.data import BadRecord, FieldNames, decode_conversation, told_conversation_format
+from mig_jax.data import (
+    BadRecord,
+    FieldNames,
+    decode_conversation,
+    encode_conversation,
+    told_conversation_format,
+)
 from mig_jax.errors import InputError
 
 CALL = {"name": "f", "arguments": {"x": 1}}
@@ -116,6 +122,7 @@ TOLD = [
     ({"question": "q", "answers": {"text": ["a"]}}, None),
     ({"question": "q", "problem": "p", "generation": "g"}, None),  # Which is it?
     ({"prompt": 5, "completion": "c"}, None),
+    ({"prompt": "p", "completion": [{"content": "c"}]}, None),
     ({"text": ["t"]}, None),
     ({"text": ""}, None),
     ({"chosen": "a", "rejected": None}, None),
@@ -196,6 +203,9 @@ def test_chosen_answers_follow_what_leads_up_to_them(
     rejected = "worse" if isinstance(chosen, str) else [said("assistant", "worse")]
     found = decode_conversation({**record, "rejected": rejected})
     assert (found.layout, found.texts) == ("preference", expected)
+    if ("user", "q") in expected and record.get("prompt") != "User: q":
+        written = encode_conversation(found, "prompt_completion")
+        assert written["completion"] == [said("assistant", "a")]
     assert found.rest.pop("rejected") == rejected
     assert found.rest == ({"prompt": "User: q"} if record.get("prompt") == "User: q" else {})
 

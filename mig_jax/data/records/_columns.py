@@ -171,7 +171,8 @@ def _asked(found: Any, names: FieldNames) -> list[str]:
     if not isinstance(found, list) or is_turn_list(found, names):
         return []
     said = [turn.get(names["content"]) if isinstance(turn, dict) else turn for turn in found]
-    return said if all(isinstance(text, str) for text in said) else []
+    texts = [text for text in said if isinstance(text, str)]
+    return texts if len(texts) == len(said) else []
 
 
 def decode_text(record: dict[str, Any], names: FieldNames) -> Conversation:

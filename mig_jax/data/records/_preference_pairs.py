@@ -69,9 +69,9 @@ def decode_preference(record: dict[str, Any], names: FieldNames) -> Conversation
         rest[field] = record[field]
         whole = (*(turn for turn in context if turn.role == "system"), *answer)
     if whole is None:
-        return Conversation("preference", (*context, *answer), rest, fields, len(context) or None)
-    said = next((n for n, turn in enumerate(reversed(whole)) if turn.role != "assistant"), 0)
-    return Conversation("preference", whole, rest, fields, len(whole) - said if said else None)
+        at = len(context) if context and answer[0].role == "assistant" else None
+        return Conversation("preference", (*context, *answer), rest, fields, at)
+    return Conversation("preference", whole, rest, fields)
 
 
 def _pair(record: dict[str, Any], names: FieldNames) -> tuple[str, str] | None:

@@ -31,8 +31,9 @@ _ABOUT: Final = frozenset(
 def no_conversation(record: dict[str, Any], names: FieldNames) -> BadRecord:
     """The fault of a record without one: the fields that it has, and the flags that might do.
 
-    >>> str(no_conversation({"ask": "1 + 1?", "reply": "2"}, FieldNames()))[-56:]
-    '; perhaps --field=instruction=ask --field=output=reply do'
+    >>> fault = no_conversation({"ask": "1 + 1?", "reply": "2"}, FieldNames())
+    >>> str(fault).partition("; perhaps ")[2]
+    '--field=instruction=ask --field=output=reply do'
     """
     if not record:
         return BadRecord(f"found no conversation; expected {_EXPECTED}")
