@@ -1,6 +1,6 @@
 from . import files, reading, records, writing
 from ._label_embeddings import read_label_embeddings, write_label_embeddings
-from .files import FileStamp, LineFile
+from .files import FileStamp, LineFile, Losses
 from .reading import (
     BadRecords,
     Decoding,
@@ -41,7 +41,11 @@ from .records import (
 from .writing import (
     OUTPUT_LAYOUTS,
     OutputFiles,
+    OutputForm,
     RecordConverter,
+    RecordSink,
+    check_one_table,
+    output_form,
     updated_dataset_info,
     write_json,
     write_records,
@@ -60,14 +64,18 @@ __all__ = [
     "FieldNames",
     "FileStamp",
     "LineFile",
+    "Losses",
     "OutputFiles",
+    "OutputForm",
     "PoolShare",
     "RawRecord",
     "ReadingLimits",
     "RecordConverter",
     "RecordForm",
+    "RecordSink",
     "RecordTable",
     "ValidationSet",
+    "check_one_table",
     "convert_plain",
     "decode_conversation",
     "decode_plain",
@@ -78,6 +86,7 @@ __all__ = [
     "files",
     "instruction_and_response",
     "open_files",
+    "output_form",
     "parse_record",
     "read_conversations",
     "read_label_embeddings",
