@@ -277,7 +277,6 @@ def _structs(kind: pa.StructType, feature: Any, path: str, losses: Losses) -> _V
 
 def _maps(kind: pa.MapType, path: str, losses: Losses, note: _Note) -> _Values:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     keys_of = _reader(kind.key_field, None, path, losses)
     items_of = _reader(kind.item_field, None, path, losses)
@@ -285,9 +284,12 @@ def _maps(kind: pa.MapType, path: str, losses: Losses, note: _Note) -> _Values:
     of_text = pa.types.is_string(key) or pa.types.is_large_string(key)
 
     def values(array: pa.MapArray) -> list[Any]:
-        keys, items = array.flatten().flatten()
-        pairs = list(zip(keys_of(keys), items_of(items), strict=True))
-        entries = _cut(pairs, pc.list_value_length(array).to_pylist())
+        pairs = list(zip(keys_of(array.keys), items_of(array.items), strict=True))
+        edges, valid = array.offsets.to_pylist(), array.is_valid().to_pylist()
+        entries = [
+            pairs[start:stop] if is_there else None
+            for start, stop, is_there in zip(edges, edges[1:], valid, strict=False)
+        ]
         if not of_text:
             return [None if pairs is None else [list(pair) for pair in pairs] for pairs in entries]
         found = [None if pairs is None else dict(pairs) for pairs in entries]

@@ -17,6 +17,8 @@ __all__ = ["iso_8601"]
 _Values = Callable[["pa.Array"], list[Any]]
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY: Final = 86_400
+# Days of Python's own times, less one at either end: no offset leads beyond.
+_DAYS_OF_PYTHON: Final = range(-719_161, 2_932_896)
 
 
 def iso_8601(kind: pa.DataType) -> _Values | None:
@@ -76,7 +78,7 @@ def _zone(name: str | None) -> datetime.tzinfo | None:
 def _instant(value: int, scale: int, zone: datetime.tzinfo | None) -> str:
     seconds, part = divmod(value, scale)
     offset = 0
-    if zone is not None and abs(seconds) < 60_000_000_000:  # Before and after: UTC.
+    if zone is not None and seconds // _DAY in _DAYS_OF_PYTHON:
         moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
         local = (moment + datetime.timedelta(seconds=seconds)).astimezone(zone)
         # Of old zones there are offsets of seconds, for which ISO 8601 has no form.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import io
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -35,9 +36,21 @@ _ROWS: Final = 1024
 
 
 def check_one_table(sources: Sequence[Any]) -> None:
-    """Raises `InputError` if the tables among the sources cannot be rows of one table."""
-    if tables := [source for source in sources if isinstance(source, TableRows)]:
-        common_schema(tables)
+    """Raises `InputError` if the tables among the sources cannot be rows of one Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = [source for source in sources if isinstance(source, TableRows)]
+    if not tables:
+        return
+    for field in common_schema(tables):
+        try:
+            pq.ParquetWriter(io.BytesIO(), pa.schema([field])).close()
+        except pa.ArrowException as error:
+            raise InputError(
+                f"{tables[0].stamp.path}: the column {field.name} cannot stand in a Parquet file "
+                f"({str(error).splitlines()[0]}); expected --output=FILE.jsonl"
+            ) from None
 
 
 class TableSpool:
