@@ -167,7 +167,8 @@ def _wider_struct(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if not pa.types.is_struct(other) or [f.name for f in one] != [f.name for f in other]:
         return None
     fields = [_wider_field(*pair) for pair in zip(one, other, strict=True)]
-    return None if None in fields else pa.struct(fields)
+    found = [field for field in fields if field is not None]
+    return pa.struct(found) if len(found) == len(fields) else None
 
 
 def _wider_number(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
