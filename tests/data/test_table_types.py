@@ -302,6 +302,13 @@ def test_labels_and_scores_of_all_types_are_read(of_type: str, tmp_path: Path) -
     assert pool.labels.tolist() == [0, 0, 1]
 
 
+def test_binary_labels_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pool.parquet"
+    pq.write_table(pa.table({"labels": [[b"a"], [b"b"]], "score": [1.0, 2.0]}), path)
+    with pytest.raises(InputError, match="the column labels has binary values; expected text"):
+        data.read_pool([path], on_bad_record="skip")
+
+
 def test_fields_within_json_are_found(tmp_path: Path) -> None:
     notes = [
         {"instag": {"content": ["a"]}, "deita": {"quality_scores": [2], "complexity_scores": [3]}},
@@ -335,6 +342,32 @@ def test_text_that_is_no_json_is_told(tmp_path: Path) -> None:
     pool = pool_of(tmp_path / "pool.parquet", stored(pa.json_(), ["{}", "{a", "1"]))
     with pytest.raises(InputError, match=r"pool.parquet: column x: found text that is not JSON"):
         written(pool, [0, 1, 2])
+
+
+@pytest.mark.slow
+def test_a_damaged_footer_is_told_or_harmless(tmp_path: Path) -> None:
+    """Also one that tells of other numbers of rows: no record takes the place of another."""
+    path = tmp_path / "pool.parquet"
+    columns = {"labels": [["a"], ["b"], ["c"], ["d"]], "score": [1.0, 2.0, 3.0, 4.0]}
+    pq.write_table(pa.table(columns), path, row_group_size=2, compression="none")
+    whole = path.read_bytes()
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    outcomes = set()
+    for place in range(start, len(whole)):
+        for change in (2, 0x80):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ change]) + whole[place + 1 :])
+            try:
+                pool = data.read_pool([path], on_bad_record="skip")
+                told = [str(label) for label in pool.label_names]
+                for picks in (range(pool.num_records), [pool.num_records - 1]):
+                    lines = written(pool, list(picks)).splitlines()
+                    rows = pq.read_table(io.BytesIO(written(pool, list(picks), form="parquet")))
+                    assert len(lines) == rows.num_rows == len(picks)
+                    outcomes.add((len(picks), lines[-1][:15]))
+            except InputError:
+                continue
+            assert set(told) <= {"a", "b", "c", "d"}
+    assert outcomes >= {(4, b'{"labels":["d"]'), (1, b'{"labels":["d"]')}
 
 
 def test_extension_types_that_pyarrow_does_not_know(tmp_path: Path) -> None:

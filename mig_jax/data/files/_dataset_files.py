@@ -136,19 +136,19 @@ def _hub_name(path: str) -> tuple[str, str | None, str | None]:
     found = _HUB_NAME.fullmatch(path)
     if found is None:
         raise InputError(f"{path}: expected {_HUB_EXPECTED}")
-    name, *chosen = found.groups()
+    name, configuration, split = found.groups()
     for part in name.split("/"):
         # Names of buckets lead to other storage.
         if not _HUB_PART.fullmatch(part) or name.startswith("buckets/"):
             raise InputError(f"{path}: the hub has no name {part}; expected {_HUB_EXPECTED}")
-    if {".", ".."} & {*chosen}:
+    if {".", ".."} & {configuration, split}:
         raise InputError(f"{path}: has no configuration or split; expected {_HUB_EXPECTED}")
     if os.path.exists(name):
         raise InputError(
             f"{path}: {name} is a folder or file here, which `datasets` would read in place of the "
             f"hub's; expected --pool={name} for this one, or another working directory"
         )
-    return name, *chosen
+    return name, configuration, split
 
 
 def _check_folder(path: str) -> None:

@@ -17,7 +17,7 @@ from mig_jax.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["JSON_TYPE", "JsonRows", "Losses", "encoded", "extension_name", "parsed"]
+__all__ = ["JSON_TYPE", "JsonRows", "Losses", "encoded", "extension_name", "is_binary", "parsed"]
 
 JSON_TYPE: Final = "arrow.json"
 _EXTENSION_NAME: Final = b"ARROW:extension:name"
@@ -166,12 +166,17 @@ def _storage_reader(
     if types.is_integer(kind) and isinstance(feature, dict) and feature.get("names"):
         names = feature["names"]
         return _each(_pylist, lambda value: _class_name(value, names, note))
-    if _is_binary(kind):
+    if is_binary(kind):
         return lambda array: _base64(array, note)
     return iso_8601(kind) or _pylist
 
 
 def _pylist(array: pa.Array) -> list[Any]:
+    import pyarrow as pa
+
+    kind = array.type
+    if not array.null_count and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return array.to_numpy(zero_copy_only=False).tolist()  # Many times as fast.
     return array.to_pylist()
 
 
@@ -179,7 +184,8 @@ def _each(values: _Values, change: Callable[[Any], Any]) -> _Values:
     return lambda array: [None if value is None else change(value) for value in values(array)]
 
 
-def _is_binary(kind: pa.DataType) -> bool:
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether values of a type are bytes."""
     import pyarrow as pa
 
     is_view = getattr(pa.types, "is_binary_view", lambda kind: False)
@@ -221,8 +227,7 @@ def _floats(array: pa.Array, note: _Note) -> list[float | None]:
         array = array.cast(pa.float32())
     if pc.all(pc.is_finite(array)).as_py() is False:
         note(_NOT_FINITE)
-    values: list[float | None] = array.to_pylist()
-    return values
+    return _pylist(array)
 
 
 def _base64(array: pa.Array, note: _Note) -> list[str | None]:

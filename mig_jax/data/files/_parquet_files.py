@@ -38,21 +38,25 @@ class ParquetRows(TableRows):
     def batches(self, columns: Sequence[str] | None) -> Iterator[tuple[pa.RecordBatch, int]]:
         wanted = None if columns is None else list(columns)
         with self._open() as parquet:
+            total = parquet.metadata.num_rows
+            left = total
             for batch in parquet.iter_batches(batch_size=_batch_rows(parquet), columns=wanted):
-                yield batch, parquet.metadata.num_rows
+                left -= batch.num_rows
+                yield batch, total
+            _check_rows(total - left, total)
+            _check_rows(total, sum(_group_sizes(parquet)))
 
     def batches_at(self, positions: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
         """Only row groups with a wanted row are read, a batch at a time."""
         with self._open() as parquet:
-            metadata = parquet.metadata
-            sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
             first = 0
             rows = _batch_rows(parquet)
-            for group, size in enumerate(sizes):
+            for group, size in enumerate(_group_sizes(parquet)):
                 start, stop = np.searchsorted(positions, [first, first + size])
                 if start < stop:
                     batches = parquet.iter_batches(batch_size=rows, row_groups=[group])
-                    yield from rows_at(batches, positions[start:stop] - first)
+                    found = yield from rows_at(batches, positions[start:stop] - first)
+                    _check_rows(found, size)
                 first += size
 
     @contextlib.contextmanager
@@ -63,6 +67,17 @@ class ParquetRows(TableRows):
         path = self.stamp.path
         with telling_errors(path, self.kind), pq.ParquetFile(path) as parquet:
             yield parquet
+
+
+def _group_sizes(parquet: pq.ParquetFile) -> list[int]:
+    metadata = parquet.metadata
+    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+def _check_rows(found: int, told: int) -> None:
+    """Raises ValueError if a damaged file has more or fewer rows than it says."""
+    if found != told:
+        raise ValueError(f"{found:,} rows of {told:,} that it tells of were found")
 
 
 def _batch_rows(parquet: pq.ParquetFile) -> int:

@@ -7,13 +7,20 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.files._json_values import JSON_TYPE, JsonRows, Losses, encoded, extension_name
+from mig_jax.data.files._json_values import (
+    JSON_TYPE,
+    JsonRows,
+    Losses,
+    encoded,
+    extension_name,
+    is_binary,
+)
 from mig_jax.data.files._line_files import FileStamp, TextLine
 from mig_jax.data.records import LABEL_FORMATS, FieldNames, label_fields, unlabelled, value_at
 from mig_jax.errors import InputError
@@ -71,6 +78,7 @@ class TableRows(abc.ABC):
             allowed = ("plain",)
         for name in allowed:
             if all(self._has_field(schema, field) for field in label_fields(name, names)):
+                self._check_no_binary(schema, label_fields(name, names))
                 return name
         # As if each row had every column.
         bad = unlabelled(_outline(schema), names)
@@ -90,6 +98,18 @@ class TableRows(abc.ABC):
             return place is not None
         missing = object()
         return any(value_at(row, path, missing) is not missing for row in self.rows([path]))
+
+    def _check_no_binary(self, schema: pa.Schema, paths: Sequence[str]) -> None:
+        for path in paths:
+            place = _place(schema, path)
+            kind = None if place is None else place.kind
+            while kind is not None and hasattr(kind, "value_type"):
+                kind = kind.value_type
+            if kind is not None and is_binary(kind):
+                # As base64, which it is in JSON, a label would be another one.
+                raise InputError(
+                    f"{self.stamp.path}: the column {path} has binary values; expected text"
+                )
 
     def scan(self, losses: Losses | None = None) -> Iterator[TextLine]:
         """Yields the rows in order, each as a JSON object with all its fields.
@@ -197,14 +217,15 @@ def features_of(schema: pa.Schema) -> dict[str, Any]:
 
 def rows_at(
     batches: Iterator[pa.RecordBatch], positions: npt.NDArray[np.int64]
-) -> Iterator[pa.RecordBatch]:
-    """The rows at ascending positions, counted from the first row of the batches."""
+) -> Generator[pa.RecordBatch, None, int]:
+    """Yields the rows at ascending positions, counted from the first; returns the number of all."""
     first = 0
     for batch in batches:
         start, stop = np.searchsorted(positions, [first, first + batch.num_rows])
         if start < stop:
             yield from gathered([batch], positions[start:stop] - first)
         first += batch.num_rows
+    return first
 
 
 def gathered(
@@ -236,6 +257,7 @@ class _Place:
     """Where a path leads in the columns: as far as they have fields of their own."""
 
     path: str
+    kind: pa.DataType
     is_json: bool  # What else there is of the path leads on in JSON text.
 
 
@@ -249,12 +271,12 @@ def _place(schema: pa.Schema, path: str) -> _Place | None:
     field = schema.field(names[0])
     for depth, name in enumerate(names[1:], 1):
         if extension_name(field) == JSON_TYPE:
-            return _Place(".".join(names[:depth]), is_json=True)
+            return _Place(".".join(names[:depth]), field.type, is_json=True)
         kind = field.type
         if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
             return None
         field = kind.field(name)
-    return _Place(path, is_json=extension_name(field) == JSON_TYPE)
+    return _Place(path, field.type, is_json=extension_name(field) == JSON_TYPE)
 
 
 def _outline(schema: pa.Schema) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class TableSpool:
         self._schema = common_schema(tables) if tables else None
         self._names = set() if self._schema is None else set(self._schema.names)
         self._kept: set[str] = set()  # Columns of tables that a record has as they are.
-        self._from_json: dict[str, None] = {}  # Other columns.
+        self._from_json: dict[str, JsonColumn] = {}  # Other columns.
         self._left_out: set[str] = set()  # Columns of tables that a record has no more.
         self._entries = array.array("q")  # Source, position and place of the JSON of each record.
         self._losses = losses
@@ -102,7 +102,8 @@ class TableSpool:
         """Adds a record, a JSON object; of a row of a table, with the object that came."""
         fields = parsed(record)
         if came is None or self._schema is None or not self._is_table(source):
-            self._from_json |= dict.fromkeys(fields)
+            for name, value in fields.items():
+                self._column(name).see(value)
             position = -1
         else:
             before = parsed(came)
@@ -110,7 +111,7 @@ class TableSpool:
                 if name in before and _same(before[name], value):
                     self._kept.add(name)
                 else:
-                    self._from_json[name] = None
+                    self._column(name)
             self._left_out |= before.keys() - fields.keys()
         self._entries.extend((source, position, self._size))
         self._size += self._json.write(record.rstrip(b"\n") + b"\n")
@@ -132,17 +133,18 @@ class TableSpool:
         import pyarrow.parquet as pq
 
         for name in self._kept & self._left_out:
-            self._from_json[name] = None
+            self._column(name)
         entries = np.array(self._entries, np.int64).reshape(-1, 3)
         spool, row_of = self._rows_of_tables(entries)
         order = np.arange(len(entries)) if order is None else order
         rows_a_chunk = _ROWS if spool is None else spool.rows_a_batch
 
-        def chunks() -> Iterator[tuple[pa.RecordBatch | None, list[dict[str, Any]]]]:
+        def chunks(
+            order: npt.NDArray[np.int64],
+        ) -> Iterator[tuple[pa.RecordBatch | None, list[dict[str, Any]]]]:
             for start in range(0, len(order), rows_a_chunk):
                 chosen = order[start : start + rows_a_chunk]
-                numbers = row_of[chosen]
-                batches = [None] if spool is None else spool.rows(numbers)
+                batches = [None] if spool is None else spool.rows(row_of[chosen])
                 done = 0
                 for batch in batches:
                     count = len(chosen) if batch is None else batch.num_rows
@@ -150,15 +152,16 @@ class TableSpool:
                     done += count
                     yield batch, self._fields(batch, entries[part, 2].tolist())
 
-        columns = {name: JsonColumn() for name in self._from_json}
-        if columns:
-            for _, rows in chunks():
-                for name, column in columns.items():
-                    for row in rows:
-                        column.see(row.get(name))
-        schema = self._output_schema(columns)
+        columns = self._from_json
+        # Records of other files were seen as they came.
+        of_tables = np.flatnonzero(entries[:, 1] >= 0) if columns else entries[:0, 0]
+        for _, rows in chunks(of_tables):
+            for name, column in columns.items():
+                for row in rows:
+                    column.see(row.get(name))
+        schema = self._output_schema()
         with pq.ParquetWriter(stream, schema) as writer:
-            for batch, rows in chunks():
+            for batch, rows in chunks(order):
                 arrays = []
                 for place, field in enumerate(schema):
                     if field.name in columns:
@@ -176,6 +179,9 @@ class TableSpool:
 
     def _temporary(self) -> IO[bytes]:
         return self._held.enter_context(tempfile.TemporaryFile())
+
+    def _column(self, name: str) -> JsonColumn:
+        return self._from_json.setdefault(name, JsonColumn())
 
     def _is_table(self, source: int) -> bool:
         return isinstance(self._sources[source], TableRows)
@@ -219,9 +225,10 @@ class TableSpool:
                 rows[number] = parsed(self._json.readline())
         return rows
 
-    def _output_schema(self, columns: dict[str, JsonColumn]) -> pa.Schema:
+    def _output_schema(self) -> pa.Schema:
         import pyarrow as pa
 
+        columns = self._from_json
         if self._schema is None:
             return pa.schema([column.field(name) for name, column in columns.items()])
         some_have_none = any(position < 0 for position in self._entries[1::3])
