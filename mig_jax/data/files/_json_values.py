@@ -127,7 +127,8 @@ def _reader(field: pa.Field, feature: Any, path: str, losses: Losses) -> _Values
     stored = kind.storage_type if is_known else kind
     plain = _storage_reader(stored, feature, path, losses, note)
     if name == JSON_TYPE:
-        plain = _each(plain, lambda text: _parsed_value(text, path, note))
+        # A pyarrow that does not know the type has bytes.
+        plain = _each(_pylist, lambda text: _parsed_value(text, path, note))
     elif name == "arrow.uuid":
         plain = _each(_pylist, lambda value: str(uuid.UUID(bytes=value)))
     elif name == "arrow.bool8":
@@ -197,8 +198,9 @@ def is_binary(kind: pa.DataType) -> bool:
     )
 
 
-def _parsed_value(text: str, path: str, note: _Note) -> Any:
+def _parsed_value(text: str | bytes, path: str, note: _Note) -> Any:
     try:
+        text = text.decode() if isinstance(text, bytes) else text
         value = parsed(text)
     except RecursionError:
         raise InputError(f"column {path}: JSON is nested too deeply") from None

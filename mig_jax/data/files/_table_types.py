@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mig_jax.data.files._json_values import extension_name
+from mig_jax.data.files._json_values import JSON_TYPE, extension_name, is_binary
 from mig_jax.data.files._table_rows import TableRows, features_of
 from mig_jax.errors import InputError
 
@@ -30,7 +30,7 @@ def common_schema(tables: Sequence[TableRows]) -> pa.Schema:
     """
     import pyarrow as pa
 
-    schemas = [table.schema() for table in tables]
+    schemas = [_with_json_as_text(table.schema()) for table in tables]
     first = schemas[0]
     if all(schema.equals(first, check_metadata=True) for schema in schemas):
         return first
@@ -85,6 +85,25 @@ def with_features(schema: pa.Schema, features: dict[str, Any]) -> pa.Schema:
         about, info = {}, {}
     text = json.dumps({**about, "info": {**info, "features": features}})
     return schema.with_metadata({**metadata, b"huggingface": text.encode()})
+
+
+def _with_json_as_text(schema: pa.Schema) -> pa.Schema:
+    """The schema as later pyarrows read it, if this one has the text of JSON as bytes."""
+    import pyarrow as pa
+
+    def field_of(field: pa.Field) -> pa.Field:
+        kind = field.type
+        if extension_name(field) == JSON_TYPE and is_binary(kind):
+            return field.with_type(pa.string())
+        if pa.types.is_struct(kind):
+            return field.with_type(pa.struct([field_of(inner) for inner in kind]))
+        if pa.types.is_list(kind):
+            return field.with_type(pa.list_(field_of(kind.value_field)))
+        if pa.types.is_large_list(kind):
+            return field.with_type(pa.large_list(field_of(kind.value_field)))
+        return field
+
+    return schema if hasattr(pa, "json_") else pa.schema(map(field_of, schema), schema.metadata)
 
 
 def _classes(feature: Any) -> list[Any]:
