@@ -124,6 +124,20 @@ def test_what_json_has_not(tmp_path: Path) -> None:
     assert table["y"].to_pylist() == [[math.inf], []]
 
 
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_deep_nesting_is_json(opening: str, tmp_path: Path) -> None:
+    for depth in (100, 700):
+        text = opening * depth + "1" + {"[": "]", '{"a":': "}"}[opening] * depth
+        (tmp_path / "pool.jsonl").write_text(f'{{"labels": [], "score": 1, "x": {text}}}\n')
+        stream = io.BytesIO()
+        pool = data.read_pool([tmp_path / "pool.jsonl"])
+        data.write_records(pool, [0], stream, form="parquet")
+        value = pq.read_table(stream)["x"].to_pylist()[0]
+        while not isinstance(value, str):
+            value = value["a"] if isinstance(value, dict) else value[0]
+        assert text.startswith(opening * 32 + value.replace(" ", "")[:200])
+
+
 def test_half_characters_are_json(tmp_path: Path) -> None:
     from mig_jax.data.files import JsonColumn
 

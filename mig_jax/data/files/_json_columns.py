@@ -15,6 +15,7 @@ __all__ = ["JsonColumn"]
 
 # As a field of Arrow's type for JSON is stored: a pyarrow that knows the type reads it as such.
 _AS_JSON: Final = {b"ARROW:extension:name": JSON_TYPE.encode(), b"ARROW:extension:metadata": b""}
+_DEEPEST: Final = 32  # Lists and objects within each other that have types of their own.
 _INT64: Final = (-(1 << 63), (1 << 63) - 1)
 _UINT64: Final = (0, (1 << 64) - 1)
 _EXACT_IN_FLOAT64: Final = (-(1 << 53), 1 << 53)
@@ -28,7 +29,8 @@ class JsonColumn:
     they stand in an object within a list, as arguments of calls do: 3 stays 3 there. The
     smallest part that no type holds exactly is the JSON text of its values, in Arrow's
     type `arrow.json`: objects with different names or none, values of different kinds,
-    larger numbers, half characters. So nothing is added, and null is told from nothing.
+    larger numbers, half characters, what is nested deeply. So nothing is added, and null is
+    told from nothing.
 
     >>> column = JsonColumn()
     >>> column.see([{"a": 1}, {}])
@@ -39,7 +41,8 @@ class JsonColumn:
     [['{"a":1}', '{}'], []]
     """
 
-    def __init__(self, *, in_list: bool = False, exact: bool = False) -> None:
+    def __init__(self, *, in_list: bool = False, exact: bool = False, depth: int = 0) -> None:
+        self._depth = depth
         self._in_list = in_list  # So that what stands in its objects is exact.
         self._exact = exact
         self._kinds: set[type] = set()
@@ -60,9 +63,11 @@ class JsonColumn:
         elif kind is int:
             low, high = (value, value) if is_first else self._range
             self._range = min(low, value), max(high, value)
+        elif self._depth == _DEEPEST:
+            self._is_text = True
         elif kind is list:
             if self._elements is None:
-                self._elements = JsonColumn(in_list=True, exact=self._exact)
+                self._elements = JsonColumn(in_list=True, exact=self._exact, depth=self._depth + 1)
             for element in value:
                 self._elements.see(element)
         elif kind is dict:
@@ -75,7 +80,8 @@ class JsonColumn:
             self._is_text = not value or not all(
                 name and "\0" not in name and _is_encodable(name) for name in value
             )
-            self._fields = {name: JsonColumn(exact=exact) for name in value}
+            depth = self._depth + 1
+            self._fields = {name: JsonColumn(exact=exact, depth=depth) for name in value}
         elif self._fields.keys() != value.keys():
             self._is_text = True
         if not self._is_text:

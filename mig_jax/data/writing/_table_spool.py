@@ -99,7 +99,15 @@ class TableSpool:
         self._entries.extend((source, position, -1))
 
     def add(self, record: bytes, source: int, position: int, came: bytes | None = None) -> None:
-        """Adds a record, a JSON object; of a row of a table, with the object that came."""
+        """Adds a record, a JSON object; of a row of a table, with the object that came.
+
+        Raises:
+          InputError: if it is nested too deeply.
+        """
+        with _telling_depth():
+            self._add(record, source, position, came)
+
+    def _add(self, record: bytes, source: int, position: int, came: bytes | None) -> None:
         fields = parsed(record)
         if came is None or self._schema is None or not self._is_table(source):
             for name, value in fields.items():
@@ -160,7 +168,7 @@ class TableSpool:
                 for row in rows:
                     column.see(row.get(name))
         schema = self._output_schema()
-        with pq.ParquetWriter(stream, schema) as writer:
+        with _telling_depth(), _telling_values(), pq.ParquetWriter(stream, schema) as writer:
             for batch, rows in chunks(order):
                 arrays = []
                 for place, field in enumerate(schema):
@@ -249,6 +257,27 @@ class TableSpool:
         left = {name: known for name, known in features.items() if name in given - columns.keys()}
         schema = schema.with_metadata(metadata)
         return with_features(schema, left) if features else schema
+
+
+@contextlib.contextmanager
+def _telling_depth() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise InputError("a record is nested too deeply for a Parquet file") from None
+
+
+@contextlib.contextmanager
+def _telling_values() -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"a value cannot stand in a Parquet file ({reason}); expected --output=FILE.jsonl"
+        ) from None
 
 
 def _same(one: Any, other: Any) -> bool:
