@@ -167,8 +167,9 @@ class TableSpool:
             for name, column in columns.items():
                 for row in rows:
                     column.see(row.get(name))
-        schema = self._output_schema()
-        with _telling_depth(), _telling_values(), pq.ParquetWriter(stream, schema) as writer:
+        with _telling_depth(), _telling_values():
+            schema = self._output_schema()
+            writer = self._held.enter_context(pq.ParquetWriter(stream, schema))
             for batch, rows in chunks(order):
                 arrays = []
                 for place, field in enumerate(schema):
@@ -181,6 +182,7 @@ class TableSpool:
                         arrays.append(batch.column(place if same else field.name))
                 if arrays:
                     writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+            writer.close()
         if tell is not None:
             for line in self._losses.told(set(columns)):
                 tell(line)
@@ -273,7 +275,7 @@ def _telling_values() -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeEncodeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"a value cannot stand in a Parquet file ({reason}); expected --output=FILE.jsonl"
