@@ -101,6 +101,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         with timed(seconds, "reading"):
             fits = data.OUTPUT_LAYOUTS[options.output_layout]
             table = read_table(options, files, options.stem, fits=fits, hosts=hosts)
+            if options.form == "parquet":
+                hosts.together(lambda: data.check_one_table(table.sources))
         pool = pool_from_table(table)
         num_records = hosts.sum(table.num_records)
         say_read(table, hosts)
@@ -253,10 +255,10 @@ def _write(
     """Writes the records and the tables of them."""
     info_out = outputs.dataset_info
     converter = None
-    if options.output_layout != "as_it_came" or options.as_parquet or info_out is not None:
-        layout = data.OUTPUT_LAYOUTS[options.output_layout]
+    layout = data.OUTPUT_LAYOUTS[options.output_layout]
+    if layout is not None or info_out is not None:
         converter = data.RecordConverter(layout, options.fields, describe=info_out is not None)
-    how = {"convert": converter, "parquet": options.as_parquet}
+    how = {"convert": converter, "form": options.form, "tell": _warn}
     write_selection(table, picks, selection, outputs.records, outputs.table, **how)
     if converter is not None and info_out is not None:
         folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))
@@ -264,6 +266,10 @@ def _write(
             os.path.relpath(os.path.realpath(options.output), folder)
         )
         info_out.write(_updated_dataset_info(options, entry))
+
+
+def _warn(line: str) -> None:
+    say(f"warning: {line}")
 
 
 def _updated_dataset_info(options: SelectOptions, entry: dict[str, Any]) -> bytes:

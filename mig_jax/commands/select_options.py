@@ -80,9 +80,9 @@ class SelectOptions(InputOptions):
         return stem_of(self.output, ".jsonl", ".json", ".parquet")
 
     @property
-    def as_parquet(self) -> bool:
-        """Whether the records are written as a table."""
-        return self.output_layout == "parquet" or self.output.endswith(".parquet")
+    def form(self) -> data.OutputForm:
+        """What the records are written as."""
+        return data.output_form(self.output, as_table=self.output_layout == "parquet")
 
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
@@ -128,7 +128,8 @@ def _define_output_flags(add: AddFlag) -> None:
         flags.DEFINE_string,
         "output",
         None,
-        "Where to write the selected records: .jsonl, or .parquet for a table.",
+        "Where to write the selected records: .jsonl or .json (lines), .jsonl.gz, .jsonl.zst, or "
+        ".parquet for a table.",
     )
     add(
         flags.DEFINE_enum,
@@ -275,6 +276,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
     _check_processes(values)
     check_input_flags(values)
+    data.output_form(values.output, as_table=values.output_layout == "parquet")
     _check_dataset_info(values)
     if values.report is not None and values.coordinator_address is not None:
         # No process has all records, which the page shows.

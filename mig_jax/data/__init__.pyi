@@ -1,6 +1,6 @@
 from . import files, reading, records, writing
 from ._label_embeddings import read_label_embeddings, write_label_embeddings
-from .files import FileStamp, LineFile
+from .files import FileStamp, LineFile, Losses
 from .reading import (
     BadRecords,
     Decoding,
@@ -43,7 +43,11 @@ from .records import (
 from .writing import (
     OUTPUT_LAYOUTS,
     OutputFiles,
+    OutputForm,
     RecordConverter,
+    RecordSink,
+    check_one_table,
+    output_form,
     updated_dataset_info,
     write_json,
     write_records,
@@ -63,14 +67,18 @@ __all__ = [
     "FieldNames",
     "FileStamp",
     "LineFile",
+    "Losses",
     "OutputFiles",
+    "OutputForm",
     "PoolShare",
     "RawRecord",
     "ReadingLimits",
     "RecordConverter",
     "RecordForm",
+    "RecordSink",
     "RecordTable",
     "ValidationSet",
+    "check_one_table",
     "convert_plain",
     "decode_conversation",
     "decode_plain",
@@ -81,6 +89,7 @@ __all__ = [
     "files",
     "instruction_and_response",
     "open_files",
+    "output_form",
     "parse_record",
     "read_conversations",
     "read_label_embeddings",

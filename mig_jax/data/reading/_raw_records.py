@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mig_jax.data.files import Losses, TableRows
 from mig_jax.data.reading._bad_records import BadRecords
 from mig_jax.data.reading._cache import Writable
 from mig_jax.data.reading._pool_files import open_files
@@ -66,6 +67,7 @@ def read_conversations(
     rejects: Writable | None = None,
     progress: Callable[[int], None] | None = None,
     questions: bool = False,
+    losses: Losses | None = None,
 ) -> Iterator[RawRecord]:
     """Yields every record of the files, in order; holds one at a time.
 
@@ -79,6 +81,7 @@ def read_conversations(
       rejects: as for `read_pool`.
       progress: gets the records passed so far, bad ones included.
       questions: whether records that only ask are read, as evaluation files have them.
+      losses: gets the columns of tables whose values JSON has not.
 
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
@@ -92,7 +95,8 @@ def read_conversations(
         path = file.stamp.path
         bad = BadRecords(path, on_bad_record == "skip", rejects)
         used = 0
-        for number, _, text in file.scan():
+        scanned = file.scan(losses) if isinstance(file, TableRows) else file.scan()
+        for number, _, text in scanned:
             try:
                 found = _raw_record(path, number, text, names, layout, questions)
             except BadRecord as reason:
