@@ -8,6 +8,7 @@ from ._conversation_formats import (
     with_usual_roles,
 )
 from ._conversations import ROLES, Conversation, Role, instruction_and_response
+from ._counted_values import counted_value
 from ._field_names import FIELD_NAMES, USUAL, FieldNames, value_at
 from ._label_formats import (
     LABEL_FORMATS,
@@ -18,6 +19,7 @@ from ._label_formats import (
     decode_plain,
     decode_xsample,
 )
+from ._llama_factory import FACTORY_CALL, FactoryReading, read_as_llama_factory
 from ._record_forms import (
     RecordForm,
     convert_named,
@@ -26,22 +28,28 @@ from ._record_forms import (
     other_format,
     unlabelled,
 )
+from ._written_forms import AS_IT_CAME, WrittenForm, without_fields
 
 __all__ = [
+    "AS_IT_CAME",
     "CONVERSATION_FORMATS",
+    "FACTORY_CALL",
     "FIELD_NAMES",
     "LABEL_FORMATS",
     "ROLES",
     "USUAL",
     "BadRecord",
     "Conversation",
+    "FactoryReading",
     "FieldNames",
     "LabelsAndScore",
     "RecordForm",
     "Role",
+    "WrittenForm",
     "convert_named",
     "convert_plain",
     "convert_xsample",
+    "counted_value",
     "decode_conversation",
     "decode_plain",
     "decode_xsample",
@@ -51,9 +59,11 @@ __all__ = [
     "label_fields",
     "other_format",
     "parse_record",
+    "read_as_llama_factory",
     "told_conversation_format",
     "unlabelled",
     "usual_role_names",
     "value_at",
     "with_usual_roles",
+    "without_fields",
 ]
