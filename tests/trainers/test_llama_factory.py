@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mig_jax import data
+from tests.field_layouts import SHAPES, TRAINABLE, Shape
 from tests.running import mig, refused
 from tests.trainers.llama_factory import DEFAULT_TAGS, Reader, by_its_rules, by_itself
 from tests.trainers.selections import CONVERSATIONS, POOLS, loaded, selection
@@ -222,3 +223,51 @@ def test_two_results_in_sharegpts_form_are_told_what_helps() -> None:
     record = turns_of("sharegpt", ["user", "call", "tool", "tool", "assistant"])
     with pytest.raises(data.BadRecord, match="--output_layout=messages writes it"):
         FORM.check(record)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    "shape", [shape for shape in SHAPES if not shape.asks], ids=lambda s: s.name
+)
+def test_what_the_field_writes_is_registered_or_a_flag_that_helps_is_told(
+    shape: Shape, read: Reader
+) -> None:
+    record = shape.record
+    told = refusal(record)
+    if "--output_layout=messages" in told:
+        record = data.WrittenForm("messages").written(record)
+        told = refusal(record)
+    if told:
+        assert "--on_bad_record=skip" in told
+        return
+    entry = entry_of([record])
+    found = read(
+        entry, {name: value for name, value in record.items() if name not in ("label", "kto_tag")}
+    )
+    if shape.layout == "text":
+        assert entry["columns"] == {"prompt": "text"}  # Stage pt, without answers.
+        return
+    assert found is not None
+    text = "".join([found["system"], *found["prompt"], *found["response"]])
+    said = [line for _, turn in shape.turns for line in turn.splitlines()]
+    lost = [line for line in said if not line.startswith("{") and line not in text]
+    told = data.dataset_info_notes([data.read_as_llama_factory(record)])
+    assert bool(lost) == any("passes over" in note for note in told), lost
+    if "ranking" in entry:
+        assert found["response"] == [shape.response, data_at(shape.record["rejected"])]
+    elif shape in TRAINABLE and not lost:
+        assert found["response"] == [shape.response]
+
+
+def refusal(record: dict[str, Any]) -> str:
+    """What is said of a record that is refused; nothing if it is not."""
+    try:
+        FORM.check(record)
+    except data.BadRecord as bad:
+        return str(bad)
+    return ""
+
+
+def data_at(answer: Any) -> str:
+    """What is said by an answer of a pair."""
+    return answer if isinstance(answer, str) else answer.get("content", answer.get("value"))

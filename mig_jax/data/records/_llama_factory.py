@@ -12,14 +12,12 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple
 
-from mig_jax.data.records._conversation_formats import (
-    CONVERSATION_FORMATS,
-    decode_conversation,
-    usual_role_names,
-)
-from mig_jax.data.records._conversations import Conversation, Role, Turn
+from mig_jax.data.records._conversation_formats import CONVERSATION_FORMATS, decode_conversation
+from mig_jax.data.records._conversations import NO_ROLE, Conversation, Role, Turn
 from mig_jax.data.records._field_names import USUAL, FieldNames
 from mig_jax.data.records._label_formats import BadRecord
+from mig_jax.data.records._turn_texts import REASONING, is_calling
+from mig_jax.data.records._written_conversations import usual_role_names
 
 __all__ = ["FACTORY_CALL", "FactoryReading", "read_as_llama_factory"]
 
@@ -56,8 +54,8 @@ class FactoryReading(NamedTuple):
     formatting: Literal["alpaca", "sharegpt", "openai"]
     columns: frozenset[tuple[str, str]]  #: LLaMA-Factory's name of a column, and its field here.
     role_names: frozenset[tuple[str, str]] = frozenset()  #: Role, or FACTORY_CALL, and its name.
-    #: Whether arguments of calls are text, which is quoted once more.
-    has_quoted_arguments: bool = False
+    has_quoted_arguments: bool = False  #: Arguments of calls are text, which it quotes again.
+    unread: frozenset[str] = frozenset()  #: Fields of turns that say something it passes over.
     #: Of calls and of tools, the names in each object: where some have others, null fills in.
     objects: frozenset[tuple[str, ...]] = frozenset()
 
@@ -69,7 +67,7 @@ def read_as_llama_factory(record: dict[str, Any], names: FieldNames = USUAL) -> 
       BadRecord: if it would skip the record, or break on it.
     """
     conversation = decode_conversation(record, names)
-    fields = _fields(conversation, record, names)
+    fields = conversation.fields
     columns = {_COLUMNS[what]: field for what, field in fields.items()}
     columns |= {name: name for name in _MORE_COLUMNS if record.get(name) is not None}
     stage: Literal["sft", "kto", "rm", "pt"] = "sft"
@@ -102,7 +100,7 @@ def _read_turns(
     layout, turns = conversation.layout, conversation.turns
     if stage == "rm":
         layout = _layout_of_pair(record, field, names)
-        turns = turns[:-1]  # The chosen answer stands beside them.
+        turns = turns[: conversation.answer_at]  # The chosen answer stands beside them.
     if layout not in CONVERSATION_FORMATS or CONVERSATION_FORMATS[layout].form is None:
         raise BadRecord(f"LLaMA-Factory reads no turns of layout {layout}; {_AS_MESSAGES}", field)
     _check_system(record, turns, layout)
@@ -133,31 +131,16 @@ def _read_turns(
         columns=frozenset(),
         role_names=frozenset(_role_name(turn, usual) for turn in turns),
         has_quoted_arguments=any(isinstance(given, str) for given in arguments),
+        unread=frozenset(
+            name for turn in turns for name in REASONING if isinstance(turn.more.get(name), str)
+        ),
         objects=frozenset((where, *sorted(keys)) for where, keys in found),
     )
 
 
-def _fields(
-    conversation: Conversation, record: dict[str, Any], names: FieldNames
-) -> dict[str, str]:
-    """Which field of the record holds what of the conversation."""
-    telling, form = CONVERSATION_FORMATS[conversation.layout]
-    system = {} if record.get(names["system"]) is None else {"system": names["system"]}
-    if form is not None:
-        beside = system if conversation.layout == "sharegpt" else {}
-        return {"turns": names[telling[0]], **beside}
-    optional = {"context": "input", "history": "history"}
-    return {
-        "question": names["instruction"],
-        "answer": names["output"],
-        **system,
-        **{what: names[n] for what, n in optional.items() if record.get(names[n]) is not None},
-    }
-
-
 def _role_name(turn: Turn, usual: dict[Role, str]) -> tuple[str, str]:
     name = usual[turn.role] if turn.name is None else turn.name
-    return FACTORY_CALL if name == FACTORY_CALL else turn.role, name
+    return FACTORY_CALL if is_calling(name) else turn.role, name
 
 
 def _check_system(record: dict[str, Any], turns: tuple[Turn, ...], layout: str) -> None:
@@ -197,7 +180,7 @@ def _check_order(turns: tuple[Turn, ...], field: str, *, ranking: bool) -> None:
 
 
 def _check_turn(turn: Turn, here: str) -> None:
-    if turn.name == "":
+    if turn.name == NO_ROLE:
         raise BadRecord(
             "the turn names no role, which LLaMA-Factory looks for; --output_layout=messages "
             "writes one",
@@ -209,7 +192,7 @@ def _check_turn(turn: Turn, here: str) -> None:
             f"tool_calls; {_OUT}",
             f"{here}.function_call",
         )
-    if turn.name == FACTORY_CALL:
+    if is_calling(turn.name):
         _check_call_text(turn.content, here)
     elif not isinstance(turn.content, str) and not turn.more.get("tool_calls"):
         raise BadRecord(
@@ -253,27 +236,31 @@ def _check_json_list(tools: Any) -> None:
 
 
 def _layout_of_pair(record: dict[str, Any], field: str, names: FieldNames) -> str:
-    """The layout of a pair's turns; the answers must be turns of the same form.
+    """The layout of a pair's turns, in which its answers must be, too.
 
     Raises:
-      BadRecord: if one is not.
+      BadRecord: if they are not, or have no layout.
     """
-    before = decode_conversation({field: record[field]}, names)
     for answer in ("chosen", "rejected"):
-        told = record.get(answer)
-        if not isinstance(told, dict):
+        if not isinstance(record.get(answer), dict):
             raise BadRecord(
                 "LLaMA-Factory reads one turn there, beside a conversation; "
                 "--output_layout=messages writes the chosen answer as a part of it",
                 answer,
             )
+    for layout in ("messages", "sharegpt"):
+        place = names[CONVERSATION_FORMATS[layout].telling[0]]
+        turns = [*record[field], record["chosen"], record["rejected"]]
         try:
-            (turn,) = decode_conversation({field: [told]}, names).turns
-        except BadRecord as bad:
-            raise BadRecord(bad.problem, answer) from None
-        if turn.role != "assistant" or not isinstance(turn.content, str):
-            raise BadRecord(f"expected a turn of the assistant, with text; {_OUT}", answer)
-    return before.layout
+            found = decode_conversation({place: turns}, names)
+        except BadRecord:
+            continue
+        answers = found.turns[-2:]
+        if found.layout == layout and all(turn.role == "assistant" for turn in answers):
+            return layout
+    raise BadRecord(
+        f"LLaMA-Factory expects turns of one form in {field}, chosen and rejected; {_AS_MESSAGES}"
+    )
 
 
 def _parameters(tool: Any) -> dict[str, Any]:

@@ -7,13 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from mig_jax.data.records._conversation_formats import (
-    decode_conversation,
-    encode_conversation,
-    with_usual_roles,
-)
+from mig_jax.data.records._conversation_formats import decode_conversation
 from mig_jax.data.records._field_names import USUAL, FieldNames
+from mig_jax.data.records._json_records import parse_record, record_as_json
 from mig_jax.data.records._llama_factory import read_as_llama_factory
+from mig_jax.data.records._written_conversations import encode_conversation, with_usual_roles
 
 __all__ = ["AS_IT_CAME", "WrittenForm", "without_fields"]
 
@@ -64,13 +62,20 @@ AS_IT_CAME: Final = WrittenForm()
 
 
 def without_fields(record: bytes, paths: tuple[str, ...]) -> bytes:
-    """A JSON object without these fields; what is left has the bytes that came in.
+    """A JSON object without these fields; the values that are left have the bytes that came in.
+
+    Raises:
+      BadRecord: if it is no JSON.
 
     >>> without_fields(b'{"a": 1.0e0, "b": {"c": 1, "d": "\\\\u00e9"}}', ("b.c",))
     b'{"a":1.0e0,"b":{"d":"\\\\u00e9"}}'
     """
     for path in paths:
-        record = _raw_without(record, path.split("."))
+        try:
+            record = _raw_without(record, path.split("."))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # Halves of characters, or a fault that is told there.
+            record = record_as_json(_without(parse_record(record), path.split(".")))
     return record
 
 

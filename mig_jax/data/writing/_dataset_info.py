@@ -24,6 +24,7 @@ _TAGS: Final = {
     "assistant": "assistant_tag",
     "tool": "observation_tag",
     "system": "system_tag",
+    FACTORY_CALL: "function_tag",
 }
 _COLUMNS: Final = (
     *("messages", "prompt", "query", "response", "chosen", "rejected", "kto_tag"),
@@ -76,6 +77,11 @@ def dataset_info_notes(readings: Collection[FactoryReading]) -> list[str]:
     stages = {reading.stage for reading in readings}
     for stage in sorted(stages - {"sft"}):
         notes.append(f"LLaMA-Factory trains on the records with --stage {stage}")
+    for name in sorted(set().union(*(reading.unread for reading in readings))):
+        notes.append(
+            f"LLaMA-Factory passes over {name} of turns; it reads what stands in their text, as "
+            "<think>…</think>"
+        )
     if "openai" not in {reading.formatting for reading in readings}:
         return notes
     does = ["adds `detailed thinking off` to the system prompts of records without tools"]
@@ -115,13 +121,13 @@ def updated_dataset_info(path: str, name: str, entry: dict[str, Any]) -> bytes:
 
 def _tags(readings: Collection[FactoryReading], layout: str, names: FieldNames) -> dict[str, str]:
     form = CONVERSATION_FORMATS[layout].form
-    usual = usual_role_names(layout)
+    usual = {**usual_role_names(layout), FACTORY_CALL: FACTORY_CALL}
     found = set().union(*(reading.role_names for reading in readings))
     tags = {"role_tag": names[form.role], "content_tag": names[form.content]}  # type: ignore[union-attr]
     for role, tag in _TAGS.items():
-        given = {name for of_role, name in found if of_role == role} or {usual[role]}  # type: ignore[index]
+        given = {name for of_role, name in found if of_role == role} or {usual[role]}
         tags[tag] = _only(given, f"the turns of the {role} are named", _AS_MESSAGES)
-    return {**tags, "function_tag": FACTORY_CALL}
+    return tags
 
 
 def _only(found: Collection[str], what: str, expected: str) -> str:

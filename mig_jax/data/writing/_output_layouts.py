@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from mig_jax.data.records import (
     AS_IT_CAME,
     USUAL,
@@ -14,6 +12,7 @@ from mig_jax.data.records import (
     WrittenForm,
     parse_record,
     read_as_llama_factory,
+    record_as_json,
     without_fields,
 )
 from mig_jax.data.writing._trainer_notes import TrainerNotes
@@ -26,6 +25,7 @@ OUTPUT_LAYOUTS: Final[dict[str, str | None]] = {
     "messages": "messages",
     "sharegpt": "sharegpt",
     "alpaca": "alpaca",
+    "prompt_completion": "prompt_completion",
     "parquet": None,
 }
 
@@ -47,8 +47,7 @@ class RecordConverter:
         """
         form = self._form
         if form.layout is not None:
-            written = self._form.written(parse_record(record), self._names)
-            record = msgspec.json.encode(written)
+            record = record_as_json(form.written(parse_record(record), self._names))
         else:
             record = without_fields(record, form.without)
         if form.for_llama_factory:
