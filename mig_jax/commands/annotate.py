@@ -103,13 +103,18 @@ def annotate_pool(options: AnnotateOptions) -> None:
         name = options.stem + ".journal.jsonl"
         # Held until the outputs have their names.
         journal = held.enter_context(Journal(name, _fingerprint(options), options.batch_size))
+        form = data.output_form(options.output)
+        if form == "parquet":
+            data.check_one_table(open_files(options.pool))
         kept = _filter(options, rejects)
         _annotate(options, weights, kept, journal)
         if mapping_output is not None:
             mapping = _merge(options, tag_counts(journal))
             mapping_output.write(mapping.to_json())
         scores, told = _scores(options, weights, journal, mapping)
-        labels = _write(options, kept, journal, mapping, scores, output)
+        sources = open_files(options.pool)
+        with data.RecordSink(output, form, sources, lambda line: say(f"warning: {line}")) as sink:
+            labels = _write(options, kept, journal, mapping, scores, sink)
         about = {
             "mig_jax": __version__,
             "parameters": dataclasses.asdict(options),
@@ -226,17 +231,18 @@ def _write(
     journal: Journal,
     mapping: TagMapping | None,
     scores: np.ndarray,
-    output: BinaryIO,
+    sink: data.RecordSink,
 ) -> dict[str, Any]:
     """Writes the annotated records; gives counts of their labels."""
     counts: Counter[str] = Counter()
     without = 0
-    records = kept.of(options.records())
+    records = kept.of(options.records(losses=sink.losses))
     for record, found, score in zip(records, journal.read(), scores.tolist(), strict=True):
         labels = found.labels if mapping is None else mapping.apply(found.labels)
         counts.update(labels)
         without += not labels
-        output.write(annotated_record(record, labels, float(f"{score:.6g}")))
+        written = annotated_record(record, labels, float(f"{score:.6g}"))
+        sink.write(written, (record.path, record.line, record.raw))
     if without:
         say(f"{without:,} records have no label")
     return {

@@ -53,7 +53,7 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     @property
     def stem(self) -> str:
         """What the names of the other outputs begin with."""
-        return stem_of(self.output, ".jsonl", ".json")
+        return stem_of(self.output, ".jsonl", ".json", ".parquet")
 
     @property
     def skips(self) -> bool:
@@ -70,14 +70,17 @@ class AnnotateOptions(ModelOptions, PoolOptions):
         named = (self.vocabulary, self.tag_mapping)
         return [*self.pool, *self.exclude_overlap, *(path for path in named if path is not None)]
 
-    def records(self, rejects: Any = None) -> Iterator[data.RawRecord]:
-        """The records of the pool that can be read."""
+    def records(
+        self, rejects: Any = None, losses: data.Losses | None = None
+    ) -> Iterator[data.RawRecord]:
+        """The records of the pool that can be read; `losses` gets what of tables JSON has not."""
         return data.read_conversations(
             self.pool,
             layout=self.format,
             fields=self.fields,
             on_bad_record=self.on_bad_record,
             rejects=rejects,
+            losses=losses,
         )
 
 
@@ -85,7 +88,13 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
     define_pool_flags(add)
-    add(flags.DEFINE_string, "output", None, "Where to write the annotated records (.jsonl).")
+    add(
+        flags.DEFINE_string,
+        "output",
+        None,
+        "Where to write the annotated records: .jsonl or .json (lines), .jsonl.gz, .jsonl.zst, or "
+        ".parquet for a table.",
+    )
     groups = " or ".join(
         f"{name}, which is {' and '.join(SCORER_GROUPS[name])}" for name in SCORER_GROUPS
     )
@@ -207,4 +216,5 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
     if not values.near_duplicate_similarity > 0:
         raise InputError("--near_duplicate_similarity: found 0, expected a number above 0")
     check_pool_flags(values)
+    data.output_form(values.output)
     return AnnotateOptions(**values.flag_values_dict())

@@ -57,11 +57,16 @@ def adder(values: flags.FlagValues) -> AddFlag:
 def stem_of(output: str, *endings: str) -> str:
     """What the names of a command's other outputs begin with: the output less its ending.
 
-    >>> stem_of("a/picked.jsonl", ".jsonl"), stem_of("a/picked.v2", ".jsonl")
+    The ending of a compressed file goes first.
+
+    >>> stem_of("a/picked.jsonl.gz", ".jsonl"), stem_of("a/picked.v2", ".jsonl")
     ('a/picked', 'a/picked.v2')
     """
     base, ending = os.path.splitext(output)
-    return base if ending in endings else output
+    if ending.lower() in (".gz", ".zst"):
+        output = base
+        base, ending = os.path.splitext(base)
+    return base if ending.lower() in endings else output
 
 
 @dataclasses.dataclass(frozen=True)

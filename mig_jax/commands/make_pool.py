@@ -17,7 +17,13 @@ def define_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
     add(flags.DEFINE_integer, "records", None, "How many records to write.", lower_bound=1)
-    add(flags.DEFINE_string, "output", None, "Where to write them, one JSON object a line.")
+    add(
+        flags.DEFINE_string,
+        "output",
+        None,
+        "Where to write them: .jsonl or .json (lines), .jsonl.gz, .jsonl.zst, or .parquet for a "
+        "table.",
+    )
     add(
         flags.DEFINE_string,
         "label_embeddings",
@@ -34,14 +40,18 @@ def run(values: flags.FlagValues) -> None:
       InputError: if an output cannot be written.
     """
     pool = BuiltinPool(records=values.records, seed=values.seed)
+    form = data.output_form(values.output)
     with data.OutputFiles() as outputs:
         records = outputs.open(values.output)
         if values.label_embeddings is not None:
             embeddings = outputs.open(values.label_embeddings)
             data.write_label_embeddings(embeddings, *pool.label_embeddings())
-        with progress_bar("writing", values.records, unit="records") as bar:
+        with (
+            data.RecordSink(records, form) as sink,
+            progress_bar("writing", values.records, unit="records") as bar,
+        ):
             for line in pool.lines(0, values.records):
-                records.write(line)
+                sink.write(line)
                 bar.update()
     if values.label_embeddings is not None:
         print(f"wrote the embeddings of the pool's labels to {values.label_embeddings}")

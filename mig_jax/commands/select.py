@@ -102,6 +102,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         with timed(seconds, "reading"):
             form = options.written_form
             table = read_table(options, files, options.stem, fits=form, hosts=hosts)
+            if options.form == "parquet":
+                hosts.together(lambda: data.check_one_table(table.sources))
         pool = pool_from_table(table)
         num_records = hosts.sum(table.num_records)
         say_read(table, hosts)
@@ -259,9 +261,10 @@ def _write(
     """Writes the records and the tables of them; returns what a trainer's user must know."""
     form = options.written_form
     convert = data.RecordConverter(form, options.fields)
-    how = {"convert": convert, "parquet": options.as_parquet}
+    stay_rows = options.form == "parquet" and form == data.AS_IT_CAME
+    how = {"convert": None if stay_rows else convert, "form": options.form, "tell": _warn}
     write_selection(table, picks, selection, outputs.records, outputs.table, **how)
-    notes = convert.notes
+    notes = data.notes_of_rows(table, picks) if stay_rows else convert.notes
     if outputs.dataset_info is not None:
         folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))
         where = os.path.relpath(os.path.realpath(options.output), folder)
@@ -270,6 +273,10 @@ def _write(
         outputs.dataset_info.write(_updated_dataset_info(options, entry))
         notes += data.dataset_info_notes(convert.readings)
     return notes
+
+
+def _warn(line: str) -> None:
+    say(f"warning: {line}")
 
 
 def _updated_dataset_info(options: SelectOptions, entry: dict[str, Any]) -> bytes:

@@ -84,9 +84,9 @@ class SelectOptions(InputOptions):
         return stem_of(self.output, ".jsonl", ".json", ".parquet")
 
     @property
-    def as_parquet(self) -> bool:
-        """Whether the records are written as a table."""
-        return self.output_layout == "parquet" or self.output.endswith(".parquet")
+    def form(self) -> data.OutputForm:
+        """What the records are written as."""
+        return data.output_form(self.output, as_table=self.output_layout == "parquet")
 
     @property
     def written_form(self) -> data.WrittenForm:
@@ -141,7 +141,8 @@ def _define_output_flags(add: AddFlag) -> None:
         flags.DEFINE_string,
         "output",
         None,
-        "Where to write the selected records: .jsonl, or .parquet for a table.",
+        "Where to write the selected records: .jsonl or .json (lines), .jsonl.gz, .jsonl.zst, or "
+        ".parquet for a table.",
     )
     add(
         flags.DEFINE_enum,
@@ -300,6 +301,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     for field in values.drop_field:
         if not all(field.split(".")):
             raise InputError(f"--drop_field: found {field or 'nothing'}, expected a field")
+    data.output_form(values.output, as_table=values.output_layout == "parquet")
     _check_dataset_info(values)
     if values.report is not None and values.coordinator_address is not None:
         # No process has all records, which the page shows.

@@ -1,6 +1,6 @@
 from . import files, reading, records, writing
 from ._label_embeddings import read_label_embeddings, write_label_embeddings
-from .files import FileStamp, LineFile
+from .files import FileStamp, LineFile, Losses
 from .reading import (
     BadRecords,
     Decoding,
@@ -51,9 +51,14 @@ from .records import (
 from .writing import (
     OUTPUT_LAYOUTS,
     OutputFiles,
+    OutputForm,
     RecordConverter,
+    RecordSink,
+    check_one_table,
     dataset_info_entry,
     dataset_info_notes,
+    notes_of_rows,
+    output_form,
     updated_dataset_info,
     write_json,
     write_records,
@@ -75,15 +80,19 @@ __all__ = [
     "FieldNames",
     "FileStamp",
     "LineFile",
+    "Losses",
     "OutputFiles",
+    "OutputForm",
     "PoolShare",
     "RawRecord",
     "ReadingLimits",
     "RecordConverter",
     "RecordForm",
+    "RecordSink",
     "RecordTable",
     "ValidationSet",
     "WrittenForm",
+    "check_one_table",
     "convert_plain",
     "counted_value",
     "dataset_info_entry",
@@ -98,7 +107,9 @@ __all__ = [
     "field_values",
     "files",
     "instruction_and_response",
+    "notes_of_rows",
     "open_files",
+    "output_form",
     "parse_record",
     "read_as_llama_factory",
     "read_conversations",

@@ -84,23 +84,20 @@ def test_rows_of_a_table(tmp_path: Path, count: int) -> None:
         records[count // 2] = {**records[count // 2], "late": True, "deep": {"b": "only here"}}
     table = pool(tmp_path, records)
     picks = list(range(count))[::-1]
-    content = written(table, picks, parquet=True)
+    content = written(table, picks, form="parquet")
     (tmp_path / "out.parquet").write_bytes(content)
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
     for row, record in zip(rows, records[::-1], strict=True):
-        deep = {k: v for k, v in row.pop("deep").items() if v is not None}
-        assert {k: v for k, v in row.items() if v is not None} | {"deep": deep} == record
+        if count > 1:  # Objects with different names: JSON.
+            row["deep"] = json.loads(row["deep"])
+        assert {k: v for k, v in row.items() if v is not None} == record
     again = data.read_pool([tmp_path / "out.parquet"])
     assert again.num_records == count
 
 
-def test_values_of_two_types_are_no_column(tmp_path: Path) -> None:
+def test_no_records_are_an_empty_table(tmp_path: Path) -> None:
     table = pool(tmp_path, [{"x": 1}, {"x": "text"}])
-    with pytest.raises(
-        InputError, match=r"cannot be rows of one Parquet file .*; expected one type"
-    ):
-        written(table, [0, 1], parquet=True)
-    assert pq.read_table(io.BytesIO(written(table, [], parquet=True))).num_rows == 0
+    assert pq.read_table(io.BytesIO(written(table, [], form="parquet"))).num_rows == 0
 
 
 def entry(

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["HUB_PREFIX", "DatasetRows", "is_dataset"]
 
 HUB_PREFIX: Final = "hub:"
-_HUB_NAME: Final = re.compile(r"hub:([^/:\s]+(?:/[^/:\s]+)?)(?:/([^/:\s]+))?(?::([^/:\s]+))?")
+_HUB_NAME: Final = re.compile(r"hub:([^/:\s]+/[^/:\s]+)(?:/([^/:\s]+))?(?::([^/:\s]+))?")
+# What the hub allows as an owner or a name: `datasets` takes others for paths.
+_HUB_PART: Final = re.compile(r"(?!.*(?:--|\.\.|\.git$))\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 _HUB_EXPECTED: Final = "hub:OWNER/NAME, with /CONFIGURATION and :SPLIT if needed"
 
 
@@ -57,7 +59,7 @@ class DatasetRows(TableRows):
         """
         dataset = _load(path)
         files = sorted({file["filename"] for file in dataset.cache_files})
-        if os.path.isdir(path):
+        if not path.startswith(HUB_PREFIX):
             files += [os.path.join(path, name) for name in ("dataset_info.json", "state.json")]
         if not files:
             raise InputError(f"{path}: holds no records; expected at least one")
@@ -96,9 +98,11 @@ def is_dataset(path: str) -> bool:
 
 def _load(path: str) -> Any:
     """The `datasets.Dataset` that a path names."""
-    is_saved = os.path.isdir(path)
+    is_saved = not path.startswith(HUB_PREFIX)
     if is_saved:
         _check_folder(path)
+    else:
+        _hub_name(path)
     try:
         import datasets
     except ImportError:
@@ -119,11 +123,32 @@ def _load(path: str) -> Any:
 def _load_from_hub(path: str) -> Any:
     import datasets
 
+    name, configuration, split = _hub_name(path)
+    return datasets.load_dataset(name, configuration, split=split or "train")
+
+
+def _hub_name(path: str) -> tuple[str, str | None, str | None]:
+    """Owner and name, configuration and split.
+
+    Raises:
+      InputError: if the hub has no such names, or `datasets` would read a local folder.
+    """
     found = _HUB_NAME.fullmatch(path)
     if found is None:
         raise InputError(f"{path}: expected {_HUB_EXPECTED}")
-    name, configuration, split = found.groups()
-    return datasets.load_dataset(name, configuration, split=split or "train")
+    name, *chosen = found.groups()
+    for part in name.split("/"):
+        # Names of buckets lead to other storage.
+        if not _HUB_PART.fullmatch(part) or name.startswith("buckets/"):
+            raise InputError(f"{path}: the hub has no name {part}; expected {_HUB_EXPECTED}")
+    if {".", ".."} & {*chosen}:
+        raise InputError(f"{path}: has no configuration or split; expected {_HUB_EXPECTED}")
+    if os.path.exists(name):
+        raise InputError(
+            f"{path}: {name} is a folder or file here, which `datasets` would read in place of the "
+            f"hub's; expected --pool={name} for this one, or another working directory"
+        )
+    return name, *chosen
 
 
 def _check_folder(path: str) -> None:
@@ -137,7 +162,7 @@ def _check_folder(path: str) -> None:
         ]
         raise InputError(
             f"{path}: has the splits {', '.join(splits)}; expected one of them, as "
-            f"{os.path.join(path, splits[0] if splits else 'train')}"
+            f"{os.path.join(path, splits[0] if splits and 'train' not in splits else 'train')}"
         )
     raise InputError(
         f"{path}: is a directory; expected a file of records, or a folder of a Hugging Face "

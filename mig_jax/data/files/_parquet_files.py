@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.files._table_rows import ROWS_A_BATCH, TableRows, telling_errors
-from mig_jax.errors import InputError
+from mig_jax.data.files._table_rows import (
+    BYTES_A_BATCH,
+    ROWS_A_BATCH,
+    TableRows,
+    rows_at,
+    telling_errors,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["ParquetRows", "write_rows"]
+__all__ = ["ParquetRows"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ParquetRows(TableRows):
     def batches(self, columns: Sequence[str] | None) -> Iterator[tuple[pa.RecordBatch, int]]:
         wanted = None if columns is None else list(columns)
         with self._open() as parquet:
-            for batch in parquet.iter_batches(batch_size=ROWS_A_BATCH, columns=wanted):
+            for batch in parquet.iter_batches(batch_size=_batch_rows(parquet), columns=wanted):
                 yield batch, parquet.metadata.num_rows
 
     def batches_at(self, positions: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
@@ -44,9 +47,12 @@ class ParquetRows(TableRows):
             metadata = parquet.metadata
             sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
             first = 0
+            rows = _batch_rows(parquet)
             for group, size in enumerate(sizes):
-                if len(_within(positions, first, size)):
-                    yield from _batches_of_group(parquet, group, positions - first)
+                start, stop = np.searchsorted(positions, [first, first + size])
+                if start < stop:
+                    batches = parquet.iter_batches(batch_size=rows, row_groups=[group])
+                    yield from rows_at(batches, positions[start:stop] - first)
                 first += size
 
     @contextlib.contextmanager
@@ -59,63 +65,9 @@ class ParquetRows(TableRows):
             yield parquet
 
 
-def write_rows(lines: Callable[[], Iterator[bytes]], stream: BinaryIO) -> None:
-    """Writes records, a JSON object each, as the rows of one Parquet file.
-
-    A column is there for each field that any record has; a record without it has null
-    there. Passes over the records twice, first for the types; holds some at a time.
-
-    Args:
-      lines: gives the records, each time from the first.
-      stream: where the file goes.
-
-    Raises:
-      InputError: if a field has values that no one type can hold.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        schema = pa.schema([])
-        for rows in _some_at_a_time(lines()):
-            found = pa.RecordBatch.from_pylist(rows).schema
-            schema = pa.unify_schemas([schema, found], promote_options="permissive")
-        with pq.ParquetWriter(stream, schema) as writer:
-            for rows in _some_at_a_time(lines()):
-                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
-    except (pa.ArrowException, OverflowError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise InputError(
-            f"the records cannot be rows of one Parquet file ({reason}); expected one type for "
-            "each field"
-        ) from None
-
-
-def _some_at_a_time(lines: Iterator[bytes]) -> Iterator[list[dict[str, Any]]]:
-    decoder = msgspec.json.Decoder()
-    while rows := [decoder.decode(line) for line in itertools.islice(lines, ROWS_A_BATCH)]:
-        yield _with_every_field(rows)
-
-
-def _with_every_field(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with the fields of all in the first: Arrow takes the columns from there."""
-    fields = dict.fromkeys(field for row in rows for field in row)
-    return [{**dict.fromkeys(fields), **rows[0]}, *rows[1:]]
-
-
-def _batches_of_group(
-    parquet: pq.ParquetFile, group: int, positions: npt.NDArray[np.int64]
-) -> Iterator[pa.RecordBatch]:
-    """The rows at the positions, counted from the group's first row."""
-    first = 0
-    for batch in parquet.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group]):
-        wanted = _within(positions, first, batch.num_rows)
-        if len(wanted):
-            yield batch.take(wanted - first)
-        first += batch.num_rows
-
-
-def _within(positions: npt.NDArray[np.int64], first: int, count: int) -> npt.NDArray[np.int64]:
-    """The ascending positions in [first, first + count)."""
-    start, stop = np.searchsorted(positions, [first, first + count])
-    return positions[start:stop]
+def _batch_rows(parquet: pq.ParquetFile) -> int:
+    """How many rows are held at a time: fewer if they are large, as images are."""
+    metadata = parquet.metadata
+    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    a_row = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    return max(1, min(ROWS_A_BATCH, BYTES_A_BATCH // max(a_row, 1)))

@@ -5,23 +5,35 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.data.files._json_values import JSON_TYPE, JsonRows, Losses, encoded, extension_name
 from mig_jax.data.files._line_files import FileStamp, TextLine
-from mig_jax.data.records import LABEL_FORMATS, FieldNames, label_fields, unlabelled
+from mig_jax.data.records import LABEL_FORMATS, FieldNames, label_fields, unlabelled, value_at
 from mig_jax.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ROWS_A_BATCH", "TableRows", "telling_errors"]
+__all__ = [
+    "BYTES_A_BATCH",
+    "ROWS_A_BATCH",
+    "TableRows",
+    "features_of",
+    "gathered",
+    "rows_at",
+    "telling_errors",
+]
 
+# What is held of a table at a time: so many rows, or fewer if they are large.
 ROWS_A_BATCH = 1024
+BYTES_A_BATCH = 1 << 26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +70,7 @@ class TableRows(abc.ABC):
         if layout == "auto" and (names.is_mapped("labels") or names.is_mapped("score")):
             allowed = ("plain",)
         for name in allowed:
-            if all(_has_field(schema, field) for field in label_fields(name, names)):
+            if all(self._has_field(schema, field) for field in label_fields(name, names)):
                 return name
         # As if each row had every column.
         bad = unlabelled(_outline(schema), names)
@@ -71,85 +83,178 @@ class TableRows(abc.ABC):
             f"{self.stamp.path}: has the columns {', '.join(schema.names)}; expected {expected}"
         )
 
-    def scan(self) -> Iterator[TextLine]:
+    def _has_field(self, schema: pa.Schema, path: str) -> bool:
+        """Whether the path leads to a column, or to a field that any row has within its JSON."""
+        place = _place(schema, path)
+        if place is None or not place.is_json or place.path == path:
+            return place is not None
+        missing = object()
+        return any(value_at(row, path, missing) is not missing for row in self.rows([path]))
+
+    def scan(self, losses: Losses | None = None) -> Iterator[TextLine]:
         """Yields the rows in order, each as a JSON object with all its fields.
+
+        `losses` gets what JSON has not.
 
         Raises:
           InputError: if the table cannot be read to its end, or a value cannot be
             written as JSON.
         """
         with telling_errors(self.stamp.path, self.kind):
-            for position, row in enumerate(self.rows(None)):
-                yield TextLine(position + 1, position, msgspec.json.encode(row))
+            for position, row in enumerate(self.rows(None, losses=losses)):
+                yield TextLine(position + 1, position, encoded(row))
 
     def rows(
-        self, columns: Sequence[str] | None, progress: Callable[[int], None] | None = None
+        self,
+        columns: Sequence[str] | None,
+        progress: Callable[[int], None] | None = None,
+        losses: Losses | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yields the rows in order, each an object with at least these fields; None for all.
 
-        `progress` gets the share of the rows passed so far, in bytes.
+        The values are those of `JsonRows`. `progress` gets the share of the rows passed so
+        far, in bytes; `losses` what JSON has not.
 
         Raises:
           InputError: if the table cannot be read to its end.
         """
         passed = 0
-        for batch, total in self.batches(columns):
+        schema = self.schema()
+        found = None
+        if columns is not None:
+            places = (_place(schema, column) for column in columns)
+            found = [place.path for place in places if place is not None]
+        to_rows = self._to_rows(schema, losses)
+        for batch, total in self.batches(found):
             with telling_errors(self.stamp.path, self.kind):
-                rows = batch.to_pylist()
+                rows = to_rows(batch)
             yield from rows
             passed += batch.num_rows
             if progress is not None:
                 progress(self.stamp.size * passed // max(total, 1))
 
-    def read_records(self, positions: npt.NDArray[np.int64]) -> Iterator[bytes]:
+    def read_records(
+        self, positions: npt.NDArray[np.int64], losses: Losses | None = None
+    ) -> Iterator[bytes]:
         """Yields the rows at ascending row numbers (from 0) as JSON objects, with all columns.
+
+        `losses` gets what JSON has not.
 
         Raises:
           InputError: if the table is no longer what was read, or a value cannot be
             written as JSON.
         """
         self.stamp.check_unchanged()
+        to_rows = self._to_rows(self.schema(), losses)
         for batch in self.batches_at(positions):
             with telling_errors(self.stamp.path, self.kind):
-                records = [msgspec.json.encode(row) for row in batch.to_pylist()]
+                records = [encoded(row) for row in to_rows(batch)]
             yield from records
+
+    def _to_rows(
+        self, schema: pa.Schema, losses: Losses | None
+    ) -> Callable[[pa.RecordBatch], list[dict[str, Any]]]:
+        """What makes JSON objects of batches, which have all columns of the schema or some."""
+        features = features_of(schema)
+        losses = Losses() if losses is None else losses
+        last: tuple[pa.Schema, JsonRows] | None = None
+
+        def to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+            nonlocal last
+            if last is None or not last[0].equals(batch.schema, check_metadata=True):
+                last = batch.schema, JsonRows(batch.schema, features, losses)
+            return last[1](batch)
+
+        return to_rows
 
 
 @contextlib.contextmanager
 def telling_errors(path: str, kind: str) -> Iterator[None]:
     """Whatever Arrow or JSON cannot do inside is told as the fault of the file."""
-    import pyarrow as pa
-
     try:
         yield
     except UnicodeDecodeError:
         raise InputError(f"{path}: a column has bytes that are not UTF-8") from None
-    except InputError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        first_line = (str(error).splitlines() or [""])[0]
+    except InputError as error:
+        if path in str(error):
+            raise
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # Damaged bytes lead pyarrow to raise of many kinds.
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path}: {kind} data is corrupt or truncated ({first_line}); expected a whole file"
         ) from None
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: a value is of a kind that JSON has not ({error}); "
-            "expected text, numbers, times, lists and objects"
-        ) from None
 
 
-def _has_field(schema: pa.Schema, path: str) -> bool:
+def features_of(schema: pa.Schema) -> dict[str, Any]:
+    """The features of `datasets` by column, as its metadata has them; none without."""
+    try:
+        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def rows_at(
+    batches: Iterator[pa.RecordBatch], positions: npt.NDArray[np.int64]
+) -> Iterator[pa.RecordBatch]:
+    """The rows at ascending positions, counted from the first row of the batches."""
+    first = 0
+    for batch in batches:
+        start, stop = np.searchsorted(positions, [first, first + batch.num_rows])
+        if start < stop:
+            yield from gathered([batch], positions[start:stop] - first)
+        first += batch.num_rows
+
+
+def gathered(
+    batches: Sequence[pa.RecordBatch], rows: npt.NDArray[np.int64]
+) -> list[pa.RecordBatch]:
+    """The rows of one batch, or of several of one schema that are counted on, in this order.
+
+    Arrow's own `take` has no kernel for some types, such as views of text.
+    """
     import pyarrow as pa
 
-    first, *rest = path.split(".")
-    if schema.names.count(first) != 1:
-        return False
-    kind = schema.field(first).type
-    for name in rest:
+    starts = np.concatenate([[0], np.cumsum([batch.num_rows for batch in batches])])
+    which = np.searchsorted(starts, rows, side="right") - 1
+    # Rows that follow each other are one piece.
+    breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(which) != 0)) + 1
+    edges = [0, *breaks.tolist(), len(rows)]
+    pieces = [
+        batches[which[low]].slice(int(rows[low] - starts[which[low]]), high - low)
+        for low, high in itertools.pairwise(edges)
+        if low < high
+    ]
+    if len(pieces) <= 1:
+        return pieces
+    return pa.Table.from_batches(pieces).combine_chunks().to_batches()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where a path leads in the columns: as far as they have fields of their own."""
+
+    path: str
+    is_json: bool  # What else there is of the path leads on in JSON text.
+
+
+def _place(schema: pa.Schema, path: str) -> _Place | None:
+    """None if the path leads nowhere."""
+    import pyarrow as pa
+
+    names = path.split(".")
+    if schema.names.count(names[0]) != 1:
+        return None
+    field = schema.field(names[0])
+    for depth, name in enumerate(names[1:], 1):
+        if extension_name(field) == JSON_TYPE:
+            return _Place(".".join(names[:depth]), is_json=True)
+        kind = field.type
         if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
-            return False
-        kind = kind.field(name).type
-    return True
+            return None
+        field = kind.field(name)
+    return _Place(path, is_json=extension_name(field) == JSON_TYPE)
 
 
 def _outline(schema: pa.Schema) -> dict[str, Any]:

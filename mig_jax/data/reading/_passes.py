@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.files import DatasetRows, ParquetRows
+from mig_jax.data.files import TableRows
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.data.records import counted_value
 
@@ -55,7 +55,7 @@ def _each_with(table: RecordTable, path: str) -> Iterator[Any]:
     decoder = msgspec.json.Decoder(kind)
     for index, source in enumerate(table.sources):
         positions = table.position[table.file_index == index]
-        if isinstance(source, ParquetRows | DatasetRows) and len(positions):
+        if isinstance(source, TableRows) and len(positions):
             is_used = np.zeros(int(positions[-1]) + 1, bool)
             is_used[positions] = True
             columns = [path] if root in source.schema().names else []

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mig_jax.data.files import Losses, TableRows
 from mig_jax.data.reading._bad_records import BadRecords
 from mig_jax.data.reading._cache import Writable
 from mig_jax.data.reading._pool_files import open_files
@@ -65,6 +66,7 @@ def read_conversations(
     on_bad_record: Literal["error", "skip"] = "error",
     rejects: Writable | None = None,
     progress: Callable[[int], None] | None = None,
+    losses: Losses | None = None,
 ) -> Iterator[RawRecord]:
     """Yields every record of the files, in order; holds one at a time.
 
@@ -77,6 +79,7 @@ def read_conversations(
         those whose labels or score are there but cannot be used.
       rejects: as for `read_pool`.
       progress: gets the records passed so far, bad ones included.
+      losses: gets the columns of tables whose values JSON has not.
 
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
@@ -90,7 +93,8 @@ def read_conversations(
         path = file.stamp.path
         bad = BadRecords(path, on_bad_record == "skip", rejects)
         used = 0
-        for number, _, text in file.scan():
+        scanned = file.scan(losses) if isinstance(file, TableRows) else file.scan()
+        for number, _, text in scanned:
             try:
                 found = _raw_record(path, number, text, names, layout)
             except BadRecord as reason:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["TrainerNotes"]
+from mig_jax.data.files import TableRows
+from mig_jax.data.reading import RecordTable
+
+__all__ = ["TrainerNotes", "notes_of_rows"]
 
 # What TRL's SFTTrainer (1.16) takes a field for, whatever stands beside it.
 _TAKEN_FOR: Final = {
@@ -25,6 +31,26 @@ _KINDS: Final = {"t": "bool", "f": "bool", '"': "text", "[": "list", "{": "objec
 _NOTHING: Final = (b"null", b"[]", b'""')
 
 
+def notes_of_rows(table: RecordTable, picks: npt.NDArray[np.int64]) -> list[str]:
+    """What a trainer would misread in records that are written as they came, a line each.
+
+    Raises:
+      InputError: if a file is no longer what was read.
+    """
+    notes = TrainerNotes()
+    records = np.unique(picks)
+    for index in np.unique(table.file_index[records]).tolist():
+        source = table.sources[index]
+        if isinstance(source, TableRows):
+            notes.add_columns(source.schema().names)
+            continue
+        for record in source.read_records(
+            table.position[records[table.file_index[records] == index]]
+        ):
+            notes.add(record)
+    return notes.lines()
+
+
 class TrainerNotes:
     """Looks at the top-level fields of records, given one by one."""
 
@@ -32,7 +58,7 @@ class TrainerNotes:
         self._count = 0
         self._kinds: dict[str, set[str]] = collections.defaultdict(set)
         self._beside_turns: set[str] = set()
-        self._tells_nothing = dict.fromkeys((*_PICTURES, "tools"), True)
+        self._tells_nothing: dict[str, bool] = dict.fromkeys((*_PICTURES, "tools"), True)
         self._tools_are_bad = False
 
     def add(self, record: bytes) -> None:
@@ -54,6 +80,15 @@ class TrainerNotes:
             self._beside_turns.update(name for name in _OTHER_FORMATS if name in fields)
         if len(turns) == 2:
             self._beside_turns.add("conversations")
+
+    def add_columns(self, names: Iterable[str]) -> None:
+        """Takes note of the columns of a table, whatever its rows hold."""
+        names = set(names)
+        for name in names:
+            self._kinds[name] |= set()
+            self._tells_nothing[name] = False
+        if names & {*_TURNS}:
+            self._beside_turns |= names & {*_OTHER_FORMATS}
 
     def lines(self) -> list[str]:
         """What is to be told, a line each, with the flag that leaves the field out."""

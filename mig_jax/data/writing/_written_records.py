@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.files import write_rows
+from mig_jax.data.files import Losses, TableRows
 from mig_jax.data.reading import RecordTable
 from mig_jax.data.records import BadRecord
+from mig_jax.data.writing._record_sink import OutputForm, text_stream
+from mig_jax.data.writing._table_spool import TableSpool
 from mig_jax.errors import InputError
 
 __all__ = ["checked_picks", "write_records"]
@@ -23,56 +26,101 @@ def write_records(
     stream: BinaryIO,
     *,
     convert: Callable[[bytes], bytes] | None = None,
-    parquet: bool = False,
+    form: OutputForm = "lines",
+    tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Writes the picked records one a line, in the order picked.
+    """Writes the picked records one a line, in the order picked, or as the rows of a table.
 
     A line has the bytes that came in, its b"\\n" added if the file ended without;
     a row of a table is written as a JSON object, and so is a record of a JSON array that
-    has line breaks. The records pass through an anonymous file on disk, as a compressed
-    file can only be read from its start; memory does not grow with their number.
+    has line breaks. In a Parquet file a column that comes from tables, and that is not
+    converted, keeps its Arrow type and metadata; other columns are made of the JSON as
+    `mig_jax.data.files.JsonColumn` does it. The records pass through an anonymous file on
+    disk, as a compressed file can only be read from its start; memory does not grow with
+    their number.
 
     Args:
       table: as `read_pool` gives it.
       picks: record indices (integers, 1-D).
       stream: where they go.
       convert: makes of each record the one that is written; may raise BadRecord.
-      parquet: writes a Parquet file instead, one record a row.
+      form: "lines", "gzip" and "zstd" for these compressed, or "parquet".
+      tell: gets a line for each column of tables whose values JSON cannot hold, with what is
+        written in their place.
 
     Raises:
       InputError: if a file has changed since the table was read, a record cannot be
-        converted, or the records have no common types for the columns of a table.
+        converted, or the tables of the pool have no common types for the columns of one.
       IndexError: for a pick that is not in [0, num_records).
     """
     picks = checked_picks(table, picks)
     records, order = np.unique(picks, return_inverse=True)
+    losses = Losses()
+    if form == "parquet":
+        with TableSpool(table.sources, losses) as spool:
+            for came in _records(table, records, losses, as_json=convert is not None):
+                if came.text is None:
+                    spool.add_row(came.source, came.position)
+                elif convert is None:
+                    spool.add(came.text, came.source, came.position)
+                else:
+                    record = _converted(table, came, convert)
+                    spool.add(record, came.source, came.position, came.text)
+            spool.write(stream, order, tell)
+        return
     starts = np.zeros(len(records) + 1, np.int64)
+    with tempfile.TemporaryFile() as lines:
+        for done, came in enumerate(_records(table, records, losses, as_json=True)):
+            assert came.text is not None
+            record = came.text if convert is None else _converted(table, came, convert)
+            starts[done + 1] = starts[done] + lines.write(record + b"\n")
+        with text_stream(stream, form) as text:
+            for entry in order.tolist():
+                lines.seek(starts[entry])
+                text.write(lines.read(starts[entry + 1] - starts[entry]))
+    if tell is not None:
+        for line in losses.told():
+            tell(line)
+
+
+class _Came(NamedTuple):
+    """A record as it came, with its place."""
+
+    record: int
+    source: int
+    position: int
+    text: bytes | None  # None of a row of a table that stays one.
+
+
+def _records(
+    table: RecordTable, records: npt.NDArray[np.int64], losses: Losses, as_json: bool
+) -> Iterator[_Came]:
+    """The records of ascending numbers; rows of tables without their text unless `as_json`."""
     # Records stand in the table file by file, so ascending indices pass each file once.
     file_index = table.file_index[records]
-    with tempfile.TemporaryFile() as spool:
-        done = 0
-        for index in np.unique(file_index).tolist():
-            positions = table.position[records[file_index == index]]
-            for record in table.sources[index].read_records(positions):
-                if convert is not None:
-                    try:
-                        record = convert(record)
-                    except BadRecord as bad:
-                        separator = ", " if bad.field else ": "
-                        where = f"{table.files[index]}, line {table.line[records[done]]}"
-                        raise InputError(f"{where}{separator}{bad}") from None
-                starts[done + 1] = starts[done] + spool.write(record + b"\n")
-                done += 1
-
-        def lines() -> Iterator[bytes]:
-            for entry in order.tolist():
-                spool.seek(starts[entry])
-                yield spool.read(starts[entry + 1] - starts[entry])
-
-        if parquet:
-            write_rows(lines, stream)
+    for index in np.unique(file_index).tolist():
+        of_file = records[file_index == index]
+        positions = table.position[of_file]
+        source = table.sources[index]
+        texts: Iterable[bytes | None]
+        if not isinstance(source, TableRows):
+            texts = source.read_records(positions)
+        elif as_json:
+            texts = source.read_records(positions, losses)
         else:
-            stream.writelines(lines())
+            texts = itertools.repeat(None, len(positions))
+        for record, position, text in zip(of_file.tolist(), positions.tolist(), texts, strict=True):
+            yield _Came(record, index, position, text)
+
+
+def _converted(table: RecordTable, came: _Came, convert: Callable[[bytes], bytes]) -> bytes:
+    assert came.text is not None
+    try:
+        return convert(came.text)
+    except BadRecord as bad:
+        separator = ", " if bad.field else ": "
+        where = f"{table.files[came.source]}, line {table.line[came.record]}"
+        raise InputError(f"{where}{separator}{bad}") from None
 
 
 def checked_picks(table: RecordTable, picks: npt.ArrayLike) -> npt.NDArray[np.int64]:
