@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import msgspec
@@ -11,15 +11,23 @@ import numpy as np
 from mig_jax import data
 from mig_jax.commands.terminal import progress_bar
 from mig_jax.devices import Hosts
+from mig_jax.errors import InputError
 from mig_jax.reports import counts_by_file, counts_by_value
 
 __all__ = ["check_dataset_info", "counted"]
 
 
 def check_dataset_info(
-    table: data.RecordTable, form: data.WrittenForm, names: data.FieldNames, hosts: Hosts
+    table: data.RecordTable,
+    form: data.WrittenForm,
+    names: data.FieldNames,
+    hosts: Hosts,
+    *,
+    as_rows: bool,
 ) -> None:
     """Checks that one entry of dataset_info.json can tell LLaMA-Factory of all records.
+
+    `as_rows` tells that they are written as a table, of which it cannot load JSON text.
 
     Raises:
       InputError: in all processes, if the records of these differ too much for that.
@@ -27,10 +35,19 @@ def check_dataset_info(
 
     def read() -> bytes:
         convert = data.RecordConverter(form, names)
+        columns: defaultdict[str, data.files.JsonColumn] = defaultdict(data.files.JsonColumn)
         with progress_bar("checking", table.num_records, unit="records") as bar:
             for record in data.each_record(table):
-                convert(record)
+                written = convert(record)
                 bar.update(1)
+                if as_rows:
+                    for name, value in data.parse_record(written).items():
+                        columns[name].see(value)
+        if mixed := [name for name, column in columns.items() if column.has_text]:
+            raise InputError(
+                f"--dataset_info: the objects or values in {', '.join(mixed)} differ in kind, and "
+                "LLaMA-Factory cannot load a Parquet file of such; expected --output=FILE.jsonl"
+            )
         return msgspec.json.encode(convert.readings)
 
     own = np.frombuffer(hosts.together(read), np.uint8)

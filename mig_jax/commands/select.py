@@ -110,7 +110,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         check_budget(options.budget, num_records)
         if options.dataset_info is not None:
             with timed(seconds, "checking"):
-                check_dataset_info(table, form, options.fields, hosts)
+                as_rows = options.form == "parquet"
+                check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
         with timed(seconds, "graph"):
             pool, graph, measure, learned = hosts.together(lambda: _problem(options, table, pool))
         with timed(seconds, "selection"):

@@ -174,3 +174,17 @@ def test_what_trainers_misread_is_told_once(
     assert [note.rpartition("--drop_field=")[2].split()[0] for note in notes] == told
     lines = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
     assert lines == [f"note: {note}" for note in notes]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_a_table_is_looked_at_too(tmp_path: Path, ending: str) -> None:
+    pool = tmp_path / "pool.parquet"
+    pq.write_table(pa.Table.from_pylist([{"messages": TURNS, "labels": ["x"], "score": 1.0}]), pool)
+    output = tmp_path / f"out{ending}"
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    assert mig("select", *words).returncode == 0
+    about = tmp_path / "out.manifest.json"
+    (note,) = json.loads(about.read_text())["notes"]
+    assert note.endswith("; --drop_field=labels leaves it out")
+    assert mig("select", *words, "--drop_field=labels").returncode == 0
+    assert json.loads(about.read_text())["notes"] == []

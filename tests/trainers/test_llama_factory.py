@@ -178,6 +178,19 @@ def test_records_for_two_stages_are_refused_before_the_work(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
+def test_tables_that_it_cannot_load_are_refused_before_the_work(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.jsonl"
+    records = [{**turns_of("messages", ["user", "assistant"]), "id": id} for id in (1, "a")]
+    pool.write_text("".join(json.dumps({"labels": ["x"], "score": 1} | r) + "\n" for r in records))
+    words = [f"--pool={pool}", f"--output={tmp_path / 'o.parquet'}", "--cache=none", "--budget=1"]
+    words.append(f"--dataset_info={tmp_path / 'dataset_info.json'}")
+    told = refused("select", *words)
+    assert "values in id differ in kind" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.jsonl"]
+    done = mig("select", *words, "--drop_field=id")
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_it_does_to_calls_is_told() -> None:
     def called(arguments: Any) -> dict[str, Any]:
         record = turns_of("messages", ["user", "call", "tool", "assistant"])

@@ -68,6 +68,16 @@ def test_conversations(tmp_path: Path, layout: str, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("layout", ["messages", "sharegpt", "alpaca"])
+def test_conversations_as_prompt_and_completion(tmp_path: Path, layout: str, ending: str) -> None:
+    flag = "--output_layout=prompt_completion"
+    output = selection(tmp_path, POOLS[layout], flag, ending=ending)
+    learned = learned_from(trainer_of(tmp_path, loaded(output)))
+    # The template ends each turn with a line break.
+    assert learned == sorted(f"{several[-1]}{END}\n" for several in ANSWERS)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
 def test_prompt_and_completion(tmp_path: Path, ending: str) -> None:
     output = selection(tmp_path, POOLS["prompt_completion"], ending=ending)
     learned = learned_from(trainer_of(tmp_path, loaded(output)))

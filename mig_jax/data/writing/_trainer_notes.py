@@ -41,12 +41,11 @@ def notes_of_rows(table: RecordTable, picks: npt.NDArray[np.int64]) -> list[str]
     records = np.unique(picks)
     for index in np.unique(table.file_index[records]).tolist():
         source = table.sources[index]
+        of_file = records[table.file_index[records] == index]
         if isinstance(source, TableRows):
             notes.add_columns(source.schema().names)
             continue
-        for record in source.read_records(
-            table.position[records[table.file_index[records] == index]]
-        ):
+        for record in source.read_records(table.position[of_file]):
             notes.add(record)
     return notes.lines()
 
