@@ -17,8 +17,8 @@ ANNOTATE = [
 ]
 HUB = ["datasets>=3.0"]
 NOTEBOOKS = ["ipykernel>=6.29"]
-# Those whose loaders read what select writes. LLaMA-Factory pins other versions than TRL: its
-# converters are tested too if it is installed without what it needs (.ci/run does so).
+# Those whose loaders read what select writes. LLaMA-Factory and axolotl pin other versions than
+# TRL: they are tested too if they are installed without what they need (.ci/run does so).
 TRAINERS = [
     "grain>=0.2.12",
     "peft>=0.18",

@@ -86,7 +86,7 @@ def counted(
             for which in (slice(None), own)
         ]
         text = np.frombuffer(msgspec.json.encode(pair), np.uint8)
-        sums = Counter(), Counter()
+        sums: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         for part in hosts.gather(text):
             for total, some in zip(sums, msgspec.json.decode(part.tobytes()), strict=True):
                 total.update(some)

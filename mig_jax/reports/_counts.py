@@ -47,7 +47,7 @@ def counts_by_value(
         {"value": value, "records": records[value], kept_name: kept.get(value, 0)}
         for value in order
     ]
-    told = {"field": field, "values": rows[:_MOST_KEPT]}
+    told: dict[str, Any] = {"field": field, "values": rows[:_MOST_KEPT]}
     if rest := rows[_MOST_KEPT:]:
         told["others"] = _together(rest, kept_name)
     return told

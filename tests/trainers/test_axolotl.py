@@ -1,4 +1,4 @@
-"""What select writes has the layouts that axolotl's documentation names, told in its words.
+"""What select writes has the layouts that axolotl reads, by its documentation and its own code.
 
 From "Dataset Formats" of axolotl's documentation (0.19): conversations are of type
 `chat_template`, with `field_messages` (by default `messages`) and `message_property_mappings`
@@ -10,15 +10,18 @@ alone is of type `completion` (text).
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.trainers.selections import ANSWERS, POOLS, SAID, selection
+from tests.trainers.tiny_models import byte_tokenizer
 
 pytestmark = pytest.mark.slow
 
+END = "<|im_end|>"
 ROLES = {
     "user": "user",
     "human": "user",
@@ -40,8 +43,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def answers(config: dict[str, Any], record: dict[str, Any]) -> list[str]:
-    """What axolotl trains on, by its documentation."""
+def by_its_documentation(config: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """What axolotl trains on."""
     # A record with all three is taken for one that is tokenized already.
     assert not {"input_ids", "attention_mask", "labels"} <= record.keys()
     if config["type"] == "completion":
@@ -59,12 +62,48 @@ def answers(config: dict[str, Any], record: dict[str, Any]) -> list[str]:
     return found
 
 
+def by_itself(config: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """The same by its own strategies, if it is here; what is learned is cut at the end of turns."""
+    tokenizer = byte_tokenizer()
+    try:
+        from axolotl.prompt_strategies import chat_template, completion
+        from axolotl.prompt_tokenizers import AlpacaPromptTokenizingStrategy
+        from axolotl.prompters import AlpacaPrompter
+    except ImportError as error:
+        pytest.skip(f"axolotl cannot be imported: {error}")
+    strategy: Any
+    if config["type"] == "chat_template":
+        options = {name: value for name, value in config.items() if name != "type"}
+        prompter = chat_template.ChatTemplatePrompter(
+            tokenizer, chat_template=tokenizer.chat_template, **options
+        )
+        strategy = chat_template.ChatTemplateStrategy(
+            prompter, tokenizer, train_on_inputs=False, sequence_len=2048
+        )
+        labels = strategy.tokenize_prompt(record)["labels"]
+    elif config["type"] == "alpaca":
+        strategy = AlpacaPromptTokenizingStrategy(AlpacaPrompter("chat"), tokenizer, False, 2048)
+        labels = strategy.tokenize_prompt(record)["labels"]
+    else:
+        strategy = completion.CompletionPromptTokenizingStrategy(
+            completion.CompletionPrompter(), tokenizer, False, 2048
+        )
+        strategy.field = "text"
+        (labels,) = strategy.tokenize_prompt({"text": [record["text"]]})["labels"]
+    *found, rest = tokenizer.decode([token for token in labels if token >= 0]).split(END)
+    assert not rest
+    return found
+
+
 CONVERSATIONS = ("messages", "sharegpt", "alpaca")
 PAIRS = [(source, layout) for source in CONVERSATIONS for layout in CONVERSATIONS]
 
 
+@pytest.mark.parametrize("answers", [by_its_documentation, by_itself])
 @pytest.mark.parametrize(("source", "layout"), [*PAIRS, ("text", "text")])
-def test_layouts(tmp_path: Path, source: str, layout: str) -> None:
+def test_layouts(
+    tmp_path: Path, source: str, layout: str, answers: Callable[[Any, Any], list[str]]
+) -> None:
     # Alpaca of axolotl has no earlier turns.
     records = POOLS[source][:5] if layout == "alpaca" else POOLS[source]
     flags = [] if layout == source else [f"--output_layout={layout}"]

@@ -52,7 +52,7 @@ def _each_with(table: RecordTable, path: str) -> Iterator[Any]:
     """Yields each record with the field at least, if it has it."""
     root = path.partition(".")[0]
     kind = msgspec.defstruct("Field", [("field", Any, None)], rename={"field": root})
-    decoder = msgspec.json.Decoder(kind)
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
     for index, source in enumerate(table.sources):
         positions = table.position[table.file_index == index]
         if isinstance(source, TableRows) and len(positions):

@@ -121,7 +121,7 @@ def updated_dataset_info(path: str, name: str, entry: dict[str, Any]) -> bytes:
 
 def _tags(readings: Collection[FactoryReading], layout: str, names: FieldNames) -> dict[str, str]:
     form = CONVERSATION_FORMATS[layout].form
-    usual = {**usual_role_names(layout), FACTORY_CALL: FACTORY_CALL}
+    usual: dict[str, str] = {**usual_role_names(layout)} | {FACTORY_CALL: FACTORY_CALL}
     found = set().union(*(reading.role_names for reading in readings))
     tags = {"role_tag": names[form.role], "content_tag": names[form.content]}  # type: ignore[union-attr]
     for role, tag in _TAGS.items():
