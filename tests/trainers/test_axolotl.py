@@ -78,7 +78,9 @@ def by_itself(config: dict[str, Any], record: dict[str, Any]) -> list[str]:
             tokenizer, chat_template=tokenizer.chat_template, **options
         )
         strategy = chat_template.ChatTemplateStrategy(
-            prompter, tokenizer, train_on_inputs=False, sequence_len=2048
+            *(prompter, tokenizer, False, 2048),
+            roles_to_train=["assistant"],
+            train_on_eos="turn",
         )
         labels = strategy.tokenize_prompt(record)["labels"]
     elif config["type"] == "alpaca":
