@@ -99,6 +99,12 @@ class JsonColumn:
         is_whole = self._kinds == {int}
         return is_whole and not (_within(self._range, _INT64) or _within(self._range, _UINT64))
 
+    @property
+    def has_text(self) -> bool:
+        """Whether the values, or a part of them, stand as JSON text."""
+        elements = [] if self._elements is None else [self._elements]
+        return self.is_text or any(part.has_text for part in [*elements, *self._fields.values()])
+
     def field(self, name: str) -> pa.Field:
         """The column, as a field of a schema."""
         import pyarrow as pa

@@ -5,6 +5,7 @@ from ._conversation_formats import (
     told_conversation_format,
 )
 from ._conversations import ROLES, Conversation, Role, instruction_and_response
+from ._counted_values import counted_value
 from ._field_names import FIELD_NAMES, USUAL, FieldNames, value_at
 from ._json_records import parse_record, record_as_json
 from ._label_formats import (
@@ -16,6 +17,7 @@ from ._label_formats import (
     decode_plain,
     decode_xsample,
 )
+from ._llama_factory import FACTORY_CALL, FactoryReading, read_as_llama_factory
 from ._record_forms import (
     RecordForm,
     convert_named,
@@ -25,9 +27,12 @@ from ._record_forms import (
     unlabelled,
 )
 from ._written_conversations import encode_conversation, usual_role_names, with_usual_roles
+from ._written_forms import AS_IT_CAME, WrittenForm, without_fields
 
 __all__ = [
+    "AS_IT_CAME",
     "CONVERSATION_FORMATS",
+    "FACTORY_CALL",
     "FIELD_NAMES",
     "LABEL_FORMATS",
     "READ_LAYOUTS",
@@ -35,13 +40,16 @@ __all__ = [
     "USUAL",
     "BadRecord",
     "Conversation",
+    "FactoryReading",
     "FieldNames",
     "LabelsAndScore",
     "RecordForm",
     "Role",
+    "WrittenForm",
     "convert_named",
     "convert_plain",
     "convert_xsample",
+    "counted_value",
     "decode_conversation",
     "decode_plain",
     "decode_xsample",
@@ -51,10 +59,12 @@ __all__ = [
     "label_fields",
     "other_format",
     "parse_record",
+    "read_as_llama_factory",
     "record_as_json",
     "told_conversation_format",
     "unlabelled",
     "usual_role_names",
     "value_at",
     "with_usual_roles",
+    "without_fields",
 ]

@@ -16,11 +16,11 @@ from mig_jax.data.records._tool_calls import (
     text_of_calls,
 )
 
-__all__ = ["is_calling", "text_of_turn"]
+__all__ = ["REASONING", "is_calling", "text_of_turn"]
 
 # Fields of a turn for what its speaker thinks: of DeepSeek and ms-swift, of OpenRouter and
 # vLLM, of gpt-oss. A turn has one of them.
-_REASONING: Final = ("reasoning_content", "reasoning", "thinking")
+REASONING: Final = ("reasoning_content", "reasoning", "thinking")
 # Types of parts that are text, and the fields in which they have it.
 _REASONING_TYPES: Final = ("reasoning", "reasoning_text", "summary_text", "thinking")
 _TEXT_TYPES: Final = (
@@ -60,7 +60,7 @@ def text_of_turn(content: Any, name: str | None, more: dict[str, Any]) -> str:
 
 
 def _reasoning(more: dict[str, Any]) -> str:
-    for field in _REASONING:
+    for field in REASONING:
         if found := more.get(field):
             return "\n".join(_pieces(found))
     return ""

@@ -1,0 +1,190 @@
+"""Picks counted by file and by a field, fields that are left out, and what trainers misread."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.running import mig, refused
+
+
+def write_pools(folder: Path) -> list[Path]:
+    """Three files, one a table; `meta.source` is missing, null, a text or a number."""
+    rng = np.random.default_rng(3)
+    sources: list[Any] = ["flan", "gsm", "é\n", 7, None]
+    paths = [folder / name for name in ("a.jsonl", "b.jsonl", "c.parquet")]
+    for path, count in zip(paths, (40, 25, 10), strict=True):
+        rows: list[dict[str, Any]] = []
+        for number in range(count):
+            source = sources[int(rng.integers(len(sources)))]
+            if path.suffix == ".parquet":
+                source = None if source is None else str(source)
+            row = {
+                "labels": [f"l{rng.integers(9)}"],
+                "score": round(float(rng.gamma(3)), 2),
+                "id": f"{path.stem}{number}",
+            }
+            rows.append(row if number % 7 == 0 else {**row, "meta": {"source": source, "n": 1}})
+        if path.suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n\n" for row in rows))
+    return paths
+
+
+def source_of(record: dict[str, Any]) -> str:
+    source = (record.get("meta") or {}).get("source")
+    return "(none)" if source is None else str(source)
+
+
+def test_counts_by_file_and_by_field(tmp_path: Path) -> None:
+    paths = write_pools(tmp_path)
+    output = tmp_path / "out.jsonl"
+    words = ["select", *(f"--pool={path}" for path in paths), f"--output={output}", "--budget=20"]
+    done = mig(*words, "--cache=none", "--count_by=meta.source")
+    assert done.returncode == 0, done.stderr
+    about = json.loads(output.with_suffix(".manifest.json").read_text())
+    by_file = {}
+    every: Counter[str] = Counter()
+    for path in paths:
+        if path.suffix == ".parquet":
+            records = pq.read_table(path).to_pylist()
+        else:
+            records = [json.loads(line) for line in path.read_text().splitlines() if line]
+        by_file[str(path)] = len(records)
+        every.update(map(source_of, records))
+    picked = [json.loads(line) for line in output.read_text().splitlines()]
+    of_file = Counter(pq.read_table(tmp_path / "out.selection.parquet")["file"].to_pylist())
+    assert about["sources"] == [
+        {"file": file, "records": count, "selected": of_file[file]}
+        for file, count in by_file.items()
+    ]
+    of_value = Counter(map(source_of, picked))
+    assert about["counts"]["field"] == "meta.source"
+    assert about["counts"]["values"] == [
+        {"value": value, "records": count, "selected": of_value[value]}
+        for value, count in sorted(every.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+    told = done.stdout.splitlines()
+    largest = told[told.index("  by file:") + 1].split()
+    assert largest[0].endswith("/a.jsonl")
+    assert largest[1:] == [str(of_file[str(paths[0])]), "of", "40"]
+    assert told[told.index("  by meta.source:") + 1].split()[-1] == str(max(every.values()))
+    # Without the flag there is no second pass, and nothing of it is told.
+    done = mig(*words, "--cache=none")
+    assert "by meta.source" not in done.stdout
+    assert "counts" not in json.loads(output.with_suffix(".manifest.json").read_text())
+
+
+def test_many_values(tmp_path: Path) -> None:
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    rows = [{"labels": ["x"], "score": 1, "id": n % 60} for n in range(90)]
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = mig("select", f"--pool={pool}", f"--output={output}", "--budget=9", "--count_by=id")
+    assert done.returncode == 0, done.stderr
+    about = json.loads(output.with_suffix(".manifest.json").read_text())
+    assert len(about["counts"]["values"]) == 60
+    lines = done.stdout.splitlines()[4:]
+    assert lines[0] == "  by id:"
+    assert len(lines) == 12  # Ten values, and the others together.
+    assert lines[-1].split()[:2] == ["50", "others"]
+    assert sum(int(line.split()[-1]) for line in lines[1:]) == 90
+    assert sum(int(line.split()[-3]) for line in lines[1:]) == 9
+
+
+RECORD = (
+    b'{"id": 1.50e1, "labels": ["x"], "score":1, "meta": {"a": "\\u00e9", "b": [1, 2]}, "k": null}'
+)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], RECORD),
+        (["labels"], b'{"id":1.50e1,"score":1,"meta":{"a": "\\u00e9", "b": [1, 2]},"k":null}'),
+        (
+            ["meta.b", "score", "k", "id.x"],
+            b'{"id":1.50e1,"labels":["x"],"meta":{"a":"\\u00e9"}}',
+        ),
+        (["meta.b.c", "none"], RECORD),
+    ],
+)
+def test_fields_that_are_left_out(tmp_path: Path, flags: list[str], expected: bytes) -> None:
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    pool.write_bytes(RECORD + b"\n")
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    done = mig("select", *words, *(f"--drop_field={name}" for name in flags))
+    assert done.returncode == 0, done.stderr
+    found = output.read_bytes()
+    assert json.loads(found) == json.loads(expected)
+    # Numbers and texts have the bytes that they came with.
+    assert [part for part in (b"1.50e1", b"\\u00e9") if part not in found] == []
+    table = tmp_path / "out.parquet"
+    words[1] = f"--output={table}"
+    done = mig("select", *words, *(f"--drop_field={name}" for name in flags))
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(table).schema.names == list(json.loads(expected))
+
+
+def test_words_that_name_no_field(tmp_path: Path) -> None:
+    words = ["select", "--budget=1", f"--output={tmp_path / 'o.jsonl'}"]
+    for word in ("", "a..b", "."):
+        assert "--drop_field: found" in refused(*words, f"--drop_field={word}")
+        assert "--count_by: found" in refused(*words, f"--count_by={word}")
+
+
+TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("records", "told"),
+    [
+        ([{"messages": TURNS}], []),
+        ([{"messages": TURNS, "label": True, "text": "t", "tools": None}], []),
+        ([{"messages": TURNS, "input_ids": [1]}], ["input_ids"]),
+        ([{"messages": TURNS}, {"messages": TURNS, "chosen": None}], ["chosen"]),
+        ([{"prompt": "q", "completion": "a"}], []),
+        ([{"messages": TURNS, "conversations": [{"from": "human"}]}], ["conversations"]),
+        ([{"messages": TURNS, "images": []}], ["images"]),
+        ([{"messages": TURNS, "images": []}, {"messages": TURNS, "images": ["a"]}], []),
+        ([{"messages": TURNS, "tools": ""}], ["tools"]),
+        ([{"text": "t", "id": 1}, {"text": "t", "id": "b"}], ["id"]),
+        ([{"text": "t", "id": 1}, {"text": "t", "id": 1.5}, {"text": "t", "id": None}], []),
+    ],
+)
+def test_what_trainers_misread_is_told_once(
+    tmp_path: Path, records: list[dict[str, Any]], told: list[str]
+) -> None:
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    given = [{**record, "tag": {"l": ["x"], "s": 1}} for record in records * 2]
+    pool.write_text("".join(json.dumps(record) + "\n" for record in given))
+    done = mig(
+        *("select", f"--pool={pool}", f"--output={output}", f"--budget={len(given)}"),
+        *("--field=labels=tag.l", "--field=score=tag.s", "--cache=none"),
+    )
+    assert done.returncode == 0, done.stderr
+    notes = json.loads(output.with_suffix(".manifest.json").read_text())["notes"]
+    assert [note.rpartition("--drop_field=")[2].split()[0] for note in notes] == told
+    lines = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    assert lines == [f"note: {note}" for note in notes]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_a_table_is_looked_at_too(tmp_path: Path, ending: str) -> None:
+    pool = tmp_path / "pool.parquet"
+    pq.write_table(pa.Table.from_pylist([{"messages": TURNS, "labels": ["x"], "score": 1.0}]), pool)
+    output = tmp_path / f"out{ending}"
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    assert mig("select", *words).returncode == 0
+    about = tmp_path / "out.manifest.json"
+    (note,) = json.loads(about.read_text())["notes"]
+    assert note.endswith("; --drop_field=labels leaves it out")
+    assert mig("select", *words, "--drop_field=labels").returncode == 0
+    assert json.loads(about.read_text())["notes"] == []
