@@ -68,7 +68,7 @@ class PoolOptions:
 
     pool: list[str]
     field: list[str]
-    format: Literal["auto", "xsample", "plain"]
+    format: Literal["auto", "mig_jax", "xsample", "plain"]
     on_bad_record: Literal["error", "skip"]
 
     @property

@@ -205,8 +205,9 @@ def test_bad_row_of_parquet_is_told_with_its_number(store: Store) -> None:
 def test_first_line_without_a_layout(store: Store) -> None:
     path = store(b'{"prompt": "x"}\n' + GOOD)
     assert message([path]) == (
-        f"{path}, line 1: the fields of no layout were found; expected annotation.instag and "
-        "annotation.deita (layout xsample), or labels and score (layout plain)"
+        f"{path}, line 1: the fields of no layout were found; expected mig_jax.labels and "
+        "mig_jax.score (layout mig_jax), or annotation.instag and annotation.deita (layout "
+        "xsample), or labels and score (layout plain)"
     )
     assert read_pool([path], on_bad_record="skip").line.tolist() == [2]
 
@@ -355,8 +356,9 @@ def test_parquet_without_the_columns(store: Store, how: dict[str, Any]) -> None:
         f"{path}: has the columns labels, annotation; expected labels, score (layout plain)"
     )
     assert message([path], **how) == (
-        f"{path}: has the columns labels, annotation; expected annotation.instag.content, "
-        "annotation.deita.quality_scores, annotation.deita.complexity_scores (layout xsample), "
+        f"{path}: has the columns labels, annotation; expected mig_jax.labels, mig_jax.score "
+        "(layout mig_jax), or annotation.instag.content, annotation.deita.quality_scores, "
+        "annotation.deita.complexity_scores (layout xsample), "
         "or labels, score (layout plain)"
     )
 
@@ -373,7 +375,7 @@ def test_zstd_with_skippable_frames_and_a_long_window(tmp_path: Path) -> None:
 
 
 def test_unknown_choices() -> None:
-    with pytest.raises(ValueError, match="layout is 'x', expected auto, xsample or plain"):
+    with pytest.raises(ValueError, match="layout is 'x', expected auto, mig_jax, xsample or plain"):
         read_pool(["x"], layout="x")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="on_bad_record is 'x', expected error or skip"):
         read_pool(["x"], on_bad_record="x")  # type: ignore[arg-type]

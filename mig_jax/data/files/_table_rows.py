@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax.data.files._line_files import FileStamp, TextLine
-from mig_jax.data.records import LABEL_FORMATS, FieldNames, label_fields, unlabelled
+from mig_jax.data.records import FieldNames, label_fields, possible_formats, unlabelled
 from mig_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ class TableRows(abc.ABC):
           InputError: if the columns are missing, or the table cannot be read.
         """
         schema = self.schema()
-        allowed = tuple(LABEL_FORMATS) if layout == "auto" else (layout,)
-        if layout == "auto" and (names.is_mapped("labels") or names.is_mapped("score")):
-            allowed = ("plain",)
+        allowed = possible_formats(names) if layout == "auto" else (layout,)
         for name in allowed:
             if all(_has_field(schema, field) for field in label_fields(name, names)):
                 return name
