@@ -5,13 +5,14 @@ from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_tur
 from ._deita import DeitaScorer, expected_score
 from ._duplicates import ExactDuplicates, Filter, NearDuplicates, jaccard
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
+from ._extras import require
 from ._ifd import Difficulty, difficulty
 from ._instag import InsTagger
 from ._journal import Annotation, Journal
 from ._overlaps import Overlaps
 from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
-from ._samples import Exchange, Sample, exchanges_of, is_blank
+from ._samples import Exchange, Sample, Scorer, Tagger, exchanges_of, is_blank
 from ._sentence_encoder import SentenceEncoder
 from ._tag_normalisation import TagMapping, merge_tags, spelling
 from ._words import question_words, runs_of_words, tokens_of, words_of
@@ -42,9 +43,11 @@ __all__ = [
     "Overlaps",
     "Relevance",
     "Sample",
+    "Scorer",
     "SentenceEncoder",
     "TagCount",
     "TagMapping",
+    "Tagger",
     "annotate",
     "combine",
     "difficulty",
@@ -60,6 +63,7 @@ __all__ = [
     "nearest_labels",
     "question_words",
     "ranks",
+    "require",
     "runs_of_words",
     "score_table",
     "scorer_weights",

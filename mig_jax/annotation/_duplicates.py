@@ -49,7 +49,11 @@ class ExactDuplicates:
         self._remembers = remember
         self._first: dict[bytes, str] = {}  # A hash of 128 bits: where it was seen.
         for where, turns in known:
-            self._first.setdefault(_digest(turns), where)
+            self.know(where, turns)
+
+    def know(self, where: str, turns: Turns) -> None:
+        """Has this record count as one that came before."""
+        self._first.setdefault(_digest(turns), where)
 
     def reason(self, where: str, turns: Turns) -> str | None:
         digest = _digest(turns)
@@ -88,15 +92,14 @@ class NearDuplicates:
         self._least = similarity
         self._index = self._sketch.MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(similarity))
         self._kept: list[tuple[str, npt.NDArray[np.uint64]]] = []
-        known = list(known)
-        self._wordless = ExactDuplicates(
-            (one for one in known if not _has_words(one[1])), remember=remember
-        )
+        self._wordless = ExactDuplicates(remember=remember)
         self._remembers = remember
         for where, turns in known:
             if _has_words(turns):
                 shingles = _shingles(_tokens(turns))
                 self._add(where, shingles, self._minhash(shingles))
+            else:
+                self._wordless.know(where, turns)
 
     def reason(self, where: str, turns: Turns) -> str | None:
         if not _has_words(turns):

@@ -14,7 +14,7 @@ from mig_jax.annotation._annotation_fields import AnnotationFields
 from mig_jax.annotation._combination import mean_of_turns
 from mig_jax.annotation._duplicates import Filter
 from mig_jax.annotation._journal import Annotation, Journal
-from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of, is_blank
+from mig_jax.annotation._samples import Exchange, Sample, Scorer, Tagger, exchanges_of, is_blank
 from mig_jax.annotation._tag_normalisation import TagMapping
 from mig_jax.data import BadRecord, BadRecords, RawRecord
 from mig_jax.errors import InputError
@@ -55,7 +55,10 @@ class Needs:
         Raises:
           BadRecord: if it lacks something.
         """
-        exchanges = exchanges_of(record.turns)
+        turns = record.turns
+        exchanges = exchanges_of(turns)
+        if [role for role, _ in turns] == ["assistant"]:  # A text that nobody asked for.
+            exchanges = (Exchange("", turns[0][1]),)
         if not exchanges:
             raise BadRecord("found no answer of the assistant to anything; expected at least one")
         if self.labels and record.labels is None:
@@ -76,7 +79,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._stays = bytearray()
-        self.left_out: Counter[str] = Counter()  # Records by kind.
+        self.left_out: Counter[tuple[str, str]] = Counter()  # Records by file and kind.
         self.asking_nothing = 0  # Of those that stay: in words.
 
     def __len__(self) -> int:
@@ -123,7 +126,7 @@ def leave_out(
             sample = needs.sample_of(record)
         except BadRecord as bad:
             BadRecords(record.path, skip, rejects).meet(record.line, bad, record.raw)
-            kept.left_out["bad records"] += 1
+            kept.left_out[record.path, "bad records"] += 1
             kept.add(False)
             continue
         turns = record.turns
@@ -132,7 +135,7 @@ def leave_out(
                 # Left out, whatever becomes of bad ones.
                 told = BadRecords(record.path, True, rejects)
                 told.meet(record.line, BadRecord(reason), record.raw)
-                kept.left_out[one.kind] += 1
+                kept.left_out[record.path, one.kind] += 1
                 kept.add(False)
                 break
         else:

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import msgspec
@@ -18,20 +17,13 @@ from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.annotation import (
     SCORERS,
-    TAGGERS,
-    ExactDuplicates,
-    Filter,
     Journal,
     Kept,
-    NearDuplicates,
-    Overlaps,
     TagMapping,
     annotate,
-    annotated_record,
     combine,
     encoder_of,
     is_nearly_constant,
-    leave_out,
     merge_tags,
     score_table,
     scorer_weights,
@@ -41,6 +33,12 @@ from mig_jax.commands.annotate_options import (
     AnnotateOptions,
     annotate_options,
     define_annotate_flags,
+)
+from mig_jax.commands.annotate_steps import (
+    LOOKS_AT_FINAL_LABELS,
+    Models,
+    filter_records,
+    load_models,
 )
 from mig_jax.commands.command import Command
 from mig_jax.commands.terminal import progress_bar, say
@@ -54,6 +52,7 @@ __all__ = ["COMMAND", "annotate_pool"]
 _AFTERWARDS = (
     "pool",
     "exclude_overlap",
+    "deduplicate_against",
     "output",
     "scorer",
     "combine",
@@ -62,21 +61,7 @@ _AFTERWARDS = (
     "tag_distance",
     "tag_mapping",
 )
-_LOOKS_AT_FINAL_LABELS = "tag_count"
 _PACKAGES = ("torch", "transformers", "sentence-transformers")
-
-
-class _Counted:
-    """A stream that counts what is written to it."""
-
-    def __init__(self, stream: BinaryIO | None) -> None:
-        self._stream = stream
-        self.count = 0
-
-    def write(self, line: bytes) -> None:
-        self.count += 1
-        if self._stream is not None:
-            self._stream.write(line)
 
 
 def annotate_pool(options: AnnotateOptions) -> None:
@@ -95,7 +80,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
         output = outputs.open(options.output)
         about_output = outputs.open(options.stem + ".annotation.json")
         rejects = None
-        if options.skips or options.deduplicate != "none" or options.exclude_overlap:
+        if options.filters:
             rejects = outputs.open(options.stem + ".rejected.jsonl")
         mapping_output = None
         if options.normalise_tags:
@@ -103,67 +88,87 @@ def annotate_pool(options: AnnotateOptions) -> None:
         name = options.stem + ".journal.jsonl"
         # Held until the outputs have their names.
         journal = held.enter_context(Journal(name, _fingerprint(options), options.batch_size))
-        kept = _filter(options, rejects)
-        _annotate(options, weights, kept, journal)
+        models = load_models(options)
+        kept, read = filter_records(options, rejects)
+        _annotate(options, models, kept, journal)
         if mapping_output is not None:
             mapping = _merge(options, tag_counts(journal))
             mapping_output.write(mapping.to_json())
         scores, told = _scores(options, weights, journal, mapping)
-        labels = _write(options, kept, journal, mapping, scores, output)
+        written = _write(options, kept, journal, mapping, scores, output)
         about = {
             "mig_jax": __version__,
             "parameters": dataclasses.asdict(options),
-            "records": {"annotated": len(kept), "left_out": dict(sorted(kept.left_out.items()))},
-            "labels": labels,
+            "records": {"annotated": len(kept), "left_out": _by_kind(kept)},
+            "sources": _sources(kept, read, written),
+            "fields": options.places._asdict(),
+            "replaced": dict(sorted(written.replaced.items())),
+            "labels": written.about_labels() | {"records_asking_nothing": kept.asking_nothing},
             "scores": told,
         }
         data.write_json(about_output, about)
         journal.finish()
+    _summarise(options, kept, written)
+
+
+@dataclasses.dataclass
+class _Written:
+    """What was written, counted."""
+
+    of_file: Counter[str] = dataclasses.field(default_factory=Counter)
+    labels: Counter[str] = dataclasses.field(default_factory=Counter)
+    without: int = 0  # Records without a label.
+    replaced: Counter[str] = dataclasses.field(default_factory=Counter)  # Records by field.
+
+    def about_labels(self) -> dict[str, Any]:
+        return {
+            "distinct": len(self.labels),
+            "a_record": self.labels.total() / self.of_file.total(),
+            "records_without": self.without,
+        }
+
+
+def _by_kind(kept: Kept) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for (_, kind), count in kept.left_out.items():
+        counts[kind] += count
+    return dict(sorted(counts.items()))
+
+
+def _sources(kept: Kept, read: Counter[str], written: _Written) -> list[dict[str, Any]]:
+    """What became of the records of each file."""
+    return [
+        {
+            "file": path,
+            "records": count,
+            "written": written.of_file[path],
+            "left_out": {
+                kind: left for (file, kind), left in sorted(kept.left_out.items()) if file == path
+            },
+        }
+        for path, count in read.items()
+    ]
+
+
+def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
+    about = written.about_labels()
     print(
-        f"annotated {len(kept):,} records with {labels['distinct']:,} labels, "
-        f"{labels['a_record']:.1f} a record: {options.output}"
+        f"annotated {len(kept):,} records with {about['distinct']:,} labels, "
+        f"{about['a_record']:.1f} a record: {options.output}"
     )
-    if kept.left_out:
-        counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(kept.left_out.items()))
+    for kind, path in options.places._asdict().items():
+        if count := written.replaced[path]:
+            print(f"replaced the {kind} of {count:,} records (field {path})")
+    if left_out := _by_kind(kept):
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in left_out.items())
         print(f"left out {counts}: {options.stem}.rejected.jsonl")
 
 
-def _filter(options: AnnotateOptions, rejects: BinaryIO | None) -> Kept:
-    """Which records stay; tells of those that do not."""
-    filters: list[Filter] = []
-    if options.deduplicate != "none":
-        filters.append(ExactDuplicates())
-    if options.deduplicate == "near":
-        filters.append(NearDuplicates(options.near_duplicate_similarity))
-    if options.exclude_overlap:
-        held_out = data.read_conversations(options.exclude_overlap)
-        places = ((record.where, record.turns) for record in held_out)
-        filters.append(Overlaps(places, options.overlap_words))
-    unread = _Counted(rejects)
-    with progress_bar("reading", None, unit="records") as bar:
-
-        def passing() -> Iterator[data.RawRecord]:
-            for record in options.records(unread):
-                yield record
-                bar.update()
-
-        kept = leave_out(passing(), options.needs, filters, skip=options.skips, rejects=rejects)
-    kept.left_out["bad records"] += unread.count
-    kept.left_out = +kept.left_out
-    if not len(kept):
-        raise InputError("--pool: every record is left out; expected one at least that stays")
-    return kept
-
-
-def _annotate(
-    options: AnnotateOptions, weights: dict[str, float], kept: Kept, journal: Journal
-) -> None:
+def _annotate(options: AnnotateOptions, models: Models, kept: Kept, journal: Journal) -> None:
     if journal.done:
         say(f"resuming after {journal.done:,} of {len(kept):,} records")
     if journal.done == len(kept):
         return
-    tagger = TAGGERS[options.tagger](options)
-    scorers = {name: SCORERS[name](options) for name in weights if name != _LOOKS_AT_FINAL_LABELS}
     with progress_bar("annotating", len(kept), unit="records", initial=journal.done) as bar:
 
         def progress(done: int) -> None:
@@ -172,8 +177,8 @@ def _annotate(
         annotate(
             kept.of(options.records()),
             options.needs,
-            tagger,
-            scorers,
+            models.tagger,
+            models.scorers,
             journal,
             options.batch_size,
             progress,
@@ -203,7 +208,7 @@ def _scores(
     mapping: TagMapping | None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The score of each record, and how those of each scorer are spread."""
-    after = {name: SCORERS[name](options) for name in weights if name == _LOOKS_AT_FINAL_LABELS}
+    after = {name: SCORERS[name](options) for name in weights if name == LOOKS_AT_FINAL_LABELS}
     table = score_table(journal, mapping, list(weights), after)
     columns = {name: np.asarray(values) for name, values in table.means.items()}
     scores = combine(options.combine, columns, table.of_turns, weights)
@@ -211,7 +216,8 @@ def _scores(
     for name, values in {**columns, "combined": scores}.items():
         low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
         told[name] = {"least": low, "median": median, "greatest": high}
-        if is_nearly_constant(values):
+        # Of a single scorer the combination says nothing new.
+        if is_nearly_constant(values) and (name != "combined" or len(columns) > 1):
             which = "the scores" if name == "combined" else f"--scorer={name}"
             say(
                 f"warning: {which} gave nearly the same value to all records (median {median:.4g}):"
@@ -227,23 +233,20 @@ def _write(
     mapping: TagMapping | None,
     scores: np.ndarray,
     output: BinaryIO,
-) -> dict[str, Any]:
-    """Writes the annotated records; gives counts of their labels."""
-    counts: Counter[str] = Counter()
-    without = 0
+) -> _Written:
+    written = _Written()
     records = kept.of(options.records())
     for record, found, score in zip(records, journal.read(), scores.tolist(), strict=True):
         labels = found.labels if mapping is None else mapping.apply(found.labels)
-        counts.update(labels)
-        without += not labels
-        output.write(annotated_record(record, labels, float(f"{score:.6g}")))
-    if without:
-        say(f"{without:,} records have no label")
-    return {
-        "distinct": len(counts),
-        "a_record": counts.total() / len(scores),
-        "records_without": without,
-    }
+        rounded = float(f"{score:.6g}")
+        written.of_file[record.path] += 1
+        written.labels.update(labels)
+        written.without += not labels
+        written.replaced.update(options.places.replaced(record, labels, rounded))
+        output.write(options.places.written(record, labels, rounded))
+    if written.without:
+        say(f"{written.without:,} records have no label")
+    return written
 
 
 def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
@@ -260,6 +263,7 @@ def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
         # By content: a copy, or a file fetched again, is the same pool.
         "pool": _digests(options.pool),
         "exclude_overlap": _digests(options.exclude_overlap),
+        "deduplicate_against": _digests(options.deduplicate_against),
         "scorers": sorted(scorer_weights(options.scorer)),
         **chosen,
         "versions": versions,

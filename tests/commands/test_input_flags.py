@@ -136,7 +136,8 @@ def test_annotate_keeps_labels_and_scores_of_the_format(
     assert main(["annotate", *words, "--tagger=keep", "--scorer=keep"]) == 0
     for line in output.read_text().splitlines():
         found = json.loads(line)
-        assert (found["labels"], found["score"]) == ([labels], score)
+        assert found["mig_jax"] == {"labels": [labels], "score": score}
+        assert (found["labels"], found["score"]) == (["from field"], 1.0)
 
 
 def test_normalise_tags_reads_the_format(twice_labelled, tmp_path):
