@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["question_words", "runs_of_words", "tokens_of", "words_of"]
+__all__ = ["question_words", "runs_of_words", "tokens_of", "without_marks", "words_of"]
 
 # Scripts that write words without spaces: the first and last letter of each block.
 _IDEOGRAPHS: Final = (
@@ -117,6 +117,15 @@ def runs_of_words(words: Sequence[str], n: int) -> list[str]:
         runs.append(" ".join(words[start:end]))
         size -= first
     return runs
+
+
+def without_marks(text: str, keep: str = "") -> str:
+    """The text without marks that nobody sees, such as spaces of no width, but those of `keep`."""
+    if text.isascii():
+        return text
+    return "".join(
+        c for c in text if c in keep or not _is_invisible(ord(c), unicodedata.category(c))
+    )
 
 
 def _plain(text: str) -> str:
