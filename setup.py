@@ -17,6 +17,16 @@ ANNOTATE = [
 ]
 HUB = ["datasets>=3.0"]
 NOTEBOOKS = ["ipykernel>=6.29"]
+# Those whose loaders read what select writes. LLaMA-Factory pins other versions than TRL: its
+# converters are tested too if it is installed without what it needs (.ci/run does so).
+TRAINERS = [
+    "grain>=0.2.12",
+    "peft>=0.18",
+    "torch>=2.4",
+    "transformers>=4.56",
+    "trl>=1.0",
+    *HUB,
+]
 RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
 TEST = [
     "beartype>=0.19",
@@ -87,6 +97,7 @@ setuptools.setup(
         "notebooks": NOTEBOOKS,
         "test": TEST,
         "tpu": ["jax[tpu]>=0.10"],
+        "trainers": TRAINERS,
     },
     entry_points={"console_scripts": ["mig-jax = mig_jax.commands.main:main"]},
     classifiers=[

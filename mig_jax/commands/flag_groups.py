@@ -25,9 +25,11 @@ __all__ = [
     "PoolOptions",
     "TableOptions",
     "adder",
+    "check_count_flag",
     "check_input_flags",
     "check_pool_flags",
     "check_table_flags",
+    "define_count_flag",
     "define_device_flag",
     "define_input_flags",
     "define_merging_flags",
@@ -108,6 +110,23 @@ def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
         ["error", "skip"],
         "Stop at a record that cannot be used, or go on and keep it in OUTPUT.rejected.jsonl.",
     )
+
+
+def define_count_flag(add: AddFlag) -> None:
+    """Adds the field that records are counted by."""
+    add(
+        flags.DEFINE_string,
+        "count_by",
+        None,
+        "Field whose values are counted, among all records and those written, as in "
+        "--count_by=meta.source; dots lead into objects. Files are counted in any case.",
+    )
+
+
+def check_count_flag(values: flags.FlagValues) -> None:
+    """Raises InputError if the flag of `define_count_flag` names no field."""
+    if values.count_by is not None and not all(values.count_by.split(".")):
+        raise InputError(f"--count_by: found {values.count_by or 'nothing'}, expected a field")
 
 
 def check_pool_flags(values: flags.FlagValues) -> None:

@@ -9,6 +9,7 @@ import pathlib
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from mig_jax import data
+from mig_jax.commands.pool_passes import counted
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
     select_with_bar,
@@ -62,6 +63,7 @@ def select_learned_records(
         "records_used": pool.num_records,
         "labels_covered": labels_covered(pool, graph, selection.picks),
         "random_choice": random_choice(pool, graph, measure, budget),
+        **counted(inputs.table, selection.picks, None, ALONE),
         "learned": told_of_learned(learned, measure),
         "seconds": seconds,
     }

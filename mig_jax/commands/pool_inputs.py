@@ -33,7 +33,7 @@ def read_table(
     outputs: data.OutputFiles,
     stem: str,
     *,
-    fits: str | None = None,
+    fits: data.WrittenForm = data.AS_IT_CAME,
     hosts: Hosts = ALONE,
 ) -> data.RecordTable:
     """The pool that the options name, or this process's part of it; without, the built-in one.
@@ -42,7 +42,7 @@ def read_table(
       options: the flags given.
       outputs: get STEM.rejected.jsonl, if bad records are skipped.
       stem: what the name of that file begins with.
-      fits: the conversation layout that records must be writable in.
+      fits: how records must be writable.
       hosts: the processes that read together; this one alone by default.
 
     Raises:

@@ -66,12 +66,13 @@ def table_of_picks(
         name: np.concatenate(hosts.gather(getattr(table, name)[own]))
         for name in ("scores", "file_index", "line", "position")
     }
-    small = dataclasses.replace(
-        table,
-        labels=np.zeros(0, np.int32),
-        offsets=np.zeros(len(picks) + 1, np.int64),
-        **columns,
-    )
+    counts = np.diff(table.offsets)
+    is_own = np.zeros(table.num_records, bool)
+    is_own[own] = True
+    labels = np.concatenate(hosts.gather(table.labels[np.repeat(is_own, counts)]))
+    counts = np.concatenate(hosts.gather(counts[own]))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    small = dataclasses.replace(table, labels=labels, offsets=offsets, **columns)
     return small, np.searchsorted(np.sort(picks), picks)
 
 

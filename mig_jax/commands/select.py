@@ -20,6 +20,7 @@ from mig_jax.commands.pool_inputs import (
     say_read,
 )
 from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
+from mig_jax.commands.pool_passes import check_dataset_info, counted
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
@@ -99,12 +100,15 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         # Opened first: a folder that is not there is known before the work, not after.
         outputs = hosts.together(lambda: _open(options, files) if hosts.is_first else None)
         with timed(seconds, "reading"):
-            fits = data.OUTPUT_LAYOUTS[options.output_layout]
-            table = read_table(options, files, options.stem, fits=fits, hosts=hosts)
+            form = options.written_form
+            table = read_table(options, files, options.stem, fits=form, hosts=hosts)
         pool = pool_from_table(table)
         num_records = hosts.sum(table.num_records)
         say_read(table, hosts)
         check_budget(options.budget, num_records)
+        if options.dataset_info is not None:
+            with timed(seconds, "checking"):
+                check_dataset_info(table, form, options.fields, hosts)
         with timed(seconds, "graph"):
             pool, graph, measure, learned = hosts.together(lambda: _problem(options, table, pool))
         with timed(seconds, "selection"):
@@ -119,16 +123,18 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             "labels_covered": labels_covered(pool, graph, selection.picks, hosts.mesh),
             "random_choice": random_choice(pool, graph, measure, options.budget, hosts.mesh),
             "resumed_after": resumed_after,
+            **counted(table, selection.picks, options.count_by, hosts),
             **learned,
         }
         with timed(seconds, "writing"):
             picked, picks = table_of_picks(table, selection.picks, hosts)
 
-            def write() -> None:
-                if outputs is not None:
-                    _write(options, outputs, picked, picks, selection)
+            def write() -> list[str]:
+                return [] if outputs is None else _write(options, outputs, picked, picks, selection)
 
-            hosts.together(write)
+            about["notes"] = hosts.together(write)
+            for note in about["notes"]:
+                say(f"note: {note}")
             if outputs is not None and outputs.page is not None:
                 say("drawing the report")
                 parts = (about, table, pool, graph, measure, selection, options.fields)
@@ -249,21 +255,21 @@ def _write(
     table: data.RecordTable,
     picks: np.ndarray,
     selection: Selection,
-) -> None:
-    """Writes the records and the tables of them."""
-    info_out = outputs.dataset_info
-    converter = None
-    if options.output_layout != "as_it_came" or options.as_parquet or info_out is not None:
-        layout = data.OUTPUT_LAYOUTS[options.output_layout]
-        converter = data.RecordConverter(layout, options.fields, describe=info_out is not None)
-    how = {"convert": converter, "parquet": options.as_parquet}
+) -> list[str]:
+    """Writes the records and the tables of them; returns what a trainer's user must know."""
+    form = options.written_form
+    convert = data.RecordConverter(form, options.fields)
+    how = {"convert": convert, "parquet": options.as_parquet}
     write_selection(table, picks, selection, outputs.records, outputs.table, **how)
-    if converter is not None and info_out is not None:
+    notes = convert.notes
+    if outputs.dataset_info is not None:
         folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))
-        entry = converter.dataset_info_entry(
-            os.path.relpath(os.path.realpath(options.output), folder)
-        )
-        info_out.write(_updated_dataset_info(options, entry))
+        where = os.path.relpath(os.path.realpath(options.output), folder)
+        names = form.names_written(options.fields)
+        entry = data.dataset_info_entry(convert.readings, names, where)
+        outputs.dataset_info.write(_updated_dataset_info(options, entry))
+        notes += data.dataset_info_notes(convert.readings)
+    return notes
 
 
 def _updated_dataset_info(options: SelectOptions, entry: dict[str, Any]) -> bytes:

@@ -14,7 +14,9 @@ from mig_jax.commands.flag_groups import (
     AddFlag,
     InputOptions,
     adder,
+    check_count_flag,
     check_input_flags,
+    define_count_flag,
     define_input_flags,
     stem_of,
 )
@@ -54,6 +56,8 @@ class SelectOptions(InputOptions):
     budget: int
     output: str
     output_layout: str
+    drop_field: list[str]
+    count_by: str | None
     dataset_info: str | None
     report: str | None
     similarity_threshold: float
@@ -83,6 +87,15 @@ class SelectOptions(InputOptions):
     def as_parquet(self) -> bool:
         """Whether the records are written as a table."""
         return self.output_layout == "parquet" or self.output.endswith(".parquet")
+
+    @property
+    def written_form(self) -> data.WrittenForm:
+        """How the records are written."""
+        return data.WrittenForm(
+            layout=data.OUTPUT_LAYOUTS[self.output_layout],
+            without=tuple(self.drop_field),
+            for_llama_factory=self.dataset_info is not None,
+        )
 
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
@@ -138,6 +151,14 @@ def _define_output_flags(add: AddFlag) -> None:
         "How to write the records: as they came, their conversations in another layout, or as "
         "they came but in a table.",
     )
+    add(
+        flags.DEFINE_multi_string,
+        "drop_field",
+        [],
+        "Field of the records that is left out of --output, such as one that a trainer misreads; "
+        "dots lead into objects. May be repeated.",
+    )
+    define_count_flag(add)
     add(
         flags.DEFINE_string,
         "dataset_info",
@@ -275,6 +296,10 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
     _check_processes(values)
     check_input_flags(values)
+    check_count_flag(values)
+    for field in values.drop_field:
+        if not all(field.split(".")):
+            raise InputError(f"--drop_field: found {field or 'nothing'}, expected a field")
     _check_dataset_info(values)
     if values.report is not None and values.coordinator_address is not None:
         # No process has all records, which the page shows.

@@ -1,5 +1,6 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
+from ._counts import counts_by_file, counts_by_value, told_counts
 from ._learning_page import write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
@@ -13,6 +14,8 @@ __all__ = [
     "Row",
     "Selected",
     "comparison_lines",
+    "counts_by_file",
+    "counts_by_value",
     "describe",
     "label_changes",
     "manifest",
@@ -23,6 +26,7 @@ __all__ = [
     "report_text",
     "selection_page",
     "summary",
+    "told_counts",
     "write_heat_maps",
     "write_report",
     "write_tables",

@@ -12,6 +12,7 @@ from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.devices import Hosts
 from mig_jax.measure import LabelGraph
+from mig_jax.reports._counts import told_counts
 from mig_jax.selection import Certificate, Selection
 
 __all__ = ["manifest", "proven_per_cent", "summary"]
@@ -65,6 +66,7 @@ def summary(about: dict[str, Any], output: str) -> str:
     if about["certified_ratio"] is not None:
         share = proven_per_cent(about["certified_ratio"])
         lines.append(f"  certified       at least {share} of the best possible E")
+    lines += told_counts(about["sources"], about.get("counts"))
     return "\n".join(lines)
 
 

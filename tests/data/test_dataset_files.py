@@ -49,7 +49,7 @@ def test_a_saved_dataset_is_read_as_its_records_are(saved: Path, tmp_path: Path)
     lines.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
     expected = data.read_pool([lines], fields=FIELDS)
     said: list[str] = []
-    for fits in (None, "alpaca"):
+    for fits in (data.AS_IT_CAME, data.WrittenForm("alpaca")):
         for _ in range(2):
             table = data.read_pool(
                 [path], fields=FIELDS, fits=fits, cache=tmp_path / "c", on_cache=said.append

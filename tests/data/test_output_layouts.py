@@ -13,6 +13,8 @@ import pytest
 from mig_jax import data
 from mig_jax.errors import InputError
 
+USUAL = data.FieldNames()
+
 SAID = [("system", "s é😀"), ("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
 MESSAGES = {"messages": [{"role": role, "content": said} for role, said in SAID]}
 NAMES = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -44,7 +46,7 @@ def written(table: data.RecordTable, picks: list[int], **options: Any) -> bytes:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_layout_from_each(tmp_path: Path, source: str, layout: str) -> None:
     table = pool(tmp_path, [LAYOUTS[source] | {"id": n} for n in range(4)])
-    convert = data.RecordConverter(layout, describe=False)
+    convert = data.RecordConverter(data.WrittenForm(layout))
     lines = written(table, [3, 0, 2], convert=convert).splitlines()
     expected = [LAYOUTS[layout] | {"labels": ["x"], "score": 1, "id": n} for n in (3, 0, 2)]
     assert [json.loads(line) for line in lines] == expected
@@ -52,7 +54,7 @@ def test_each_layout_from_each(tmp_path: Path, source: str, layout: str) -> None
 
 def test_as_they_came_is_byte_for_byte(tmp_path: Path) -> None:
     table = pool(tmp_path, [MESSAGES, SHAREGPT])
-    convert = data.RecordConverter(None, describe=False)
+    convert = data.RecordConverter()
     lines = Path(table.files[0]).read_bytes().splitlines(keepends=True)
     assert written(table, [1, 0], convert=convert) == lines[1] + lines[0]
 
@@ -61,7 +63,7 @@ def test_a_record_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     odd = {"messages": [{"role": "user", "content": "q"}]}
     table = pool(tmp_path, [MESSAGES, odd])
     with pytest.raises(InputError) as caught:
-        written(table, [1, 0], convert=data.RecordConverter("alpaca", describe=False))
+        written(table, [1, 0], convert=data.RecordConverter(data.WrittenForm("alpaca")))
     assert str(caught.value).startswith(f"{table.files[0]}, line 2: found 1 turns")
 
 
@@ -101,10 +103,13 @@ def test_values_of_two_types_are_no_column(tmp_path: Path) -> None:
     assert pq.read_table(io.BytesIO(written(table, [], parquet=True))).num_rows == 0
 
 
-def entry(table: data.RecordTable, layout: str | None, **options: Any) -> dict[str, Any]:
-    convert = data.RecordConverter(layout, describe=True, **options)
+def entry(
+    table: data.RecordTable, layout: str | None, names: data.FieldNames = USUAL
+) -> dict[str, Any]:
+    form = data.WrittenForm(layout, for_llama_factory=True)
+    convert = data.RecordConverter(form, names)
     written(table, list(range(table.num_records)), convert=convert)
-    return convert.dataset_info_entry("out.jsonl")
+    return data.dataset_info_entry(convert.readings, form.names_written(names), "out.jsonl")
 
 
 # As the README in the folder `data` of LLaMA-Factory has them.
@@ -179,16 +184,22 @@ def test_an_entry_takes_the_names_that_the_records_have(tmp_path: Path) -> None:
 
 def test_what_no_entry_can_tell(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match="--dataset_info: the records have the layouts messages, sh"
+        InputError, match="--dataset_info: the records have the layouts messages and sh"
     ):
         entry(pool(tmp_path, [MESSAGES, SHAREGPT]), None)
-    mixed = {"messages": [{"role": "user", "content": "q"}, {"role": "human", "content": "q"}]}
+    answer = {"role": "assistant", "content": "a"}
+    mixed = {
+        "messages": [
+            *({"role": "user", "content": "q"}, answer),
+            *({"role": "human", "content": "q"}, answer),
+        ]
+    }
     with pytest.raises(
         InputError, match="the turns of the user are named human and user; expected"
     ):
         entry(pool(tmp_path, [mixed]), None)
-    with pytest.raises(InputError, match="are named nothing; expected one name"):
-        entry(pool(tmp_path, [{"messages": [{"content": "q"}]}]), None)
+    with pytest.raises(InputError, match=r"messages\[0\]: the turn names no role"):
+        entry(pool(tmp_path, [{"messages": [{"content": "q"}, {"content": "a"}]}]), None)
     with pytest.raises(InputError, match="line 1: found no conversation"):
         entry(pool(tmp_path, [{}]), None)
 

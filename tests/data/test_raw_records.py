@@ -270,7 +270,9 @@ def test_fields_of_other_names(tmp_path: Path, ending: str) -> None:
         data.read_pool([path], fields=fields, workers=workers, limits=CUT) for workers in (1, 2)
     ]
     tables += [
-        data.read_pool([path], fields=fields, fits="messages", cache=tmp_path / "cache")
+        data.read_pool(
+            [path], fields=fields, fits=data.WrittenForm("messages"), cache=tmp_path / "cache"
+        )
         for _ in range(2)
     ]
     for table in tables:
@@ -314,13 +316,13 @@ def test_records_that_do_not_fit_the_output_are_bad(tmp_path: Path, ending: str)
     records = pool_records(6)
     records[3] = {**records[3], "conversations": [{"from": "human", "value": "?"}]}
     path = stored(tmp_path, records, ending)
-    assert data.read_pool([path], fits="messages").num_records == 6
+    assert data.read_pool([path], fits=data.WrittenForm("messages")).num_records == 6
     with pytest.raises(InputError, match="line 4: found 1 turns of user and assistant; layout alp"):
-        data.read_pool([path], fits="alpaca")
-    table = data.read_pool([path], fits="alpaca", on_bad_record="skip", workers=2, limits=CUT)
+        data.read_pool([path], fits=data.WrittenForm("alpaca"))
+    table = data.read_pool(
+        [path], fits=data.WrittenForm("alpaca"), on_bad_record="skip", workers=2, limits=CUT
+    )
     assert table.line.tolist() == [1, 2, 3, 5, 6]
-    with pytest.raises(ValueError, match="fits is 'x', expected messages"):
-        data.read_pool([path], fits="x")
 
 
 @pytest.mark.parametrize(

@@ -157,9 +157,11 @@ def test_selection_table(store: Store, tmp_path: Path) -> None:
         "line": [1, 5],
         "gain": [3.0, 1.0],
         "information": [3.0, 4.0],
+        "labels": [[], ["é"]],
+        "score": [2.5, 1.0],
     }
-    kinds = [str(field.type) for field in result.schema]
-    assert kinds == ["int64", "string", "int64", "double", "double"]
+    kinds = [str(field.type).partition("<")[0] for field in result.schema]
+    assert kinds == ["int64", "string", "int64", "double", "double", "list", "float"]
     write_selection_table(path, table, [], [], [])
     assert pq.read_table(path).num_rows == 0
     with pytest.raises(ValueError, match="differ in shape"):

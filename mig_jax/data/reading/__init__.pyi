@@ -1,6 +1,7 @@
 from ._bad_records import BadRecords
 from ._cache import default_cache_folder
 from ._limits import ReadingLimits
+from ._passes import each_record, field_values
 from ._pool_files import open_files
 from ._raw_records import RawRecord, read_conversations, read_texts
 from ._readers import read_pool
@@ -20,6 +21,8 @@ __all__ = [
     "RecordTable",
     "ValidationSet",
     "default_cache_folder",
+    "each_record",
+    "field_values",
     "open_files",
     "read_conversations",
     "read_pool",

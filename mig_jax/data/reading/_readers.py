@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,11 +18,12 @@ from mig_jax.data.reading._record_parts import Decoded, Decoding, RecordFile, de
 from mig_jax.data.reading._record_table import RecordTable, RecordTableBuilder
 from mig_jax.data.reading._workers import decode_in_parallel
 from mig_jax.data.records import (
-    CONVERSATION_FORMATS,
+    AS_IT_CAME,
     LABEL_FORMATS,
     BadRecord,
     FieldNames,
     RecordForm,
+    WrittenForm,
     detect_label_format,
 )
 from mig_jax.devices import cores
@@ -54,7 +56,7 @@ def read_pool(
     workers: int | None = None,
     cache: str | os.PathLike[str] | None = None,
     fields: FieldNames | Mapping[str, str] | None = None,
-    fits: str | None = None,
+    fits: WrittenForm = AS_IT_CAME,
     on_cache: Callable[[str], None] | None = None,
     limits: ReadingLimits = USUAL_LIMITS,
 ) -> RecordTable:
@@ -84,7 +86,7 @@ def read_pool(
         way by the same version, they are not read again. It is made if it is not
         there, and may be deleted at any time. None for no cache.
       fields: the pool's names of fields, by the usual ones (`mig_jax.data.FIELD_NAMES`).
-      fits: a conversation layout; a record that cannot be written in it is a bad one.
+      fits: how records will be written; one that cannot be written so is a bad one.
       on_cache: gets a line about what came from the cache, or why it could not be used;
         that never ends the reading.
       limits: from which sizes on it is read in ranges, by several processes, or not kept.
@@ -109,8 +111,6 @@ def read_pool(
         raise ValueError(f"on_bad_record is {on_bad_record!r}, expected error or skip")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
-    if fits is not None and fits not in CONVERSATION_FORMATS:
-        raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_FORMATS)}")
     skip = on_bad_record == "skip"
     names = FieldNames.of(fields)
     files = open_files([os.fspath(path) for path in paths])
@@ -136,7 +136,7 @@ def read_pool(
             on_bad_record,
             None if known is None else sorted(known),
             names.mapped,
-            fits,
+            dataclasses.astuple(fits),
         ],
         rejects=rejects,
         kept_rejects=limits.kept_rejects,
@@ -196,7 +196,7 @@ def is_whole(tasks: Sequence[Decoding]) -> bool:
 
 
 def common_form(
-    files: Sequence[RecordFile], layout: str, names: FieldNames, fits: str | None, skip: bool
+    files: Sequence[RecordFile], layout: str, names: FieldNames, fits: WrittenForm, skip: bool
 ) -> RecordForm:
     """The form of the layout asked for or, for "auto", of the one that all files tell."""
     layouts = [_layout_of(file, layout, names, skip) for file in files]

@@ -29,7 +29,7 @@ from mig_jax.data.reading._readers import (
 )
 from mig_jax.data.reading._record_parts import Decoding, RecordFile
 from mig_jax.data.reading._record_table import RecordTable
-from mig_jax.data.records import FieldNames
+from mig_jax.data.records import AS_IT_CAME, FieldNames, WrittenForm
 from mig_jax.errors import InputError
 
 __all__ = ["PoolShare", "share_of_pool"]
@@ -105,7 +105,7 @@ def share_of_pool(
     vocabulary: Sequence[str] | None = None,
     on_bad_record: Literal["error", "skip"] = "error",
     fields: FieldNames | Mapping[str, str] | None = None,
-    fits: str | None = None,
+    fits: WrittenForm = AS_IT_CAME,
     limits: ReadingLimits = USUAL_LIMITS,
 ) -> PoolShare:
     """Share `index` of `count` of the files; the other arguments as for `read_pool`.

@@ -8,6 +8,7 @@ from ._conversation_formats import (
     with_usual_roles,
 )
 from ._conversations import ROLES, Conversation, Role, instruction_and_response
+from ._counted_values import counted_value
 from ._field_names import FIELD_NAMES, USUAL, FieldNames, value_at
 from ._label_formats import (
     LABEL_FORMATS,
@@ -20,6 +21,7 @@ from ._label_formats import (
     decode_plain,
     decode_xsample,
 )
+from ._llama_factory import FACTORY_CALL, FactoryReading, read_as_llama_factory
 from ._record_forms import (
     RecordForm,
     convert_named,
@@ -30,23 +32,29 @@ from ._record_forms import (
     possible_formats,
     unlabelled,
 )
+from ._written_forms import AS_IT_CAME, WrittenForm, without_fields
 
 __all__ = [
+    "AS_IT_CAME",
     "CONVERSATION_FORMATS",
+    "FACTORY_CALL",
     "FIELD_NAMES",
     "LABEL_FORMATS",
     "ROLES",
     "USUAL",
     "BadRecord",
     "Conversation",
+    "FactoryReading",
     "FieldNames",
     "LabelsAndScore",
     "RecordForm",
     "Role",
+    "WrittenForm",
     "convert_mig_jax",
     "convert_named",
     "convert_plain",
     "convert_xsample",
+    "counted_value",
     "decode_conversation",
     "decode_mig_jax",
     "decode_plain",
@@ -59,9 +67,11 @@ __all__ = [
     "other_format",
     "parse_record",
     "possible_formats",
+    "read_as_llama_factory",
     "told_conversation_format",
     "unlabelled",
     "usual_role_names",
     "value_at",
     "with_usual_roles",
+    "without_fields",
 ]

@@ -11,11 +11,8 @@ import msgspec
 
 from mig_jax.data.records._conversation_formats import (
     CONVERSATION_FORMATS,
-    decode_conversation,
-    encode_conversation,
     parse_record,
     told_conversation_format,
-    with_usual_roles,
 )
 from mig_jax.data.records._field_names import USUAL, FieldNames, value_at
 from mig_jax.data.records._label_formats import (
@@ -27,6 +24,7 @@ from mig_jax.data.records._label_formats import (
     convert_xsample,
     decode_line,
 )
+from mig_jax.data.records._written_forms import AS_IT_CAME, WrittenForm
 
 __all__ = [
     "RecordForm",
@@ -50,7 +48,7 @@ class RecordForm:
 
     layout: str  # A key of LABEL_FORMATS.
     names: FieldNames = USUAL
-    fits: str | None = None  # A conversation layout that each record must be writable in.
+    fits: WrittenForm = AS_IT_CAME  # How it must be possible to write each record.
 
     @property
     def reader(self) -> LabelFormat:
@@ -60,7 +58,7 @@ class RecordForm:
     @property
     def columns(self) -> tuple[str, ...] | None:
         """The fields of a table that are read; None for all."""
-        return self.reader.fields if self.fits is None else None
+        return self.reader.fields if self.fits.fits_all else None
 
 
 def label_fields(layout: str, names: FieldNames) -> tuple[str, ...]:
@@ -212,7 +210,7 @@ def _reader(form: RecordForm) -> LabelFormat:
     fields = label_fields(form.layout, form.names)
     if fields != reader.fields:
         reader = _named(*fields)
-    return reader if form.fits is None else _fitting(reader, form.names, form.fits)
+    return reader if form.fits.fits_all else _fitting(reader, form.names, form.fits)
 
 
 def _named(labels: str, score: str) -> LabelFormat:
@@ -234,28 +232,25 @@ def _named(labels: str, score: str) -> LabelFormat:
     return LabelFormat(parse, decode, convert, (labels, score))
 
 
-def _fitting(reader: LabelFormat, names: FieldNames, layout: str) -> LabelFormat:
-    """The reader to which records that cannot be written in a conversation layout are bad."""
-
-    def check(record: dict[str, Any]) -> None:
-        encode_conversation(with_usual_roles(decode_conversation(record, names)), layout)
+def _fitting(reader: LabelFormat, names: FieldNames, fits: WrittenForm) -> LabelFormat:
+    """The reader to which records that cannot be written as they must be are bad."""
 
     def parse(line: bytes | memoryview) -> LabelsAndScore | None:
         found = reader.parse(line)
         try:
-            check(parse_record(bytes(line)))
+            fits.check(parse_record(bytes(line)), names)
         except BadRecord:
             return None
         return found
 
     def decode(line: bytes) -> LabelsAndScore:
         found = reader.decode(line)
-        check(parse_record(line))
+        fits.check(parse_record(line), names)
         return found
 
     def convert(row: Any) -> LabelsAndScore:
         found = reader.convert(row)
-        check(row)
+        fits.check(row, names)
         return found
 
     return LabelFormat(parse, decode, convert, reader.fields)

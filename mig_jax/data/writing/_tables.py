@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from mig_jax.data.reading import RecordTable
 from mig_jax.data.writing._written_records import checked_picks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["write_json", "write_selection_table"]
 
@@ -25,7 +28,9 @@ def write_selection_table(
     """Writes a Parquet table with one row for each pick, in order.
 
     Its columns: rank (int64, from 1), file (string) and line (int64) of the record,
-    gain (float64) of the pick, and information (float64), E with this pick included.
+    gain (float64) of the pick, information (float64), E with this pick included, and
+    what the pick was chosen by: labels (list of strings) and score (float32). These
+    stand here and not in the records, where trainers take `labels` for token labels.
 
     Raises:
       IndexError: for a pick that is not in [0, num_records).
@@ -50,9 +55,23 @@ def write_selection_table(
         "line": pa.array(table.line[picks]),
         "gain": pa.array(gains),
         "information": pa.array(information),
+        "labels": _labels_of(table, picks),
+        "score": pa.array(table.scores[picks]),
     }
     where = output if hasattr(output, "write") else os.fspath(output)
     pq.write_table(pa.table(columns), where)
+
+
+def _labels_of(table: RecordTable, picks: npt.NDArray[np.int64]) -> pa.Array:
+    import pyarrow as pa
+
+    starts, ends = table.offsets[picks], table.offsets[picks + 1]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(ends - starts)])
+    # Entry e of a pick stands at its start, and as far behind it as e behind the pick's offset.
+    entries = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
+    names = pa.array(table.label_names, pa.string())
+    labels = names.take(pa.array(table.labels[entries]))
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), labels)
 
 
 def write_json(stream: BinaryIO, value: Any) -> None:

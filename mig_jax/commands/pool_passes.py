@@ -1,0 +1,77 @@
+"""What select looks for in the whole pool, in a pass of its own, before and beside the picking."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mig_jax import data
+from mig_jax.commands.terminal import progress_bar
+from mig_jax.devices import Hosts
+from mig_jax.reports import counts_by_file, counts_by_value
+
+__all__ = ["check_dataset_info", "counted"]
+
+
+def check_dataset_info(
+    table: data.RecordTable, form: data.WrittenForm, names: data.FieldNames, hosts: Hosts
+) -> None:
+    """Checks that one entry of dataset_info.json can tell LLaMA-Factory of all records.
+
+    Raises:
+      InputError: in all processes, if the records of these differ too much for that.
+    """
+
+    def read() -> bytes:
+        convert = data.RecordConverter(form, names)
+        with progress_bar("checking", table.num_records, unit="records") as bar:
+            for record in data.each_record(table):
+                convert(record)
+                bar.update(1)
+        return msgspec.json.encode(convert.readings)
+
+    own = np.frombuffer(hosts.together(read), np.uint8)
+    decoder = msgspec.json.Decoder(set[data.FactoryReading])
+    every = set().union(*(decoder.decode(part.tobytes()) for part in hosts.gather(own)))
+    data.dataset_info_entry(every, form.names_written(names), "")
+
+
+def counted(
+    table: data.RecordTable,
+    picks: np.ndarray,
+    count_by: str | None,
+    hosts: Hosts,
+) -> dict[str, Any]:
+    """The records and picks of each file, and of each value of a field, for the manifest.
+
+    Args:
+      table: this process's part of the pool.
+      picks: int64 [N], records of the whole pool.
+      count_by: the field, if there is one.
+      hosts: the processes that hold the pool.
+    """
+    num_files = len(table.files)
+    sizes = hosts.gather(np.array([table.num_records]))
+    first = int(np.sum(sizes[: hosts.index], dtype=np.int64))
+    own = picks[(picks >= first) & (picks < first + table.num_records)] - first
+    records, kept = (
+        np.sum(hosts.gather(np.bincount(table.file_index[which], minlength=num_files)), axis=0)
+        for which in (slice(None), own)
+    )
+    told: dict[str, Any] = {"sources": counts_by_file(table.files, records, kept)}
+    if count_by is not None:
+        names, values = hosts.together(lambda: data.field_values(table, count_by))
+        pair = [
+            dict(zip(names, np.bincount(values[which], minlength=len(names)).tolist(), strict=True))
+            for which in (slice(None), own)
+        ]
+        text = np.frombuffer(msgspec.json.encode(pair), np.uint8)
+        sums = Counter(), Counter()
+        for part in hosts.gather(text):
+            for total, some in zip(sums, msgspec.json.decode(part.tobytes()), strict=True):
+                total.update(some)
+        told["counts"] = counts_by_value(count_by, *sums)
+    return told

@@ -1,0 +1,66 @@
+"""Passes over the records of a table, once it is known which can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from mig_jax.data.files import DatasetRows, ParquetRows
+from mig_jax.data.reading._record_table import RecordTable
+from mig_jax.data.records import counted_value
+
+__all__ = ["each_record", "field_values"]
+
+
+def each_record(table: RecordTable) -> Iterator[bytes]:
+    """Yields the records of a table in order, as they came; holds one at a time.
+
+    Raises:
+      InputError: if a file is no longer what was read.
+    """
+    for index, source in enumerate(table.sources):
+        positions = table.position[table.file_index == index]
+        if len(positions):
+            yield from source.read_records(positions)
+
+
+def field_values(table: RecordTable, path: str) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """The values of a field, as `counted_value` has them, and which of them each record has.
+
+    Args:
+      table: P records, which are read again.
+      path: names joined by dots.
+
+    Returns:
+      The V values in the order met, and int32 [P], indices into them.
+
+    Raises:
+      InputError: if a file is no longer what was read.
+    """
+    place: dict[str, int] = {}
+    found = np.zeros(table.num_records, np.int32)
+    for number, record in enumerate(_each_with(table, path)):
+        found[number] = place.setdefault(counted_value(record, path), len(place))
+    return list(place), found
+
+
+def _each_with(table: RecordTable, path: str) -> Iterator[Any]:
+    """Yields each record with the field at least, if it has it."""
+    root = path.partition(".")[0]
+    kind = msgspec.defstruct("Field", [("field", Any, None)], rename={"field": root})
+    decoder = msgspec.json.Decoder(kind)
+    for index, source in enumerate(table.sources):
+        positions = table.position[table.file_index == index]
+        if isinstance(source, ParquetRows | DatasetRows) and len(positions):
+            is_used = np.zeros(int(positions[-1]) + 1, bool)
+            is_used[positions] = True
+            columns = [path] if root in source.schema().names else []
+            rows = zip(is_used.tolist(), source.rows(columns), strict=False)
+            yield from (row for used, row in rows if used)
+        elif len(positions):
+            for record in source.read_records(positions):
+                yield {root: decoder.decode(record).field}

@@ -1,0 +1,31 @@
+"""The values that records are counted by."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from mig_jax.data.records._field_names import value_at
+
+__all__ = ["counted_value"]
+
+_LONGEST: Final = 200  # Symbols of a value that are kept.
+
+
+def counted_value(record: Any, path: str) -> str:
+    """The value that the names joined by dots lead to, as text; "(none)" if there is none.
+
+    What is no text is written as JSON; of a long value the first 200 symbols are kept.
+
+    >>> counted_value({"meta": {"source": "flan"}, "n": 2}, "meta.source")
+    'flan'
+    >>> counted_value({"n": 2}, "n"), counted_value({}, "meta.source")
+    ('2', '(none)')
+    """
+    value = value_at(record, path)
+    if value is None:
+        return "(none)"
+    if not isinstance(value, str):
+        value = msgspec.json.encode(value, enc_hook=str).decode()
+    return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"

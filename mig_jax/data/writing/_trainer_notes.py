@@ -1,0 +1,80 @@
+"""Fields that trainers take for something else, found in what is written and told once."""
+
+from __future__ import annotations
+
+import collections
+from typing import Final
+
+import msgspec
+
+__all__ = ["TrainerNotes"]
+
+# What TRL's SFTTrainer (1.16) takes a field for, whatever stands beside it.
+_TAKEN_FOR: Final = {
+    "input_ids": "token ids, and read no text",
+    "labels": "token labels",
+    "completion_mask": "a mask of tokens",
+    "assistant_masks": "a mask of tokens",
+    "seq_lengths": "lengths of packed sequences",
+}
+# Fields that tell TRL another format than that of the turns in `messages` or `conversations`.
+_OTHER_FORMATS: Final = ("prompt", "completion", "chosen", "rejected")
+_TURNS: Final = ("messages", "conversations")
+_PICTURES: Final = ("image", "images")
+_KINDS: Final = {"t": "bool", "f": "bool", '"': "text", "[": "list", "{": "object"}
+_NOTHING: Final = (b"null", b"[]", b'""')
+
+
+class TrainerNotes:
+    """Looks at the top-level fields of records, given one by one."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._kinds: dict[str, set[str]] = collections.defaultdict(set)
+        self._beside_turns: set[str] = set()
+        self._tells_nothing = dict.fromkeys((*_PICTURES, "tools"), True)
+        self._tools_are_bad = False
+
+    def add(self, record: bytes) -> None:
+        """Looks at a JSON object; passes over what is none."""
+        try:
+            fields = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        for name, raw in fields.items():
+            text = bytes(raw)
+            kind = _KINDS.get(chr(text[0]), "number")
+            self._kinds[name] |= set() if text == b"null" else {kind}
+            if name in self._tells_nothing and text not in _NOTHING:
+                self._tells_nothing[name] = False
+            if name == "tools" and text == b'""':
+                self._tools_are_bad = True
+        turns = [name for name in _TURNS if bytes(fields.get(name, b"")).startswith(b"[")]
+        if turns:
+            self._beside_turns.update(name for name in _OTHER_FORMATS if name in fields)
+        if len(turns) == 2:
+            self._beside_turns.add("conversations")
+
+    def lines(self) -> list[str]:
+        """What is to be told, a line each, with the flag that leaves the field out."""
+        found = {
+            name: f"trainers take the field {name} for {what}"
+            for name, what in _TAKEN_FOR.items()
+            if name in self._kinds
+        }
+        found |= {
+            name: f"TRL takes records with the field {name} for another format than turns"
+            for name in sorted(self._beside_turns)
+        }
+        found |= {
+            name: f"TRL takes the field {name}, which is empty, for pictures"
+            for name in _PICTURES
+            if name in self._kinds and self._tells_nothing[name]
+        }
+        if self._tools_are_bad and self._tells_nothing["tools"]:
+            found["tools"] = 'TRL reads the field tools as JSON, which "" is not'
+        for name, kinds in self._kinds.items():
+            if len(kinds) > 1 and name not in found:
+                several = " and ".join(sorted(kinds))
+                found[name] = f"some trainers cannot load the field {name}, which holds {several}"
+        return [f"{text}; --drop_field={name} leaves it out" for name, text in found.items()]
