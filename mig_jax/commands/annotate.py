@@ -37,6 +37,7 @@ from mig_jax.commands.annotate_options import (
 from mig_jax.commands.annotate_steps import (
     LOOKS_AT_FINAL_LABELS,
     Models,
+    RecordCounts,
     filter_records,
     load_models,
 )
@@ -44,6 +45,7 @@ from mig_jax.commands.command import Command
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.data import open_files
 from mig_jax.errors import InputError
+from mig_jax.reports import counts_by_file, counts_by_value, told_counts
 
 __all__ = ["COMMAND", "annotate_pool"]
 
@@ -60,6 +62,7 @@ _AFTERWARDS = (
     "min_tag_count",
     "tag_distance",
     "tag_mapping",
+    "count_by",
 )
 _PACKAGES = ("torch", "transformers", "sentence-transformers")
 
@@ -96,11 +99,17 @@ def annotate_pool(options: AnnotateOptions) -> None:
             mapping_output.write(mapping.to_json())
         scores, told = _scores(options, weights, journal, mapping)
         written = _write(options, kept, journal, mapping, scores, output)
+        sources = _sources(kept, read, written.records)
+        counts = None
+        if options.count_by is not None:
+            of_value = written.records.of_value
+            counts = counts_by_value(options.count_by, read.of_value, of_value, kept_name="written")
         about = {
             "mig_jax": __version__,
             "parameters": dataclasses.asdict(options),
             "records": {"annotated": len(kept), "left_out": _by_kind(kept)},
-            "sources": _sources(kept, read, written),
+            "sources": sources,
+            **({} if counts is None else {"counts": counts}),
             "fields": options.places._asdict(),
             "replaced": dict(sorted(written.replaced.items())),
             "labels": written.about_labels() | {"records_asking_nothing": kept.asking_nothing},
@@ -109,13 +118,15 @@ def annotate_pool(options: AnnotateOptions) -> None:
         data.write_json(about_output, about)
         journal.finish()
     _summarise(options, kept, written)
+    for line in told_counts(sources, counts, kept_name="written"):
+        print(line)
 
 
 @dataclasses.dataclass
 class _Written:
     """What was written, counted."""
 
-    of_file: Counter[str] = dataclasses.field(default_factory=Counter)
+    records: RecordCounts
     labels: Counter[str] = dataclasses.field(default_factory=Counter)
     without: int = 0  # Records without a label.
     replaced: Counter[str] = dataclasses.field(default_factory=Counter)  # Records by field.
@@ -123,7 +134,7 @@ class _Written:
     def about_labels(self) -> dict[str, Any]:
         return {
             "distinct": len(self.labels),
-            "a_record": self.labels.total() / self.of_file.total(),
+            "a_record": self.labels.total() / self.records.of_file.total(),
             "records_without": self.without,
         }
 
@@ -135,19 +146,19 @@ def _by_kind(kept: Kept) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _sources(kept: Kept, read: Counter[str], written: _Written) -> list[dict[str, Any]]:
+def _sources(kept: Kept, read: RecordCounts, written: RecordCounts) -> list[dict[str, Any]]:
     """What became of the records of each file."""
-    return [
-        {
-            "file": path,
-            "records": count,
-            "written": written.of_file[path],
-            "left_out": {
-                kind: left for (file, kind), left in sorted(kept.left_out.items()) if file == path
-            },
-        }
-        for path, count in read.items()
-    ]
+    files = list(read.of_file)
+    sources = counts_by_file(
+        files,
+        [read.of_file[file] for file in files],
+        [written.of_file[file] for file in files],
+        kept_name="written",
+    )
+    left_out: dict[str, dict[str, int]] = {file: {} for file in files}
+    for (file, kind), count in sorted(kept.left_out.items()):
+        left_out[file][kind] = count
+    return [source | {"left_out": left_out[source["file"]]} for source in sources]
 
 
 def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
@@ -234,12 +245,12 @@ def _write(
     scores: np.ndarray,
     output: BinaryIO,
 ) -> _Written:
-    written = _Written()
+    written = _Written(RecordCounts(options.count_by))
     records = kept.of(options.records())
     for record, found, score in zip(records, journal.read(), scores.tolist(), strict=True):
         labels = found.labels if mapping is None else mapping.apply(found.labels)
         rounded = float(f"{score:.6g}")
-        written.of_file[record.path] += 1
+        written.records.add(record)
         written.labels.update(labels)
         written.without += not labels
         written.replaced.update(options.places.replaced(record, labels, rounded))

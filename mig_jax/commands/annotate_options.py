@@ -24,6 +24,7 @@ from mig_jax.commands.flag_groups import (
     PoolOptions,
     adder,
     check_pool_flags,
+    define_count_flag,
     define_merging_flags,
     define_model_flags,
     define_pool_flags,
@@ -52,6 +53,7 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     tag_distance: float
     tag_mapping: str | None
     deduplicate_against: list[str]
+    count_by: str | None
 
     @property
     def stem(self) -> str:
@@ -222,6 +224,7 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         "File of records that are there already: leave out those whose conversation, or with "
         "--deduplicate=near nearly all of it, it has. May be repeated.",
     )
+    define_count_flag(add)
 
 
 def annotate_options(values: flags.FlagValues) -> AnnotateOptions:

@@ -29,7 +29,7 @@ from mig_jax.commands.annotate_options import AnnotateOptions
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.errors import InputError
 
-__all__ = ["LOOKS_AT_FINAL_LABELS", "Models", "filter_records", "load_models"]
+__all__ = ["LOOKS_AT_FINAL_LABELS", "Models", "RecordCounts", "filter_records", "load_models"]
 
 LOOKS_AT_FINAL_LABELS = "tag_count"
 
@@ -59,6 +59,20 @@ def load_models(options: AnnotateOptions) -> Models:
     )
 
 
+class RecordCounts:
+    """Records counted by their file, and by the value of a field if one is named."""
+
+    def __init__(self, field: str | None) -> None:
+        self._field = field
+        self.of_file: Counter[str] = Counter()
+        self.of_value: Counter[str] = Counter()
+
+    def add(self, record: data.RawRecord) -> None:
+        self.of_file[record.path] += 1
+        if self._field is not None:
+            self.of_value[data.counted_value(record.record, self._field)] += 1
+
+
 class _Unread:
     """Keeps records that cannot be read, and counts those of each file."""
 
@@ -72,32 +86,33 @@ class _Unread:
             self._stream.write(line)
 
 
-def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[Kept, Counter[str]]:
-    """Which records stay, and how many each file has; tells of those that do not stay.
+def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[Kept, RecordCounts]:
+    """Which records stay, and counts of all; tells of those that do not stay.
 
     Raises:
       InputError: if a file cannot be used, or no record stays.
     """
     filters = _filters(options)
     unread = _Unread(rejects)
-    read: Counter[str] = Counter()
+    read = RecordCounts(options.count_by)
     with progress_bar("reading", None, unit="records") as bar:
 
         def passing() -> Iterator[data.RawRecord]:
             for record in options.records(unread):
-                read[record.path] += 1
+                read.add(record)
                 yield record
                 bar.update()
 
         kept = leave_out(passing(), options.needs, filters, skip=options.skips, rejects=rejects)
     for path, count in unread.of_file.items():
         kept.left_out[path, "bad records"] += count
+        read.of_file[path] += count
     if not len(kept):
         raise InputError("--pool: every record is left out; expected one at least that stays")
     if kept.asking_nothing:
         otherwise = "" if options.tagger == "keep" else "; they get no label"
         say(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
-    return kept, read + unread.of_file
+    return kept, read
 
 
 def _filters(options: AnnotateOptions) -> list[Filter]:

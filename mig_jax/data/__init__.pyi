@@ -1,5 +1,9 @@
 from . import files, reading, records, writing
-from ._label_embeddings import read_label_embeddings, write_label_embeddings
+from ._label_embeddings import (
+    embedding_model_of,
+    read_label_embeddings,
+    write_label_embeddings,
+)
 from .files import FileStamp, LineFile
 from .reading import (
     BadRecords,
@@ -95,6 +99,7 @@ __all__ = [
     "default_cache_folder",
     "detect_label_format",
     "each_record",
+    "embedding_model_of",
     "encode_conversation",
     "field_values",
     "files",

@@ -310,7 +310,7 @@ def test_another_reference_set_is_another_run(tmp_path, mig, monkeypatch):
 
 
 def test_counts_of_each_file(tmp_path, mig):
-    good = [_record(f"q{n}", "a", labels=["x"]) for n in range(3)]
+    good = [_record(f"q{n}", "a", labels=["x"], meta={"from": "ab"[n % 2]}) for n in range(3)]
     first = _write(tmp_path / "a.jsonl", [good[0], "no JSON", good[1], good[0]])
     second = _write(tmp_path / "b.jsonl", [good[2], good[1], _record("q", "a")])
     held_out = _write(tmp_path / "test.jsonl", [_record("Q2?", "a")])
@@ -325,9 +325,18 @@ def test_counts_of_each_file(tmp_path, mig):
         "--deduplicate=exact",
         f"--exclude_overlap={held_out}",
         "--on_bad_record=skip",
+        "--count_by=meta.from",
     )
     assert result.status == 0, result.stderr
     about = json.loads((tmp_path / "out.annotation.json").read_text())
+    assert about["counts"]["field"] == "meta.from"
+    assert about["counts"]["values"] == [
+        {"value": "a", "records": 3, "written": 1},
+        {"value": "b", "records": 2, "written": 1},
+        {"value": "(none)", "records": 1, "written": 0},
+    ]
+    assert "a.jsonl  2 of 4\n" in result.stdout
+    assert "  by meta.from:\n    a       1 of 3\n" in result.stdout
     assert about["sources"] == [
         {
             "file": str(first),
