@@ -103,7 +103,7 @@ def say_read(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
     if table.records_skipped:
         text += f"; {table.records_skipped:,} bad records skipped"
     if table.labels_dropped:
-        text += f"; {table.labels_dropped:,} labels dropped that are not in the vocabulary"
+        text += f"; {table.labels_dropped:,} labels dropped that are blank or not in the vocabulary"
     without = hosts.sum(int(np.count_nonzero(np.diff(table.offsets) == 0)))
     if without:
         text += f"; {without:,} records have no label"

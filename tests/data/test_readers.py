@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,15 @@ def test_a_table_is_its_records(records: list[tuple[list[str], float]]) -> None:
         path = Path(folder, "pool.jsonl")
         path.write_bytes(as_lines([{"labels": ls, "score": score} for ls, score in records]))
         table = read_pool([path])
-    assert label_lists(table) == [sorted(set(labels)) for labels, _ in records]
+    # What nobody sees names nothing.
+    blank = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+    seen = [
+        {label for label in labels if set(map(unicodedata.category, label)) - blank}
+        for labels, _ in records
+    ]
+    assert label_lists(table) == [sorted(labels) for labels in seen]
     assert table.scores.tolist() == [float(np.float32(score)) for _, score in records]
-    assert table.label_names == sorted({label for labels, _ in records for label in labels})
+    assert table.label_names == sorted(set().union(*seen))
 
 
 def test_several_files_follow_each_other(store: Store, tmp_path: Path) -> None:
@@ -372,6 +379,22 @@ def test_zstd_with_skippable_frames_and_a_long_window(tmp_path: Path) -> None:
     skippable = bytes.fromhex("502a4d1804000000") + b"abcd"
     path.write_bytes(skippable + text + skippable + text)
     assert read_pool([path]).num_records == 2 * len(PLAIN)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
+def test_blank_labels_are_none(store: Store, ending: str) -> None:
+    rows = [
+        {"labels": ["", "a", "  ", "\u200b", "\t\ufeff"], "score": 1.0},
+        {"labels": ["\u3000", ""], "score": 2.0},
+        {"labels": [" b"], "score": 3.0},
+    ]
+    text = json.dumps(rows).encode() if ending == ".json" else as_lines(rows)
+    path = store(text, ending)
+    table = read_pool([path])
+    assert (label_lists(table), table.labels_dropped) == ([["a"], [], [" b"]], 6)
+    # Unless a vocabulary has it.
+    table = read_pool([path], vocabulary=["", "a"])
+    assert (label_lists(table), table.labels_dropped) == ([["", "a"], [""], []], 5)
 
 
 def test_unknown_choices() -> None:
