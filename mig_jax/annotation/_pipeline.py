@@ -14,7 +14,7 @@ from mig_jax.annotation._annotation_fields import AnnotationFields
 from mig_jax.annotation._combination import mean_of_turns
 from mig_jax.annotation._duplicates import Filter
 from mig_jax.annotation._journal import Annotation, Journal
-from mig_jax.annotation._samples import Exchange, Sample, Scorer, Tagger, exchanges_of, is_blank
+from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of, is_blank
 from mig_jax.annotation._tag_normalisation import TagMapping
 from mig_jax.data import BadRecord, BadRecords, RawRecord
 from mig_jax.errors import InputError
@@ -55,10 +55,7 @@ class Needs:
         Raises:
           BadRecord: if it lacks something.
         """
-        turns = record.turns
-        exchanges = exchanges_of(turns)
-        if [role for role, _ in turns] == ["assistant"]:  # A text that nobody asked for.
-            exchanges = (Exchange("", turns[0][1]),)
+        exchanges = exchanges_of(record.turns)
         if not exchanges:
             raise BadRecord("found no answer of the assistant to anything; expected at least one")
         if self.labels and record.labels is None:

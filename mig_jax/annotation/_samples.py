@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Exchange", "Sample", "Scorer", "Tagger", "exchanges_of", "is_blank"]
+__all__ = ["Exchange", "Sample", "Scorer", "Tagger", "Text", "exchanges_of", "is_blank"]
 
 # What trainers put in a text for a picture, a film or a sound that goes with it.
 _PLACEHOLDER = re.compile("<(?:image|video|audio)>|\N{OBJECT REPLACEMENT CHARACTER}")
@@ -36,6 +36,14 @@ class Exchange(NamedTuple):
         return not is_blank(self.instruction) and not is_blank(self.response)
 
 
+class Text(Exchange):
+    """A text that nobody asked for, as pre-training has them: the instruction is empty."""
+
+    @property
+    def is_whole(self) -> bool:
+        return not is_blank(self.response)
+
+
 class Sample(NamedTuple):
     """A record as taggers and scorers see it."""
 
@@ -45,13 +53,15 @@ class Sample(NamedTuple):
 
     @property
     def instruction(self) -> str:
-        """All that was asked."""
-        return "\n".join(exchange.instruction for exchange in self.exchanges)
+        """All that was asked; or the text, if it is one that nobody asked for."""
+        return "\n".join(
+            one.response if isinstance(one, Text) else one.instruction for one in self.exchanges
+        )
 
     @property
     def asks(self) -> bool:
-        """Whether anything is asked in words."""
-        return not all(is_blank(exchange.instruction) for exchange in self.exchanges)
+        """Whether anything is asked in words, or is a text that has some."""
+        return not is_blank(self.instruction)
 
 
 class Tagger(Protocol):
@@ -79,7 +89,7 @@ def exchanges_of(turns: Sequence[tuple[str, str]]) -> tuple[Exchange, ...]:
 
     What user and tools say up to the assistant's turn is the instruction, successive turns
     of one side are joined by line breaks. Left out are system prompts, an opening of the
-    assistant and what nobody answers.
+    assistant and what nobody answers. If the assistant alone speaks, it is a text.
 
     >>> exchanges_of([("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello")])
     (Exchange(instruction='Hi', response='Hello'),)
@@ -95,4 +105,7 @@ def exchanges_of(turns: Sequence[tuple[str, str]]) -> tuple[Exchange, ...]:
                 exchanges.append(Exchange("\n".join(asked), "\n".join(answered)))
                 asked, answered = [], []
             asked.append(text)
+    said = [text for role, text in turns if role != "system"]
+    if said and all(role in ("system", "assistant") for role, _ in turns):
+        return (Text("", "\n".join(said)),)
     return tuple(exchanges)

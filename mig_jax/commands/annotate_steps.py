@@ -137,5 +137,5 @@ def _filters(options: AnnotateOptions) -> list[Filter]:
 def _conversations(paths: list[str]) -> Iterator[tuple[str, Any]]:
     """Place and turns of each record of these files."""
     if paths:
-        for record in data.read_conversations(paths, wanted=()):
+        for record in data.read_conversations(paths, wanted=(), questions=True):
             yield record.where, record.turns

@@ -44,7 +44,7 @@ def test_instruction_and_response(record, expected):
 @pytest.mark.parametrize(
     ("record", "told"),
     [
-        ({"text": "q"}, "found no conversation"),
+        ({"note": 1}, "found no conversation"),
         ({"messages": _turns("q")}, "found 1 turns; expected a question"),
         ({"dialogs": []}, "found 0 turns"),
         ({"messages": "q"}, "messages"),

@@ -63,6 +63,7 @@ def read_conversations(
     rejects: Writable | None = None,
     progress: Callable[[int], None] | None = None,
     wanted: Sequence[Literal["labels", "score"]] = ("labels", "score"),
+    questions: bool = False,
 ) -> Iterator[RawRecord]:
     """Yields every record of the files, in order; holds one at a time.
 
@@ -76,6 +77,7 @@ def read_conversations(
       rejects: as for `read_pool`.
       progress: gets the records passed so far, bad ones included.
       wanted: which of labels and score are read; the others are None, whatever is there.
+      questions: whether records that only ask are read, as evaluation files have them.
 
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
@@ -92,7 +94,7 @@ def read_conversations(
         used = 0
         for number, _, text in file.scan():
             try:
-                found = _raw_record(path, number, text, names, layout, wanted)
+                found = _raw_record(path, number, text, names, layout, wanted, questions)
             except BadRecord as reason:
                 bad.meet(number, reason, text)
             else:
@@ -143,10 +145,16 @@ def read_texts(
 
 
 def _raw_record(
-    path: str, line: int, text: bytes, names: FieldNames, layout: str, wanted: Sequence[str]
+    path: str,
+    line: int,
+    text: bytes,
+    names: FieldNames,
+    layout: str,
+    wanted: Sequence[str],
+    questions: bool,
 ) -> RawRecord:
     record = parse_record(text)
-    conversation = decode_conversation(record, names)
+    conversation = decode_conversation(record, names, questions=questions)
     labels, score = labels_and_score(
         record, names, layout, labels="labels" in wanted, score="score" in wanted
     )

@@ -1,15 +1,13 @@
 from ._conversation_formats import (
     CONVERSATION_FORMATS,
+    READ_LAYOUTS,
     decode_conversation,
-    encode_conversation,
-    parse_record,
     told_conversation_format,
-    usual_role_names,
-    with_usual_roles,
 )
 from ._conversations import ROLES, Conversation, Role, instruction_and_response
 from ._counted_values import counted_value
 from ._field_names import FIELD_NAMES, USUAL, FieldNames, value_at
+from ._json_records import parse_record, record_as_json
 from ._label_formats import (
     LABEL_FORMATS,
     BadRecord,
@@ -32,6 +30,7 @@ from ._record_forms import (
     possible_formats,
     unlabelled,
 )
+from ._written_conversations import encode_conversation, usual_role_names, with_usual_roles
 from ._written_forms import AS_IT_CAME, WrittenForm, without_fields
 
 __all__ = [
@@ -40,6 +39,7 @@ __all__ = [
     "FACTORY_CALL",
     "FIELD_NAMES",
     "LABEL_FORMATS",
+    "READ_LAYOUTS",
     "ROLES",
     "USUAL",
     "BadRecord",
@@ -68,6 +68,7 @@ __all__ = [
     "parse_record",
     "possible_formats",
     "read_as_llama_factory",
+    "record_as_json",
     "told_conversation_format",
     "unlabelled",
     "usual_role_names",

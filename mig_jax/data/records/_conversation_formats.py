@@ -1,9 +1,15 @@
 """Conversation layouts: how the turns of a record stand in its JSON.
 
+Read and written:
+
 * `messages` (OpenAI): `messages`, a list of turns with `role` and `content`.
 * `xsample`: the same in `dialogs`.
 * `sharegpt`: `conversations`, a list of turns with `from` and `value`.
 * `alpaca`: `instruction`, `input` and `output`; `system`; earlier turns in `history`.
+* `prompt_completion` (TRL): `prompt` and `completion`, texts or lists of turns.
+
+Read only: `preference` (`_preference_pairs`), `turns` and `exchanges` (`_turn_lists`),
+`columns`, `text` and, of evaluation files, `questions` (`_columns`).
 
 Whatever else a record or a turn holds stays with the conversation, so that writing it in
 the layout that it came in gives an equal record. A layout that cannot hold a
@@ -12,122 +18,108 @@ conversation refuses it.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from mig_jax.data.records._conversations import Conversation, Role, Turn, is_absent
+from mig_jax.data.records._columns import (
+    COLUMNS,
+    QUESTIONS,
+    decode_alpaca,
+    decode_columns,
+    decode_questions,
+    decode_text,
+    question_and_answer,
+    questions_field,
+)
+from mig_jax.data.records._conversations import Conversation
 from mig_jax.data.records._field_names import USUAL, FieldNames
-from mig_jax.data.records._label_formats import BadRecord
+from mig_jax.data.records._json_records import says_nothing
+from mig_jax.data.records._preference_pairs import PREFERENCES, decode_preference, has_open_pair
+from mig_jax.data.records._prompt_completion import decode_prompt_completion, is_prompt
+from mig_jax.data.records._turn_lists import (
+    OPENAI,
+    SHAREGPT,
+    TurnForm,
+    are_strings,
+    decode_exchange_list,
+    decode_other_turns,
+    decode_turns,
+    exchanges_field,
+    form_of_turns,
+    other_turns_field,
+)
+from mig_jax.data.records._unknown_records import no_conversation
 
 __all__ = [
     "CONVERSATION_FORMATS",
+    "READ_LAYOUTS",
     "decode_conversation",
-    "encode_conversation",
-    "parse_record",
+    "telling_fields",
     "told_conversation_format",
-    "usual_role_names",
-    "with_usual_roles",
 ]
 
-_ROLES: Final[dict[str, Role]] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-    "function_call": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-}
-_TELLING: Final = (
-    "messages (turns with role and content), conversations (turns with from and value), "
-    "or instruction and output"
-)
-_NO_ROLE: Final = ""  # The name of a turn's role if it has none.
-_CALL: Final = "function_call"  # In ShareGPT's form, the role of a turn that calls a tool.
-_CALLS: Final = ("tool_calls", "function_call")  # In OpenAI's, the fields of one.
-
-
-class _Form(NamedTuple):
-    """How a turn stands in a list of turns."""
-
-    role: str
-    content: str
-    usual: dict[Role, str]  # The name of each role.
-
-
-_OPENAI: Final = _Form(
-    "role",
-    "content",
-    {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"},
-)
-_SHAREGPT: Final = _Form(
-    "from",
-    "value",
-    {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"},
-)
+# How surely the fields of a record tell a layout.
+_FILLED: Final = 4  # All that it needs says something.
+_HALF_FILLED: Final = 3  # Something of it does.
+_LESS: Final = 2  # There is a text, or a question that nobody answers.
+_EMPTY: Final = 1  # They are there.
+_NOT: Final = 0
+_NAMED: Final = 8  # Added for fields that `--field` names.
 
 
 class _ConversationFormat(NamedTuple):
     telling: tuple[str, ...]  # The fields that a record of this layout has, by usual names.
-    form: _Form | None  # None: it is no list of turns.
+    form: TurnForm | None  # None: it is no list of turns.
 
 
+# The layouts that can be written.
 CONVERSATION_FORMATS: Final[dict[str, _ConversationFormat]] = {
-    "messages": _ConversationFormat(("messages",), _OPENAI),
-    "xsample": _ConversationFormat(("dialogs",), _OPENAI),
-    "sharegpt": _ConversationFormat(("conversations",), _SHAREGPT),
+    "messages": _ConversationFormat(("messages",), OPENAI),
+    "xsample": _ConversationFormat(("dialogs",), OPENAI),
+    "sharegpt": _ConversationFormat(("conversations",), SHAREGPT),
     "alpaca": _ConversationFormat(("instruction", "output"), None),
+    "prompt_completion": _ConversationFormat(("prompt", "completion"), OPENAI),
 }
 
 
-def parse_record(text: bytes) -> dict[str, Any]:
-    """The JSON object of one record.
+def told_conversation_format(
+    record: dict[str, Any], names: FieldNames = USUAL, *, questions: bool = False
+) -> str | None:
+    """The layout that the fields of a record tell; None if they tell none.
 
-    Raises:
-      BadRecord: if it is none, or has what UTF-8 or JSON has not: lone surrogates,
-        NaN and infinities.
+    It is the first of `READ_LAYOUTS` all of whose fields say something; or else, the first of
+    which a part does; or else, a text or a question; or else, the first whose fields are
+    there. Null, "" and [] say nothing. Fields that `names` names go before all others.
+    `questions` are told only if they are wanted.
     """
-    expected = "expected one JSON object a line"
-    try:
-        record = msgspec.json.decode(text)
-    except RecursionError:
-        raise BadRecord(f"JSON is nested too deeply; {expected}") from None
-    except UnicodeDecodeError:
-        raise BadRecord("found bytes that are not UTF-8; expected text in UTF-8") from None
-    except msgspec.DecodeError as error:
-        if _has_lone_surrogate(text):
-            raise BadRecord(
-                "found a lone surrogate (half of a character, as \\ud83d); expected text that "
-                "UTF-8 can hold"
-            ) from None
-        problem = str(error).replace("Input data was truncated", "JSON is truncated")
-        raise BadRecord(f"{problem}; {expected}") from None
-    if not isinstance(record, dict):
-        raise BadRecord(f"found {_kind(record)}; {expected}")
-    return record
+    best, told = _NOT, None
+    for layout, reader in _READERS.items():
+        if layout == "questions" and not questions:
+            continue
+        fullness = reader.fullness(record, names)
+        if fullness and names.mapped and any(map(names.is_mapped, reader.telling)):
+            fullness += _NAMED
+        if fullness > best:
+            best, told = fullness, layout
+            if fullness == _FILLED and not names.mapped:
+                break
+    return told
 
 
-def told_conversation_format(record: dict[str, Any], names: FieldNames = USUAL) -> str | None:
-    """The first layout whose fields the record has, in the order of `CONVERSATION_FORMATS`."""
-    for layout, (telling, _) in CONVERSATION_FORMATS.items():
-        if all(record.get(names[field]) is not None for field in telling):
-            return layout
-    return None
+def telling_fields(names: FieldNames = USUAL) -> list[str]:
+    """All fields that `told_conversation_format` looks at, under the pool's names."""
+    return [names[field] for reader in _READERS.values() for field in reader.telling]
 
 
-def decode_conversation(record: dict[str, Any], names: FieldNames = USUAL) -> Conversation:
+def decode_conversation(
+    record: dict[str, Any], names: FieldNames = USUAL, *, questions: bool = False
+) -> Conversation:
     """The conversation of a record, in the layout that its fields tell.
+
+    Args:
+      record: its JSON object, which is not changed.
+      names: the pool's names of fields.
+      questions: whether a record that only asks, as those of evaluation files do, is one.
 
     Raises:
       BadRecord: with the field at fault and what was expected.
@@ -135,246 +127,106 @@ def decode_conversation(record: dict[str, Any], names: FieldNames = USUAL) -> Co
     >>> found = decode_conversation({"instruction": "Add.", "input": "1, 2", "output": "3"})
     >>> found.layout, found.texts
     ('alpaca', [('user', 'Add.\\n1, 2'), ('assistant', '3')])
+    >>> decode_conversation({"question": "1 + 2?"}, questions=True).texts
+    [('user', '1 + 2?')]
     """
-    layout = told_conversation_format(record, names)
+    layout = told_conversation_format(record, names, questions=questions)
     if layout is None:
-        raise BadRecord(f"found no conversation; expected {_TELLING}")
-    telling, form = CONVERSATION_FORMATS[layout]
-    if form is None:
-        return _decode_alpaca(record, names)
-    field = names[telling[0]]
-    rest = {key: value for key, value in record.items() if key != field}
-    return Conversation(layout, _decode_turns(record[field], field, form, names), rest)
+        raise no_conversation(record, names)
+    return _READERS[layout].decode(record, names)
 
 
-def encode_conversation(conversation: Conversation, layout: str) -> dict[str, Any]:
-    """The record of a conversation in a layout, under the usual names of its fields.
-
-    In the conversation's own layout it is equal to the record that was decoded. In
-    another, roles take that layout's names, and other fields of the record and of its
-    turns stay.
-
-    Raises:
-      BadRecord: for what the layout cannot hold.
-
-    >>> found = decode_conversation({"messages": [{"role": "user", "content": "Hi"}]})
-    >>> encode_conversation(found, "sharegpt")
-    {'conversations': [{'from': 'human', 'value': 'Hi'}]}
-    """
-    (field, *_), form = CONVERSATION_FORMATS[layout]
-    if form != CONVERSATION_FORMATS[conversation.layout].form:
-        conversation = _prepare(conversation, layout)
-    if form is None:
-        record = _encode_alpaca(conversation.turns)
-        if conversation.layout != layout:
-            record.setdefault("input", "")  # Trainers look for it.
-    else:
-        turns = [
-            _encode_turn(turn, form, f"{field}[{place}]")
-            for place, turn in enumerate(conversation.turns)
-        ]
-        record = {field: turns}
-    for key, value in conversation.rest.items():
-        if record.setdefault(key, value) is not value and value is not None:
-            raise BadRecord(f"is in the way of layout {layout}, which has one of its own", key)
-    if told_conversation_format(record) != layout:
-        raise BadRecord(
-            f"has the fields of layout {told_conversation_format(record)} besides; expected "
-            f"none of them beside those of layout {layout}"
-        )
-    # What is written must be read as what was meant, whatever fields came along.
-    if decode_conversation(record).texts != conversation.texts:
-        raise BadRecord(f"other fields change the conversation in layout {layout}")
-    return record
+def _fullness(found: list[Any]) -> int:
+    """How much a layout is told by the values of the fields that it cannot do without."""
+    if any(value is None for value in found):
+        return _NOT
+    filled = [not says_nothing(value) for value in found]
+    return _FILLED if all(filled) else _HALF_FILLED if any(filled) else _EMPTY
 
 
-def usual_role_names(layout: str) -> dict[Role, str]:
-    """The name of each role in a layout; that of the role itself if turns have none."""
-    form = CONVERSATION_FORMATS[layout].form
-    return (_OPENAI if form is None else form).usual
+class _Reader(NamedTuple):
+    telling: tuple[str, ...]  # The fields that are looked at, by usual names.
+    fullness: Callable[[dict[str, Any], FieldNames], int]
+    decode: Callable[[dict[str, Any], FieldNames], Conversation]
 
 
-def with_usual_roles(conversation: Conversation) -> Conversation:
-    """The conversation with roles under the names that trainers look for in its layout.
+def _of_turns(layout: str) -> _Reader:
+    """Reads one of the layouts that are a list of turns in a field and form of its own."""
+    (usual,), form = CONVERSATION_FORMATS[layout]
+    assert form is not None
 
-    `chatgpt` in ShareGPT's layout becomes `gpt`, say; a turn without a role gets one.
-    """
-    turns = tuple(
-        turn if turn.name == _CALL else turn._replace(name=None) for turn in conversation.turns
-    )
-    return Conversation(conversation.layout, turns, conversation.rest)
+    def fullness(record: dict[str, Any], names: FieldNames) -> int:
+        found = record.get(names[usual])
+        if form_of_turns(found, form, names) is not form:
+            return _NOT
+        if form is SHAREGPT and are_strings(found):
+            return _NOT
+        return min(_fullness([found]), _FILLED if isinstance(found, list) else _EMPTY)
 
+    def decode(record: dict[str, Any], names: FieldNames) -> Conversation:
+        field = names[usual]
+        rest = {key: value for key, value in record.items() if key != field}
+        fields = {"turns": field}
+        if layout == "sharegpt" and isinstance(rest.get(names["system"]), str):
+            fields["system"] = names["system"]
+        return Conversation(layout, decode_turns(record[field], field, form, names), rest, fields)
 
-def _decode_turns(found: Any, field: str, form: _Form, names: FieldNames) -> tuple[Turn, ...]:
-    role_field, content_field = names[form.role], names[form.content]
-    if not isinstance(found, list):
-        raise BadRecord(
-            f"found {_kind(found)}, expected a list of turns with {role_field} and {content_field}",
-            field,
-        )
-    someone_is_named = any(isinstance(turn, dict) and role_field in turn for turn in found)
-    turns = []
-    for place, turn in enumerate(found):
-        here = f"{field}[{place}]"
-        if not isinstance(turn, dict):
-            raise BadRecord(f"found {_kind(turn)}, expected an object", here)
-        more = {k: v for k, v in turn.items() if k not in (role_field, content_field)}
-        content = turn.get(content_field, msgspec.UNSET)
-        if not isinstance(content, str) and not _may_lack_text(content, more, form):
-            raise BadRecord(f"{_found(content)}, expected a string", f"{here}.{content_field}")
-        name = turn.get(role_field, msgspec.UNSET)
-        if isinstance(name, str) and name.lower() in _ROLES:
-            role = _ROLES[name.lower()]
-            turns.append(Turn(role, content, None if name == form.usual[role] else name, more))
-        elif not someone_is_named:  # Then they take turns.
-            turns.append(Turn("assistant" if place % 2 else "user", content, _NO_ROLE, more))
-        else:
-            told = f"found {name!r}" if isinstance(name, str) else _found(name)
-            raise BadRecord(f"{told}, expected one of {', '.join(_ROLES)}", f"{here}.{role_field}")
-    return tuple(turns)
+    return _Reader((usual,), fullness, decode)
 
 
-def _may_lack_text(content: Any, more: dict[str, Any], form: _Form) -> bool:
-    """Whether a turn's content, which is no string, is as OpenAI has it."""
-    if form is not _OPENAI:
-        return False
-    if isinstance(content, list):
-        return all(isinstance(part, dict | str) for part in content)
-    return content is None or (content is msgspec.UNSET and any(more.get(key) for key in _CALLS))
+def _alpaca_fullness(record: dict[str, Any], names: FieldNames) -> int:
+    asked, about, said = (record.get(names[name]) for name in ("instruction", "input", "output"))
+    if asked == "" and about:
+        asked = about  # It may be all that is asked.
+    return _fullness([asked, said])
 
 
-def _encode_turn(turn: Turn, form: _Form, here: str) -> dict[str, Any]:
-    encoded: dict[str, Any] = {}
-    if turn.name != _NO_ROLE:
-        encoded[form.role] = form.usual[turn.role] if turn.name is None else turn.name
-    if turn.content is not msgspec.UNSET:
-        encoded[form.content] = turn.content
-    for key, value in turn.more.items():
-        if encoded.setdefault(key, value) is not value:
-            raise BadRecord(
-                f"found a field of that name besides {form.role} and {form.content}; expected "
-                "another name",
-                f"{here}.{key}",
-            )
-    return encoded
+def _prompt_fullness(record: dict[str, Any], names: FieldNames) -> int:
+    found = [record.get(names[name]) for name in ("prompt", "completion")]
+    return _fullness(found) if all(map(is_prompt, found)) else _NOT
 
 
-def _decode_alpaca(record: dict[str, Any], names: FieldNames) -> Conversation:
-    rest = dict(record)
-    turns = []
-
-    def text(name: str) -> str:
-        value = rest.pop(names[name])
-        if not isinstance(value, str):
-            raise BadRecord(f"{_found(value)}, expected a string", names[name])
-        return value
-
-    if rest.get(names["system"]) is not None:
-        turns.append(Turn("system", text("system")))
-    # An empty history is kept as it is, be it null, [] or no field.
-    history = rest.pop(names["history"]) if rest.get(names["history"]) else []
-    for place, pair in enumerate(history if isinstance(history, list) else [history]):
-        if not (isinstance(pair, list) and [type(said) for said in pair] == [str, str]):
-            raise BadRecord(
-                f"found {_kind(pair)}, expected a list of two strings, question and answer",
-                f"{names['history']}[{place}]",
-            )
-        turns += [Turn("user", pair[0]), Turn("assistant", pair[1])]
-    question, more = text("instruction"), {}
-    if names["input"] in rest:
-        given = rest.pop(names["input"])
-        if given is not None and not isinstance(given, str):
-            raise BadRecord(f"{_found(given)}, expected a string", names["input"])
-        more["input"] = given
-        # As trainers join them.
-        question = "\n".join(part for part in (question, given) if part)
-    turns += [Turn("user", question, None, more), Turn("assistant", text("output"))]
-    return Conversation("alpaca", tuple(turns), rest)
+def _column_fullness(record: dict[str, Any], names: FieldNames) -> int:
+    found = question_and_answer(record, names)
+    return _NOT if found is None else _fullness([record[names[name]] for name in found])
 
 
-def _encode_alpaca(turns: tuple[Turn, ...]) -> dict[str, Any]:
-    system = turns[:1] if turns and turns[0].role == "system" else ()
-    spoken = turns[len(system) :]
-    for place, turn in enumerate(turns):
-        expected = ("user", "assistant")[(place - len(system)) % 2]
-        if place >= len(system) and turn.role != expected:
-            raise BadRecord(
-                f"turn {place + 1} is the {turn.role}'s; layout alpaca expects user and assistant "
-                "in turn, after at most one system turn"
-            )
-    if not spoken or len(spoken) % 2:
-        raise BadRecord(
-            f"found {len(spoken)} turns of user and assistant; layout alpaca expects pairs of "
-            "question and answer, at least one"
-        )
-    question, answer = spoken[-2:]
-    for turn in turns:
-        allowed = {"input"} if turn is question else set()
-        for key, value in turn.more.items():
-            if key not in allowed and value is not None:
-                raise BadRecord(f"layout alpaca has no place for the field {key} of a turn")
-    record: dict[str, Any] = {"instruction": question.content}
-    if "input" in question.more:
-        given = question.more["input"]
-        if given:
-            if not isinstance(given, str) or not f"\n{question.content}".endswith(f"\n{given}"):
-                raise BadRecord("layout alpaca expects the field input to end the user's turn")
-            record["instruction"] = question.content.removesuffix(given).removesuffix("\n")
-        record["input"] = given
-    record["output"] = answer.content
-    if system:
-        record["system"] = system[0].content
-    if earlier := [turn.content for turn in spoken[:-2]]:
-        pairs = zip(earlier[::2], earlier[1::2], strict=True)
-        record["history"] = [[asked, said] for asked, said in pairs]
-    return record
+def _text_fullness(record: dict[str, Any], names: FieldNames) -> int:
+    found = record.get(names["text"])
+    return _LESS if isinstance(found, str) and found else _NOT
 
 
-def _prepare(conversation: Conversation, layout: str) -> Conversation:
-    """The conversation as it goes into another form: plain text by the four roles."""
-    turns = list(conversation.turns)
-    rest = dict(conversation.rest)
-    if conversation.layout == "sharegpt" and isinstance(rest.get("system"), str):
-        # Its prompt may stand beside the turns; elsewhere it is one of them.
-        if turns and turns[0].role == "system":
-            raise BadRecord("found a system prompt beside the system turn; expected one", "system")
-        turns.insert(0, Turn("system", rest.pop("system")))
-    plain = []
-    for place, turn in enumerate(turns, 1):
-        calls = [key for key in _CALLS if turn.more.get(key)]
-        if calls or turn.name == _CALL:
-            raise BadRecord(
-                f"turn {place} calls a tool; layout {layout} has no place for the call of layout "
-                f"{conversation.layout}"
-            )
-        if not isinstance(turn.content, str):
-            raise BadRecord(
-                f"turn {place} has {_kind(turn.content)} for its text; layout {layout} expects a "
-                "string"
-            )
-        more = dict(turn.more)
-        if conversation.layout == "alpaca" and not more.get("input"):
-            more.pop("input", None)
-        plain.append(Turn(turn.role, turn.content, None, more))
-    return Conversation(conversation.layout, tuple(plain), rest)
-
-
-def _has_lone_surrogate(text: bytes) -> bool:
-    try:
-        json.dumps(json.loads(text), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    except (ValueError, RecursionError):
-        pass
-    return False
-
-
-def _found(value: Any) -> str:
-    return "missing" if value is msgspec.UNSET else f"found {_kind(value)}"
-
-
-def _kind(value: Any) -> str:
-    if is_absent(value):
-        return "null" if value is None else "nothing"
-    names = {bool: "true or false", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "a number")
+# In the order in which they are told. A pair of answers comes first, as what is beside it may be
+# no more than the question.
+_READERS: Final[dict[str, _Reader]] = {
+    "preference": _Reader(
+        tuple(name for pair in PREFERENCES for name in pair),
+        lambda record, names: _FILLED if has_open_pair(record, names) else _NOT,
+        decode_preference,
+    ),
+    "messages": _of_turns("messages"),
+    "xsample": _of_turns("xsample"),
+    "sharegpt": _of_turns("sharegpt"),
+    "alpaca": _Reader(("instruction", "input", "output"), _alpaca_fullness, decode_alpaca),
+    "turns": _Reader(
+        ("conversation", "turns"),
+        lambda record, names: _NOT if other_turns_field(record, names) is None else _FILLED,
+        decode_other_turns,
+    ),
+    "exchanges": _Reader(
+        ("conversation",),
+        lambda record, names: _NOT if exchanges_field(record, names) is None else _FILLED,
+        decode_exchange_list,
+    ),
+    "prompt_completion": _Reader(
+        ("prompt", "completion"), _prompt_fullness, decode_prompt_completion
+    ),
+    "columns": _Reader(COLUMNS, _column_fullness, decode_columns),
+    "questions": _Reader(
+        ("turns", *QUESTIONS),
+        lambda record, names: _NOT if questions_field(record, names) is None else _LESS,
+        decode_questions,
+    ),
+    "text": _Reader(("text",), _text_fullness, decode_text),
+}
+READ_LAYOUTS: Final = tuple(_READERS)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final, Literal, NamedTuple
 
-import msgspec
-
 from mig_jax.data.records._label_formats import BadRecord
+from mig_jax.data.records._turn_texts import text_of_turn
 
-__all__ = ["ROLES", "Conversation", "Role", "Turn", "instruction_and_response", "is_absent"]
+__all__ = ["BARE", "NO_ROLE", "ROLES", "Conversation", "Role", "Turn", "instruction_and_response"]
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant", "tool")
+NO_ROLE: Final = ""  # The name of a turn's role if it has none.
+BARE: Final = "(text)"  # The same if the turn is no object, but a string.
 
 
 class Turn(NamedTuple):
@@ -25,22 +26,29 @@ class Turn(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The content as text: the text parts of a list of parts, "" if there is none."""
-        if isinstance(self.content, str):
-            return self.content
-        if not isinstance(self.content, list):
-            return ""
-        parts = [part if isinstance(part, dict) else {"text": part} for part in self.content]
-        return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+        """All that the turn says, as text: its reasoning, its content, and its calls of tools.
+
+        The same turn has the same text in every layout. It is "" if there is nothing, and a
+        half of a character (a lone surrogate) is the replacement character in it.
+        """
+        is_plain = isinstance(self.content, str) and not self.more and self.name is None
+        if is_plain and self.content.isascii():
+            return self.content  # As most are.
+        return text_of_turn(self.content, self.name, self.more)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Conversation:
     """The turns of a record, and all else that the record holds."""
 
-    layout: str  # A key of `CONVERSATION_FORMATS`.
+    layout: str  # One of `READ_LAYOUTS`.
     turns: tuple[Turn, ...]
     rest: dict[str, Any]  # The record's fields that are no part of the turns.
+    # Which fields the turns are made of, by what they hold: `turns`; `question`, `context`,
+    # `answer`, `system`, `history`; `prompt`, `completion`; `chosen`, `rejected`; `text`.
+    fields: dict[str, str] = dataclasses.field(default_factory=dict)
+    # The turn that the answer begins with, if the record sets it apart.
+    answer_at: int | None = None
 
     @property
     def texts(self) -> list[tuple[Role, str]]:
@@ -52,21 +60,20 @@ def instruction_and_response(conversation: Conversation) -> tuple[str, str]:
     """What was asked, and the response that training would teach.
 
     The response is the last turn of the assistant that is not the first turn, or else
-    the last turn; the instruction is all turns before it, joined by line breaks.
+    the last turn; the instruction is all turns before it, joined by line breaks. Of a text
+    alone, or an assistant who is not asked, the instruction is empty.
 
     Raises:
-      BadRecord: if there are fewer than two turns.
+      BadRecord: if there are fewer than two turns, and none is the assistant's; or if the
+        record is known to ask only.
     """
     turns = conversation.turns
+    if conversation.layout == "questions":
+        raise BadRecord("found questions only; expected a response, too")
     last = len(turns) - 1
     spoken = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
     if spoken and spoken[-1]:
         last = spoken[-1]
-    if last < 1:
+    if last < 1 and not spoken:
         raise BadRecord(f"found {len(turns)} turns; expected a question and a response")
     return "\n".join(turn.text for turn in turns[:last]), turns[last].text
-
-
-def is_absent(value: Any) -> bool:
-    """Whether a field says nothing: it is not there, or null as tables fill it in."""
-    return value is None or value is msgspec.UNSET

@@ -23,8 +23,27 @@ FIELD_NAMES: Final = {
     "instruction": "what is asked (Alpaca)",
     "input": "what it is asked about (Alpaca)",
     "output": "the answer (Alpaca)",
-    "history": "pairs of question and answer that came before (Alpaca)",
-    "system": "system prompt of the record (Alpaca and ShareGPT)",
+    "history": "pairs of question and answer that came before (Alpaca, query and response)",
+    "system": "system prompt of the record, beside its turns or columns",
+    "prompt": "what is asked: a string, or a list of turns (TRL)",
+    "completion": "what completes the prompt: the same",
+    "question": "what is asked, in columns",
+    "answer": "the answer to question",
+    "solution": "the worked answer to question or problem",
+    "query": "what is asked (ms-swift)",
+    "response": "the answer to query, instruction, prompt or question",
+    "problem": "what is asked, with solution",
+    "inputs": "what is asked (FLAN)",
+    "targets": "the answer to inputs",
+    "target": "the answer to input",
+    "generation": "the answer to prompt",
+    "context": "what instruction or question is about (Dolly)",
+    "system_prompt": "system prompt of the record, in columns (OpenOrca)",
+    "chosen": "the better answer of a pair: a string, a turn, or a list of turns",
+    "rejected": "the worse answer; it is not read",
+    "conversation": "list of turns, or of objects with human and assistant (Firefly)",
+    "turns": "list of turns; in evaluation files, of questions (MT-Bench)",
+    "text": "a text that nobody asked for",
 }
 # Fields that stand beside each other: none may have another's name.
 _TOGETHER: Final = (
@@ -33,6 +52,12 @@ _TOGETHER: Final = (
     ("from", "value"),
     ("instruction", "input", "output", "history", "system"),
     ("conversations", "system"),
+    ("prompt", "completion"),
+    ("question", "answer", "solution", "context", "system", "history"),
+    ("query", "response", "system", "history"),
+    ("problem", "solution"),
+    ("inputs", "targets"),
+    ("chosen", "rejected"),
 )
 
 
@@ -49,7 +74,7 @@ class FieldNames:
 
     def __getitem__(self, name: str) -> str:
         """The pool's name of the field whose usual name this is."""
-        return dict(self.mapped).get(name, name)
+        return dict(self.mapped).get(name, name) if self.mapped else name
 
     def is_mapped(self, name: str) -> bool:
         return name in dict(self.mapped)

@@ -12,14 +12,11 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple
 
-from mig_jax.data.records._conversation_formats import (
-    CONVERSATION_FORMATS,
-    decode_conversation,
-    usual_role_names,
-)
+from mig_jax.data.records._conversation_formats import CONVERSATION_FORMATS, decode_conversation
 from mig_jax.data.records._conversations import Conversation, Role, Turn
 from mig_jax.data.records._field_names import USUAL, FieldNames
 from mig_jax.data.records._label_formats import BadRecord
+from mig_jax.data.records._written_conversations import usual_role_names
 
 __all__ = ["FACTORY_CALL", "FactoryReading", "read_as_llama_factory"]
 

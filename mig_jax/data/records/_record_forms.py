@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from mig_jax.data.records._conversation_formats import (
-    CONVERSATION_FORMATS,
-    parse_record,
+    telling_fields,
     told_conversation_format,
 )
 from mig_jax.data.records._field_names import USUAL, FieldNames, value_at
+from mig_jax.data.records._json_records import parse_record
 from mig_jax.data.records._label_formats import (
     LABEL_FORMATS,
     BadRecord,
@@ -278,9 +278,8 @@ def _telling_fields(line: bytes, names: FieldNames) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=32)
 def _telling_decoder(names: FieldNames) -> _FieldDecoder:
-    telling = [names[field] for layout in CONVERSATION_FORMATS.values() for field in layout.telling]
     roots = [names[name].partition(".")[0] for name in ("labels", "score")]
-    return _decoder_of(["annotation", "mig_jax", *roots, *telling])
+    return _decoder_of(["annotation", "mig_jax", *roots, *telling_fields(names)])
 
 
 def _decoder_of(fields: Iterable[str]) -> _FieldDecoder:

@@ -7,13 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from mig_jax.data.records._conversation_formats import (
-    decode_conversation,
-    encode_conversation,
-    with_usual_roles,
-)
+from mig_jax.data.records._conversation_formats import decode_conversation
 from mig_jax.data.records._field_names import USUAL, FieldNames
 from mig_jax.data.records._llama_factory import read_as_llama_factory
+from mig_jax.data.records._written_conversations import encode_conversation, with_usual_roles
 
 __all__ = ["AS_IT_CAME", "WrittenForm", "without_fields"]
 

@@ -1,0 +1,102 @@
+"""What is said of a record in which no conversation was found."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, Final
+
+from mig_jax.data.records._columns import question_field
+from mig_jax.data.records._field_names import FieldNames
+from mig_jax.data.records._json_records import kind_of
+from mig_jax.data.records._label_formats import BadRecord
+from mig_jax.data.records._turn_lists import ROLE_NAMES
+
+__all__ = ["no_conversation"]
+
+_EXPECTED: Final = (
+    "messages (turns with role and content), conversations (turns with from and value), "
+    "instruction and output, prompt and completion, question and answer, or text"
+)
+_MOST: Final = 12  # Fields that are named.
+# Fields that are about a record, and no part of its conversation.
+_ABOUT: Final = frozenset(
+    (
+        *("id", "uid", "uuid", "idx", "index", "key", "source", "dataset", "category", "task"),
+        *("lang", "language", "type", "domain", "model", "url", "name", "title", "split", "date"),
+        *("license", "difficulty", "timestamp", "labels", "score", "mig_jax"),
+    )
+)
+
+
+def no_conversation(record: dict[str, Any], names: FieldNames) -> BadRecord:
+    """The fault of a record without one: the fields that it has, and the flags that might do.
+
+    >>> str(no_conversation({"ask": "1 + 1?", "reply": "2"}, FieldNames()))[-56:]
+    '; perhaps --field=instruction=ask --field=output=reply do'
+    """
+    if not record:
+        return BadRecord(f"found no conversation; expected {_EXPECTED}")
+    told = [f"{_shown(name)} ({_kind(value)})" for name, value in list(record.items())[:_MOST]]
+    if len(record) > _MOST:
+        told.append(f"{len(record) - _MOST} more")
+    guess = _flags({name: value for name, value in record.items() if _shown(name) == name}, names)
+    perhaps = f"; perhaps {guess} {'does' if guess.count('--') == 1 else 'do'}" if guess else ""
+    return BadRecord(
+        f"found no conversation; expected {_EXPECTED}; found {', '.join(told)}{perhaps}"
+    )
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def _kind(value: Any) -> str:
+    for kind, name in ((dict, "objects"), (str, "strings"), (list, "lists")):
+        if isinstance(value, list) and value and all(isinstance(one, kind) for one in value):
+            return f"a list of {name}"
+    return kind_of(value)
+
+
+def _flags(record: dict[str, Any], names: FieldNames) -> str:
+    """Flags that say where the conversation may be; "" for no guess."""
+    for field, found in record.items():
+        if _kind(found) == "a list of objects" and (flags := _turn_flags(field, found)):
+            return _joined(flags)
+    texts = [name for name, value in record.items() if isinstance(value, str) and value]
+    texts = [name for name in texts if name.lower() not in _ABOUT]
+    asked = question_field(record, names)
+    if asked is not None:
+        said = [name for name in texts if name != names[asked]]
+        return _joined(
+            {"question": names[asked], "answer": _longest(record, said)[0]} if said else {}
+        )
+    found = _longest(record, texts)
+    if len(found) > 1:
+        return _joined({"instruction": found[0], "output": found[1]})
+    return _joined({"text": found[0]} if found else {})
+
+
+def _turn_flags(field: str, found: list[dict[str, Any]]) -> dict[str, str]:
+    """For a list of objects of whom one field names a role, and another says something."""
+    keys = [key for key in found[0] if all(isinstance(turn.get(key), str) for turn in found)]
+    role = next((key for key in keys if all(turn[key].lower() in ROLE_NAMES for turn in found)), "")
+    said = max(
+        (key for key in keys if key != role),
+        key=lambda key: sum(len(turn[key]) for turn in found),
+        default="",
+    )
+    if not role or not said:
+        return {}
+    return {"messages": field, "role": role, "content": said}
+
+
+def _longest(record: dict[str, Any], texts: list[str]) -> list[str]:
+    """The two fields with the longest texts, in their order in the record."""
+    kept = sorted(texts, key=lambda name: -len(record[name]))[:2]
+    return [name for name in texts if name in kept]
+
+
+def _joined(flags: dict[str, str]) -> str:
+    return " ".join(
+        shlex.quote(f"--field={usual}={field}") for usual, field in flags.items() if usual != field
+    )
