@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from mig_jax.data import BadRecord, FieldNames, RawRecord
-from mig_jax.data.records import label_fields, value_at
+from mig_jax.data.records import label_fields, record_as_json, value_at
 from mig_jax.errors import InputError
 
 __all__ = ["AnnotationFields"]
@@ -76,29 +76,31 @@ class AnnotationFields(NamedTuple):
 def _with_values(text: bytes, record: dict[str, Any], values: Mapping[str, Any]) -> bytes:
     """The JSON object with a value at each path, none of which is within another."""
     inner: dict[str, dict[str, Any]] = {}
-    new: dict[str, Any] = {}
+    new: dict[str, bytes] = {}
     for path, value in values.items():
         name, dot, rest = path.partition(".")
         if dot:
             inner.setdefault(name, {})[rest] = value
         else:
-            new[name] = msgspec.Raw(msgspec.json.encode(value))
+            new[name] = msgspec.json.encode(value)
     outer = _parts(text, record) if (inner.keys() | new.keys()) & record.keys() else {}
     for name, within in inner.items():
         old = record.get(name)
         is_object = isinstance(old, dict)
-        found = _with_values(bytes(outer[name]) if is_object else b"{}", old or {}, within)
-        new[name] = msgspec.Raw(found)
+        new[name] = _with_values(outer[name] if is_object else b"{}", old or {}, within)
     if outer:
-        return msgspec.json.encode({**outer, **new})
+        return b"{%s}" % _fields({**outer, **new})
     # Nothing stands there: the text goes on behind its last field.
-    comma = b"," if record else b""
-    return text[:-1].rstrip() + comma + msgspec.json.encode(new)[1:]
+    return b"%s%s%s}" % (text[:-1].rstrip(), b"," if record else b"", _fields(new))
 
 
-def _parts(text: bytes, record: dict[str, Any]) -> dict[str, Any]:
+def _fields(parts: Mapping[str, bytes]) -> bytes:
+    return b",".join(b"%s:%s" % (record_as_json(name), text) for name, text in parts.items())
+
+
+def _parts(text: bytes, record: dict[str, Any]) -> dict[str, bytes]:
     """The text of each field's value; the last, if a name is given twice."""
     try:
-        return dict(_RAW_OBJECT.decode(text))
-    except msgspec.DecodeError:  # What Python's reader takes and this one does not.
-        return {name: msgspec.Raw(json.dumps(value).encode()) for name, value in record.items()}
+        return {name: bytes(raw).strip() for name, raw in _RAW_OBJECT.decode(text).items()}
+    except msgspec.DecodeError:  # What our reader takes and this one does not: lone surrogates.
+        return {name: record_as_json(value) for name, value in record.items()}

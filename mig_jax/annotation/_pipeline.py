@@ -55,7 +55,7 @@ class Needs:
         Raises:
           BadRecord: if it lacks something.
         """
-        exchanges = exchanges_of(record.turns)
+        exchanges = exchanges_of([(role, _encodable(text)) for role, text in record.turns])
         if not exchanges:
             raise BadRecord("found no answer of the assistant to anything; expected at least one")
         if self.labels and record.labels is None:
@@ -188,7 +188,12 @@ def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:
     asking = [sample for sample in samples if sample.asks]
     found = iter(tagger.tag(asking) if asking else [])
     labels = [next(found) if sample.asks else sample.labels or [] for sample in samples]
-    return [[label for label in of_one if not is_blank(label)] for of_one in labels]
+    return [[_encodable(label) for label in of_one if not is_blank(label)] for of_one in labels]
+
+
+def _encodable(text: str) -> str:
+    """The text with question marks for halves of characters, which no model takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def tag_counts(journal: Journal) -> Counter[str]:

@@ -259,6 +259,25 @@ def test_a_question_without_words_has_no_label(tmp_path, mig, tagger):
     assert [record["mig_jax"]["labels"] for record in _read(output)] == [["own"]] * 7
 
 
+def test_halves_of_characters_stay(tmp_path, mig, monkeypatch):
+    class Half:
+        def tag(self, samples):
+            for sample in samples:
+                sample.instruction.encode()
+            return [["x\ud83d"] for _ in samples]
+
+    monkeypatch.setitem(annotation.TAGGERS, "instag", lambda options: Half())
+    text = '{"instruction":"q\\ud83d","output":"é\\ude00","\\ud800é":1, "x": {"y":"\\udc00"}}'
+    pool, output = _write(tmp_path / "pool.jsonl", [text]), tmp_path / "out.jsonl"
+    base = ("annotate", f"--pool={pool}", f"--output={output}", "--tagger=instag")
+    assert mig(*base, "--scorer=length", "--deduplicate=exact").status == 0, mig.stderr
+    assert output.read_text() == text[:-1] + ',"mig_jax":{"labels":["x?"],"score":2.0}}\n'
+    assert mig(*base, "--scorer=length", "--field=labels=x.z").status == 0, mig.stderr
+    expected = json.loads(text) | {"mig_jax": {"score": 2.0}}
+    expected["x"]["z"] = ["x?"]
+    assert _read(output) == [expected]
+
+
 def test_only_new_records_are_kept(tmp_path, mig, tagger):
     old = [_record("one", "1"), {"instruction": "two", "output": "2"}]
     _write(tmp_path / "old.jsonl", old)
