@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -104,8 +104,10 @@ def write_label_embeddings(
         raise ValueError("a label ends in a NUL character")
     with OutputFiles() as outputs:
         stream = outputs.open(place) if isinstance(place, (str, os.PathLike)) else place
-        more = {} if model is None else {"model": np.array(model, np.str_)}
-        np.savez_compressed(stream, labels=names, embeddings=embeddings, **more)
+        arrays: dict[str, Any] = {"labels": names, "embeddings": embeddings}
+        if model is not None:
+            arrays["model"] = np.array(model, np.str_)
+        np.savez_compressed(stream, **arrays)
 
 
 def embedding_model_of(path: str | os.PathLike[str]) -> str | None:
