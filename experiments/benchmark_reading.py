@@ -45,11 +45,11 @@ def _source_records() -> Iterator[dict[str, Any]]:
         return
     records = map(json.loads, BuiltinPool(records=20_000).lines())
     for first, second in itertools.pairwise(records):
-        score = first["score"]
+        labels, score = first["mig_jax"]["labels"], first["mig_jax"]["score"]
         yield {
             "dialogs": first["messages"] + second["messages"],
             "annotation": {
-                "instag": {"content": first["labels"]},
+                "instag": {"content": labels},
                 "deita": {"quality_scores": [score, 1.0], "complexity_scores": [1.25, score]},
             },
         }

@@ -1,17 +1,21 @@
+from ._annotation_fields import AnnotationFields
 from ._causal_lm import CausalLM
 from ._choices import SCORER_GROUPS, SCORERS, TAGGERS, ModelOptions, encoder_of, scorer_weights
 from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_turns, ranks
 from ._deita import DeitaScorer, expected_score
-from ._duplicates import ExactDuplicates, Filter, NearDuplicates, Overlaps, words_of
+from ._duplicates import ExactDuplicates, Filter, NearDuplicates, jaccard
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
+from ._extras import require
 from ._ifd import Difficulty, difficulty
 from ._instag import InsTagger
 from ._journal import Annotation, Journal
-from ._pipeline import Kept, Needs, annotate, annotated_record, leave_out, score_table, tag_counts
+from ._overlaps import Overlaps
+from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
-from ._samples import Exchange, Sample, exchanges_of
+from ._samples import Exchange, Sample, Scorer, Tagger, exchanges_of, is_blank
 from ._sentence_encoder import SentenceEncoder
 from ._tag_normalisation import TagMapping, merge_tags, spelling
+from ._words import question_words, runs_of_words, tokens_of, words_of
 
 __all__ = [
     "COMBINATIONS",
@@ -19,6 +23,7 @@ __all__ = [
     "SCORER_GROUPS",
     "TAGGERS",
     "Annotation",
+    "AnnotationFields",
     "CausalLM",
     "DeitaScorer",
     "Difficulty",
@@ -38,25 +43,32 @@ __all__ = [
     "Overlaps",
     "Relevance",
     "Sample",
+    "Scorer",
     "SentenceEncoder",
     "TagCount",
     "TagMapping",
+    "Tagger",
     "annotate",
-    "annotated_record",
     "combine",
     "difficulty",
     "encoder_of",
     "exchanges_of",
     "expected_score",
+    "is_blank",
     "is_nearly_constant",
+    "jaccard",
     "leave_out",
     "mean_of_turns",
     "merge_tags",
     "nearest_labels",
+    "question_words",
     "ranks",
+    "require",
+    "runs_of_words",
     "score_table",
     "scorer_weights",
     "spelling",
     "tag_counts",
+    "tokens_of",
     "words_of",
 ]

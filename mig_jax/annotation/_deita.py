@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax.annotation._causal_lm import CausalLM
-from mig_jax.annotation._samples import Exchange, Sample
+from mig_jax.annotation._samples import Exchange, Sample, is_blank
 from mig_jax.errors import InputError
 
 __all__ = ["PROMPTS", "DeitaScorer", "deita_prompt", "expected_score"]
@@ -37,7 +37,10 @@ _DIGITS = "123456"
 
 
 class DeitaScorer:
-    """Complexity of each instruction, or quality of each response, from 1 to 6."""
+    """Complexity of each instruction, or quality of each response, from 1 to 6.
+
+    It is 0 if the instruction says nothing, or, for quality, the response.
+    """
 
     def __init__(self, model: CausalLM, kind: Literal["complexity", "quality"]) -> None:
         """Raises InputError if the tokenizer has no token for each digit."""
@@ -54,8 +57,15 @@ class DeitaScorer:
     def score(self, samples: Sequence[Sample]) -> list[list[float]]:
         exchanges = [exchange for sample in samples for exchange in sample.exchanges]
         prompts = [deita_prompt(self._model, self._kind, exchange) for exchange in exchanges]
-        found = iter(expected_score(self._model.next_logits(prompts, self._digits)).tolist())
+        values = expected_score(self._model.next_logits(prompts, self._digits))
+        found = iter(np.where([self._has_words(one) for one in exchanges], values, 0.0).tolist())
         return [[next(found) for _ in sample.exchanges] for sample in samples]
+
+    def _has_words(self, exchange: Exchange) -> bool:
+        """Whether what is scored says anything."""
+        if self._kind == "quality":
+            return exchange.is_whole
+        return not is_blank(exchange.instruction)
 
 
 def deita_prompt(model: CausalLM, kind: str, exchange: Exchange) -> list[int]:

@@ -38,7 +38,10 @@ class EmbeddingTagger:
 
 
 class Relevance:
-    """Cosine similarity of instruction and response, from 0 (negative ones, too) to 1."""
+    """Cosine similarity of instruction and response, from 0 (negative ones, too) to 1.
+
+    It is 0 if one of them says nothing.
+    """
 
     def __init__(self, encode: Encode) -> None:
         self._encode = encode
@@ -46,7 +49,9 @@ class Relevance:
     def score(self, samples: Sequence[Sample]) -> list[list[float]]:
         exchanges = [exchange for sample in samples for exchange in sample.exchanges]
         found = self._encode([text for exchange in exchanges for text in exchange])
-        similarity = np.maximum(np.sum(found[::2] * found[1::2], axis=1), 0.0).tolist()
+        is_whole = np.array([exchange.is_whole for exchange in exchanges])
+        cosine = np.sum(found[::2] * found[1::2], axis=1)
+        similarity = np.where(is_whole, np.maximum(cosine, 0.0), 0.0).tolist()
         ends = np.cumsum([len(sample.exchanges) for sample in samples])
         return [
             similarity[end - len(sample.exchanges) : end]

@@ -33,7 +33,8 @@ class Difficulty:
         responses = [response for _, _, response in tokens]
         asked = self._model.mean_losses([prompt for prompt, _, _ in tokens], responses)
         alone = self._model.mean_losses([heading for _, heading, _ in tokens], responses)
-        found = iter(difficulty(asked, alone).tolist())
+        is_whole = [exchange.is_whole for exchange in exchanges]
+        found = iter(np.where(is_whole, difficulty(asked, alone), 0.0).tolist())
         return [[next(found) for _ in sample.exchanges] for sample in samples]
 
 

@@ -8,14 +8,13 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-import msgspec
-
+from mig_jax.annotation._annotation_fields import AnnotationFields
 from mig_jax.annotation._combination import mean_of_turns
 from mig_jax.annotation._duplicates import Filter
 from mig_jax.annotation._journal import Annotation, Journal
-from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of
+from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of, is_blank
 from mig_jax.annotation._tag_normalisation import TagMapping
 from mig_jax.data import BadRecord, BadRecords, RawRecord
 from mig_jax.errors import InputError
@@ -25,7 +24,6 @@ __all__ = [
     "Needs",
     "ScoreTable",
     "annotate",
-    "annotated_record",
     "leave_out",
     "score_table",
     "tag_counts",
@@ -38,10 +36,18 @@ class _Writable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """What a record must have besides an exchange."""
+    """What a record must have besides an exchange, and where it must have room."""
 
     labels: bool = False
     score: bool = False
+    fields: AnnotationFields | None = None
+
+    @property
+    def wanted(self) -> list[Literal["labels", "score"]]:
+        """What is read besides the conversation; all else may be anything."""
+        wanted: list[Literal["labels", "score"]] = []
+        wanted += ["labels"] if self.labels else []
+        return [*wanted, "score"] if self.score else wanted
 
     def sample_of(self, record: RawRecord) -> Sample:
         """The record as taggers and scorers see it.
@@ -49,14 +55,20 @@ class Needs:
         Raises:
           BadRecord: if it lacks something.
         """
-        exchanges = exchanges_of(record.turns)
+        exchanges = exchanges_of([(role, _encodable(text)) for role, text in record.turns])
         if not exchanges:
             raise BadRecord("found no answer of the assistant to anything; expected at least one")
         if self.labels and record.labels is None:
             raise BadRecord("missing, expected the labels to keep", "labels")
         if self.score and record.score is None:
             raise BadRecord("missing, expected the score to keep", "score")
-        return Sample(exchanges, record.labels, record.score)
+        if self.fields is not None:
+            self.fields.check(record)
+        return Sample(
+            exchanges,
+            record.labels if self.labels else None,
+            record.score if self.score else None,
+        )
 
 
 class Kept:
@@ -64,7 +76,8 @@ class Kept:
 
     def __init__(self) -> None:
         self._stays = bytearray()
-        self.left_out: Counter[str] = Counter()  # Records by kind.
+        self.left_out: Counter[tuple[str, str]] = Counter()  # Records by file and kind.
+        self.asking_nothing = 0  # Of those that stay: in words.
 
     def __len__(self) -> int:
         """How many stay."""
@@ -107,10 +120,10 @@ def leave_out(
     kept = Kept()
     for record in records:
         try:
-            needs.sample_of(record)
+            sample = needs.sample_of(record)
         except BadRecord as bad:
             BadRecords(record.path, skip, rejects).meet(record.line, bad, record.raw)
-            kept.left_out["bad records"] += 1
+            kept.left_out[record.path, "bad records"] += 1
             kept.add(False)
             continue
         turns = record.turns
@@ -119,11 +132,12 @@ def leave_out(
                 # Left out, whatever becomes of bad ones.
                 told = BadRecords(record.path, True, rejects)
                 told.meet(record.line, BadRecord(reason), record.raw)
-                kept.left_out[one.kind] += 1
+                kept.left_out[record.path, one.kind] += 1
                 kept.add(False)
                 break
         else:
             kept.add(True)
+            kept.asking_nothing += not sample.asks
     return kept
 
 
@@ -147,7 +161,7 @@ def annotate(
     progress(journal.done)
     while batch := list(itertools.islice(rest, batch_size)):
         samples = [needs.sample_of(record) for record in batch]
-        labels = tagger.tag(samples)
+        labels = _labels_of(samples, tagger)
         samples = [
             sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
         ]
@@ -164,6 +178,22 @@ def annotate(
             annotations.append(Annotation(labels[place], scores))
         journal.append(annotations)
         progress(journal.done)
+
+
+def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:
+    """The labels of each sample; of one that asks nothing those that it has, if they are kept.
+
+    A label of spaces is none.
+    """
+    asking = [sample for sample in samples if sample.asks]
+    found = iter(tagger.tag(asking) if asking else [])
+    labels = [next(found) if sample.asks else sample.labels or [] for sample in samples]
+    return [[_encodable(label) for label in of_one if not is_blank(label)] for of_one in labels]
+
+
+def _encodable(text: str) -> str:
+    """The text with question marks for halves of characters, which no model takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def tag_counts(journal: Journal) -> Counter[str]:
@@ -193,25 +223,6 @@ def score_table(
             table.means[name].append(math.fsum(values[name]) / len(values[name]))
         table.of_turns.append(mean_of_turns([values[name] for name in names]))
     return table
-
-
-def annotated_record(record: RawRecord, labels: Sequence[str], score: float) -> bytes:
-    """The JSON of the record with `labels` and `score` in the layout plain.
-
-    All else stays byte for byte if it has no labels and no score yet. If it has, they
-    are replaced; an annotation of layout xsample goes, as it would be taken for the true one.
-    """
-    found = {"labels": list(labels), "score": score}
-    text = record.raw.strip()
-    if not record.record.keys() & {"labels", "score", "annotation"}:
-        return text[:-1].rstrip() + b"," + msgspec.json.encode(found)[1:] + b"\n"
-    rest = {key: value for key, value in record.record.items() if key not in found}
-    annotation = rest.get("annotation")
-    if isinstance(annotation, dict):
-        rest["annotation"] = {k: v for k, v in annotation.items() if k not in ("instag", "deita")}
-        if not rest["annotation"]:
-            del rest["annotation"]
-    return msgspec.json.encode({**rest, **found}) + b"\n"
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Exchange", "Sample", "Scorer", "Tagger", "Text", "exchanges_of"]
+__all__ = ["Exchange", "Sample", "Scorer", "Tagger", "Text", "exchanges_of", "is_blank"]
+
+# What trainers put in a text for a picture, a film or a sound that goes with it.
+_PLACEHOLDER = re.compile("<(?:image|video|audio)>|\N{OBJECT REPLACEMENT CHARACTER}")
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text says nothing: spaces, marks without width, and places of images alone.
+
+    >>> is_blank(" <image> "), is_blank("?"), is_blank("")
+    (True, False, True)
+    """
+    if any(map(str.isalnum, text[:8])) and "<" not in text[:8]:
+        return False  # Nearly all are.
+    return all(unicodedata.category(c)[0] in "ZC" for c in _PLACEHOLDER.sub("", text))
 
 
 class Exchange(NamedTuple):
@@ -14,9 +30,18 @@ class Exchange(NamedTuple):
     instruction: str
     response: str
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether something is asked and something is answered, in words."""
+        return not is_blank(self.instruction) and not is_blank(self.response)
+
 
 class Text(Exchange):
     """A text that nobody asked for, as pre-training has them: the instruction is empty."""
+
+    @property
+    def is_whole(self) -> bool:
+        return not is_blank(self.response)
 
 
 class Sample(NamedTuple):
@@ -33,12 +58,20 @@ class Sample(NamedTuple):
             one.response if isinstance(one, Text) else one.instruction for one in self.exchanges
         )
 
+    @property
+    def asks(self) -> bool:
+        """Whether anything is asked in words, or is a text that has some."""
+        return not is_blank(self.instruction)
+
 
 class Tagger(Protocol):
     """Gives records their labels."""
 
     def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
-        """The labels of each sample, no two alike, the best first."""
+        """The labels of each sample, no two alike, the best first.
+
+        Of samples that ask nothing in words only those are given whose labels are kept.
+        """
 
 
 class Scorer(Protocol):

@@ -20,8 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax.annotation._extras import require
+from mig_jax.annotation._words import without_marks
 
 __all__ = ["Encode", "TagMapping", "merge_tags", "spelling"]
+
+_JOINERS = "\u200c\u200d"
 
 # Texts to embeddings: float32 [n, width], rows of unit length.
 Encode = Callable[[Sequence[str]], npt.NDArray[np.float32]]
@@ -66,9 +69,11 @@ def merge_tags(
     """What each tag becomes, by how many records have it.
 
     Spellings are joined first, so that a tag is not rare for being spelt in many ways;
-    each takes its commonest. Then tags of fewer than `min_count` records are left out, and
-    tags that a chain of steps of at most `distance` joins are merged (DBSCAN in which no
-    tag is noise) into the commonest of them. Of two as common it is the first by alphabet.
+    each takes the commonest of its names, without marks that nobody sees and spaces that are
+    too many. Then tags of fewer than `min_count` records are left out, as are those without a
+    letter or digit, and tags that a chain of steps of at most `distance` joins are merged
+    (DBSCAN in which no tag is noise) into the commonest of them. Of two as common it is the
+    first by alphabet.
 
     Args:
       counts: the number of records that have each tag.
@@ -83,13 +88,11 @@ def merge_tags(
     def commonest(tags: Sequence[str], count: Mapping[str, int]) -> str:
         return min(tags, key=lambda tag: (-count[tag], tag))
 
-    spelt: dict[str, list[str]] = {}
-    for tag in counts:
-        spelt.setdefault(spelling(tag), []).append(tag)
-    shown = {form: commonest(tags, counts) for form, tags in spelt.items()}
-    total: Counter[str] = Counter()
-    for form, tags in spelt.items():
-        total[shown[form]] += sum(counts[tag] for tag in tags)
+    spelt: dict[str, Counter[str]] = {}
+    for tag, count in counts.items():
+        spelt.setdefault(spelling(tag), Counter())[_name(tag)] += count
+    shown = {form: commonest(list(names), names) for form, names in spelt.items()}
+    total = Counter({shown[form]: names.total() for form, names in spelt.items()})
     common = sorted(tag for tag, count in total.items() if count >= min_count and spelling(tag))
     merged: dict[str, str | None] = {tag: tag for tag in common}
     if encode is not None and len(common) > 1:
@@ -103,7 +106,7 @@ def merge_tags(
 
 
 def spelling(tag: str) -> str:
-    """The tag without what spellings differ in: case, punctuation, width, spaces.
+    """The tag without what spellings differ in: case, punctuation, width, spaces, unseen marks.
 
     Signs that words are made with in this field, as in `c++`, `c#` and `.net`, stay where
     they touch a word.
@@ -111,12 +114,21 @@ def spelling(tag: str) -> str:
     >>> spelling("Data_Analysis "), spelling("data-analysis"), spelling("C++"), spelling("C")
     ('data analysis', 'data analysis', 'c++', 'c')
     """
-    plain = unicodedata.normalize("NFKC", tag).casefold()
+    plain = unicodedata.normalize("NFKC", without_marks(tag)).casefold()
     bare = "".join(
         " " if unicodedata.category(c)[0] in "PSZC" and c not in "+#." else c for c in plain
     )
     words = re.sub(r"(?<=\S)[.]", " ", bare).split()
     return " ".join(word for word in words if any(map(str.isalnum, word)))
+
+
+def _name(tag: str) -> str:
+    """The tag as it is shown: one that is alike to the eye is the same.
+
+    What joins and parts letters of Persian, Hindi and emoji stays between them.
+    """
+    seen = without_marks(unicodedata.normalize("NFC", tag), keep=_JOINERS)
+    return " ".join(seen.split()).strip(_JOINERS)
 
 
 def _near(embeddings: npt.NDArray[np.float32], distance: float) -> list[int]:

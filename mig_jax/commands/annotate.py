@@ -7,8 +7,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,20 +17,13 @@ from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.annotation import (
     SCORERS,
-    TAGGERS,
-    ExactDuplicates,
-    Filter,
     Journal,
     Kept,
-    NearDuplicates,
-    Overlaps,
     TagMapping,
     annotate,
-    annotated_record,
     combine,
     encoder_of,
     is_nearly_constant,
-    leave_out,
     merge_tags,
     score_table,
     scorer_weights,
@@ -42,10 +34,18 @@ from mig_jax.commands.annotate_options import (
     annotate_options,
     define_annotate_flags,
 )
+from mig_jax.commands.annotate_steps import (
+    LOOKS_AT_FINAL_LABELS,
+    Models,
+    RecordCounts,
+    filter_records,
+    load_models,
+)
 from mig_jax.commands.command import Command
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.data import open_files
 from mig_jax.errors import InputError
+from mig_jax.reports import counts_by_file, counts_by_value, told_counts
 
 __all__ = ["COMMAND", "annotate_pool"]
 
@@ -54,6 +54,7 @@ __all__ = ["COMMAND", "annotate_pool"]
 _AFTERWARDS = (
     "pool",
     "exclude_overlap",
+    "deduplicate_against",
     "output",
     "scorer",
     "combine",
@@ -61,22 +62,9 @@ _AFTERWARDS = (
     "min_tag_count",
     "tag_distance",
     "tag_mapping",
+    "count_by",
 )
-_LOOKS_AT_FINAL_LABELS = "tag_count"
 _PACKAGES = ("torch", "transformers", "sentence-transformers")
-
-
-class _Counted:
-    """A stream that counts what is written to it."""
-
-    def __init__(self, stream: BinaryIO | None) -> None:
-        self._stream = stream
-        self.count = 0
-
-    def write(self, line: bytes) -> None:
-        self.count += 1
-        if self._stream is not None:
-            self._stream.write(line)
 
 
 def annotate_pool(options: AnnotateOptions) -> None:
@@ -95,7 +83,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
         output = outputs.open(options.output)
         about_output = outputs.open(options.stem + ".annotation.json")
         rejects = None
-        if options.skips or options.deduplicate != "none" or options.exclude_overlap:
+        if options.filters:
             rejects = outputs.open(options.stem + ".rejected.jsonl")
         mapping_output = None
         if options.normalise_tags:
@@ -106,69 +94,99 @@ def annotate_pool(options: AnnotateOptions) -> None:
         form = data.output_form(options.output)
         if form == "parquet":
             data.check_one_table(open_files(options.pool))
-        kept = _filter(options, rejects)
-        _annotate(options, weights, kept, journal)
+        models = load_models(options)
+        kept, read = filter_records(options, rejects)
+        _annotate(options, models, kept, journal)
         if mapping_output is not None:
             mapping = _merge(options, tag_counts(journal))
             mapping_output.write(mapping.to_json())
         scores, told = _scores(options, weights, journal, mapping)
-        sources = open_files(options.pool)
-        with data.RecordSink(output, form, sources, lambda line: say(f"warning: {line}")) as sink:
-            labels = _write(options, kept, journal, mapping, scores, sink)
+        pool_files = open_files(options.pool)
+        with data.RecordSink(
+            output, form, pool_files, lambda line: say(f"warning: {line}")
+        ) as sink:
+            written = _write(options, kept, journal, mapping, scores, sink)
+        sources = _sources(kept, read, written.records)
+        counts = None
+        if options.count_by is not None:
+            of_value = written.records.of_value
+            counts = counts_by_value(options.count_by, read.of_value, of_value, kept_name="written")
         about = {
             "mig_jax": __version__,
             "parameters": dataclasses.asdict(options),
-            "records": {"annotated": len(kept), "left_out": dict(sorted(kept.left_out.items()))},
-            "labels": labels,
+            "records": {"annotated": len(kept), "left_out": _by_kind(kept)},
+            "sources": sources,
+            **({} if counts is None else {"counts": counts}),
+            "fields": options.places._asdict(),
+            "replaced": dict(sorted(written.replaced.items())),
+            "labels": written.about_labels() | {"records_asking_nothing": kept.asking_nothing},
             "scores": told,
         }
         data.write_json(about_output, about)
         journal.finish()
-    print(
-        f"annotated {len(kept):,} records with {labels['distinct']:,} labels, "
-        f"{labels['a_record']:.1f} a record: {options.output}"
+    _summarise(options, kept, written)
+    for line in told_counts(sources, counts, kept_name="written"):
+        print(line)
+
+
+@dataclasses.dataclass
+class _Written:
+    """What was written, counted."""
+
+    records: RecordCounts
+    labels: Counter[str] = dataclasses.field(default_factory=Counter)
+    without: int = 0  # Records without a label.
+    replaced: Counter[str] = dataclasses.field(default_factory=Counter)  # Records by field.
+
+    def about_labels(self) -> dict[str, Any]:
+        return {
+            "distinct": len(self.labels),
+            "a_record": self.labels.total() / self.records.of_file.total(),
+            "records_without": self.without,
+        }
+
+
+def _by_kind(kept: Kept) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for (_, kind), count in kept.left_out.items():
+        counts[kind] += count
+    return dict(sorted(counts.items()))
+
+
+def _sources(kept: Kept, read: RecordCounts, written: RecordCounts) -> list[dict[str, Any]]:
+    """What became of the records of each file."""
+    files = list(read.of_file)
+    sources = counts_by_file(
+        files,
+        [read.of_file[file] for file in files],
+        [written.of_file[file] for file in files],
+        kept_name="written",
     )
-    if kept.left_out:
-        counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(kept.left_out.items()))
+    left_out: dict[str, dict[str, int]] = {file: {} for file in files}
+    for (file, kind), count in sorted(kept.left_out.items()):
+        left_out[file][kind] = count
+    return [source | {"left_out": left_out[source["file"]]} for source in sources]
+
+
+def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
+    about = written.about_labels()
+    print(
+        f"annotated {len(kept):,} records with {about['distinct']:,} labels, "
+        f"{about['a_record']:.1f} a record: {options.output}"
+    )
+    for kind, path in options.places._asdict().items():
+        if count := written.replaced[path]:
+            print(f"replaced the {kind} of {count:,} records (field {path})")
+    if left_out := _by_kind(kept):
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in left_out.items())
         print(f"left out {counts}: {options.stem}.rejected.jsonl")
 
 
-def _filter(options: AnnotateOptions, rejects: BinaryIO | None) -> Kept:
-    """Which records stay; tells of those that do not."""
-    filters: list[Filter] = []
-    if options.deduplicate != "none":
-        filters.append(ExactDuplicates())
-    if options.deduplicate == "near":
-        filters.append(NearDuplicates(options.near_duplicate_similarity))
-    if options.exclude_overlap:
-        held_out = data.read_conversations(options.exclude_overlap, questions=True)
-        places = ((record.where, record.turns) for record in held_out)
-        filters.append(Overlaps(places, options.overlap_words))
-    unread = _Counted(rejects)
-    with progress_bar("reading", None, unit="records") as bar:
-
-        def passing() -> Iterator[data.RawRecord]:
-            for record in options.records(unread):
-                yield record
-                bar.update()
-
-        kept = leave_out(passing(), options.needs, filters, skip=options.skips, rejects=rejects)
-    kept.left_out["bad records"] += unread.count
-    kept.left_out = +kept.left_out
-    if not len(kept):
-        raise InputError("--pool: every record is left out; expected one at least that stays")
-    return kept
-
-
-def _annotate(
-    options: AnnotateOptions, weights: dict[str, float], kept: Kept, journal: Journal
-) -> None:
+def _annotate(options: AnnotateOptions, models: Models, kept: Kept, journal: Journal) -> None:
     if journal.done:
         say(f"resuming after {journal.done:,} of {len(kept):,} records")
     if journal.done == len(kept):
         return
-    tagger = TAGGERS[options.tagger](options)
-    scorers = {name: SCORERS[name](options) for name in weights if name != _LOOKS_AT_FINAL_LABELS}
     with progress_bar("annotating", len(kept), unit="records", initial=journal.done) as bar:
 
         def progress(done: int) -> None:
@@ -177,8 +195,8 @@ def _annotate(
         annotate(
             kept.of(options.records()),
             options.needs,
-            tagger,
-            scorers,
+            models.tagger,
+            models.scorers,
             journal,
             options.batch_size,
             progress,
@@ -208,7 +226,7 @@ def _scores(
     mapping: TagMapping | None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The score of each record, and how those of each scorer are spread."""
-    after = {name: SCORERS[name](options) for name in weights if name == _LOOKS_AT_FINAL_LABELS}
+    after = {name: SCORERS[name](options) for name in weights if name == LOOKS_AT_FINAL_LABELS}
     table = score_table(journal, mapping, list(weights), after)
     columns = {name: np.asarray(values) for name, values in table.means.items()}
     scores = combine(options.combine, columns, table.of_turns, weights)
@@ -216,7 +234,8 @@ def _scores(
     for name, values in {**columns, "combined": scores}.items():
         low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
         told[name] = {"least": low, "median": median, "greatest": high}
-        if is_nearly_constant(values):
+        # Of a single scorer the combination says nothing new.
+        if is_nearly_constant(values) and (name != "combined" or len(columns) > 1):
             which = "the scores" if name == "combined" else f"--scorer={name}"
             say(
                 f"warning: {which} gave nearly the same value to all records (median {median:.4g}):"
@@ -232,24 +251,21 @@ def _write(
     mapping: TagMapping | None,
     scores: np.ndarray,
     sink: data.RecordSink,
-) -> dict[str, Any]:
-    """Writes the annotated records; gives counts of their labels."""
-    counts: Counter[str] = Counter()
-    without = 0
+) -> _Written:
+    written = _Written(RecordCounts(options.count_by))
     records = kept.of(options.records(losses=sink.losses))
     for record, found, score in zip(records, journal.read(), scores.tolist(), strict=True):
         labels = found.labels if mapping is None else mapping.apply(found.labels)
-        counts.update(labels)
-        without += not labels
-        written = annotated_record(record, labels, float(f"{score:.6g}"))
-        sink.write(written, (record.path, record.line, record.raw))
-    if without:
-        say(f"{without:,} records have no label")
-    return {
-        "distinct": len(counts),
-        "a_record": counts.total() / len(scores),
-        "records_without": without,
-    }
+        rounded = float(f"{score:.6g}")
+        written.records.add(record)
+        written.labels.update(labels)
+        written.without += not labels
+        written.replaced.update(options.places.replaced(record, labels, rounded))
+        line = options.places.written(record, labels, rounded)
+        sink.write(line, (record.path, record.line, record.raw))
+    if written.without:
+        say(f"{written.without:,} records have no label")
+    return written
 
 
 def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
@@ -266,6 +282,7 @@ def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
         # By content: a copy, or a file fetched again, is the same pool.
         "pool": _digests(options.pool),
         "exclude_overlap": _digests(options.exclude_overlap),
+        "deduplicate_against": _digests(options.deduplicate_against),
         "scorers": sorted(scorer_weights(options.scorer)),
         **chosen,
         "versions": versions,

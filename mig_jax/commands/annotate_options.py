@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from mig_jax.annotation import (
     SCORER_GROUPS,
     SCORERS,
     TAGGERS,
+    AnnotationFields,
     ModelOptions,
     Needs,
     scorer_weights,
@@ -22,6 +24,7 @@ from mig_jax.commands.flag_groups import (
     PoolOptions,
     adder,
     check_pool_flags,
+    define_count_flag,
     define_merging_flags,
     define_model_flags,
     define_pool_flags,
@@ -49,6 +52,8 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     min_tag_count: int
     tag_distance: float
     tag_mapping: str | None
+    deduplicate_against: list[str]
+    count_by: str | None
 
     @property
     def stem(self) -> str:
@@ -63,12 +68,28 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     @property
     def needs(self) -> Needs:
         """What the records must have already."""
-        return Needs(labels=self.tagger == "keep", score="keep" in scorer_weights(self.scorer))
+        return Needs(
+            labels=self.tagger == "keep",
+            score="keep" in scorer_weights(self.scorer),
+            fields=self.places,
+        )
+
+    @property
+    def places(self) -> AnnotationFields:
+        """Where labels and scores are written."""
+        return AnnotationFields.of(self.fields)
+
+    @property
+    def filters(self) -> bool:
+        """Whether records may be left out."""
+        named = (self.exclude_overlap, self.deduplicate_against)
+        return self.skips or self.deduplicate != "none" or any(named)
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
         named = (self.vocabulary, self.tag_mapping)
-        return [*self.pool, *self.exclude_overlap, *(path for path in named if path is not None)]
+        given = [path for path in named if path is not None]
+        return [*self.pool, *self.exclude_overlap, *self.deduplicate_against, *given]
 
     def records(
         self, rejects: Any = None, losses: data.Losses | None = None
@@ -81,6 +102,7 @@ class AnnotateOptions(ModelOptions, PoolOptions):
             on_bad_record=self.on_bad_record,
             rejects=rejects,
             losses=losses,
+            wanted=self.needs.wanted,
         )
 
 
@@ -178,7 +200,8 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         flags.DEFINE_float,
         "near_duplicate_similarity",
         0.8,
-        "Jaccard similarity of word 5-grams from which on records are near duplicates.",
+        "Jaccard similarity of runs of five words and signs from which on records are near "
+        "duplicates.",
         lower_bound=0.0,
         upper_bound=1.0,
     )
@@ -187,7 +210,7 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         "exclude_overlap",
         [],
         "File of an evaluation: leave out records that share --overlap_words successive words "
-        "with it. May be repeated.",
+        "with it, or ask a shorter question of it. May be repeated.",
     )
     add(flags.DEFINE_integer, "overlap_words", 13, "Words of an overlap.", lower_bound=1)
     add(
@@ -203,6 +226,14 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         None,
         "A tag_mapping.json of another run, to be applied to the tags found.",
     )
+    add(
+        flags.DEFINE_multi_string,
+        "deduplicate_against",
+        [],
+        "File of records that are there already: leave out those whose conversation, or with "
+        "--deduplicate=near nearly all of it, it has. May be repeated.",
+    )
+    define_count_flag(add)
 
 
 def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
@@ -217,4 +248,17 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
         raise InputError("--near_duplicate_similarity: found 0, expected a number above 0")
     check_pool_flags(values)
     data.output_form(values.output)
-    return AnnotateOptions(**values.flag_values_dict())
+    options = AnnotateOptions(**values.flag_values_dict())
+    _check_reference(options)
+    return options
+
+
+def _check_reference(options: AnnotateOptions) -> None:
+    """Raises InputError if the pool is to be deduplicated against itself."""
+    for path in options.deduplicate_against:
+        for other in options.pool:
+            if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+                raise InputError(
+                    f"--deduplicate_against: {path} is a file of --pool; expected another "
+                    "(--deduplicate compares the records of a pool with each other)"
+                )

@@ -16,8 +16,9 @@ from mig_jax.commands.flag_groups import (
     define_device_flag,
     define_table_flags,
     stem_of,
+    usual_threshold,
 )
-from mig_jax.commands.pool_inputs import embed_labels, read_table
+from mig_jax.commands.pool_inputs import embed_labels, embedder, read_table
 from mig_jax.errors import InputError
 
 __all__ = ["COMMAND", "run"]
@@ -61,17 +62,20 @@ def run(values: flags.FlagValues) -> None:
     options = _Options(**values.flag_values_dict())
     with data.OutputFiles(options.files()) as outputs:
         output = outputs.open(options.output)
+        embedder(options.model, "--model", options.device)  # Told before the pool is read.
         table = read_table(options, outputs, stem_of(options.output, ".npz"))
         # In one order for every pool: models round by what stands beside.
         names = tuple(sorted(table.label_names))
         if not names:
             raise InputError("--pool: its records have no labels; expected one at least")
         embeddings = embed_labels(names, options.model, flag="--model", device=options.device)
-        data.write_label_embeddings(output, names, embeddings)
+        data.write_label_embeddings(output, names, embeddings, model=options.model)
     print(
         f"wrote the embeddings of {len(names):,} labels, {embeddings.shape[1]} wide: "
         f"{options.output}"
     )
+    if (threshold := usual_threshold(options.model)) is not None:
+        print(f"for this model give select --similarity_threshold={threshold:g}")
 
 
 COMMAND = Command(

@@ -37,9 +37,13 @@ __all__ = [
     "define_pool_flags",
     "define_table_flags",
     "stem_of",
+    "usual_threshold",
 ]
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+# The similarity from which on labels are joined, by embedding model: a few neighbours a label.
+_USUAL_THRESHOLDS = {"all-MiniLM-L6-v2": 0.65}
 
 #: Defines a flag: `add(flags.DEFINE_integer, "budget", None, "What it is.", lower_bound=1)`.
 AddFlag = Callable[..., None]
@@ -69,13 +73,23 @@ def stem_of(output: str, *endings: str) -> str:
     return base if ending.lower() in endings else output
 
 
+def usual_threshold(model: str | None) -> float | None:
+    """The similarity threshold for a model, by its name or folder; None if we know none.
+
+    >>> usual_threshold("sentence-transformers/all-MiniLM-L6-v2")
+    0.65
+    """
+    name = "" if model is None else os.path.basename(os.path.normpath(model))
+    return _USUAL_THRESHOLDS.get(name)
+
+
 @dataclasses.dataclass(frozen=True)
 class PoolOptions:
     """The flags of `define_pool_flags`."""
 
     pool: list[str]
     field: list[str]
-    format: Literal["auto", "xsample", "plain"]
+    format: Literal["auto", "mig_jax", "xsample", "plain"]
     on_bad_record: Literal["error", "skip"]
 
     @property

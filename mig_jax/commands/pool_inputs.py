@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mig_jax import data
-from mig_jax.commands.flag_groups import InputOptions, TableOptions
+from mig_jax.commands.flag_groups import InputOptions, TableOptions, usual_threshold
 from mig_jax.commands.pool_parts import read_part
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
@@ -19,6 +20,7 @@ from mig_jax.measure import LabelGraph, label_graph_from_edges, label_graph_from
 __all__ = [
     "check_budget",
     "embed_labels",
+    "embedder",
     "label_embeddings",
     "read_label_graph",
     "read_table",
@@ -50,6 +52,9 @@ def read_table(
     """
     if not options.pool:
         return options.builtin_pool.table()
+    if isinstance(options, InputOptions) and options.embedding_model is not None:
+        # Told before the pool is read, if it cannot be used.
+        embedder(options.embedding_model, "--embedding_model")
     vocabulary = None
     if options.vocabulary is not None:
         path = options.vocabulary
@@ -98,7 +103,7 @@ def say_read(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
     if table.records_skipped:
         text += f"; {table.records_skipped:,} bad records skipped"
     if table.labels_dropped:
-        text += f"; {table.labels_dropped:,} labels dropped that are not in the vocabulary"
+        text += f"; {table.labels_dropped:,} labels dropped that are blank or not in the vocabulary"
     without = hosts.sum(int(np.count_nonzero(np.diff(table.offsets) == 0)))
     if without:
         text += f"; {without:,} records have no label"
@@ -156,6 +161,15 @@ def read_label_graph(
         )
         return label_graph_from_edges(table.num_labels)
     vectors, present = embeddings
+    model = options.embedding_model
+    if model is None and options.label_embeddings is not None:
+        model = data.embedding_model_of(options.label_embeddings)
+    usual = usual_threshold(model)
+    if usual is not None and threshold > usual + 0.1:
+        say(
+            f"warning: similarity {threshold:g} is much for {model}: hardly any labels are joined; "
+            f"--similarity_threshold={usual:g} is usual for it"
+        )
     graph = label_graph_from_embeddings(vectors, threshold, present=present)
     say(
         f"label graph: {graph.num_edges:,} edges at similarity {threshold:g} "
@@ -164,6 +178,18 @@ def read_label_graph(
     if not graph.num_edges:
         say("no two labels are that similar: a lower threshold would join some")
     return graph
+
+
+@functools.lru_cache(maxsize=1)
+def embedder(model: str, flag: str, device: str = "auto") -> Callable[[Sequence[str]], np.ndarray]:
+    """What embeds texts by a sentence-transformers model; `flag` is what errors name.
+
+    Raises:
+      InputError: if the model cannot be used.
+    """
+    from mig_jax.annotation import SentenceEncoder
+
+    return SentenceEncoder(model, flag=flag, device=device)
 
 
 @functools.lru_cache(maxsize=1)
@@ -177,9 +203,7 @@ def embed_labels(
     Raises:
       InputError: if the model cannot be used.
     """
-    from mig_jax.annotation import SentenceEncoder
-
-    encode = SentenceEncoder(model, flag=flag, device=device)
+    encode = embedder(model, flag, device)
     found = []
     with progress_bar("embedding", len(labels), unit="labels") as bar:
         for start in range(0, len(labels), _LABELS_A_REPORT):

@@ -1,5 +1,9 @@
 from . import files, reading, records, writing
-from ._label_embeddings import read_label_embeddings, write_label_embeddings
+from ._label_embeddings import (
+    embedding_model_of,
+    read_label_embeddings,
+    write_label_embeddings,
+)
 from .files import FileStamp, LineFile, Losses
 from .reading import (
     BadRecords,
@@ -33,9 +37,11 @@ from .records import (
     FieldNames,
     RecordForm,
     WrittenForm,
+    convert_mig_jax,
     convert_plain,
     counted_value,
     decode_conversation,
+    decode_mig_jax,
     decode_plain,
     decode_xsample,
     detect_label_format,
@@ -93,16 +99,19 @@ __all__ = [
     "ValidationSet",
     "WrittenForm",
     "check_one_table",
+    "convert_mig_jax",
     "convert_plain",
     "counted_value",
     "dataset_info_entry",
     "dataset_info_notes",
     "decode_conversation",
+    "decode_mig_jax",
     "decode_plain",
     "decode_xsample",
     "default_cache_folder",
     "detect_label_format",
     "each_record",
+    "embedding_model_of",
     "encode_conversation",
     "field_values",
     "files",

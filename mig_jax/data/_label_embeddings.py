@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mig_jax.data.writing import OutputFiles
 from mig_jax.errors import InputError
 
-__all__ = ["read_label_embeddings", "write_label_embeddings"]
+__all__ = ["embedding_model_of", "read_label_embeddings", "write_label_embeddings"]
 
 _EXPECTED = (
     "expected an .npz file with labels (strings, [n]) and embeddings (numbers, [n, width]), "
@@ -80,11 +80,16 @@ def read_label_embeddings(
 
 
 def write_label_embeddings(
-    place: str | os.PathLike[str] | BinaryIO, labels: Sequence[str], embeddings: npt.ArrayLike
+    place: str | os.PathLike[str] | BinaryIO,
+    labels: Sequence[str],
+    embeddings: npt.ArrayLike,
+    *,
+    model: str | None = None,
 ) -> None:
     """Writes an .npz file that `read_label_embeddings` reads; `embeddings` are [n, width].
 
     `place` is the file's name, or a stream of `OutputFiles`, for it to appear with others.
+    `model` is the name of what embeds, for `embedding_model_of`.
 
     Raises:
       InputError: if the file cannot be written there.
@@ -99,7 +104,20 @@ def write_label_embeddings(
         raise ValueError("a label ends in a NUL character")
     with OutputFiles() as outputs:
         stream = outputs.open(place) if isinstance(place, (str, os.PathLike)) else place
-        np.savez_compressed(stream, labels=names, embeddings=embeddings)
+        arrays: dict[str, Any] = {"labels": names, "embeddings": embeddings}
+        if model is not None:
+            arrays["model"] = np.array(model, np.str_)
+        np.savez_compressed(stream, **arrays)
+
+
+def embedding_model_of(path: str | os.PathLike[str]) -> str | None:
+    """The model that the embeddings of an .npz file are of, if the file says so."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            model = arrays["model"]
+    except Exception:  # Whatever else is wrong with it is told by who needs it.
+        return None
+    return str(model) if model.shape == () and model.dtype.kind == "U" else None
 
 
 def _load(path: str) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.generic]]:

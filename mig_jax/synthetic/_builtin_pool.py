@@ -127,7 +127,7 @@ class BuiltinPool:
             scores=scores,
             label_names=[names[label] for label in np.flatnonzero(occurs)],
             files=("built-in pool",),
-            layouts=("plain",),
+            layouts=("mig_jax",),
             sources=(self,),
             file_index=np.zeros(self.records, np.int32),
             line=record + 1,
@@ -160,10 +160,10 @@ class BuiltinPool:
         return list(names), embeddings
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yields records [start, stop) as JSON lines of the plain layout.
+        """Yields records [start, stop) as JSON lines of the layout mig_jax.
 
-        Their fields are id, messages, labels and score. No more than a block of records
-        is held at a time.
+        Their fields are id, messages, and mig_jax with labels and score. No more than a block
+        of records is held at a time.
         """
         stop = self.records if stop is None else min(stop, self.records)
         for record in self.read_records(np.arange(start, stop)):
@@ -194,8 +194,7 @@ class BuiltinPool:
                 {"role": "user", "content": question},
                 {"role": "assistant", "content": answer},
             ],
-            "labels": labels,
-            "score": float(block.scores[row]),
+            "mig_jax": {"labels": labels, "score": float(block.scores[row])},
         }
         return msgspec.json.encode(record)
 

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from mig_jax import data
+from mig_jax import annotation, data
 from mig_jax.annotation import Annotation, Journal
 from mig_jax.commands.main import main
 from mig_jax.errors import InputError
@@ -62,19 +64,19 @@ def _names(folder):
 def test_scores_are_combined_and_the_rest_stays_byte_for_byte(tmp_path, mig):
     texts = [
         '{"messages": [{"role":"user","content":"q"}, {"role":"assistant","content":"abcd"}],'
-        ' "tags": ["x", "y", "x"], "n": 1.50, "big": 123456789012345678901234567890 }',
+        ' "labels": ["x", "y", "x"], "n": 1.50, "big": 123456789012345678901234567890 }',
         '{"messages": [{"content":"q"},{"content":"ab"},{"content":"q"},{"content":"abcdef"}],'
-        '"tags":["x"],"é":"\\u00e9"}',
+        '"labels":["x"],"é":"\\u00e9"}',
     ]
     pool = _write(tmp_path / "pool.jsonl", texts)
     output = tmp_path / "out.jsonl"
     base = ("annotate", f"--pool={pool}", f"--output={output}", "--tagger=keep")
-    result = mig(*base, "--field=labels=tags", "--scorer=length", "--scorer=tag_count")
+    result = mig(*base, "--scorer=length", "--scorer=tag_count")
     assert result.status == 0, result.stderr
-    # 4 characters x 2 tags; (2 + 6) / 2 characters x 1 tag.
+    # 4 characters x 2 labels; (2 + 6) / 2 characters x 1 label.
     assert output.read_text().splitlines() == [
-        texts[0].removesuffix(" }") + ',"labels":["x","y"],"score":8.0}',
-        texts[1].removesuffix("}") + ',"labels":["x"],"score":4.0}',
+        texts[0].removesuffix(" }") + ',"mig_jax":{"labels":["x","y"],"score":8.0}}',
+        texts[1].removesuffix("}") + ',"mig_jax":{"labels":["x"],"score":4.0}}',
     ]
     assert _names(tmp_path) == ["out.annotation.json", "out.jsonl", "pool.jsonl"]
     about = json.loads((tmp_path / "out.annotation.json").read_text())
@@ -89,29 +91,288 @@ def test_scores_are_combined_and_the_rest_stays_byte_for_byte(tmp_path, mig):
     assert list(table.label_names) == ["x", "y"]
     assert table.scores.tolist() == [8.0, 4.0]
 
-    result = mig(*base, "--field=labels=tags", "--scorer=tag_count:3", "--combine=ranks")
+    result = mig(*base, "--scorer=tag_count:3", "--combine=ranks")
     assert result.status == 0, result.stderr
-    assert [record["score"] for record in _read(output)] == [1.0, 0.0]
+    assert [record["mig_jax"]["score"] for record in _read(output)] == [1.0, 0.0]
+    assert [record["labels"] for record in _read(output)] == [["x", "y", "x"], ["x"]]
 
 
-def test_labels_and_scores_that_were_there_are_replaced(tmp_path, mig):
+def test_labels_and_scores_are_kept_from_where_they_are(tmp_path, mig):
     deita = {"quality_scores": [2.0], "complexity_scores": [3.0]}
     annotation = {"instag": {"content": ["a b"]}, "deita": deita, "dialog_round": 1}
     turns = _record("q", "abc")["messages"]
     records = [
         {"dialogs": turns, "annotation": annotation, "id": 1},
-        {"dialogs": turns, "annotation": {**annotation, "dialog_round": 2}, "id": 2},
+        {"dialogs": turns, "annotation": annotation, "labels": ["own"], "score": 5.0},
+        {"dialogs": turns, "labels": 3, "score": "x", "mig_jax": {"labels": [], "score": 7}},
     ]
     pool, output = _write(tmp_path / "pool.jsonl", records), tmp_path / "out.jsonl"
     base = ("annotate", f"--pool={pool}", f"--output={output}", "--tagger=keep")
-    assert mig(*base, "--scorer=length").status == 0
-    kept = {"labels": ["a b"], "score": 3.0}
-    assert _read(output) == [
-        {"dialogs": turns, "annotation": {"dialog_round": n}, "id": n, **kept} for n in (1, 2)
-    ]
-    assert data.read_pool([output]).scores.tolist() == [3.0, 3.0]
     assert mig(*base, "--scorer=keep").status == 0
-    assert [record["score"] for record in _read(output)] == [6.0, 6.0]
+    found = [(["a b"], 6.0), (["own"], 5.0), ([], 7.0)]
+    ours = [{"labels": labels, "score": score} for labels, score in found]
+    assert _read(output) == [one | {"mig_jax": new} for one, new in zip(records, ours, strict=True)]
+    assert data.read_pool([output]).scores.tolist() == [6.0, 5.0, 7.0]
+    # It is read by trainers and by whom it belongs to as before.
+    assert mig(*base, "--scorer=length", "--format=xsample", "--on_bad_record=skip").status == 0
+    assert _read(output) == [
+        one | {"mig_jax": {"labels": ["a b"], "score": 3.0}} for one in records[:2]
+    ]
+
+
+_OWN = {"labels": {"quality": 0.9}, "score": "good", "annotation": {"instag": [1], "deita": 2}}
+
+
+class _Tagger:
+    """Stands for a tagger that works with a model."""
+
+    def tag(self, samples):
+        assert all(sample.labels is None for sample in samples)
+        return [["new", " ", "\u200b"] for _ in samples]
+
+
+@pytest.fixture
+def tagger(monkeypatch):
+    monkeypatch.setitem(annotation.TAGGERS, "instag", lambda options: _Tagger())
+    return ("--tagger=instag", "--scorer=length")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "parquet"])
+def test_what_is_the_user_s_stays(tmp_path, mig, tagger, ending):
+    records = [_record("q", "a" * n, **_OWN, meta={"x": [n], "tags": None}) for n in (1, 2)]
+    pool, output = tmp_path / f"pool.{ending}", tmp_path / "out.jsonl"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(records), pool)
+    else:
+        pool.write_text(
+            json.dumps(records, indent=1)
+            if ending == "json"
+            else "".join(f"{json.dumps(record)}\n" for record in records)
+        )
+    base = ("annotate", f"--pool={pool}", f"--output={output}", *tagger)
+    assert mig(*base).status == 0, mig.stderr
+    expected = [{"labels": ["new"], "score": float(n)} for n in (1, 2)]
+    assert _read(output) == [
+        record | {"mig_jax": ours} for record, ours in zip(records, expected, strict=True)
+    ]
+    assert "replaced" not in mig.stdout
+    table = data.read_pool([output])
+    assert (table.label_names, table.scores.tolist()) == (["new"], [1.0, 2.0])
+
+    assert mig(*base, "--field=labels=meta.tags").status == 0, mig.stderr
+    assert _read(output) == [
+        record | {"meta": {"x": [n], "tags": ["new"]}, "mig_jax": {"score": float(n)}}
+        for n, record in enumerate(records, 1)
+    ]
+    table = data.read_pool([output], fields={"labels": "meta.tags"})
+    assert (table.label_names, table.scores.tolist()) == (["new"], [1.0, 2.0])
+
+    named = ("--field=labels=mine", "--field=score=stars.all")
+    assert mig(*base, *named).status == 0, mig.stderr
+    assert _read(output) == [
+        record | {"mine": ["new"], "stars": {"all": float(n)}}
+        for n, record in enumerate(records, 1)
+    ]
+    about = json.loads((tmp_path / "out.annotation.json").read_text())
+    assert about["fields"] == {"labels": "mine", "score": "stars.all"}
+    assert about["replaced"] == {}
+
+
+def test_what_is_replaced_is_counted_and_told(tmp_path, mig, tagger):
+    texts = [
+        '{"mine": ["a", 1], "instruction": "q", "n": 1.50, "output": "xy", "labels": 3}',
+        '{"instruction":"q","output":"x","mine":"b","stars":  {"all": 3, "b": 1e2}, "e":"\\u00e9"}',
+        '{"instruction":"q","output":"x", "mine": null, "mine": ["new"], "stars": {"b": 123456789'
+        "01234567890}}",
+    ]
+    pool, output = _write(tmp_path / "pool.jsonl", texts), tmp_path / "out.jsonl"
+    base = ("annotate", f"--pool={pool}", f"--output={output}", *tagger)
+    result = mig(*base, "--field=labels=mine", "--field=score=stars.all")
+    assert result.status == 0, result.stderr
+    assert output.read_text().splitlines() == [
+        '{"mine":["new"],"instruction":"q","n":1.50,"output":"xy","labels":3,"stars":{"all":2.0}}',
+        '{"instruction":"q","output":"x","mine":["new"],"stars":{"all":1.0,"b":1e2},"e":"\\u00e9"}',
+        '{"instruction":"q","output":"x","mine":["new"],"stars":{"b": 12345678901234567890,'
+        '"all":1.0}}',
+    ]
+    assert "replaced the labels of 2 records (field mine)" in result.stdout
+    assert "replaced the score of 1 records (field stars.all)" in result.stdout
+    about = json.loads((tmp_path / "out.annotation.json").read_text())
+    assert about["replaced"] == {"mine": 2, "stars.all": 1}
+
+    # An earlier field of ours is replaced, too; what else it holds stays.
+    text = '{"instruction":"q","output":"x","mig_jax":{"by":"me","labels":["old"],"score":1}}'
+    _write(pool, [text])
+    assert "replaced the labels of 1 records (field mig_jax.labels)" in mig(*base).stdout
+    assert output.read_text() == text.replace("old", "new").replace(":1}", ":1.0}") + "\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "flags", "told"),
+    [
+        ({"mig_jax": "mine"}, [], 'field mig_jax: found "mine", expected an object, in which mig'),
+        ({"mig_jax": [1]}, [], "field mig_jax: found [1], expected an object"),
+        ({"meta": 3}, ["--field=labels=meta.tags"], "field meta: found 3, expected an object, in"),
+        ({"a": {"b": [{}]}}, ["--field=score=a.b.c"], "field a.b: found [{}], expected an object"),
+        ({}, ["--field=labels=messages"], "field messages: is part of the conversation; messages"),
+        ({}, ["--field=score=messages.x"], "field messages: is part of the conversation"),
+        ({}, ["--field=labels=mig_jax"], "one within the other; expected a field of its own"),
+    ],
+)
+def test_what_is_in_the_way_is_told_before_the_models_work(
+    more, flags, told, tmp_path, mig, monkeypatch
+):
+    class Never:
+        def tag(self, samples):
+            raise AssertionError("it has worked")
+
+    monkeypatch.setitem(annotation.TAGGERS, "instag", lambda options: Never())
+    pool = _write(tmp_path / "pool.jsonl", [_record("q", "a"), _record("q", "b", **more)])
+    base = ("annotate", f"--pool={pool}", f"--output={tmp_path / 'o.jsonl'}", *flags)
+    assert told in mig.refused(*base, "--tagger=instag", "--scorer=length")
+    assert _names(tmp_path) == ["pool.jsonl"]
+
+
+def test_a_question_without_words_has_no_label(tmp_path, mig, tagger):
+    image = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+    records = [
+        _record("q", "abc"),
+        _record("", "abc"),
+        _record(" \u200b\n", "abc"),
+        _record(image, "abc"),
+        _record("<image>\n<image>", "abc"),
+        _record("<image>\nWhat is it?", "abc"),
+        _record("?", "abc"),
+    ]
+    pool, output = _write(tmp_path / "pool.jsonl", records), tmp_path / "out.jsonl"
+    base = ("annotate", f"--pool={pool}", f"--output={output}")
+    result = mig(*base, *tagger)
+    assert result.status == 0, result.stderr
+    labels = [record["mig_jax"]["labels"] for record in _read(output)]
+    assert labels == [["new"], [], [], [], [], ["new"], ["new"]]
+    assert "4 records ask nothing in words; they get no label" in result.stderr
+    about = json.loads((tmp_path / "out.annotation.json").read_text())["labels"]
+    assert (about["records_without"], about["records_asking_nothing"]) == (4, 4)
+    # Labels that a record has are kept.
+    _write(pool, [one | {"labels": ["own", "", "  "], "score": 1} for one in records])
+    assert mig(*base, "--tagger=keep", "--scorer=keep").status == 0
+    assert [record["mig_jax"]["labels"] for record in _read(output)] == [["own"]] * 7
+
+
+def test_halves_of_characters_stay(tmp_path, mig, monkeypatch):
+    class Half:
+        def tag(self, samples):
+            for sample in samples:
+                sample.instruction.encode()
+            return [["x\ud83d"] for _ in samples]
+
+    monkeypatch.setitem(annotation.TAGGERS, "instag", lambda options: Half())
+    text = '{"instruction":"q\\ud83d","output":"é\\ude00","\\ud800é":1, "x": {"y":"\\udc00"}}'
+    pool, output = _write(tmp_path / "pool.jsonl", [text]), tmp_path / "out.jsonl"
+    base = ("annotate", f"--pool={pool}", f"--output={output}", "--tagger=instag")
+    assert mig(*base, "--scorer=length", "--deduplicate=exact").status == 0, mig.stderr
+    assert output.read_text() == text[:-1] + ',"mig_jax":{"labels":["x?"],"score":2.0}}\n'
+    assert mig(*base, "--scorer=length", "--field=labels=x.z").status == 0, mig.stderr
+    expected = json.loads(text) | {"mig_jax": {"score": 2.0}}
+    expected["x"]["z"] = ["x?"]
+    assert _read(output) == [expected]
+
+
+def test_only_new_records_are_kept(tmp_path, mig, tagger):
+    old = [_record("one", "1"), {"instruction": "two", "output": "2"}]
+    _write(tmp_path / "old.jsonl", old)
+    (tmp_path / "older.json").write_text(json.dumps([_record("three", "3", labels=4)]))
+    records = [_record(word, str(n)) for n, word in enumerate(["zero", "one", "two", "three"])]
+    pool = _write(tmp_path / "pool.jsonl", [*records, _record("zero", "0")])
+    output = tmp_path / "out.jsonl"
+    flags = [f"--deduplicate_against={tmp_path / name}" for name in ("old.jsonl", "older.json")]
+    base = ("annotate", f"--pool={pool}", f"--output={output}", *tagger)
+    assert mig(*base, *flags).status == 0, mig.stderr
+    # Among themselves records may be alike.
+    assert [one["messages"][0]["content"] for one in _read(output)] == ["zero", "zero"]
+    assert [(one["line"], one["reason"]) for one in _read(tmp_path / "out.rejected.jsonl")] == [
+        (2, f"exact duplicate of {tmp_path / 'old.jsonl'}, line 1"),
+        (3, f"exact duplicate of {tmp_path / 'old.jsonl'}, line 2"),
+        (4, f"exact duplicate of {tmp_path / 'older.json'}, line 1"),
+    ]
+    about = json.loads((tmp_path / "out.annotation.json").read_text())
+    assert about["sources"] == [
+        {"file": str(pool), "records": 5, "written": 2, "left_out": {"exact duplicates": 3}}
+    ]
+    assert mig(*base, *flags, "--deduplicate=exact").status == 0
+    assert len(_read(output)) == 1
+    told = mig.refused(*base, f"--deduplicate_against={pool}")
+    assert "is a file of --pool; expected another" in told
+    told = mig.refused(*base[:2], f"--output={tmp_path / 'old.jsonl'}", *tagger, *flags)
+    assert "is an input" in told
+    assert _read(tmp_path / "old.jsonl") == old
+
+
+def test_another_reference_set_is_another_run(tmp_path, mig, monkeypatch):
+    class Broken:
+        def tag(self, samples):
+            if samples[0].exchanges[0].instruction == "q1":
+                raise InputError("stopped here")
+            return [["x"] for _ in samples]
+
+    monkeypatch.setitem(annotation.TAGGERS, "instag", lambda options: Broken())
+    pool = _write(tmp_path / "pool.jsonl", [_record(f"q{n}", "a") for n in range(3)])
+    known = _write(tmp_path / "known.jsonl", [_record("q9", "a")])
+    base = ("annotate", f"--pool={pool}", f"--output={tmp_path / 'o.jsonl'}", "--batch_size=1")
+    flags = ("--tagger=instag", "--scorer=length", f"--deduplicate_against={known}")
+    assert "stopped here" in mig.refused(*base, *flags)
+    assert "stopped here" in mig.refused(*base, *flags)
+    assert "resuming after 1 of 3" in mig.stderr
+    _write(known, [_record("q0", "a")])
+    told = mig.refused(*base, *flags)
+    assert "belongs to another run: deduplicate_against differs" in told
+
+
+def test_counts_of_each_file(tmp_path, mig):
+    good = [_record(f"q{n}", "a", labels=["x"], meta={"from": "ab"[n % 2]}) for n in range(3)]
+    first = _write(tmp_path / "a.jsonl", [good[0], "no JSON", good[1], good[0]])
+    second = _write(tmp_path / "b.jsonl", [good[2], good[1], _record("q", "a")])
+    held_out = _write(tmp_path / "test.jsonl", [_record("Q2?", "a")])
+    output = tmp_path / "out.jsonl"
+    result = mig(
+        "annotate",
+        f"--pool={first}",
+        f"--pool={second}",
+        f"--output={output}",
+        "--tagger=keep",
+        "--scorer=length",
+        "--deduplicate=exact",
+        f"--exclude_overlap={held_out}",
+        "--on_bad_record=skip",
+        "--count_by=meta.from",
+    )
+    assert result.status == 0, result.stderr
+    about = json.loads((tmp_path / "out.annotation.json").read_text())
+    assert about["counts"]["field"] == "meta.from"
+    assert about["counts"]["values"] == [
+        {"value": "a", "records": 3, "written": 1},
+        {"value": "b", "records": 2, "written": 1},
+        {"value": "(none)", "records": 1, "written": 0},
+    ]
+    assert "a.jsonl  2 of 4\n" in result.stdout
+    assert "  by meta.from:\n    a       1 of 3\n" in result.stdout
+    assert about["sources"] == [
+        {
+            "file": str(first),
+            "records": 4,
+            "written": 2,
+            "left_out": {"bad records": 1, "exact duplicates": 1},
+        },
+        {
+            "file": str(second),
+            "records": 3,
+            "written": 0,
+            "left_out": {"bad records": 1, "exact duplicates": 1, "overlaps with an evaluation": 1},
+        },
+    ]
+    assert "1 of 1 records ask in fewer than 13 words, and are compared as a whole" in result.stderr
+    # length is the same for all, and said so once.
+    assert result.stderr.count("warning: ") == 1
 
 
 def test_what_is_left_out_is_kept_with_its_reason(tmp_path, mig):
@@ -143,7 +404,7 @@ def test_what_is_left_out_is_kept_with_its_reason(tmp_path, mig):
 
     result = mig(*base, "--on_bad_record=skip")
     assert result.status == 0, result.stderr
-    assert [record["labels"] for record in _read(output)] == [["x"], ["z"]]
+    assert [record["mig_jax"]["labels"] for record in _read(output)] == [["x"], ["z"]]
     rejected = _read(tmp_path / "out.rejected.jsonl")
     assert [reject["line"] for reject in rejected] == [2, 3, 4, 5, 6]
     assert rejected[1]["text"] == "not json"
@@ -250,7 +511,7 @@ def test_tags_are_normalised_alone_and_by_a_mapping(tmp_path, mig):
         "--tag_distance=0",
     )
     assert result.status == 0, result.stderr
-    assert [(r["labels"], r["score"]) for r in _read(output)] == [
+    assert [(*r["mig_jax"].values(),) for r in _read(output)] == [
         (["nlp"], 1.0),
         (["nlp"], 2.0),
         (["nlp"], 0.5),
@@ -263,7 +524,7 @@ def test_tags_are_normalised_alone_and_by_a_mapping(tmp_path, mig):
     result = mig(*base, f"--output={again}", f"--tag_mapping={mapping}")
     assert result.status == 0, result.stderr
     # The scorer counts what the mapping has left.
-    assert [(r["labels"], r["score"]) for r in _read(again)] == [(["nlp"], 1.0)] * 3
+    assert [(*r["mig_jax"].values(),) for r in _read(again)] == [(["nlp"], 1.0)] * 3
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,9 @@ def test_annotated_records_have_the_nearest_labels(model, by_hand, pool, tmp_pat
         record = json.loads(line)
         question, answer = (turn["content"] for turn in record["messages"])
         near = labels @ by_hand(question)
-        assert record["labels"] == [_WORDS[place] for place in np.argsort(-near)[:2]]
+        assert record["mig_jax"]["labels"] == [_WORDS[place] for place in np.argsort(-near)[:2]]
         relevance = max(float(by_hand(question) @ by_hand(answer)), 0.0)
-        np.testing.assert_allclose(record["score"], relevance, atol=1e-4)
+        np.testing.assert_allclose(record["mig_jax"]["score"], relevance, atol=1e-4)
 
 
 def test_select_embeds_labels_as_embed_labels_does(model, by_hand, pool, tmp_path, capsys):

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mig_jax import data
 from mig_jax.annotation import (
+    DeitaScorer,
+    Difficulty,
     EmbeddingTagger,
     Exchange,
     Keep,
     KeepLabels,
     Length,
+    Needs,
     Relevance,
     Sample,
     TagCount,
+    annotate,
     combine,
     exchanges_of,
+    is_blank,
     is_nearly_constant,
     mean_of_turns,
     nearest_labels,
@@ -134,6 +142,88 @@ def test_embedding_tags_and_relevance():
     [first, second] = Relevance(_letters).score(samples)
     np.testing.assert_allclose(first, [0.5**0.5, 1.0], rtol=1e-6)
     assert second == [0.0]
+
+
+class _Model:
+    """Stands for a language model to which all texts are alike."""
+
+    max_tokens = 100
+
+    def encode(self, text, *, start=False):
+        return [ord(text)] if len(text) == 1 else [1, 2]
+
+    def next_logits(self, sequences, tokens):
+        return np.zeros((len(sequences), len(tokens)))
+
+    def mean_losses(self, prompts, responses):
+        return np.array([0.5 if len(prompt) > 2 else 1.0 for prompt in prompts])
+
+
+def test_what_says_nothing_scores_nothing():
+    exchanges = [("q", "a"), ("", "a"), ("<image>\n", "a"), ("q", " \u200b"), ("<image>?", "a")]
+    sample = _sample(*exchanges)
+    whole = [True, False, False, False, True]
+    asked = [True, False, False, True, True]
+    constant = Relevance(lambda texts: np.ones((len(texts), 1), np.float32))
+    assert constant.score([sample]) == [[float(one) for one in whole]]
+    for kind, expected in (("quality", whole), ("complexity", asked)):
+        assert DeitaScorer(_Model(), kind).score([sample]) == [[3.5 * one for one in expected]]
+    assert Difficulty(_Model()).score([sample]) == [[0.5 * one for one in whole]]
+    assert Length().score([sample]) == [[1.0, 1.0, 1.0, 2.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", True),
+        (" \t\n\u00a0", True),
+        ("\u200b\ufeff\u00ad", True),
+        ("<image>", True),
+        ("<image> <video>\n<audio>", True),
+        ("\ufffc", True),
+        ("<image>x", False),
+        ("<img>", False),
+        ("?", False),
+        ("😀", False),
+        ("ก", False),
+        ("0", False),
+    ],
+)
+def test_texts_that_say_nothing(text, expected):
+    assert is_blank(text) is expected
+
+
+def test_a_tagger_gets_what_asks_something():
+    seen = []
+
+    class Tagger:
+        def tag(self, samples):
+            seen.extend(sample.instruction for sample in samples)
+            return [[sample.instruction, "", " "] for sample in samples]
+
+    def records(questions):
+        for number, question in enumerate(questions, 1):
+            turns = (("user", question), ("assistant", "a"))
+            conversation = data.decode_conversation(
+                {"messages": [{"role": role, "content": text} for role, text in turns]}
+            )
+            yield data.RawRecord("p", number, b"{}", {}, conversation, ["own"], None)
+
+    for needs, nothing in ((Needs(), []), (Needs(labels=True), ["own"])):
+        added = []
+        journal = SimpleNamespace(done=0, append=added.extend)
+        annotate(
+            records(["x", "", "y", "<image>", "\n"]),
+            needs,
+            Tagger(),
+            {"tag_count": TagCount()},
+            journal,
+            5,
+            lambda done: None,
+        )
+        assert [one.labels for one in added] == [["x"], nothing, ["y"], nothing, nothing]
+        assert added[1].scores == {"tag_count": [float(len(nothing))]}
+    assert seen == ["x", "y"] * 2
 
 
 def test_scorers_without_a_model():

@@ -24,7 +24,10 @@ from mig_jax.annotation import TagMapping, merge_tags, spelling
         ("ＡＢＣ", "abc"),
         ("हिन्दी", "हिन्दी"),
         ("数据 分析", "数据 分析"),
+        ("\u200bma\u00adth\ufeff", "math"),
+        ("l\u2060'amour", "l amour"),
         ("...", ""),
+        (" \u200b ", ""),
         ("", ""),
     ],
 )
@@ -45,6 +48,27 @@ def test_rare_tags_go_and_spellings_are_joined_before():
         "...": None,
     }
     assert mapping.apply(["rare", "NLP", "unknown", "n l p", "nlp"]) == ["nlp", "n.l.p"]
+
+
+def test_the_name_of_spellings_is_what_is_seen():
+    counts = {
+        "\u200bmath": 9,
+        "Math": 8,
+        "MATH\ufeff": 3,
+        " math": 1,
+        "": 50,
+        "  ": 50,
+        "\u200b": 5,
+    }
+    counts |= {"می\u200cخواهم": 7, "میخواهم": 1, "\u200dx": 2, "data  science ": 5, "e\u0301": 6}
+    of = merge_tags(counts, None, min_count=1).of
+    assert [of[tag] for tag in ("\u200bmath", "Math", "MATH\ufeff", " math")] == ["math"] * 4
+    assert [of[tag] for tag in ("", "  ", "\u200b")] == [None] * 3
+    assert of["می\u200cخواهم"] == of["میخواهم"] == "می\u200cخواهم"
+    assert (of["\u200dx"], of["data  science "], of["e\u0301"]) == ("x", "data science", "é")
+    # Ten records have math in a name without marks, and eight have Math.
+    counts["Math"] = 11
+    assert merge_tags(counts, None, min_count=1).of[" math"] == "Math"
 
 
 _DIRECTIONS = st.dictionaries(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -136,7 +137,8 @@ def test_annotate_keeps_labels_and_scores_of_the_format(
     assert main(["annotate", *words, "--tagger=keep", "--scorer=keep"]) == 0
     for line in output.read_text().splitlines():
         found = json.loads(line)
-        assert (found["labels"], found["score"]) == ([labels], score)
+        assert found["mig_jax"] == {"labels": [labels], "score": score}
+        assert (found["labels"], found["score"]) == (["from field"], 1.0)
 
 
 def test_normalise_tags_reads_the_format(twice_labelled, tmp_path):
@@ -200,6 +202,52 @@ def test_embed_labels_takes_the_input_of_select(encoder, tmp_path):
     assert found["embeddings"].argmax(1).tolist() == [0]
     rejected = (tmp_path / "labels.rejected.jsonl").read_text().splitlines()
     assert [json.loads(line)["line"] for line in rejected] == [2, 3]
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "another-model"])
+def test_the_threshold_that_is_usual_for_a_model_is_told(encoder, name, tmp_path, capsys):
+    """By whoever embeds labels, and by select, if the model's name stands beside them."""
+    records = [{"labels": ["ab", "ac"], "score": 1.0}, {"labels": ["b"], "score": 2.0}]
+    pool = write(tmp_path / "pool.jsonl", records)
+    words = [f"--output={tmp_path / 'e.npz'}", f"--model={tmp_path / name}", *encoder]
+    assert main(["embed_labels", f"--pool={pool}", *words]) == 0
+    known = name == "all-MiniLM-L6-v2"
+    assert ("select --similarity_threshold=0.65" in capsys.readouterr().out) == known
+    assert data.embedding_model_of(tmp_path / "e.npz") == str(tmp_path / name)
+    base = ["select", f"--pool={pool}", "--budget=1", f"--output={tmp_path / 'o.jsonl'}"]
+    base += [f"--label_embeddings={tmp_path / 'e.npz'}", "--cache=none"]
+    for threshold in (None, 0.65):
+        more = [] if threshold is None else [f"--similarity_threshold={threshold}"]
+        assert main([*base, *more]) == 0
+        told = "warning: similarity 0.9 is much for" in capsys.readouterr().err
+        assert told == (known and threshold is None)
+
+
+def test_embeddings_of_unknown_origin_have_no_model(tmp_path):
+    for name, content in (("a.npz", None), ("b.npz", b"PK broken"), ("c.npz", b"")):
+        path = tmp_path / name
+        if content is None:
+            data.write_label_embeddings(path, ["x"], [[1.0]])
+        else:
+            path.write_bytes(content)
+        assert data.embedding_model_of(path) is None
+
+
+def test_a_model_that_cannot_be_used_is_told_before_the_pool_is_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    pool = write(tmp_path / "pool.jsonl", [{"no": "labels"}])
+    words = [f"--pool={pool}", f"--output={tmp_path / 'o'}", "--cache=none"]
+    for command in (
+        ["embed_labels", "--model=m"],
+        ["select", "--embedding_model=m", "--budget=1"],
+        ["annotate", "--tagger=keep", "--scorer=relevance"],
+        ["annotate", "--tagger=keep", "--scorer=keep", "--normalise_tags", "--min_tag_count=1"],
+    ):
+        given = words if command[0] != "annotate" else words[:2]
+        assert "is not installed; expected the extra annotate" in refused(
+            capsys, command[0], *given, *command[1:]
+        )
+    assert names(tmp_path) == ["pool.jsonl"]
 
 
 def test_embed_labels_writes_all_or_nothing(encoder, tmp_path, capsys):

@@ -75,8 +75,10 @@ def picked(files, tmp_path_factory) -> dict[str, list[str]]:
     rng = np.random.default_rng(0)
     lines = pathlib.Path(files[0].partition("=")[2]).read_bytes().splitlines()
     # Records of frequent labels are liked, by the curator and by the measurements alike.
-    first = Counter(label for line in lines for label in json.loads(line)["labels"])
-    liking = np.array([sum(first[x] for x in json.loads(line)["labels"]) for line in lines])
+    first = Counter(label for line in lines for label in json.loads(line)["mig_jax"]["labels"])
+    liking = np.array(
+        [sum(first[x] for x in json.loads(line)["mig_jax"]["labels"]) for line in lines]
+    )
     best = np.argsort(-liking, kind="stable")
     flags: dict[str, list[str]] = {"imitation": [], "subsets": []}
     for number, flag in enumerate(("validation", "test")):
@@ -144,9 +146,9 @@ def test_a_pool_is_read_as_by_all_commands(files, tmp_path):
     lines = pathlib.Path(files[0].partition("=")[2]).read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     for row in rows:
-        row["tags"] = row.pop("labels")
+        row["tags"] = row["mig_jax"].pop("labels")
     rows[7]["tags"].append("unheard of")
-    bad = {**rows[3], "score": -1}
+    bad = {**rows[3], "mig_jax": {"score": -1}}
     pool, workdir = tmp_path / "other.jsonl", tmp_path / "learned"
     pool.write_text("".join(json.dumps(row) + "\n" for row in [*rows, bad]))
     words = [f"--pool={pool}", files[1], "--field=labels=tags", "--on_bad_record=skip"]

@@ -114,17 +114,18 @@ def test_built_in_pool_needs_no_files(tmp_path):
 
 def test_skipped_records_are_kept_and_counted(pool_file, tmp_path):
     pool = tmp_path / "bad.jsonl"
+    bad = '{"mig_jax": {"labels": ["a"], "score": -1}}'
     lines = pool_file.read_bytes().splitlines(keepends=True)
-    pool.write_bytes(lines[0] + b'{"labels": ["a"], "score": -1}\n' + lines[1])
+    pool.write_bytes(lines[0] + bad.encode() + b"\n" + lines[1])
     common = ("select", f"--pool={pool}", "--budget=2", f"--output={tmp_path / 'o.jsonl'}")
     message = refused(*common)
-    assert f"{pool}, line 2, field score" in message
+    assert f"{pool}, line 2, field mig_jax.score" in message
     assert "-1" in message
     assert [path.name for path in tmp_path.iterdir()] == ["bad.jsonl"]
     result = mig(*common, "--on_bad_record=skip")
     assert result.returncode == 0, result.stderr
     (rejected,) = map(json.loads, (tmp_path / "o.rejected.jsonl").read_text().splitlines())
-    assert (rejected["line"], rejected["text"]) == (2, '{"labels": ["a"], "score": -1}')
+    assert (rejected["line"], rejected["text"]) == (2, bad)
     assert json.loads((tmp_path / "o.manifest.json").read_text())["records_skipped"] == 1
 
 

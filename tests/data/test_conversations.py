@@ -88,7 +88,7 @@ def test_validation_sets(tmp_path):
     records = [
         {"messages": _turns("q0", "a0"), "labels": ["b", "a", "b"], "task": "sums"},
         {"messages": _turns("q1", "a1"), "task": "talk"},
-        {"messages": _turns("q2", "a2"), "labels": ["c"], "task": "sums", "score": None},
+        {"messages": _turns("q2", "a2"), "mig_jax": {"labels": ["c"]}, "labels": 3, "task": "sums"},
     ]
     path = tmp_path / "dev.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(map(json.dumps, records)).encode()))
@@ -116,8 +116,11 @@ def test_validation_sets(tmp_path):
         ("", "holds 0 records"),
         (json.dumps(_plain("q", "a")), "holds 1 records; expected at least 2"),
         ('{"messages": 1}', "line 1"),
-        (json.dumps(_plain("q", "a", labels="x")), "line 1.*expected labels"),
-        (json.dumps(_plain("q", "a", task=3)), "line 1.*expected labels"),
+        (
+            json.dumps(_plain("q", "a", labels="x")),
+            "line 1, field labels: found a string, expected a list",
+        ),
+        (json.dumps(_plain("q", "a", task=3)), "line 1, field task: expected a string"),
         ("no JSON", "line 1"),
     ],
 )

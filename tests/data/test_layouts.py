@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from mig_jax.data import (
     LABEL_FORMATS,
     BadRecord,
+    convert_mig_jax,
     convert_plain,
+    decode_mig_jax,
     decode_plain,
     decode_xsample,
     detect_label_format,
@@ -78,6 +80,7 @@ def test_the_fast_way_agrees_with_the_careful_one(labels: list[Any]) -> None:
     lines += [
         ("plain", json.dumps({"labels": labels, "score": score}).encode()) for score in SCORES
     ]
+    lines += [("mig_jax", b'{"mig_jax": %s}' % line) for layout, line in lines if layout == "plain"]
     for layout, line in lines:
         found = LABEL_FORMATS[layout].parse(line)
         try:
@@ -113,7 +116,7 @@ PLAIN_CASES = {
         "field score: found -0.5, expected a finite number of at least 0"
     ),
     b'{"labels": [], "score": 1e39}': (
-        "field score: found 1e+39, expected a finite number of at least 0"
+        "field score: found 1e+39, expected at most 3.4e38 (float32)"
     ),
     b'{"labels": [], "score": 1e400}': (
         "field score: number out of range, expected a finite number of at least 0"
@@ -137,7 +140,10 @@ PLAIN_CASES = {
         "field labels[1]: found bytes that are not UTF-8, expected a string in UTF-8"
     ),
     b'{"labels": ["\\ud800"], "score": 1}': (
-        "JSON is malformed: unexpected end of hex escape (byte 19); expected one JSON object a line"
+        "field labels[0]: found a lone surrogate (half a character), expected a string in UTF-8"
+    ),
+    b'{"labels": ["a"], "score": 1, "score": "2"}': (
+        "field score: found a string, expected a finite number of at least 0"
     ),
     b'{"labels": [], "score": 1, "x": ' + b"[" * 200_000: (
         "JSON is nested too deeply; expected one JSON object a line"
@@ -211,6 +217,8 @@ def test_bad_xsample_records(line: bytes) -> None:
         b'{"labels": ["a"], "score": 1, "\xfe": NaN}',
         b'{"labels": ["a"], "score": 1}\r',
         b' {"labels": ["a"], "score": 1.0, "x": 1e999} ',
+        b'{"labels": ["a"], "score": 1, "x": "\\ud83d"}',
+        b'{"x": {"y": "\\ude00\\ud83d"}, "labels": ["a"], "score": 1}',
     ],
 )
 def test_fields_that_are_not_used_may_hold_anything(line: bytes) -> None:
@@ -227,7 +235,7 @@ def test_damaged_lines_are_decoded_or_told(
 ) -> None:
     for place, text in changes:
         line = line[:place] + text + line[place + len(text) :]
-    for decode in (decode_xsample, decode_plain, detect_label_format):
+    for decode in (decode_xsample, decode_plain, decode_mig_jax, detect_label_format):
         problem = "expected a record"
         try:
             decode(line[:keep])
@@ -241,12 +249,87 @@ def test_layout_is_detected() -> None:
     assert detect_label_format(xsample()) == "xsample"
     assert detect_label_format(b'{"labels": 3, "score": NaN}') == "plain"
     assert detect_label_format(xsample()[:-1] + b', "labels": [], "score": 1}') == "xsample"
-    assert set(LABEL_FORMATS) == {"xsample", "plain"}
+    ours = b', "mig_jax": {"labels": 3, "score": {}}}'
+    assert detect_label_format(xsample()[:-1] + ours) == "mig_jax"
+    assert detect_label_format(b'{"labels": [], "score": 1' + ours) == "mig_jax"
+    # A user's own field of that name tells nothing.
+    assert detect_label_format(b'{"labels": [], "score": 1, "mig_jax": {"labels": []}}') == "plain"
+    assert list(LABEL_FORMATS) == ["mig_jax", "xsample", "plain"]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(0, 9) | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=3,
+)
+_LABELS_OF_RECORD = st.lists(st.text("ab", max_size=2), max_size=3) | _JSON
+_NAMED = st.tuples(st.just("labels"), _LABELS_OF_RECORD) | st.tuples(
+    st.just("score"), st.floats(0, 9) | _JSON
+)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> str:
+    return "{" + ", ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in pairs) + "}"
+
+
+@given(st.lists(_NAMED, max_size=6), st.lists(st.lists(_NAMED, max_size=4), max_size=3))
+def test_of_a_name_given_twice_the_last_value_counts(
+    own: list[tuple[str, Any]], ours: list[list[tuple[str, Any]]]
+) -> None:
+    inner = [f'"mig_jax": {_object(pairs)}' for pairs in ours]
+    line = "{" + ", ".join([*inner, _object(own)[1:-1]] if own else inner) + "}"
+    # Python's own reader takes the last; what it gives has every name once.
+    once = json.dumps(json.loads(line)).encode()
+    for layout in ("plain", "mig_jax"):
+        reader = LABEL_FORMATS[layout]
+        outcomes = []
+        for text in (line.encode(), once):
+            try:
+                outcomes.append(str(reader.decode(text)))
+            except BadRecord as bad:
+                outcomes.append(str(bad))
+        assert outcomes[0] == outcomes[1]
+        fast = reader.parse(line.encode())
+        if fast is not None:
+            assert reader.parse(once) == fast
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b'{"labels": [], "score": 1}', "field mig_jax: missing, expected an object with labels"),
+        (b'{"mig_jax": null}', "field mig_jax: found null, expected an object with labels and"),
+        (b'{"mig_jax": {"score": 1}}', "field mig_jax.labels: missing, expected a list of strings"),
+        (
+            b'{"mig_jax": {"labels": ["a", 1], "score": 1}}',
+            "field mig_jax.labels[1]: found a number, expected a string",
+        ),
+        (
+            b'{"mig_jax": {"labels": [], "score": -1}}',
+            "field mig_jax.score: found -1, expected a finite number of at least 0",
+        ),
+        (
+            b'{"mig_jax": {"labels": [], "score": 1e300}}',
+            "field mig_jax.score: found 1e+300, expected at most 3.4e38 (float32)",
+        ),
+    ],
+)
+def test_bad_records_of_layout_mig_jax(line: bytes, told: str) -> None:
+    for decode in (decode_mig_jax, lambda text: convert_mig_jax(json.loads(text))):
+        with pytest.raises(BadRecord) as caught:
+            decode(line)
+        assert str(caught.value).startswith(told)
+
+
+def test_layout_mig_jax_takes_its_object() -> None:
+    line = b'{"labels": 3, "mig_jax": {"score": 2, "labels": ["b", "a", "b"]}, "score": "x"}'
+    assert decode_mig_jax(line) == (["b", "a"], 2.0)
+    assert convert_mig_jax(json.loads(line)) == (["b", "a"], 2.0)
 
 
 @pytest.mark.parametrize("line", [b"{}", b'{"labels": []}', b'{"annotation": {"instag": 1}}'])
 def test_layout_that_no_field_tells(line: bytes) -> None:
-    with pytest.raises(BadRecord, match="the fields of no layout were found; expected annot"):
+    with pytest.raises(BadRecord, match="the fields of no layout were found; expected mig_j"):
         detect_label_format(line)
 
 

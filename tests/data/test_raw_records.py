@@ -101,6 +101,9 @@ def test_labels_and_scores_where_there_are_some(tmp_path: Path) -> None:
         {"annotation": {"instag": {"content": ["c"]}, "deita": deita}},
         {"annotation": {"instag": {"content": ["c"]}}},
         {"annotation": {"deita": deita}, "labels": ["d"]},
+        {"annotation": {"deita": deita}, "labels": ["d"], "mig_jax": {"labels": ["e"]}},
+        {"mig_jax": {"labels": [], "score": 2}, "labels": {"quality": 1}, "score": "good"},
+        {"mig_jax": None, "labels": ["f"]},
     ]
     path = stored(tmp_path, [RECORDS["messages"] | each for each in more], ".jsonl")
     assert [(raw.labels, raw.score) for raw in data.read_conversations([path])] == [
@@ -110,7 +113,44 @@ def test_labels_and_scores_where_there_are_some(tmp_path: Path) -> None:
         (["c"], 5.0),
         (["c"], None),
         (["d"], 5.0),
+        (["e"], 5.0),
+        ([], 2.0),
+        (["f"], None),
     ]
+
+
+def test_labels_that_are_not_wanted_may_be_anything(tmp_path: Path) -> None:
+    more = {"labels": {"quality": 0.9}, "score": "good", "annotation": {"deita": 1}, "mig_jax": "x"}
+    path = stored(tmp_path, [RECORDS["messages"] | more], ".jsonl")
+    [raw] = data.read_conversations([path], wanted=())
+    assert (raw.labels, raw.score, raw.record["labels"]) == (None, None, {"quality": 0.9})
+    with pytest.raises(InputError, match="field labels: found an object, expected a list"):
+        list(data.read_conversations([path], wanted=("labels",)))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_labels_and_score_in_the_object_mig_jax(tmp_path: Path, ending: str) -> None:
+    records = [
+        RECORDS["messages"]
+        | {"labels": ["own"], "score": 9.0, "tags": ["t"], "q": 8.0}
+        | {"mig_jax": {"labels": [f"l{n}", "l"], "score": float(n)}}
+        for n in range(4)
+    ]
+    path = stored(tmp_path, records, ending)
+    table = data.read_pool([path])
+    assert table.layouts == ("mig_jax",)
+    assert table.label_names == ["l", "l0", "l1", "l2", "l3"]
+    assert table.scores.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert written(table, [2]) == [records[2]]
+    for fields, labels, score in (
+        ({"labels": "tags"}, ["t"], 3.0),
+        ({"score": "q"}, ["l", "l0", "l1", "l2", "l3"], 8.0),
+        ({"labels": "tags", "score": "q"}, ["t"], 8.0),
+    ):
+        table = data.read_pool([path], fields=fields)
+        assert (table.label_names, table.scores[3]) == (labels, score)
+    table = data.read_pool([path], layout="plain")
+    assert (table.label_names, table.scores.tolist()) == (["own"], [9.0] * 4)
 
 
 @pytest.mark.parametrize(

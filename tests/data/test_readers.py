@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,15 @@ def test_a_table_is_its_records(records: list[tuple[list[str], float]]) -> None:
         path = Path(folder, "pool.jsonl")
         path.write_bytes(as_lines([{"labels": ls, "score": score} for ls, score in records]))
         table = read_pool([path])
-    assert label_lists(table) == [sorted(set(labels)) for labels, _ in records]
+    # What nobody sees names nothing.
+    blank = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+    seen = [
+        {label for label in labels if set(map(unicodedata.category, label)) - blank}
+        for labels, _ in records
+    ]
+    assert label_lists(table) == [sorted(labels) for labels in seen]
     assert table.scores.tolist() == [float(np.float32(score)) for _, score in records]
-    assert table.label_names == sorted({label for labels, _ in records for label in labels})
+    assert table.label_names == sorted(set().union(*seen))
 
 
 def test_several_files_follow_each_other(store: Store, tmp_path: Path) -> None:
@@ -205,8 +212,9 @@ def test_bad_row_of_parquet_is_told_with_its_number(store: Store) -> None:
 def test_first_line_without_a_layout(store: Store) -> None:
     path = store(b'{"prompt": "x"}\n' + GOOD)
     assert message([path]) == (
-        f"{path}, line 1: the fields of no layout were found; expected annotation.instag and "
-        "annotation.deita (layout xsample), or labels and score (layout plain)"
+        f"{path}, line 1: the fields of no layout were found; expected mig_jax.labels and "
+        "mig_jax.score (layout mig_jax), or annotation.instag and annotation.deita (layout "
+        "xsample), or labels and score (layout plain)"
     )
     assert read_pool([path], on_bad_record="skip").line.tolist() == [2]
 
@@ -355,8 +363,9 @@ def test_parquet_without_the_columns(store: Store, how: dict[str, Any]) -> None:
         f"{path}: has the columns labels, annotation; expected labels, score (layout plain)"
     )
     assert message([path], **how) == (
-        f"{path}: has the columns labels, annotation; expected annotation.instag.content, "
-        "annotation.deita.quality_scores, annotation.deita.complexity_scores (layout xsample), "
+        f"{path}: has the columns labels, annotation; expected mig_jax.labels, mig_jax.score "
+        "(layout mig_jax), or annotation.instag.content, annotation.deita.quality_scores, "
+        "annotation.deita.complexity_scores (layout xsample), "
         "or labels, score (layout plain)"
     )
 
@@ -372,8 +381,24 @@ def test_zstd_with_skippable_frames_and_a_long_window(tmp_path: Path) -> None:
     assert read_pool([path]).num_records == 2 * len(PLAIN)
 
 
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
+def test_blank_labels_are_none(store: Store, ending: str) -> None:
+    rows = [
+        {"labels": ["", "a", "  ", "\u200b", "\t\ufeff"], "score": 1.0},
+        {"labels": ["\u3000", ""], "score": 2.0},
+        {"labels": [" b"], "score": 3.0},
+    ]
+    text = json.dumps(rows).encode() if ending == ".json" else as_lines(rows)
+    path = store(text, ending)
+    table = read_pool([path])
+    assert (label_lists(table), table.labels_dropped) == ([["a"], [], [" b"]], 6)
+    # Unless a vocabulary has it.
+    table = read_pool([path], vocabulary=["", "a"])
+    assert (label_lists(table), table.labels_dropped) == ([["", "a"], [""], []], 5)
+
+
 def test_unknown_choices() -> None:
-    with pytest.raises(ValueError, match="layout is 'x', expected auto, xsample or plain"):
+    with pytest.raises(ValueError, match="layout is 'x', expected auto, mig_jax, xsample or plain"):
         read_pool(["x"], layout="x")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="on_bad_record is 'x', expected error or skip"):
         read_pool(["x"], on_bad_record="x")  # type: ignore[arg-type]

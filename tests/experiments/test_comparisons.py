@@ -36,7 +36,8 @@ def files(tmp_path_factory) -> list[str]:
     for number, line in enumerate([*pool.lines()] * 4):
         row = json.loads(line)
         row |= {"source": f"source {number // 60}", "task": f"task {number % 2}"}
-        rows.append(row | {"score": float(rng.uniform(1, 30))})
+        row["mig_jax"]["score"] = float(rng.uniform(1, 30))
+        rows.append(row)
     names, vectors = pool.label_embeddings()
     np.savez(folder / "emb.npz", labels=np.array(names), embeddings=vectors)
     for name, part in (("pool", rows), ("dev", rows[:40]), ("test", rows[40:80])):

@@ -34,7 +34,7 @@ def test_lines_read_back_are_the_table(tmp_path: Path, table: RecordTable) -> No
     with path.open("wb") as stream:
         stream.writelines(POOL.lines())
     parsed = read_pool([path])
-    assert parsed.layouts == table.layouts == ("plain",)
+    assert parsed.layouts == table.layouts == ("mig_jax",)
     assert parsed.label_names == table.label_names
     for field in ("labels", "offsets", "scores", "file_index", "line"):
         left, right = getattr(parsed, field), getattr(table, field)
@@ -83,7 +83,7 @@ def test_texts_mention_the_labels() -> None:
     for record in records:
         assert [message["role"] for message in record["messages"]] == ["user", "assistant"]
         for message in record["messages"]:
-            assert all(label in message["content"] for label in record["labels"])
+            assert all(label in message["content"] for label in record["mig_jax"]["labels"])
 
 
 def test_one_to_six_labels_a_record(table: RecordTable) -> None:
@@ -117,7 +117,7 @@ def test_labels_of_a_record_share_a_topic(table: RecordTable) -> None:
 def test_some_records_are_near_copies() -> None:
     records = [json.loads(line) for line in POOL.lines(0, 4096)]
     answers = Counter(
-        (tuple(record["labels"]), record["messages"][1]["content"]) for record in records
+        (tuple(record["mig_jax"]["labels"]), record["messages"][1]["content"]) for record in records
     )
     repeats = sum(count - 1 for count in answers.values() if len(answers) > 1) / len(records)
     assert 0.12 < repeats < 0.35

@@ -22,7 +22,13 @@ from mig_jax.data.files._json_values import (
     is_binary,
 )
 from mig_jax.data.files._line_files import FileStamp, TextLine
-from mig_jax.data.records import LABEL_FORMATS, FieldNames, label_fields, unlabelled, value_at
+from mig_jax.data.records import (
+    FieldNames,
+    label_fields,
+    possible_formats,
+    unlabelled,
+    value_at,
+)
 from mig_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,9 +79,7 @@ class TableRows(abc.ABC):
           InputError: if the columns are missing, or the table cannot be read.
         """
         schema = self.schema()
-        allowed = tuple(LABEL_FORMATS) if layout == "auto" else (layout,)
-        if layout == "auto" and (names.is_mapped("labels") or names.is_mapped("score")):
-            allowed = ("plain",)
+        allowed = possible_formats(names) if layout == "auto" else (layout,)
         for name in allowed:
             if all(self._has_field(schema, field) for field in label_fields(name, names)):
                 self._check_no_binary(schema, label_fields(name, names))

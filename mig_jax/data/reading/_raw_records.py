@@ -20,19 +20,16 @@ from mig_jax.data.records import (
     Conversation,
     FieldNames,
     Role,
-    convert_named,
-    convert_xsample,
     decode_conversation,
     instruction_and_response,
+    labels_and_score,
     parse_record,
-    value_at,
 )
 from mig_jax.errors import InputError
 
 __all__ = ["RawRecord", "read_conversations", "read_texts"]
 
 _RECORDS_A_REPORT = 1024
-_RIGHT = ""  # The name of a field that no field name leads to.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,11 +58,12 @@ class RawRecord:
 def read_conversations(
     paths: Sequence[str | os.PathLike[str]],
     *,
-    layout: Literal["auto", "xsample", "plain"] = "auto",
+    layout: Literal["auto", "mig_jax", "xsample", "plain"] = "auto",
     fields: FieldNames | Mapping[str, str] | None = None,
     on_bad_record: Literal["error", "skip"] = "error",
     rejects: Writable | None = None,
     progress: Callable[[int], None] | None = None,
+    wanted: Sequence[Literal["labels", "score"]] = ("labels", "score"),
     questions: bool = False,
     losses: Losses | None = None,
 ) -> Iterator[RawRecord]:
@@ -73,13 +71,14 @@ def read_conversations(
 
     Args:
       paths: files as for `read_pool`.
-      layout: where labels and scores may stand, as for `read_pool`; "auto" takes them from
-        fields of their own (plain), or else from an annotation (xsample), whichever is there.
+      layout: where labels and scores may stand, as for `read_pool`; "auto" takes each from
+        `mig_jax`, or else from a field of its own (plain), or else from an annotation (xsample).
       fields: the pool's names of fields, by the usual ones (`mig_jax.data.FIELD_NAMES`).
       on_bad_record: as for `read_pool`. Bad are records without a conversation, and
-        those whose labels or score are there but cannot be used.
+        those whose labels or score are wanted and there but cannot be used.
       rejects: as for `read_pool`.
       progress: gets the records passed so far, bad ones included.
+      wanted: which of labels and score are read; the others are None, whatever is there.
       questions: whether records that only ask are read, as evaluation files have them.
       losses: gets the columns of tables whose values JSON has not.
 
@@ -87,7 +86,8 @@ def read_conversations(
       InputError: as `read_pool` does, but labels and scores need not be there.
     """
     if layout != "auto" and layout not in LABEL_FORMATS:
-        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LABEL_FORMATS)}")
+        *others, last = LABEL_FORMATS
+        raise ValueError(f"layout is {layout!r}, expected auto, {', '.join(others)} or {last}")
     names = FieldNames.of(fields)
     files = open_files([os.fspath(path) for path in paths])
     passed = 0
@@ -98,7 +98,7 @@ def read_conversations(
         scanned = file.scan(losses) if isinstance(file, TableRows) else file.scan()
         for number, _, text in scanned:
             try:
-                found = _raw_record(path, number, text, names, layout, questions)
+                found = _raw_record(path, number, text, names, layout, wanted, questions)
             except BadRecord as reason:
                 bad.meet(number, reason, text)
             else:
@@ -149,34 +149,17 @@ def read_texts(
 
 
 def _raw_record(
-    path: str, line: int, text: bytes, names: FieldNames, layout: str, questions: bool
+    path: str,
+    line: int,
+    text: bytes,
+    names: FieldNames,
+    layout: str,
+    wanted: Sequence[str],
+    questions: bool,
 ) -> RawRecord:
     record = parse_record(text)
     conversation = decode_conversation(record, names, questions=questions)
-    labels, score = _labels_and_score(record, names, layout)
+    labels, score = labels_and_score(
+        record, names, layout, labels="labels" in wanted, score="score" in wanted
+    )
     return RawRecord(path, line, text, record, conversation, labels, score)
-
-
-def _labels_and_score(
-    record: dict[str, Any], names: FieldNames, layout: str
-) -> tuple[list[str] | None, float | None]:
-    """What there is of both: in fields of their own, or in an annotation of layout xsample.
-
-    Raises:
-      BadRecord: if one is there and cannot be used.
-    """
-    of_labels, of_score, has_score = names["labels"], names["score"], False
-    if layout == "xsample" or (layout == "auto" and value_at(record, of_labels) is None):
-        of_labels = "annotation.instag.content"
-    if layout != "xsample":
-        has_score = value_at(record, of_score) is not None
-    labels = score = None
-    # Each is read beside one that is right.
-    if value_at(record, of_labels) is not None:
-        labels, _ = convert_named({**record, _RIGHT: 0.0}, of_labels, _RIGHT)
-    if has_score:
-        _, score = convert_named({**record, _RIGHT: []}, _RIGHT, of_score)
-    elif layout != "plain" and (deita := value_at(record, "annotation.deita")) is not None:
-        annotation = {"instag": {"content": []}, "deita": deita}
-        _, score = convert_xsample({"annotation": annotation})
-    return labels, score

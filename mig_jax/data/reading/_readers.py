@@ -48,7 +48,7 @@ _COMPRESSION: Final = 4
 def read_pool(
     paths: Sequence[str | os.PathLike[str]],
     *,
-    layout: Literal["auto", "xsample", "plain"] = "auto",
+    layout: Literal["auto", "mig_jax", "xsample", "plain"] = "auto",
     vocabulary: Sequence[str] | None = None,
     on_bad_record: Literal["error", "skip"] = "error",
     rejects: Writable | None = None,
@@ -105,7 +105,8 @@ def read_pool(
     (['code', 'maths'], [4.5])
     """
     if layout != "auto" and layout not in LABEL_FORMATS:
-        raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LABEL_FORMATS)}")
+        *others, last = LABEL_FORMATS
+        raise ValueError(f"layout is {layout!r}, expected auto, {', '.join(others)} or {last}")
     if on_bad_record not in ("error", "skip"):
         raise ValueError(f"on_bad_record is {on_bad_record!r}, expected error or skip")
     if workers is not None and workers < 1:

@@ -7,6 +7,7 @@ to the columns of a part at once.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -105,7 +106,10 @@ class _Columns:
         self.bad_text += len(bad.text)
 
     def finish(self, lines_passed: int, vocabulary: frozenset[str] | None) -> Decoded:
-        """The part; labels that repeat in a record or are not in the vocabulary are left out."""
+        """The part; labels that repeat in a record are left out.
+
+        So are, and are counted, those that are blank or not in the vocabulary.
+        """
         ids = _LabelIds()
         entries = np.fromiter(map(ids.__getitem__, self.labels), np.int32, len(self.labels))
         names = sorted(ids)
@@ -114,12 +118,13 @@ class _Columns:
         counts = np.array(self.counts, np.int64)
         labels, counts = _drop_repeats(sorted_id[entries], counts, len(names))
         dropped = 0
-        if vocabulary is not None:
-            is_known = np.array([name in vocabulary for name in names], bool)
+        known = [name for name in names if _is_label(name, vocabulary)]
+        if len(known) < len(names):
+            is_known = np.array([_is_label(name, vocabulary) for name in names], bool)
             before = len(labels)
             labels, counts = _keep(is_known[labels], labels, counts)
             dropped = before - len(labels)
-            names = [name for name in names if name in vocabulary]
+            names = known
             labels = (np.cumsum(is_known, dtype=np.int32) - np.int32(1))[labels]
         part = RecordPart(
             labels=labels,
@@ -219,6 +224,13 @@ def _row_parts(
             yield columns.finish(number, decoding.vocabulary)
             columns = _Columns()
     yield columns.finish(number, decoding.vocabulary)
+
+
+def _is_label(name: str, vocabulary: frozenset[str] | None) -> bool:
+    if vocabulary is not None:
+        return name in vocabulary
+    # Spaces and marks that nobody sees name nothing.
+    return any(unicodedata.category(c) not in ("Zs", "Zl", "Zp", "Cc", "Cf") for c in name)
 
 
 def _drop_repeats(

@@ -47,7 +47,7 @@ class RecordTable:
     position: npt.NDArray[np.int64]  #: [P]: byte offset in the uncompressed text, or row from 0.
     records_read: int  #: Used and skipped records together.
     records_skipped: int  #: Bad records left out.
-    labels_dropped: int  #: Entries left out because their label is not in the vocabulary.
+    labels_dropped: int  #: Entries left out: labels that are blank or not in the vocabulary.
 
     @property
     def num_records(self) -> int:

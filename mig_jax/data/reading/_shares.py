@@ -101,7 +101,7 @@ def share_of_pool(
     index: int,
     count: int,
     *,
-    layout: Literal["auto", "xsample", "plain"] = "auto",
+    layout: Literal["auto", "mig_jax", "xsample", "plain"] = "auto",
     vocabulary: Sequence[str] | None = None,
     on_bad_record: Literal["error", "skip"] = "error",
     fields: FieldNames | Mapping[str, str] | None = None,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +13,7 @@ from mig_jax.data.records import (
     BadRecord,
     decode_conversation,
     instruction_and_response,
+    labels_and_score,
     parse_record,
 )
 from mig_jax.errors import InputError
@@ -72,16 +71,8 @@ class ValidationSet:
         return found
 
 
-class _Record(msgspec.Struct):
-    labels: list[str] | None = None
-    task: str | None = None
-
-
-_DECODER = msgspec.json.Decoder(_Record)
-
-
 def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
-    """Reads JSON lines with a conversation each, and `labels` and `task` if given.
+    """Reads JSON lines with a conversation each, and labels and `task` if given.
 
     Plain text, or compressed as told by the ending .gz or .zst. Scores are not needed.
 
@@ -93,19 +84,17 @@ def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
     conversations, label_lists, groups = [], [], []
     for line in file.scan():
         try:
-            found = decode_conversation(parse_record(line.text))
-            conversations.append(instruction_and_response(found))
-            record: Any = _DECODER.decode(line.text)
+            record = parse_record(line.text)
+            conversations.append(instruction_and_response(decode_conversation(record)))
+            labels, _ = labels_and_score(record, score=False)
+            task = record.get("task")
+            if not isinstance(task, str | None):
+                raise BadRecord("expected a string", "task")
         except BadRecord as bad:
             separator = ", " if bad.field else ": "
             raise InputError(f"{path}, line {line.number}{separator}{bad}") from None
-        except msgspec.ValidationError as error:
-            raise InputError(
-                f"{path}, line {line.number}: {error}; expected labels, a list of strings, and "
-                "task, a string, if given"
-            ) from None
-        label_lists.append(list(dict.fromkeys(record.labels or [])))
-        groups.append(record.task or "")
+        label_lists.append(labels or [])
+        groups.append(task or "")
     if len(conversations) < 2:
         raise InputError(f"{path}: holds {len(conversations)} records; expected at least 2")
     return ValidationSet(os.fspath(path), conversations, label_lists, np.array(groups, np.str_))

@@ -43,7 +43,7 @@ def parse_record(text: bytes) -> dict[str, Any]:
     return record
 
 
-def record_as_json(record: dict[str, Any]) -> bytes:
+def record_as_json(record: Any) -> bytes:
     """The record as JSON on one line; half a character as an escape, the rest as UTF-8.
 
     Raises:

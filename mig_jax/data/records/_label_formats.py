@@ -1,5 +1,7 @@
 """Record layouts: how the labels and the score of a record are found in its JSON.
 
+* `mig_jax`: labels are `mig_jax.labels`, the score is `mig_jax.score`, where `mig-jax annotate`
+  puts them: trainers take columns named `labels` for their own.
 * `xsample`: labels are `annotation.instag.content`; the score is the mean over turns
   of `annotation.deita.quality_scores` x `annotation.deita.complexity_scores`.
 * `plain`: labels are `labels`, the score is `score`.
@@ -23,11 +25,14 @@ __all__ = [
     "BadRecord",
     "LabelFormat",
     "LabelsAndScore",
+    "convert_mig_jax",
     "convert_plain",
     "convert_xsample",
     "decode_line",
+    "decode_mig_jax",
     "decode_plain",
     "decode_xsample",
+    "parse_mig_jax",
     "parse_plain",
     "parse_xsample",
 ]
@@ -38,6 +43,7 @@ T = TypeVar("T")
 # Scores are kept in float32, so one that is finite only in float64 is refused.
 _LARGEST_SCORE: Final = float(np.finfo(np.float32).max)
 _SCORE_EXPECTED: Final = "a finite number of at least 0"
+_LARGE_EXPECTED: Final = "at most 3.4e38 (float32)"
 
 # What each field must be, by its path with list positions removed.
 _EXPECTED: Final = {
@@ -45,6 +51,10 @@ _EXPECTED: Final = {
     "labels": "a list of strings",
     "labels[]": "a string",
     "score": _SCORE_EXPECTED,
+    "mig_jax": "an object with labels and score",
+    "mig_jax.labels": "a list of strings",
+    "mig_jax.labels[]": "a string",
+    "mig_jax.score": _SCORE_EXPECTED,
     "annotation": "an object with instag and deita",
     "annotation.instag": "an object with content",
     "annotation.instag.content": "a list of strings",
@@ -55,6 +65,7 @@ _EXPECTED: Final = {
     "annotation.deita.complexity_scores": "a list of numbers, one a turn",
     "annotation.deita.complexity_scores[]": "a finite number",
 }
+_UNREADABLE: Final = object()
 _JSON_NAMES: Final = {
     "array": "a list",
     "bool": "true or false",
@@ -86,6 +97,10 @@ class _Plain(msgspec.Struct, gc=False):
     score: float
 
 
+class _MigJax(msgspec.Struct, gc=False):
+    mig_jax: _Plain
+
+
 class _InsTag(msgspec.Struct, gc=False):
     content: list[str]
 
@@ -105,6 +120,7 @@ class _XSample(msgspec.Struct, gc=False):
 
 
 _PLAIN_DECODER: Final = msgspec.json.Decoder(_Plain)
+_MIG_JAX_DECODER: Final = msgspec.json.Decoder(_MigJax)
 _XSAMPLE_DECODER: Final = msgspec.json.Decoder(_XSample)
 _SYNTAX_DECODER: Final = msgspec.json.Decoder(msgspec.Raw)
 
@@ -125,6 +141,15 @@ def decode_plain(line: bytes) -> LabelsAndScore:
       BadRecord: with the field at fault and what was expected.
     """
     return _finish_plain(decode_line(line, _PLAIN_DECODER))
+
+
+def decode_mig_jax(line: bytes) -> LabelsAndScore:
+    """The same, of the object `mig_jax` in the record.
+
+    Raises:
+      BadRecord: with the field at fault and what was expected.
+    """
+    return _finish_plain(decode_line(line, _MIG_JAX_DECODER).mig_jax, "mig_jax.")
 
 
 def parse_xsample(line: bytes | memoryview) -> LabelsAndScore | None:
@@ -159,6 +184,16 @@ def parse_plain(line: bytes | memoryview) -> LabelsAndScore | None:
     return (record.labels, score) if 0.0 <= score <= _LARGEST_SCORE else None
 
 
+def parse_mig_jax(line: bytes | memoryview) -> LabelsAndScore | None:
+    """The same for `decode_mig_jax`."""
+    try:
+        record = _MIG_JAX_DECODER.decode(line).mig_jax
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    score = record.score
+    return (record.labels, score) if 0.0 <= score <= _LARGEST_SCORE else None
+
+
 def convert_xsample(row: Any) -> LabelsAndScore:
     """The same as `decode_xsample`, for a record that is already an object.
 
@@ -173,6 +208,11 @@ def convert_plain(row: Any) -> LabelsAndScore:
     return _finish_plain(_convert(row, _Plain))
 
 
+def convert_mig_jax(row: Any) -> LabelsAndScore:
+    """The same for `decode_mig_jax`."""
+    return _finish_plain(_convert(row, _MigJax).mig_jax, "mig_jax.")
+
+
 class LabelFormat(NamedTuple):
     """How the labels and the score of a record are found, and the fields that they are in."""
 
@@ -182,7 +222,12 @@ class LabelFormat(NamedTuple):
     fields: tuple[str, ...]
 
 
+# The first whose fields a record has is taken for its layout: what `mig-jax annotate` made goes
+# before what it was made from.
 LABEL_FORMATS: Final[dict[str, LabelFormat]] = {
+    "mig_jax": LabelFormat(
+        parse_mig_jax, decode_mig_jax, convert_mig_jax, ("mig_jax.labels", "mig_jax.score")
+    ),
     "xsample": LabelFormat(
         parse_xsample,
         decode_xsample,
@@ -198,7 +243,10 @@ LABEL_FORMATS: Final[dict[str, LabelFormat]] = {
 
 
 def decode_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """What the decoder makes of a line; NaN and infinities are let pass in unused fields.
+    """What the decoder makes of a line, as Python's own JSON reader has it.
+
+    NaN, infinities and lone surrogates are let pass in fields that are not used, and of a
+    name that is given twice in an object the last value counts.
 
     Raises:
       BadRecord: with the field at fault and what was expected.
@@ -209,16 +257,16 @@ def decode_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise BadRecord("JSON is nested too deeply; expected one JSON object a line") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         problem = error
-    # msgspec stops at the first wrong type; a line that is broken further on (two
-    # records run together, say) is better told as broken. And it is stricter than
-    # Python's own writer, which leaves NaN and Infinity behind; those matter only
-    # in a field that is used.
+    # msgspec stops at the first wrong type, though the name may come once more; a line that
+    # is broken further on (two records run together, say) is better told as broken. And it is
+    # stricter than Python's own writer, which leaves NaN, Infinity and halves of characters
+    # behind; those matter only in a field that is used.
     malformed = _malformation(line)
-    if malformed is None and isinstance(problem, msgspec.ValidationError):
+    parsed, has_repeats = _parse_leniently(line)
+    if malformed is None and isinstance(problem, msgspec.ValidationError) and not has_repeats:
         raise _as_bad_record(problem)
-    parsed, has_constants = _parse_leniently(line)
-    if malformed is not None and not has_constants:
-        raise BadRecord(f"{malformed}; expected one JSON object a line")
+    if parsed is _UNREADABLE:
+        raise BadRecord(f"{malformed or problem}; expected one JSON object a line")
     return _convert(parsed, decoder.type)
 
 
@@ -233,27 +281,25 @@ def _malformation(line: bytes) -> str | None:
 
 
 def _parse_leniently(line: bytes) -> tuple[Any, bool]:
-    """The parsed line and whether it has a NaN or Infinity; (None, False) if it fails.
+    """The parsed line, or `_UNREADABLE`; and whether an object in it has a name twice.
 
     Bytes that are not UTF-8 become lone surrogates in strings, to be found by
     `_unique_labels`, and question marks in field names.
     """
-    constants: list[str] = []
+    repeats = False
 
-    def constant(name: str) -> float:
-        constants.append(name)
-        return float(name)
-
-    def with_encodable_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeats
         # msgspec.convert cannot look at other names.
-        return {name.encode("utf-8", "replace").decode(): value for name, value in pairs}
+        found = {name.encode("utf-8", "replace").decode(): value for name, value in pairs}
+        repeats = repeats or len(found) < len(pairs)
+        return found
 
     text = line.decode("utf-8", "surrogateescape")
     try:
-        parsed = json.loads(text, parse_constant=constant, object_pairs_hook=with_encodable_names)
-        return parsed, bool(constants)
+        return json.loads(text, object_pairs_hook=as_object), repeats
     except (ValueError, RecursionError):
-        return None, False
+        return _UNREADABLE, False
 
 
 def _convert(row: Any, kind: type[T]) -> T:
@@ -278,10 +324,12 @@ def _as_bad_record(error: msgspec.ValidationError) -> BadRecord:
     return BadRecord(f"{found}, expected {expected}", field)
 
 
-def _finish_plain(record: _Plain) -> LabelsAndScore:
-    if not 0.0 <= record.score <= _LARGEST_SCORE:
-        raise BadRecord(f"found {_number(record.score)}, expected {_SCORE_EXPECTED}", "score")
-    return _unique_labels(record.labels, "labels"), record.score
+def _finish_plain(record: _Plain, within: str = "") -> LabelsAndScore:
+    """`within` is the path of what holds labels and score, its dot included."""
+    score = record.score
+    if not 0.0 <= score <= _LARGEST_SCORE:
+        raise BadRecord(f"found {_number(score)}, expected {_expected(score)}", f"{within}score")
+    return _unique_labels(record.labels, f"{within}labels"), score
 
 
 def _finish_xsample(record: _XSample) -> LabelsAndScore:
@@ -304,7 +352,8 @@ def _finish_xsample(record: _XSample) -> LabelsAndScore:
                         f"annotation.deita.{name}[{turn}]",
                     )
         raise BadRecord(
-            f"the mean of quality times complexity is {_number(score)}, expected {_SCORE_EXPECTED}",
+            "the mean of quality times complexity is "
+            f"{_number(score)}, expected {_expected(score)}",
             "annotation.deita",
         )
     return _unique_labels(record.annotation.instag.content, "annotation.instag.content"), score
@@ -318,12 +367,18 @@ def _unique_labels(labels: list[str], field: str) -> list[str]:
     for position, label in enumerate(labels):
         try:
             label.encode()
-        except UnicodeEncodeError:
+        except UnicodeEncodeError as error:
+            is_byte = "\udc80" <= label[error.start] <= "\udcff"  # As `_parse_leniently` has them.
+            found = "bytes that are not UTF-8" if is_byte else "a lone surrogate (half a character)"
             raise BadRecord(
-                "found bytes that are not UTF-8, expected a string in UTF-8",
-                f"{field}[{position}]",
+                f"found {found}, expected a string in UTF-8", f"{field}[{position}]"
             ) from None
     return list(dict.fromkeys(labels))
+
+
+def _expected(score: float) -> str:
+    """What was expected in place of a score that cannot be."""
+    return _LARGE_EXPECTED if math.isfinite(score) and score > 0 else _SCORE_EXPECTED
 
 
 def _number(value: float) -> str:

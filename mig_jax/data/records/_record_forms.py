@@ -21,6 +21,7 @@ from mig_jax.data.records._label_formats import (
     LabelFormat,
     LabelsAndScore,
     convert_plain,
+    convert_xsample,
     decode_line,
 )
 from mig_jax.data.records._written_forms import AS_IT_CAME, WrittenForm
@@ -30,11 +31,14 @@ __all__ = [
     "convert_named",
     "detect_label_format",
     "label_fields",
+    "labels_and_score",
     "other_format",
+    "possible_formats",
     "unlabelled",
 ]
 
 _MISSING: Final = object()
+_RIGHT: Final = ""  # The name of a field that no field name leads to.
 _FieldDecoder = msgspec.json.Decoder[Any]
 
 
@@ -58,18 +62,41 @@ class RecordForm:
 
 
 def label_fields(layout: str, names: FieldNames) -> tuple[str, ...]:
-    """Where a layout has labels and score, under the pool's names."""
+    """Where a layout has labels and score, under the pool's names.
+
+    A name of the pool's own is that of the field in both layouts that have one field for
+    each, `mig_jax` and `plain`.
+
+    >>> label_fields("mig_jax", FieldNames.parse(["labels=tags"]))
+    ('tags', 'mig_jax.score')
+    """
+    fields = LABEL_FORMATS[layout].fields
+    if layout == "xsample":
+        return fields
     return tuple(
-        names[name] if layout == "plain" else name for name in LABEL_FORMATS[layout].fields
+        names[usual] if names.is_mapped(usual) else field
+        for usual, field in zip(("labels", "score"), fields, strict=True)
     )
 
 
-def detect_label_format(line: bytes, names: FieldNames = USUAL) -> str:
-    """The layout of a record; xsample if it has the telling fields of both.
+def possible_formats(names: FieldNames) -> tuple[str, ...]:
+    """The layouts that labels and scores may have under these names, the first one first.
 
-    These are `annotation.instag` and `annotation.deita` for xsample, `labels` and
-    `score` for plain, of whatever type they are. If one of the latter has another
-    name, plain is meant.
+    >>> possible_formats(FieldNames.parse(["labels=tags"]))
+    ('mig_jax', 'plain')
+    """
+    mapped = [names.is_mapped(usual) for usual in ("labels", "score")]
+    if all(mapped):
+        return ("plain",)
+    return tuple(name for name in LABEL_FORMATS if name != "xsample" or not any(mapped))
+
+
+def detect_label_format(line: bytes, names: FieldNames = USUAL) -> str:
+    """The layout of a record; the first of `LABEL_FORMATS` whose telling fields it has.
+
+    These are `annotation.instag` and `annotation.deita` for xsample, and labels and score
+    for the others, of whatever type they are. If one of the latter has another name,
+    xsample is not meant.
 
     Raises:
       BadRecord: if the line is not a JSON object, or has the fields of no layout.
@@ -99,19 +126,24 @@ def unlabelled(record: dict[str, Any], names: FieldNames) -> BadRecord:
 
     `record` may lack fields that no layout looks at.
     """
-    fields = dict(zip(("labels", "score"), label_fields("plain", names), strict=True))
     layout = told_conversation_format(record, names)
     if layout is None:
-        return BadRecord(
-            "the fields of no layout were found; expected annotation.instag and "
-            f"annotation.deita (layout xsample), or {fields['labels']} and {fields['score']} "
-            "(layout plain)"
-        )
-    lacking = [
-        f"{usual} (field {field})" if field != usual else usual
-        for usual, field in fields.items()
-        if value_at(record, field, _MISSING) is _MISSING
-    ]
+        told = {
+            "mig_jax": " and ".join(label_fields("mig_jax", names)),
+            "xsample": "annotation.instag and annotation.deita",
+            "plain": " and ".join(label_fields("plain", names)),
+        }
+        expected = ", or ".join(f"{told[name]} (layout {name})" for name in possible_formats(names))
+        return BadRecord(f"the fields of no layout were found; expected {expected}")
+    lacking = []
+    for usual, ours, own in zip(
+        ("labels", "score"),
+        label_fields("mig_jax", names),
+        label_fields("plain", names),
+        strict=True,
+    ):
+        if all(value_at(record, field, _MISSING) is _MISSING for field in (ours, own)):
+            lacking.append(f"{usual} (field {own})" if own != usual else usual)
     return BadRecord(
         f"the record has no {' and no '.join(lacking)}, only a conversation (layout {layout}); "
         "`mig-jax annotate` makes labels and scores, and --field=labels=NAME and "
@@ -136,17 +168,53 @@ def convert_named(record: Any, labels: str, score: str) -> LabelsAndScore:
         raise BadRecord(bad.problem, paths[usual] + bad.field.removeprefix(usual)) from None
 
 
+def labels_and_score(
+    record: dict[str, Any],
+    names: FieldNames = USUAL,
+    layout: str = "auto",
+    *,
+    labels: bool = True,
+    score: bool = True,
+) -> tuple[list[str] | None, float | None]:
+    """What a record has of both, each where it is; None if there is none, or it is not wanted.
+
+    "auto" looks in the object `mig_jax`, in fields of their own, and in an annotation of layout
+    xsample, in this order and for each of the two alone; a name of the pool's own is looked up
+    in place of the first two.
+
+    Raises:
+      BadRecord: if one that is wanted is there and cannot be used.
+    """
+    layouts = [layout] if layout != "auto" else ["mig_jax", "plain", "xsample"]
+    found_labels = found_score = None
+    # Each is read beside one that is right.
+    for one in layouts if labels else ():
+        path = label_fields(one, names)[0]
+        if value_at(record, path) is not None:
+            found_labels, _ = convert_named({**record, _RIGHT: 0.0}, path, _RIGHT)
+            break
+    for one in layouts if score else ():
+        if one == "xsample":
+            if (deita := value_at(record, "annotation.deita")) is not None:
+                annotation = {"instag": {"content": []}, "deita": deita}
+                _, found_score = convert_xsample({"annotation": annotation})
+        elif value_at(record, path := label_fields(one, names)[1]) is not None:
+            _, found_score = convert_named({**record, _RIGHT: []}, _RIGHT, path)
+            break
+    return found_labels, found_score
+
+
 @functools.lru_cache(maxsize=32)
 def _reader(form: RecordForm) -> LabelFormat:
     reader = LABEL_FORMATS[form.layout]
     fields = label_fields(form.layout, form.names)
     if fields != reader.fields:
-        reader = _named_plain(*fields)
+        reader = _named(*fields)
     return reader if form.fits.fits_all else _fitting(reader, form.names, form.fits)
 
 
-def _named_plain(labels: str, score: str) -> LabelFormat:
-    """The layout plain, with labels and score at these paths."""
+def _named(labels: str, score: str) -> LabelFormat:
+    """Labels and score at these paths."""
     decoder = _decoder_of(path.partition(".")[0] for path in (labels, score))
 
     def parse(line: bytes | memoryview) -> LabelsAndScore | None:
@@ -189,16 +257,18 @@ def _fitting(reader: LabelFormat, names: FieldNames, fits: WrittenForm) -> Label
 
 
 def _told_formats(record: dict[str, Any], names: FieldNames) -> list[str]:
-    told = []
-    annotation = record.get("annotation")
-    if isinstance(annotation, dict) and {"instag", "deita"} <= annotation.keys():
-        told.append("xsample")
-    fields = label_fields("plain", names)
-    if all(value_at(record, field, _MISSING) is not _MISSING for field in fields):
-        told.append("plain")
-    if names.is_mapped("labels") or names.is_mapped("score"):
-        return [name for name in told if name == "plain"]
-    return told
+    return [
+        layout
+        for layout in possible_formats(names)
+        if all(
+            value_at(record, field, _MISSING) is not _MISSING
+            for field in (
+                ("annotation.instag", "annotation.deita")
+                if layout == "xsample"
+                else label_fields(layout, names)
+            )
+        )
+    ]
 
 
 def _telling_fields(line: bytes, names: FieldNames) -> dict[str, Any]:
@@ -209,7 +279,7 @@ def _telling_fields(line: bytes, names: FieldNames) -> dict[str, Any]:
 @functools.lru_cache(maxsize=32)
 def _telling_decoder(names: FieldNames) -> _FieldDecoder:
     roots = [names[name].partition(".")[0] for name in ("labels", "score")]
-    return _decoder_of(["annotation", *roots, *telling_fields(names)])
+    return _decoder_of(["annotation", "mig_jax", *roots, *telling_fields(names)])
 
 
 def _decoder_of(fields: Iterable[str]) -> _FieldDecoder:

@@ -1,0 +1,141 @@
+"""The steps of `mig-jax annotate` before the models work: what is there, and which records stay."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import msgspec
+
+from mig_jax import data
+from mig_jax.annotation import (
+    SCORERS,
+    TAGGERS,
+    ExactDuplicates,
+    Filter,
+    Kept,
+    NearDuplicates,
+    Overlaps,
+    Scorer,
+    Tagger,
+    encoder_of,
+    leave_out,
+    require,
+    scorer_weights,
+)
+from mig_jax.commands.annotate_options import AnnotateOptions
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.errors import InputError
+
+__all__ = ["LOOKS_AT_FINAL_LABELS", "Models", "RecordCounts", "filter_records", "load_models"]
+
+LOOKS_AT_FINAL_LABELS = "tag_count"
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """What gives labels and scores, ready for use."""
+
+    tagger: Tagger
+    scorers: dict[str, Scorer]
+
+
+def load_models(options: AnnotateOptions) -> Models:
+    """All that the run will need, so that what is not there is told before the pool is read.
+
+    Raises:
+      InputError: if a package, a model or a vocabulary cannot be used.
+    """
+    if options.deduplicate == "near":
+        require("datasketch", "--deduplicate=near")
+    if options.normalise_tags and options.tag_distance > 0:
+        require("sklearn.cluster", "merging tags by meaning")
+        encoder_of(options.embedding_model, options.device)
+    names = [name for name in scorer_weights(options.scorer) if name != LOOKS_AT_FINAL_LABELS]
+    return Models(
+        TAGGERS[options.tagger](options), {name: SCORERS[name](options) for name in names}
+    )
+
+
+class RecordCounts:
+    """Records counted by their file, and by the value of a field if one is named."""
+
+    def __init__(self, field: str | None) -> None:
+        self._field = field
+        self.of_file: Counter[str] = Counter()
+        self.of_value: Counter[str] = Counter()
+
+    def add(self, record: data.RawRecord) -> None:
+        self.of_file[record.path] += 1
+        if self._field is not None:
+            self.of_value[data.counted_value(record.record, self._field)] += 1
+
+
+class _Unread:
+    """Keeps records that cannot be read, and counts those of each file."""
+
+    def __init__(self, stream: BinaryIO | None) -> None:
+        self._stream = stream
+        self.of_file: Counter[str] = Counter()
+
+    def write(self, line: bytes) -> None:
+        self.of_file[msgspec.json.decode(line)["file"]] += 1
+        if self._stream is not None:
+            self._stream.write(line)
+
+
+def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[Kept, RecordCounts]:
+    """Which records stay, and counts of all; tells of those that do not stay.
+
+    Raises:
+      InputError: if a file cannot be used, or no record stays.
+    """
+    filters = _filters(options)
+    unread = _Unread(rejects)
+    read = RecordCounts(options.count_by)
+    with progress_bar("reading", None, unit="records") as bar:
+
+        def passing() -> Iterator[data.RawRecord]:
+            for record in options.records(unread):
+                read.add(record)
+                yield record
+                bar.update()
+
+        kept = leave_out(passing(), options.needs, filters, skip=options.skips, rejects=rejects)
+    for path, count in unread.of_file.items():
+        kept.left_out[path, "bad records"] += count
+        read.of_file[path] += count
+    if not len(kept):
+        raise InputError("--pool: every record is left out; expected one at least that stays")
+    if kept.asking_nothing:
+        otherwise = "" if options.tagger == "keep" else "; they get no label"
+        say(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
+    return kept, read
+
+
+def _filters(options: AnnotateOptions) -> list[Filter]:
+    filters: list[Filter] = []
+    among = options.deduplicate != "none"
+    if among or options.deduplicate_against:
+        known = _conversations(options.deduplicate_against)
+        filters.append(ExactDuplicates(known, remember=among))
+    if options.deduplicate == "near":
+        known = _conversations(options.deduplicate_against)
+        filters.append(NearDuplicates(options.near_duplicate_similarity, known))
+    if options.exclude_overlap:
+        overlaps = Overlaps(_conversations(options.exclude_overlap), options.overlap_words)
+        filters.append(overlaps)
+        say(
+            f"--exclude_overlap: {overlaps.as_a_whole:,} of {overlaps.records:,} records ask in "
+            f"fewer than {options.overlap_words} words, and are compared as a whole"
+        )
+    return filters
+
+
+def _conversations(paths: list[str]) -> Iterator[tuple[str, Any]]:
+    """Place and turns of each record of these files."""
+    if paths:
+        for record in data.read_conversations(paths, wanted=(), questions=True):
+            yield record.where, record.turns
