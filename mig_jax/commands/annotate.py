@@ -306,6 +306,10 @@ def _read_mapping(path: str) -> TagMapping:
         raise InputError(f"{path}: {error}; {expected}") from None
 
 
+def _warn(line: str) -> None:
+    say(f"warning: {line}")
+
+
 def _run(values: flags.FlagValues) -> None:
     annotate_pool(annotate_options(values))
 
