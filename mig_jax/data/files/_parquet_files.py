@@ -54,9 +54,9 @@ class ParquetRows(TableRows):
         """The open file; whatever fails inside names the file."""
         import pyarrow.parquet as pq
 
-        path = self.stamp.path
-        with telling_errors(path, self.kind), pq.ParquetFile(path) as parquet:
-            yield parquet
+        with telling_errors(self.stamp.path, self.kind):
+            with pq.ParquetFile(self.stamp.local) as parquet:
+                yield parquet
 
 
 def write_rows(lines: Callable[[], Iterator[bytes]], stream: BinaryIO) -> None:
