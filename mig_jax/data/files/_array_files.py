@@ -22,8 +22,9 @@ _EXPECTED: Final = "expected one JSON array of records"
 
 _QUOTE, _BACKSLASH, _COMMA, _END = b'"\\,]'
 _OPENING, _CLOSING = b"[{", b"]}"
-_IS_STRUCTURAL: Final = np.zeros(256, bool)
-_IS_STRUCTURAL[[*_OPENING, *_CLOSING, _QUOTE, _BACKSLASH, _COMMA]] = True
+_STRUCTURAL: Final = (*_OPENING, *_CLOSING, _QUOTE, _BACKSLASH, _COMMA)
+# For `bytes.translate`, which is four times as fast as NumPy's indexing.
+_IS_STRUCTURAL: Final = bytes(byte in _STRUCTURAL for byte in range(256))
 # What each byte adds to the depth of nesting.
 _DEEPER: Final = np.zeros(256, np.int32)
 _DEEPER[[*_OPENING]], _DEEPER[[*_CLOSING]] = 1, -1
@@ -132,9 +133,9 @@ class _Splitter:
         """Where the elements end in the next chunk of the text: at a comma, or the last bracket."""
         if self.is_closed:
             return []
-        text = np.frombuffer(b" " + chunk[1:] if self._is_escaped else chunk, np.uint8)
-        places = np.flatnonzero(_IS_STRUCTURAL[text])
-        found = text[places]
+        text = b" " + chunk[1:] if self._is_escaped else chunk
+        places = np.flatnonzero(np.frombuffer(text.translate(_IS_STRUCTURAL), bool))
+        found = np.frombuffer(text, np.uint8)[places]
         is_quote = found == _QUOTE
         escapes = places[found == _BACKSLASH]
         self._is_escaped = False
@@ -145,7 +146,9 @@ class _Splitter:
             lengths = np.diff(firsts, append=len(escapes))
             behind = (escapes[firsts] + lengths)[lengths % 2 == 1]
             self._is_escaped = bool(len(behind)) and int(behind[-1]) == len(text)
-            is_quote &= ~np.isin(places, behind, assume_unique=True)
+            is_escaped = np.zeros(len(text) + 1, bool)
+            is_escaped[behind] = True
+            is_quote &= ~is_escaped[places]
         is_string = (np.cumsum(is_quote, dtype=np.int32) + np.int32(self._is_string)) % 2 == 1
         if len(is_string):
             self._is_string = bool(is_string[-1])

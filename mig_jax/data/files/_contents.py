@@ -59,9 +59,9 @@ _LIST_WITHIN: Final = re.compile(
 )
 # Fields of one record that hold lists of objects, and what turns of any name have in them.
 _OF_ONE_RECORD: Final = frozenset(
-    "messages conversations conversation dialogs dialogue turns history prompt completion chosen "
-    "rejected question answer query response text tools tool_calls functions images "
-    "annotation".split()
+    "annotation answer chosen completion conversation conversations dialogs dialogue functions "
+    "history images messages mig_jax prompt query question rejected response text tool_calls tools "
+    "turns".split()  # noqa: SIM905
 )
 _OF_TURNS: Final = re.compile(rb'"(role|from|content|value|human|assistant)"\s*:')
 

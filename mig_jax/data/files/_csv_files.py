@@ -25,6 +25,7 @@ __all__ = ["CSV_ENDINGS", "CsvFile", "CsvRow"]
 CSV_ENDINGS: Final = {".csv": ",", ".tsv": "\t"}
 
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_MOST_FIELDS: Final = 1 << 16
 _EXPECTED: Final = "expected a row of names first, then a row of as many fields for each record"
 
 
@@ -45,7 +46,8 @@ class CsvFile(TextFile):
     Fields are text, and an empty one is absent. But
 
     * a JSON number in the field of the score is a number,
-    * a JSON list or object in the field of the labels, `history` or `annotation` is that,
+    * a JSON list or object in the field of the labels, `history`, `annotation` or `mig_jax` is
+      that,
     * a JSON list of turns (objects with a role, or `from`) is that in any field.
     """
 
@@ -142,8 +144,10 @@ class CsvFile(TextFile):
             raise InputError(f"{where}: found bytes that are not UTF-8; {_EXPECTED}") from None
         if "\0" in text:
             raise InputError(f"{where}: found a NUL; {_EXPECTED}")
+        if len(names) > _MOST_FIELDS:
+            raise InputError(f"{where}: found {len(names):,} names; {_EXPECTED}")
         if names[0].lstrip().startswith(("{", "[")):
-            raise InputError(f"{where}: found JSON under the name of a table; {_EXPECTED}, or .jsonl")
+            raise InputError(f"{where}: found JSON, which goes under the name .jsonl; {_EXPECTED}")
         if len(names) == 1:
             for other in ";\t,|":
                 if other in names[0]:
@@ -154,30 +158,33 @@ class CsvFile(TextFile):
                     )
         # As pandas and `datasets` name the column of an index, which pandas writes without one.
         names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
+        seen: set[str] = set()
         for name in names:
-            if names.count(name) > 1:
+            if name in seen:
                 raise InputError(f"{where}: found the field {name!r} twice; expected each once")
+            seen.add(name)
         return names
 
     def _converters(self, header: list[str]) -> list[Callable[[str], Any]]:
         def of_turns(cell: str) -> Any:
             found = _json(cell, "[")
             turns = {self.names["role"], self.names["from"]}
-            if isinstance(found, list) and found:
-                if all(isinstance(turn, dict) and turns & turn.keys() for turn in found):
-                    return found
+            is_list = isinstance(found, list) and len(found) > 0
+            if is_list and all(isinstance(turn, dict) and turns & turn.keys() for turn in found):
+                return found
             return cell
 
-        structured = ["annotation", self.names["history"], self.names["labels"].partition(".")[0]]
+        structured = [
+            "annotation",
+            "mig_jax",
+            self.names["history"],
+            self.names["labels"].partition(".")[0],
+        ]
         score, *inner = self.names["score"].split(".")
         if inner:
             structured.append(score)
         return [
-            _structure
-            if name in structured
-            else _number
-            if name == score
-            else of_turns
+            _structure if name in structured else _number if name == score else of_turns
             for name in header
         ]
 

@@ -129,4 +129,3 @@ def _check_folder(path: str) -> None:
         f"{path}: is a directory; expected a file of records, or a folder of a Hugging Face "
         "dataset with its state.json"
     )
-

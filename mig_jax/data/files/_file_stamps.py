@@ -29,7 +29,7 @@ class FileStamp:
     size: int  # Bytes.
     modified_ns: int  # Time of the last change of the content, nanoseconds since the epoch.
     identity: tuple[int, int]  # Device and inode: the same for every name of one file.
-    changed_ns: int = 0  # Time of the last change of content, names or rights, which nobody can set.
+    changed_ns: int = 0  # Time of the last change of content, name or rights: ctime.
     local: str = ""  # Where the bytes are: `path`, or the copy of a remote file.
     parts: tuple[FileStamp, ...] = ()  # The stamps of a dataset's files.
     _known: list[str] = dataclasses.field(default_factory=list, compare=False, repr=False)

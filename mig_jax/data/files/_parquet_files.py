@@ -54,9 +54,9 @@ class ParquetRows(TableRows):
         """The open file; whatever fails inside names the file."""
         import pyarrow.parquet as pq
 
-        with telling_errors(self.stamp.path, self.kind):
-            with pq.ParquetFile(self.stamp.local) as parquet:
-                yield parquet
+        stamp = self.stamp
+        with telling_errors(stamp.path, self.kind), pq.ParquetFile(stamp.local) as parquet:
+            yield parquet
 
 
 def write_rows(lines: Callable[[], Iterator[bytes]], stream: BinaryIO) -> None:

@@ -80,9 +80,8 @@ def local_files(paths: Iterable[str]) -> list[str]:
             continue
         for file in expand(path):
             if os.path.isdir(file):
-                found += (
-                    os.path.join(folder, name) for folder, _, names in os.walk(file) for name in names
-                )
+                for folder, _, names in os.walk(file):
+                    found += (os.path.join(folder, name) for name in names)
             else:
                 found.append(file)
     return found

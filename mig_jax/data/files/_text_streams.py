@@ -9,7 +9,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal
 
 import zstandard
 
@@ -24,6 +24,7 @@ Compression = Literal["", "gzip", "zstd"]
 LONGEST_RECORD: Final = 1 << 26
 
 _BUFFER_SIZE: Final = 1 << 18
+_READ_AT_ONCE: Final = 1 << 15
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = 0xFD2FB528
 _ZSTD_SKIPPED: Final = 0x184D2A50  # The last four bits may be any.
@@ -107,7 +108,7 @@ def open_text(
                 # GzipFile has all that BufferedReader asks of a raw stream.
                 plain = stack.enter_context(gzip.GzipFile(fileobj=raw))  # type: ignore[assignment]
             elif compression == "zstd":
-                plain = stack.enter_context(_Pieces(_zstd_pieces(raw)))
+                plain = stack.enter_context(_Pieces(_zstd_pieces(_Exact(raw))))
             yield raw, io.BufferedReader(plain, _BUFFER_SIZE)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
         raise InputError(
@@ -141,49 +142,69 @@ class _Pieces(io.RawIOBase):
         return count
 
 
-def _zstd_pieces(raw: io.RawIOBase) -> Iterator[bytes]:
+class _Exact:
+    """Reads as many bytes as are asked for; an `EOFError` if there are fewer.
+
+    Not a `BufferedReader`, which would close the file when it is no longer used.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._held = memoryview(b"")
+
+    def is_at_end(self) -> bool:
+        if not self._held:
+            self._held = memoryview(self._raw.read(_READ_AT_ONCE) or b"")
+        return not self._held
+
+    def read(self, count: int) -> bytes:
+        found = bytes(self._held[:count])
+        self._held = self._held[count:]
+        while len(found) < count:
+            if self.is_at_end():
+                raise EOFError("the file ends within a frame")
+            more = self._held[: count - len(found)]
+            found += more
+            self._held = self._held[len(more) :]
+        return found
+
+
+def _zstd_pieces(file: _Exact) -> Iterator[bytes]:
     """Yields the uncompressed bytes of all frames of a zstd file (RFC 8878), block by block.
 
     A block has at most 128 KiB, however few bytes it was compressed to: `zstandard` itself gives
     all at once that it makes of what it gets. And its stream reader takes the end of the file in
     the middle of a frame for the end of the data; here it is an `EOFError`.
     """
-    file = io.BufferedReader(raw, _BUFFER_SIZE)  # type: ignore[arg-type]
     context = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
-    while magic := file.read(4):
+    while not file.is_at_end():
+        magic = file.read(4)
         number = int.from_bytes(magic, "little")
         if (number & ~15) == _ZSTD_SKIPPED:
-            left = int.from_bytes(_exactly(file, 4), "little")
+            left = int.from_bytes(file.read(4), "little")
             while left:
-                left -= len(_exactly(file, min(left, _BUFFER_SIZE)))
+                left -= len(file.read(min(left, _BUFFER_SIZE)))
             continue
         if number != _ZSTD:
             raise zstandard.ZstdError("what stands there is no zstd frame")
         frame = context.decompressobj()
-        descriptor = _exactly(file, 1)
+        descriptor = file.read(1)
         flags = descriptor[0]
         is_single = flags >> 5 & 1
         content_size = (is_single, 2, 4, 8)[flags >> 6]
         header = (1 - is_single) + (0, 1, 2, 4)[flags & 3] + content_size
-        yield frame.decompress(magic + descriptor + _exactly(file, header))
+        yield frame.decompress(magic + descriptor + file.read(header))
         is_last = 0
         while not is_last:
-            start = _exactly(file, 3)
+            start = file.read(3)
             block = int.from_bytes(start, "little")
             is_last, kind, size = block & 1, block >> 1 & 3, block >> 3
             # A block of kind 1 is one byte, `size` times.
-            yield frame.decompress(start + _exactly(file, 1 if kind == 1 else size))
+            yield frame.decompress(start + file.read(1 if kind == 1 else size))
         if flags >> 2 & 1:
-            yield frame.decompress(_exactly(file, 4))  # Checksum.
+            yield frame.decompress(file.read(4))  # Checksum.
         if not frame.eof:
             raise EOFError("a frame does not end")
-
-
-def _exactly(file: BinaryIO | io.BufferedReader, count: int) -> bytes:
-    found = file.read(count)
-    if len(found) < count:
-        raise EOFError("the file ends within a frame")
-    return found
 
 
 def _told_size(size: int) -> str:

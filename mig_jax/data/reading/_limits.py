@@ -11,9 +11,9 @@ __all__ = ["USUAL_LIMITS", "ReadingLimits"]
 
 @dataclasses.dataclass(frozen=True)
 class ReadingLimits:
-    """Sizes in bytes. The table that is read does not depend on them; a longer record is refused."""
+    """Sizes in bytes. What is read does not depend on them, but that longer records are refused."""
 
-    #: A record of a text may have: of so much it is said that it has no end.
+    #: A record of a text may have; a longer one is refused, as it would have to be held.
     longest_record: int = LONGEST_RECORD
 
     #: Plain text is cut into ranges of so much. Small enough that all cores end at about the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Final
@@ -133,14 +134,16 @@ def _open_file(
 
 
 def _start_of(file: LineFile) -> tuple[bytes, bool]:
-    """The start of a text, from its first byte or from the last blank ones; whether it is all."""
-    with file.open() as (_, text):
-        start = text.read(_LOOKED_AT)
-        passed = len(start)
-        while start.isspace() and passed < _BLANK_LOOKED_AT:
-            start = text.read(_LOOKED_AT)
-            passed += len(start)
-        return start, not text.read(1)
+    """The start of a text behind blank lines, as far as it can be read; whether that is all."""
+    start, passed = b"", 0
+    with contextlib.suppress(InputError), file.open() as (_, text):  # Reading tells it in its turn.
+        while len(start) < _LOOKED_AT and passed < _BLANK_LOOKED_AT:
+            more = text.read1(_LOOKED_AT)
+            if not more:
+                return start, True
+            passed += len(more)
+            start = more if start.isspace() else start + more
+    return start, False
 
 
 def _is_text(start: bytes) -> bool:

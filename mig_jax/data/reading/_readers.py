@@ -113,9 +113,7 @@ def read_pool(
         raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_FORMATS)}")
     skip = on_bad_record == "skip"
     names = FieldNames.of(fields)
-    files = open_files(
-        paths, fields=names, longest_record=limits.longest_record, cache=cache
-    )
+    files = open_files(paths, fields=names, longest_record=limits.longest_record, cache=cache)
     known = None if vocabulary is None else frozenset(vocabulary)
 
     def read(rejects: Writable | None) -> RecordTable:
