@@ -59,9 +59,9 @@ _LIST_WITHIN: Final = re.compile(
 )
 # Fields of one record that hold lists of objects, and what turns of any name have in them.
 _OF_ONE_RECORD: Final = frozenset(
-    "annotation answer chosen completion conversation conversations dialogs dialogue functions "
-    "history images messages mig_jax prompt query question rejected response text tool_calls tools "
-    "turns".split()  # noqa: SIM905
+    "annotation answer chosen completion conversation conversations dialogs dialogue "  # noqa: SIM905
+    "functions history images messages mig_jax prompt query question rejected response text "
+    "tool_calls tools turns".split()
 )
 _OF_TURNS: Final = re.compile(rb'"(role|from|content|value|human|assistant)"\s*:')
 
@@ -93,11 +93,15 @@ def foreign_content(start: bytes) -> str | None:
 def is_array_text(start: bytes, is_named_json: bool) -> bool:
     """Whether text that starts so is one JSON array of records.
 
-    JSON lines may be lists too, which are bad records: a name that does not end in .json says so,
-    unless a list of objects begins.
+    JSON lines may be lists too, which are bad records. They are told by a first line that is JSON
+    of its own, with others behind it; or by a name that does not end in .json, unless a list of
+    objects begins.
     """
     text = start.removeprefix(BYTE_ORDER_MARK).lstrip()
     if not text.startswith(b"["):
+        return False
+    first, _, rest = text.partition(b"\n")
+    if rest.strip() and _decoded(first, Any) is not None:
         return False
     return is_named_json or text[1:].lstrip()[:1] in (b"{", b"")
 
@@ -111,7 +115,7 @@ def lone_object(start: bytes, is_all: bool, names: FieldNames) -> str | None:
     first, _, rest = text.partition(b"\n")
     if not first.startswith(b"{"):
         return None
-    found = _object(text) if is_all else None
+    found = _decoded(text, dict[str, Any]) if is_all else None
     has_lines = first.strip() == b"{" or bool(rest and found)
     if (rest and not has_lines) or not (is_all or has_lines or not rest):
         return None
@@ -147,7 +151,8 @@ def _first_list_field(text: bytes) -> str | None:
     found = _LIST_WITHIN.match(text)
     if found is None or found[1].decode() in _OF_ONE_RECORD:
         return None
-    first = text[found.end() : found.end() + 2000].partition(b"}")[0]
+    # Up to what stands within the first object of the list.
+    first = re.split(rb"[{}\[]", text[found.end() : found.end() + 2000])[0]
     return None if _OF_TURNS.search(first) else found[1].decode()
 
 
@@ -163,9 +168,9 @@ def likely_form(line: bytes) -> str:
     return ""
 
 
-def _object(text: bytes) -> dict[str, Any] | None:
-    """What the text is, if it is one JSON object."""
+def _decoded(text: bytes, kind: Any) -> Any:
+    """What the text is, if it is one JSON value of this kind; else None."""
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
+        return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -26,6 +26,8 @@ CSV_ENDINGS: Final = {".csv": ",", ".tsv": "\t"}
 
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _MOST_FIELDS: Final = 1 << 16
+# Lines and separators of a row: what is made of each takes ten times its bytes.
+_MOST_PARTS: Final = 1 << 21
 _EXPECTED: Final = "expected a row of names first, then a row of as many fields for each record"
 
 
@@ -57,6 +59,11 @@ class CsvFile(TextFile):
     def is_named(path: str) -> bool:
         """Whether a file's name says that it holds rows."""
         return _ending(path) in CSV_ENDINGS
+
+    @property
+    def separator(self) -> str:
+        """What stands between the fields of a row."""
+        return CSV_ENDINGS[_ending(self.stamp.path)]
 
     def scan(self) -> Iterator[TextLine]:
         """Yields the rows that are not blank, in order, each as a JSON object.
@@ -115,8 +122,7 @@ class CsvFile(TextFile):
         # It holds for the process. Longer rows end the reading.
         if csv.field_size_limit() <= self.longest:
             csv.field_size_limit(self.longest + 1)
-        delimiter = CSV_ENDINGS[_ending(self.stamp.path)]
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=self.separator, strict=True)
         while True:
             lines.start_row()
             try:
@@ -128,8 +134,10 @@ class CsvFile(TextFile):
                     f"{self.stamp.path}, line {lines.row_number}: {error}; expected quotes about a "
                     "field that holds quotes, which are doubled, separators or line breaks"
                 ) from None
-            if any(cells[1:]) or (cells and cells[0].strip()) or len(cells) > 1:
+            if len(cells) > 1 or (cells and cells[0].strip()):
                 yield cells
+            else:
+                lines.skip_blank()
 
     def _header(self, lines: _Lines) -> list[str]:
         """The names of the fields."""
@@ -151,10 +159,9 @@ class CsvFile(TextFile):
         if len(names) == 1:
             for other in ";\t,|":
                 if other in names[0]:
-                    separator = CSV_ENDINGS[_ending(path)]
                     raise InputError(
                         f"{where}: found one name, which has {other!r} in it; expected "
-                        f"{separator!r} between fields"
+                        f"{self.separator!r} between fields"
                     )
         # As pandas and `datasets` name the column of an index, which pandas writes without one.
         names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
@@ -195,7 +202,7 @@ class CsvFile(TextFile):
         convert: list[Callable[[str], Any]],
         cells: list[str],
     ) -> CsvRow:
-        text = b"".join(lines.row)
+        text = bytes(lines.row)
         record: dict[str, Any] = {}
         problem = None
         if len(cells) != len(header):
@@ -221,15 +228,16 @@ class _Lines:
     def __init__(self, file: CsvFile, text: io.BufferedReader) -> None:
         self._file = file
         self._text = text
+        self._separator = file.separator.encode()
         self._position = 0
         self._number = 0
         self.start_row()
 
     def start_row(self) -> None:
-        self.row: list[bytes] = []
+        self.row = bytearray()
         self.row_position = self._position
         self.row_number = self._number + 1
-        self._size = 0
+        self._parts = 0
 
     def go_to(self, position: int) -> None:
         """Puts the text at a byte offset, behind the present one if it is compressed."""
@@ -238,21 +246,36 @@ class _Lines:
         else:
             self._position = self._text.seek(position)
 
+    def skip_blank(self) -> None:
+        """Passes over blank lines, of which there may be very many."""
+        while blank := self._text.peek():
+            blank = blank[: len(blank) - len(blank.lstrip(b"\r\n"))]
+            count = blank.rfind(b"\n") + 1
+            if not count:
+                return
+            self._number += self._text.read(count).count(b"\n")
+            self._position += count
+
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._text.readline(self._file.longest + 2 - self._size)
+        line = self._text.readline(self._file.longest + 2 - len(self.row))
         if not line:
             raise StopIteration
-        self._size += len(line)
-        if self._size > self._file.longest + 1:
+        if not self._position:
+            self._position = len(line) - len(line := line.removeprefix(BYTE_ORDER_MARK))
+        self.row += line
+        self._parts += 1 + line.count(self._separator)
+        if len(self.row) > self._file.longest + 1:
             raise self._file.too_long(f"that starts at line {self.row_number:,}")
-        self.row.append(line)
+        if self._parts > _MOST_PARTS:
+            raise InputError(
+                f"{self._file.stamp.path}, line {self.row_number}: found more than "
+                f"{_MOST_PARTS:,} separators and line breaks in one row; {_EXPECTED}"
+            )
         self._position += len(line)
         self._number += 1
-        if self.row_position == 0:
-            line = line.removeprefix(BYTE_ORDER_MARK) if len(self.row) == 1 else line
         return line.decode("utf-8", "surrogateescape")
 
 

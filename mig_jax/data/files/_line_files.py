@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -27,7 +26,10 @@ __all__ = [
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BUFFER_SIZE: Final = 1 << 18
-_SPACE: Final = re.compile(rb"\s+")
+_SPACES: Final = b" \t\n\v\f\r"
+# What a bomb of line breaks is compared with: looking at each byte takes 20 times as long.
+_RUN: Final = b"\n" * (1 << 16)
+_PIECE: Final = 1 << 12
 
 
 class TextLine(NamedTuple):
@@ -155,8 +157,19 @@ def read_up_to(text: io.BufferedReader, count: int) -> int:
 
 def end_of_blank_lines(buffer: bytearray, start: int, end: int) -> int:
     """Where the lines end that are blank from `start` on, a start of a line, and before `end`."""
-    space = _SPACE.match(buffer, start, end)
-    return start if space is None else buffer.rfind(b"\n", start, space.end()) + 1 or start
+    if buffer[start] not in _SPACES:
+        return start
+    here = start
+    while here < end:
+        if buffer.startswith(_RUN, here, end):
+            here += len(_RUN)
+            continue
+        piece = buffer[here : min(here + _PIECE, end)]
+        blank = len(piece) - len(piece.lstrip())
+        here += blank
+        if blank < len(piece):
+            break
+    return buffer.rfind(b"\n", start, here) + 1 or start
 
 
 def bare_line(line: bytes) -> bytes:

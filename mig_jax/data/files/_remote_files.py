@@ -41,8 +41,8 @@ _PACKAGES: Final = {
 }
 # What tells one version of a remote file from another, of all that stores say of it.
 _TELLING: Final = frozenset(
-    "blob_id content-md5 created crc32c digest etag generation last-modified last_modified "
-    "lastmodified md5hash mtime sha256 updated version_id versionid xet_hash".split()  # noqa: SIM905
+    "blob_id content-md5 created crc32c digest etag generation last-modified "  # noqa: SIM905
+    "last_modified lastmodified md5hash mtime sha256 updated version_id versionid xet_hash".split()
 )
 _LONGEST_NAME: Final = 60
 _EXPECTED: Final = "expected the address of a file that can be read from here"

@@ -227,6 +227,8 @@ def _csv_parts(
                 raise problem
             columns.add(convert(record), number, position)
         except BadRecord as bad:
+            if "found a string" in bad.problem:
+                bad = BadRecord(f"{bad.problem}, as JSON", bad.field)
             columns.add_bad(BadLine(number, bad, text.rstrip(b"\r\n")))
             if decoding.stop_at_bad:
                 break
