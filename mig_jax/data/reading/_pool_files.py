@@ -137,12 +137,12 @@ def _start_of(file: LineFile) -> tuple[bytes, bool]:
     """The start of a text behind blank lines, as far as it can be read; whether that is all."""
     start, passed = b"", 0
     with contextlib.suppress(InputError), file.open() as (_, text):  # Reading tells it in its turn.
-        while len(start) < _LOOKED_AT and passed < _BLANK_LOOKED_AT:
+        while len(start) < _LOOKED_AT and (start or passed < _BLANK_LOOKED_AT):
             more = text.read1(_LOOKED_AT)
             if not more:
                 return start, True
             passed += len(more)
-            start = more if start.isspace() else start + more
+            start = start + more if start else more.lstrip()
     return start, False
 
 
