@@ -130,10 +130,11 @@ class CsvFile(TextFile):
             except StopIteration:
                 return
             except csv.Error as error:
+                where = f"{self.stamp.path}, line {lines.row_number}"
                 problem = str(error).partition(" - ")[0]
                 raise InputError(
-                    f"{self.stamp.path}, line {lines.row_number}: {problem}; expected quotes about a "
-                    "field that holds quotes, which are doubled, separators or line breaks"
+                    f"{where}: {problem}; expected quotes about a field that holds quotes, which "
+                    "are doubled, separators or line breaks"
                 ) from None
             if len(cells) > 1 or (cells and cells[0].strip()):
                 yield cells
