@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -93,7 +94,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
         journal = held.enter_context(Journal(name, _fingerprint(options), options.batch_size))
         form = data.output_form(options.output)
         if form == "parquet":
-            data.check_one_table(open_files(options.pool))
+            data.check_one_table(options.sources)
         models = load_models(options)
         kept, read = filter_records(options, rejects)
         _annotate(options, models, kept, journal)
@@ -101,10 +102,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
             mapping = _merge(options, tag_counts(journal))
             mapping_output.write(mapping.to_json())
         scores, told = _scores(options, weights, journal, mapping)
-        pool_files = open_files(options.pool)
-        with data.RecordSink(
-            output, form, pool_files, lambda line: say(f"warning: {line}")
-        ) as sink:
+        with data.RecordSink(output, form, options.sources, _warn) as sink:
             written = _write(options, kept, journal, mapping, scores, sink)
         sources = _sources(kept, read, written.records)
         counts = None
@@ -280,7 +278,7 @@ def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
     return {
         # By content: a copy, or a file fetched again, is the same pool.
-        "pool": _digests(options.pool),
+        "pool": _digests(options.sources),
         "exclude_overlap": _digests(options.exclude_overlap),
         "deduplicate_against": _digests(options.deduplicate_against),
         "scorers": sorted(scorer_weights(options.scorer)),
@@ -289,7 +287,7 @@ def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
     }
 
 
-def _digests(paths: list[str]) -> list[str]:
+def _digests(paths: Sequence[str | data.RecordFile]) -> list[str]:
     if not paths:
         return []
     return [digest for file in open_files(paths) for digest in file.stamp.digests()]
@@ -298,7 +296,7 @@ def _digests(paths: list[str]) -> list[str]:
 def _read_mapping(path: str) -> TagMapping:
     expected = "expected a JSON object from tags to tags or null, as --normalise_tags writes it"
     try:
-        with open(path, "rb") as stream:
+        with open(data.FileStamp.of(path).local, "rb") as stream:
             return TagMapping.from_json(stream.read())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {expected}") from None

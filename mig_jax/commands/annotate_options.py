@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,7 @@ from mig_jax.commands.flag_groups import (
     define_pool_flags,
     stem_of,
 )
+from mig_jax.commands.pool_files import open_pool
 from mig_jax.errors import InputError
 
 __all__ = ["AnnotateOptions", "annotate_options", "define_annotate_flags"]
@@ -89,14 +91,20 @@ class AnnotateOptions(ModelOptions, PoolOptions):
         """All that is read, which no output may overwrite."""
         named = (self.vocabulary, self.tag_mapping)
         given = [path for path in named if path is not None]
-        return [*self.pool, *self.exclude_overlap, *self.deduplicate_against, *given]
+        read = data.local_files([*self.pool, *self.exclude_overlap, *self.deduplicate_against])
+        return [*read, *given]
+
+    @functools.cached_property
+    def sources(self) -> list[data.RecordFile]:
+        """The files of the pool: each pass over the records reads the same."""
+        return open_pool(self)
 
     def records(
         self, rejects: Any = None, losses: data.Losses | None = None
     ) -> Iterator[data.RawRecord]:
         """The records of the pool that can be read; `losses` gets what of tables JSON has not."""
         return data.read_conversations(
-            self.pool,
+            self.sources,
             layout=self.format,
             fields=self.fields,
             on_bad_record=self.on_bad_record,

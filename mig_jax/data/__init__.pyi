@@ -4,13 +4,14 @@ from ._label_embeddings import (
     read_label_embeddings,
     write_label_embeddings,
 )
-from .files import FileStamp, LineFile, Losses
+from .files import FileStamp, LineFile, Losses, local_files
 from .reading import (
     BadRecords,
     Decoding,
     PoolShare,
     RawRecord,
     ReadingLimits,
+    RecordFile,
     RecordTable,
     ValidationSet,
     default_cache_folder,
@@ -24,6 +25,7 @@ from .reading import (
     read_vocabulary,
     share_of_pool,
     sort_entries,
+    stamp_of,
 )
 from .records import (
     AS_IT_CAME,
@@ -93,6 +95,7 @@ __all__ = [
     "RawRecord",
     "ReadingLimits",
     "RecordConverter",
+    "RecordFile",
     "RecordForm",
     "RecordSink",
     "RecordTable",
@@ -116,6 +119,7 @@ __all__ = [
     "field_values",
     "files",
     "instruction_and_response",
+    "local_files",
     "notes_of_rows",
     "open_files",
     "output_form",
@@ -132,6 +136,7 @@ __all__ = [
     "records",
     "share_of_pool",
     "sort_entries",
+    "stamp_of",
     "told_conversation_format",
     "updated_dataset_info",
     "with_usual_roles",

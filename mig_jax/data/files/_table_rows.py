@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.data.files._file_stamps import FileStamp
 from mig_jax.data.files._json_values import (
     JSON_TYPE,
     JsonRows,
@@ -21,7 +22,7 @@ from mig_jax.data.files._json_values import (
     extension_name,
     is_binary,
 )
-from mig_jax.data.files._line_files import FileStamp, TextLine
+from mig_jax.data.files._line_files import TextLine
 from mig_jax.data.records import (
     FieldNames,
     label_fields,
@@ -156,6 +157,7 @@ class TableRows(abc.ABC):
             passed += batch.num_rows
             if progress is not None:
                 progress(self.stamp.size * passed // max(total, 1))
+        self.stamp.check_unchanged()
 
     def read_records(
         self, positions: npt.NDArray[np.int64], losses: Losses | None = None
@@ -174,6 +176,7 @@ class TableRows(abc.ABC):
             with telling_errors(self.stamp.path, self.kind):
                 records = [encoded(row) for row in to_rows(batch)]
             yield from records
+        self.stamp.check_unchanged()
 
     def _to_rows(
         self, schema: pa.Schema, losses: Losses | None

@@ -2,10 +2,10 @@ from ._bad_records import BadRecords
 from ._cache import default_cache_folder
 from ._limits import ReadingLimits
 from ._passes import each_record, field_values
-from ._pool_files import open_files
+from ._pool_files import open_files, stamp_of
 from ._raw_records import RawRecord, read_conversations, read_texts
 from ._readers import read_pool
-from ._record_parts import Decoding
+from ._record_parts import Decoding, RecordFile
 from ._record_table import RecordTable, sort_entries
 from ._shares import PoolShare, share_of_pool
 from ._validation_files import ValidationSet, read_validation
@@ -18,6 +18,7 @@ __all__ = [
     "PoolShare",
     "RawRecord",
     "ReadingLimits",
+    "RecordFile",
     "RecordTable",
     "ValidationSet",
     "default_cache_folder",
@@ -32,4 +33,5 @@ __all__ = [
     "serve",
     "share_of_pool",
     "sort_entries",
+    "stamp_of",
 ]

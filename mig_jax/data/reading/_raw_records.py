@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mig_jax.data.files import Losses, TableRows
+from mig_jax.data.files import LONGEST_RECORD, Losses, TableRows
 from mig_jax.data.reading._bad_records import BadRecords
 from mig_jax.data.reading._cache import Writable
 from mig_jax.data.reading._pool_files import open_files
+from mig_jax.data.reading._record_parts import RecordFile
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.data.records import (
     LABEL_FORMATS,
@@ -56,7 +57,7 @@ class RawRecord:
 
 
 def read_conversations(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str] | RecordFile],
     *,
     layout: Literal["auto", "mig_jax", "xsample", "plain"] = "auto",
     fields: FieldNames | Mapping[str, str] | None = None,
@@ -66,6 +67,7 @@ def read_conversations(
     wanted: Sequence[Literal["labels", "score"]] = ("labels", "score"),
     questions: bool = False,
     losses: Losses | None = None,
+    longest_record: int = LONGEST_RECORD,
 ) -> Iterator[RawRecord]:
     """Yields every record of the files, in order; holds one at a time.
 
@@ -81,6 +83,7 @@ def read_conversations(
       wanted: which of labels and score are read; the others are None, whatever is there.
       questions: whether records that only ask are read, as evaluation files have them.
       losses: gets the columns of tables whose values JSON has not.
+      longest_record: bytes that a record of a text may have.
 
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
@@ -89,15 +92,17 @@ def read_conversations(
         *others, last = LABEL_FORMATS
         raise ValueError(f"layout is {layout!r}, expected auto, {', '.join(others)} or {last}")
     names = FieldNames.of(fields)
-    files = open_files([os.fspath(path) for path in paths])
+    files = open_files(paths, fields=names, longest_record=longest_record)
     passed = 0
     for file in files:
         path = file.stamp.path
         bad = BadRecords(path, on_bad_record == "skip", rejects)
         used = 0
         scanned = file.scan(losses) if isinstance(file, TableRows) else file.scan()
-        for number, _, text in scanned:
+        for number, _, text, problem in scanned:
             try:
+                if problem is not None:
+                    raise problem
                 found = _raw_record(path, number, text, names, layout, wanted, questions)
             except BadRecord as reason:
                 bad.meet(number, reason, text)
