@@ -20,13 +20,13 @@ from mig_jax.annotation import (
 )
 from mig_jax.commands.flag_groups import (
     PoolOptions,
-    adder,
     check_pool_flags,
     define_merging_flags,
     define_model_flags,
     define_pool_flags,
     stem_of,
 )
+from mig_jax.commands.flag_values import adder
 from mig_jax.errors import InputError
 
 __all__ = ["AnnotateOptions", "annotate_options", "define_annotate_flags"]

@@ -6,7 +6,7 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.command import Command
-from mig_jax.commands.flag_groups import adder
+from mig_jax.commands.flag_values import adder
 from mig_jax.commands.terminal import progress_bar
 from mig_jax.synthetic import BuiltinPool
 
@@ -16,7 +16,14 @@ __all__ = ["COMMAND", "run"]
 def define_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
-    add(flags.DEFINE_integer, "records", None, "How many records to write.", lower_bound=1)
+    add(
+        flags.DEFINE_integer,
+        "records",
+        None,
+        "How many records to write.",
+        lower_bound=1,
+        upper_bound=10**12,
+    )
     add(flags.DEFINE_string, "output", None, "Where to write them, one JSON object a line.")
     add(
         flags.DEFINE_string,

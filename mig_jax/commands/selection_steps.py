@@ -61,7 +61,7 @@ def certify_with_bar(
     with progress_bar("certifying", None, unit="steps") as bar:
 
         def on_step(step: int, bound: float) -> None:
-            proven = proven_per_cent(selection.information / bound)
+            proven = proven_per_cent(selection.information / bound if bound > 0 else 1.0)
             bar.set_postfix_str(f"at least {proven}", refresh=False)
             bar.update(step - bar.n)
 
