@@ -9,7 +9,6 @@ picks on the graph of its own threshold.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
@@ -31,6 +30,7 @@ from mig_jax.measure import (
     as_pytree,
     cut_edges,
     information,
+    unchecked,
 )
 from mig_jax.selection._greedy import initial_state, lazy_greedy
 from mig_jax.selection._number_range import check_finite, in_range
@@ -189,7 +189,7 @@ def select_grid(
     batch_size = min(batch_size, num_cells)
     with in_range(pool, graph, cells.measure) as (pool, graph, measure):
         z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
-        cells = dataclasses.replace(cells, measure=measure)
+        cells = unchecked(Cell, measure=measure, threshold=cells.threshold)
         found = _select_grid(rule, pool, graph, layout, z, cells, rules, budget, batch_size)
     if not isinstance(found.information, jax.core.Tracer):
         check_finite(found.gains, found.increases, found.information)

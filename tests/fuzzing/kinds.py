@@ -1,0 +1,151 @@
+"""The kinds of files that are fuzzed: an entry each, and how what was read is compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import random
+from collections.abc import Callable
+
+import numpy as np
+
+from mig_jax import data
+from mig_jax.errors import InputError
+from tests.fuzzing import mutations, oracles
+
+_LAYOUTS = ("plain", "xsample")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One kind of file."""
+
+    ending: str
+    make: mutations.Bytes  #: An input.
+    check: Callable[[str], str]  #: Reads it: "read" or "refused"; raises whatever is wrong.
+
+
+class Wrong(AssertionError):  # noqa: N818 - an outcome, not an error of ours
+    """What was read is not what the file holds."""
+
+
+def _pools(expected: Callable[[str, str], oracles.Records]) -> Callable[[str], str]:
+    """Checks `read_pool` in both layouts and ways, and `read_conversations`."""
+
+    def check(path: str) -> str:
+        outcomes = []
+        for layout in _LAYOUTS:
+            try:
+                records = expected(path, layout)
+            except oracles.Unreadable:
+                records = None
+            outcomes += [_read_pool(path, layout, way, records) for way in ("error", "skip")]
+        outcomes.append(_refused_or(lambda: data.read_pool([path], workers=1, cache=None)))
+        outcomes.append(_refused_or(lambda: _conversations(path)))
+        return "read" if "read" in outcomes else "refused"
+
+    return check
+
+
+def _read_pool(path: str, layout: str, way: str, records: oracles.Records | None) -> str:
+    try:
+        table = data.read_pool(
+            [path],
+            layout=layout,
+            on_bad_record=way,
+            workers=1,
+            cache=None,  # type: ignore[arg-type]
+        )
+    except InputError as error:
+        _check_line(error)
+        found = list((records or {}).values())
+        good = [record for record in found if record.verdict == "good"]
+        if way == "skip" and good:
+            raise Wrong(f"{layout}, {way}: refused, though records are good: {error}") from None
+        if good and len(good) == len(found):
+            raise Wrong(f"{layout}, {way}: refused, though all is good: {error}") from None
+        return "refused"
+    if records is None:
+        raise Wrong(f"{layout}, {way}: read, though it is damaged")
+    used = dict(zip(table.line.tolist(), range(table.num_records), strict=True))
+    for line, record in records.items():
+        if record.verdict == "good" and line not in used:
+            raise Wrong(f"{layout}, {way}: line {line} is good, but left out")
+    if way == "error" and len(used) != len(records):
+        raise Wrong(f"{layout}: {len(used)} records of {len(records)}")
+    if table.records_skipped != len(records) - len(used):
+        raise Wrong(f"{layout}, {way}: {table.records_skipped} skipped of {len(records)}")
+    for line, row in used.items():
+        record = records.get(line, oracles.BAD)
+        if record.verdict == "bad":
+            raise Wrong(f"{layout}, {way}: line {line} is bad, but used")
+        ids = table.labels[table.offsets[row] : table.offsets[row + 1]]
+        labels = sorted(table.label_names[number] for number in ids)
+        if np.isnan(record.score):  # Nested too deeply for the oracle.
+            continue
+        if labels != sorted(record.labels) or table.scores[row] != np.float32(record.score):
+            raise Wrong(
+                f"{layout}, {way}: line {line} is read as {labels}, {table.scores[row]}, but is "
+                f"{record}"
+            )
+    return "read"
+
+
+def _conversations(path: str) -> None:
+    for found in data.read_conversations([path], on_bad_record="skip"):
+        for role, text in found.turns:
+            if role not in data.ROLES or not isinstance(text, str):
+                raise Wrong(f"line {found.line}: a turn is {role!r}, {text!r}")
+
+
+def _refused_or(read: Callable[[], object]) -> str:
+    try:
+        read()
+    except InputError as error:
+        _check_line(error)
+        return "refused"
+    return "read"
+
+
+def _check_line(error: InputError) -> None:
+    if len(str(error).splitlines()) != 1:
+        raise Wrong(f"the message is not one line: {str(error)!r}")
+
+
+def _text(parse: Callable[[bytes, str], oracles.Records], unpacked: Callable[[bytes], bytes]):
+    return _pools(lambda path, layout: parse(unpacked(pathlib.Path(path).read_bytes()), layout))
+
+
+def _embeddings(path: str) -> str:
+    names = ["maths", "code", "ü", "", "not there"]
+    try:
+        expected = oracles.of_npz(path, names)
+    except oracles.Unreadable:
+        expected = None
+    try:
+        unit, present = data.read_label_embeddings(path, names, missing="isolate")
+    except InputError as error:
+        _check_line(error)
+        if expected is not None:
+            raise Wrong(f"refused, though all is good: {error}") from None
+        return "refused"
+    if expected is None:
+        raise Wrong("read, though it is damaged")
+    if present.tolist() != expected[1] or not np.allclose(unit, expected[0], atol=1e-6):
+        raise Wrong(f"read as {unit.tolist()}, but is {expected[0].tolist()}")
+    return "read"
+
+
+KINDS: dict[str, Kind] = {
+    "lines": Kind(".jsonl", mutations.mutated_lines, _text(oracles.of_lines, bytes)),
+    "array": Kind(".json", mutations.mutated_array, _text(oracles.of_array, bytes)),
+    "gzip": Kind(".jsonl.gz", mutations.mutated_gzip, _text(oracles.of_lines, oracles.gunzipped)),
+    "zstd": Kind(".jsonl.zst", mutations.mutated_zstd, _text(oracles.of_lines, oracles.unzstd)),
+    "parquet": Kind(".parquet", mutations.mutated_parquet, _pools(oracles.of_parquet)),
+    "npz": Kind(".npz", mutations.mutated_npz, _embeddings),
+}
+
+
+def make_input(kind: str, seed: int, number: int) -> bytes:
+    """The input of this number: the same for the same seed."""
+    return KINDS[kind].make(random.Random(f"{seed} {kind} {number}"))
