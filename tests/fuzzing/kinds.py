@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import random
 from collections.abc import Callable
 
 import numpy as np
@@ -144,8 +143,3 @@ KINDS: dict[str, Kind] = {
     "parquet": Kind(".parquet", mutations.mutated_parquet, _pools(oracles.of_parquet)),
     "npz": Kind(".npz", mutations.mutated_npz, _embeddings),
 }
-
-
-def make_input(kind: str, seed: int, number: int) -> bytes:
-    """The input of this number: the same for the same seed."""
-    return KINDS[kind].make(random.Random(f"{seed} {kind} {number}"))

@@ -2,76 +2,108 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import pathlib
+import random
 import resource
-import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tests.fuzzing.kinds import KINDS, make_input
+from tests.fuzzing.kinds import Kind
 
-SECONDS = 10.0  # For one input; more is a hang.
-MOST_MEMORY = 1 << 30  # Bytes of a child, its imports included.
+__all__ = ["MOST_MEMORY", "Failure", "Input", "fuzz", "kinds_of"]
+
+MOST_MEMORY: Final = 1 << 30  # Bytes of a child, its imports included.
+OUR_KINDS: Final = "tests.fuzzing.kinds"
+
+
+class Input(NamedTuple):
+    """An input: the same bytes for the same three."""
+
+    kind: str
+    seed: int
+    number: int
+
+    def content(self, kinds: dict[str, Kind]) -> bytes:
+        """The bytes of the file."""
+        return kinds[self.kind].make(random.Random(f"{self.seed} {self.kind} {self.number}"))
 
 
 class Failure(NamedTuple):
     """An input that was not read as it should be."""
 
-    kind: str
-    number: int
+    input: Input
+    outcome: str  # wrong, exception, memory, hang or crash.
     what: str
 
 
-def fuzz(
-    kind: str,
-    numbers: range,
-    seed: int,
-    keep: pathlib.Path | None = None,
-    tell: Callable[[int], None] = lambda done: None,
-) -> tuple[Counter[str], list[Failure]]:
-    """Reads these inputs of a kind: how often each outcome was, and what failed.
+def kinds_of(module: str = OUR_KINDS) -> dict[str, Kind]:
+    """What a module calls KINDS."""
+    found: dict[str, Kind] = importlib.import_module(module).KINDS
+    return found
 
-    Failed inputs are written to the folder `keep`.
+
+def fuzz(
+    inputs: Sequence[Input],
+    keep: pathlib.Path | None = None,
+    *,
+    module: str = OUR_KINDS,
+    seconds: float = 10.0,
+    tell: Callable[[int], None] = lambda done: None,
+) -> tuple[Counter[tuple[str, str]], list[Failure]]:
+    """Reads the inputs: how often each kind had each outcome, and what failed.
+
+    Args:
+      inputs: one or more.
+      keep: a folder for inputs that failed, each with what happened.
+      module: has the `KINDS`.
+      seconds: for one input; more is a hang.
+      tell: gets the number of inputs passed so far.
     """
-    outcomes: Counter[str] = Counter()
+    outcomes: Counter[tuple[str, str]] = Counter()
     failures = []
-    with tempfile.TemporaryDirectory() as folder:
-        for number, outcome, what in _results(kind, numbers, seed, folder):
-            outcomes[outcome] += 1
-            tell(sum(outcomes.values()))
-            if what:
-                failures.append(Failure(kind, number, what))
-                if keep is not None:
-                    keep.mkdir(parents=True, exist_ok=True)
-                    stem = keep / f"{kind}_{seed}_{number}"
-                    stem.with_suffix(KINDS[kind].ending).write_bytes(make_input(kind, seed, number))
-                    stem.with_suffix(".txt").write_text(what)
+    for one, outcome, what in _results(inputs, module, seconds):
+        outcomes[one.kind, outcome] += 1
+        tell(outcomes.total())
+        if not what:
+            continue
+        failures.append(Failure(one, outcome, what))
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            kinds = kinds_of(module)
+            stem = keep / "_".join(map(str, one))
+            stem.with_suffix(kinds[one.kind].ending).write_bytes(one.content(kinds))
+            stem.with_suffix(".told").write_text(what)
     return outcomes, failures
 
 
-def _results(kind: str, numbers: range, seed: int, folder: str) -> Iterator[tuple[int, str, str]]:
-    """Number, outcome and, of a failure, what happened."""
-    left = list(numbers)
+def _results(
+    inputs: Sequence[Input], module: str, seconds: float
+) -> Iterator[tuple[Input, str, str]]:
+    """Each input, its outcome and, if it failed, what happened."""
+    left = list(inputs)
     context = multiprocessing.get_context("spawn")
     while left:
         ours, theirs = context.Pipe(duplex=False)
-        child = context.Process(target=_read_all, args=(kind, left, seed, folder, theirs))
+        child = context.Process(target=_read_all, args=(left, module, theirs))
         child.start()
         theirs.close()
         try:
             ours.recv()  # It has imported what it needs.
             while left:
-                if not ours.poll(SECONDS):
-                    yield left.pop(0), "hang", f"no end after {SECONDS:g} s"
+                if not ours.poll(seconds):
+                    yield left.pop(0), "hang", f"no end after {seconds:g} s"
                     break
                 outcome, what = ours.recv()
                 yield left.pop(0), outcome, what
+                if outcome == "memory":
+                    break  # Of the next input, the memory would be that of this one.
         except EOFError:
             child.join()
             yield left.pop(0), "crash", f"the process ended with {child.exitcode}"
@@ -81,28 +113,28 @@ def _results(kind: str, numbers: range, seed: int, folder: str) -> Iterator[tupl
             ours.close()
 
 
-def _read_all(kind: str, numbers: list[int], seed: int, folder: str, results: Connection) -> None:
-    sys.setrecursionlimit(1000)
-    soft = _address_space() + MOST_MEMORY  # What runs away is stopped before the machine suffers.
-    resource.setrlimit(resource.RLIMIT_AS, (soft, soft))
-    path = os.path.join(folder, f"input{KINDS[kind].ending}")
-    results.send("ready")
-    for number in numbers:
-        pathlib.Path(path).write_bytes(make_input(kind, seed, number))
-        results.send(_outcome(kind, path))
+def _read_all(inputs: Sequence[Input], module: str, results: Connection) -> None:
+    kinds = kinds_of(module)
+    # What runs away is stopped before the machine suffers.
+    limit = _address_space() + 2 * MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with tempfile.TemporaryDirectory() as folder:
+        results.send("ready")
+        for one in inputs:
+            path = os.path.join(folder, f"input{kinds[one.kind].ending}")
+            pathlib.Path(path).write_bytes(one.content(kinds))
+            results.send(_outcome(kinds[one.kind], path))
 
 
-def _outcome(kind: str, path: str) -> tuple[str, str]:
+def _outcome(kind: Kind, path: str) -> tuple[str, str]:
     try:
-        outcome = KINDS[kind].check(path)
+        outcome = kind.check(path)
     except AssertionError as error:
         return "wrong", str(error)
     except BaseException:
         return "exception", traceback.format_exc()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # On Linux.
-    if used > MOST_MEMORY:
-        return "memory", f"{used:,} bytes"
-    return outcome, ""
+    return ("memory", f"{used:,} bytes") if used > MOST_MEMORY else (outcome, "")
 
 
 def _address_space() -> int:

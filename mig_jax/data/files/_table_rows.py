@@ -131,7 +131,7 @@ def telling_errors(path: str, kind: str) -> Iterator[None]:
         raise InputError(
             f"{path}: {kind} data is corrupt or truncated ({first_line}); expected a whole file"
         ) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path}: a value is of a kind that JSON has not ({error}); "
             "expected text, numbers, times, lists and objects"
