@@ -315,8 +315,6 @@ def _options(values: flags.FlagValues) -> Options:
             if word not in known:
                 raise InputError(f"--{name}: found {word}, expected some of {', '.join(known)}")
     for name in (*_NUMBERS, "families", "gains"):
-        if not given[name]:
-            raise InputError(f"--{name}: found nothing, expected values separated by commas")
         twice = [value for value in given[name] if given[name].count(value) > 1]
         if twice:
             raise InputError(f"--{name}: {twice[0]} is given twice")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from mig_jax.commands.flag_values import read_flags
+from mig_jax.commands.flag_values import read_flags, refuse_empty
 from mig_jax.commands.terminal import exit_status, flags_only, help_text
 from mig_jax.errors import InputError
 
@@ -60,4 +60,5 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
     for name in command.required:
         if values[name].value in (None, "", []):
             raise InputError(f"--{name}: missing, expected --{name}=...: {values[name].help}")
+    refuse_empty(values)
     command.run(values)

@@ -13,7 +13,7 @@ from absl import flags
 
 from mig_jax.errors import InputError
 
-__all__ = ["AddFlag", "adder", "read_flags"]
+__all__ = ["AddFlag", "adder", "read_flags", "refuse_empty"]
 
 #: Defines a flag: `add(flags.DEFINE_integer, "budget", None, "What it is.", lower_bound=1)`.
 AddFlag = Callable[..., None]
@@ -108,13 +108,20 @@ def read_flags(values: flags.FlagValues, words: Sequence[str]) -> list[str]:
         raise InputError(_refusal(values, error)) from None
     except ValueError as error:
         raise InputError(str(error)) from None
+    return left_over
+
+
+def refuse_empty(values: flags.FlagValues) -> None:
+    """Raises InputError if a flag is given, but no text, or an empty list."""
     for name in values:
         flag = values[name]
-        is_text = type(flag.parser) is flags.ArgumentParser
+        if not flag.present:
+            continue
+        if isinstance(flag.parser, flags.ListParser) and not flag.value:
+            raise InputError(f"--{name}: found nothing, expected {_expected(flag)}")
         given = flag.value if isinstance(flag.value, list) else [flag.value]
-        if is_text and flag.present and "" in given:
+        if type(flag.parser) is flags.ArgumentParser and "" in given:
             raise InputError(f"--{name}: found nothing, expected a value")
-    return left_over
 
 
 def _unknown(values: flags.FlagValues, name: str) -> str:

@@ -14,6 +14,11 @@ def _make(rng: random.Random) -> bytes:
 
 
 def _hangs(path: str) -> str:
+    while True:
+        pass
+
+
+def _waits(path: str) -> str:
     time.sleep(3600)
     return path
 
@@ -40,5 +45,5 @@ def _reads(path: str) -> str:
 
 KINDS = {
     check.__name__: Kind(".txt", _make, check)
-    for check in (_reads, _hangs, _wrong, _raises, _crashes, _takes_memory)
+    for check in (_reads, _hangs, _waits, _wrong, _raises, _crashes, _takes_memory)
 }

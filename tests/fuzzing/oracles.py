@@ -162,8 +162,10 @@ def of_lines(text: bytes, layout: str) -> Records:
 
 def of_array(text: bytes, layout: str) -> Records:
     """One JSON array, or lines."""
-    bare = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    bare = text.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if not bare.startswith(b"["):
+        if bare.lstrip().startswith(b"["):
+            raise Unreadable  # Behind what is space, but not to JSON.
         return of_lines(text, layout)
     try:
         elements, is_doubtful = _parsed(bare)

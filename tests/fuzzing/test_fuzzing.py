@@ -24,6 +24,7 @@ def test_each_way_to_fail_is_found_and_kept(tmp_path) -> None:
     expected = {
         "_reads": "read",
         "_hangs": "hang",
+        "_waits": "hang",
         "_wrong": "wrong",
         "_raises": "exception",
         "_crashes": "crash",
@@ -31,9 +32,9 @@ def test_each_way_to_fail_is_found_and_kept(tmp_path) -> None:
     }
     inputs = [Input(kind, 0, 5) for kind in expected]
     broken = "tests.fuzzing.broken_kinds"
-    outcomes, failures = fuzz(inputs, tmp_path, module=broken, seconds=3.0)
+    outcomes, failures = fuzz(inputs, tmp_path, module=broken, seconds=1.0)
     assert outcomes == dict.fromkeys(expected.items(), 1)
-    assert len(failures) == 5
+    assert len(failures) == 6
     kept = {path.name for path in tmp_path.iterdir()}
     assert {"_hangs_0_5.txt", "_hangs_0_5.told", "_crashes_0_5.txt"} <= kept
     assert "KeyError" in (tmp_path / "_raises_0_5.told").read_text()
