@@ -59,7 +59,11 @@ def test_nonsense_is_one_line_that_names_the_flag(command, name):
         told = refused(command, f"--{name}={value}")
         assert told.startswith(f"mig-jax: --{name}: found {shown or 'nothing'}, expected ")
     if flag.flag_type() in TEXTS:
-        required = [f"--{other}=1" for other in load(command).required if other != name]
+        required = [
+            f"--{other.name}={(getattr(other.parser, 'enum_values', None) or ['1'])[0]}"
+            for other in flags_of(command)
+            if other.name in load(command).required and other.name != name
+        ]
         told = refused(command, f"--{name}=", *required)
         assert told.startswith(f"mig-jax: --{name}: ")
         assert "expected" in told
