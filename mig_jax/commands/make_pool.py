@@ -16,14 +16,7 @@ __all__ = ["COMMAND", "run"]
 def define_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
-    add(
-        flags.DEFINE_integer,
-        "records",
-        None,
-        "How many records to write.",
-        lower_bound=1,
-        upper_bound=10**12,
-    )
+    add(flags.DEFINE_integer, "records", None, "How many records to write.", lower_bound=1)
     add(flags.DEFINE_string, "output", None, "Where to write them, one JSON object a line.")
     add(
         flags.DEFINE_string,

@@ -126,7 +126,7 @@ def _load(path: str) -> tuple[list[str], npt.NDArray[np.generic]]:
         raise InputError(f"{path}: has no labels; {_EXPECTED}")
     try:
         return labels.tolist(), embeddings
-    except ValueError:  # Fixed-width strings are numbers, of which not all are characters.
+    except (ValueError, SystemError):  # Fixed-width strings are numbers, not all characters.
         raise InputError(f"{path}: labels are no text; {_EXPECTED}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -197,6 +198,35 @@ def mutated_lines(rng: random.Random) -> bytes:
 
 def mutated_array(rng: random.Random) -> bytes:
     return _mutated(rng, array, _OF_TEXT)
+
+
+def csv_rows(rng: random.Random) -> bytes:
+    """Rows with labels as JSON, and a text with what CSV must quote."""
+    stream = io.StringIO(newline="")
+    rows = csv.writer(
+        stream,
+        lineterminator=rng.choice(["\n", "\r\n"]),
+        quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    )
+    rows.writerow(["labels", "score", "instruction", "output"])
+    for _ in range(rng.randrange(6)):
+        record = plain(rng)
+        text = rng.choice(["a, b", 'say "it"', "two\nlines", "", "ünï", "[1]", "7"])
+        labels = json.dumps(record["labels"], ensure_ascii=rng.random() < 0.5)
+        rows.writerow([labels, record["score"], text, text])
+    return stream.getvalue().encode()
+
+
+def _cell(rng: random.Random, text: bytes) -> bytes:
+    """Another text between two commas, or a quote where none belongs."""
+    places = [place for place, byte in enumerate(text) if byte in b",\n"] or [0]
+    start = rng.choice(places) + 1
+    more = rng.choice([*_NONSENSE, b'"', b'""', b",", b'"a"b', b"'", b";", b'"\n"', b"=1+1"])
+    return text[:start] + more + text[start + rng.choice([0, 0, 2]) :]
+
+
+def mutated_csv(rng: random.Random) -> bytes:
+    return _mutated(rng, csv_rows, [*_OF_BYTES, _cell, _cell, _encoded, _broken_elsewhere])
 
 
 def _gzip(rng: random.Random) -> bytes:

@@ -6,8 +6,11 @@ it is used its values are those told here.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+import os
 import re
 import warnings
 import zlib
@@ -30,8 +33,16 @@ class Record(NamedTuple):
     score: float = 0.0
 
 
+class Unknown(Exception):  # noqa: N818 - an outcome, not a failure
+    """What the file holds is left open: it may be read or not, but must not fail."""
+
+
 class Unreadable(Exception):  # noqa: N818 - an outcome, not a failure
     """The file as a whole cannot be read."""
+
+
+class Damaged(Unreadable):
+    """Whether what is whole of it may be used, if bad records are skipped, is left open."""
 
 
 BAD = Record("bad")
@@ -147,6 +158,8 @@ def _integer(digits: str) -> float:
 
 def of_lines(text: bytes, layout: str) -> Records:
     """Lines of JSON; lines end at b"\\n" only."""
+    if b"\x00" in text[:4] and text[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise Unknown  # It may be taken for UTF-16.
     found: Records = {}
     for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if line and not line.isspace():
@@ -165,16 +178,66 @@ def of_array(text: bytes, layout: str) -> Records:
     bare = text.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if not bare.startswith(b"["):
         if bare.lstrip().startswith(b"["):
-            raise Unreadable  # Behind what is space, but not to JSON.
+            raise Damaged  # Behind what is space, but not to JSON.
         return of_lines(text, layout)
     try:
         elements, is_doubtful = _parsed(bare)
     except (ValueError, RecursionError):
-        raise Unreadable from None
+        raise Damaged from None
     return {
         place: _doubted(of_value(element, layout), is_doubtful)
         for place, element in enumerate(elements, 1)
     }
+
+
+def of_csv(content: bytes, layout: str) -> Records:
+    """Rows of values with commas between, by Python's module; the first has the names."""
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    if "\r" in text.replace("\r\n", "") or "\x00" in text:
+        raise Unknown  # Whether these end lines, or may stand in them, is left open.
+    # Lines end at "\n" alone: `splitlines` knows others.
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    found: Records = {}
+    names: list[str] = []
+    while True:
+        start = rows.line_num + 1
+        try:
+            cells = next(rows, None)
+        except csv.Error:
+            raise Unreadable from None
+        if cells is None:
+            return found
+        if not "".join(cells).strip() and len(cells) < 2:
+            continue
+        try:
+            "".join(cells).encode()
+            is_text = True
+        except UnicodeEncodeError:
+            is_text = False
+        if not names:
+            names = cells
+            if not is_text or len(set(names)) < len(names) or names[0].lstrip()[:1] in ("{", "["):
+                raise Unreadable
+        elif len(cells) != len(names) or not is_text:
+            found[start] = BAD
+        else:
+            values = zip(names, cells, strict=True)
+            record = {name: _of_cell(name, cell) for name, cell in values if cell}
+            doubts = _LONE.search(",".join(cells)) or _CONTROL.search(",".join(cells))
+            found[start] = _doubted(of_value(record, layout), bool(doubts))
+
+
+def _of_cell(name: str, cell: str) -> Any:
+    """Scores are numbers as JSON has them; labels and annotations are JSON."""
+    if name in ("score", "labels", "annotation"):
+        try:
+            value, _ = _parsed(cell.strip().encode("utf-8", "surrogateescape"))
+        except (ValueError, RecursionError):
+            return cell
+        kinds = (int, float) if name == "score" else (list, dict)
+        if isinstance(value, kinds) and not (isinstance(value, float) and math.isnan(value)):
+            return value
+    return cell
 
 
 def gunzipped(content: bytes) -> bytes:
@@ -239,6 +302,8 @@ def of_npz(path: str, names: list[str]) -> tuple[np.ndarray, list[bool]]:
             labels, vectors = arrays["labels"], arrays["embeddings"]
             for name, array in (("labels.npy", labels), ("embeddings.npy", vectors)):
                 raw = arrays.zip.read(name)
+                if arrays.zip.getinfo(name).compress_size > os.path.getsize(path):
+                    raise Unreadable  # Nor at that.
                 width = 4 if raw[6] == 2 else 2  # Of the length of the header.
                 head = 8 + width + int.from_bytes(raw[8 : 8 + width], "little")
                 if len(raw) != head + array.nbytes:  # Which NumPy does not look at.
