@@ -21,6 +21,7 @@ AddFlag = Callable[..., None]
 _LARGEST_WHOLE: Final = 2**31 - 1  # What an index of the core can hold.
 _WITH_COMMAS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _DIGITS: Final = 18  # Of a whole number with an exponent, at most.
+_NO_VALUE: Final = "Missing value for flag "  # As absl says it.
 _SHOWN: Final = 60  # Characters of a value that are told.
 
 
@@ -108,6 +109,12 @@ def read_flags(values: flags.FlagValues, words: Sequence[str]) -> list[str]:
         raise InputError(_refusal(values, error)) from None
     except ValueError as error:
         raise InputError(str(error)) from None
+    except flags.Error as error:
+        name = str(error).removeprefix(_NO_VALUE).lstrip("-")
+        if str(error).startswith(_NO_VALUE) and name in values:
+            expected = _expected(values[name])
+            raise InputError(f"--{name}: found nothing, expected {expected}") from None
+        raise
     return left_over
 
 
@@ -117,11 +124,10 @@ def refuse_empty(values: flags.FlagValues) -> None:
         flag = values[name]
         if not flag.present:
             continue
-        if isinstance(flag.parser, flags.ListParser) and not flag.value:
-            raise InputError(f"--{name}: found nothing, expected {_expected(flag)}")
         given = flag.value if isinstance(flag.value, list) else [flag.value]
-        if type(flag.parser) is flags.ArgumentParser and "" in given:
-            raise InputError(f"--{name}: found nothing, expected a value")
+        is_text = type(flag.parser) is flags.ArgumentParser
+        if (is_text and "" in given) or (isinstance(flag.parser, flags.ListParser) and not given):
+            raise InputError(f"--{name}: found nothing, expected {_expected(flag)}")
 
 
 def _unknown(values: flags.FlagValues, name: str) -> str:
@@ -146,8 +152,10 @@ def _expected(flag: flags.Flag[Any]) -> str:
         return f"one of {', '.join(choices)}"
     if isinstance(parser, flags.BooleanParser):
         return "true or false"
-    if not isinstance(parser, flags.IntegerParser | flags.FloatParser):
+    if isinstance(parser, flags.ListParser):
         return "values separated by commas"
+    if not isinstance(parser, flags.IntegerParser | flags.FloatParser):
+        return "a value"
     is_whole = isinstance(parser, flags.IntegerParser)
     noun = "a whole number" if is_whole else "a finite number"
 

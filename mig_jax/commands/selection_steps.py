@@ -42,7 +42,7 @@ def select_with_bar(
             if save is not None:
                 save(progress)
 
-        return select(
+        selection = select(
             pool,
             graph,
             budget,
@@ -52,6 +52,12 @@ def select_with_bar(
             resume=resume,
             on_chunk=on_chunk,
         )
+    if idle := int(np.count_nonzero(selection.gains == 0)):
+        say(
+            f"{idle:,} of {budget:,} picks gain nothing: by this measure nothing is left, and the "
+            "first records in the pool are taken"
+        )
+    return selection
 
 
 def certify_with_bar(

@@ -80,7 +80,7 @@ def test_flags_that_are_not_there(command):
     ("words", "told"),
     [
         (["--nocertificate=1"], "--nocertificate=1 does not take an argument"),
-        (["--budget"], "--budget: missing"),
+        (["--budget"], "--budget: found nothing, expected a whole number of at least 1 "),
         (["5"], "5: expected flags only, as --flag=value"),
         (["--flagfile=/nowhere/flags"], "/nowhere/flags"),
     ],
@@ -114,7 +114,7 @@ def test_bounds_are_told():
     values = flags.FlagValues()
     add = adder(values)
     add(flags.DEFINE_float, "share", 0.5, "How much.", lower_bound=0.0, upper_bound=1.0)
-    add(flags.DEFINE_integer, "count", 1, "How many.", lower_bound=2)
+    add(flags.DEFINE_integer, "count", 2, "How many.", lower_bound=2)
     add(flags.DEFINE_float, "any", 1.0, "Anything.")
     for word, told in (
         ("--share=2", "--share: found 2, expected a finite number of at least 0 and at most 1"),

@@ -183,6 +183,8 @@ def of_array(text: bytes, layout: str) -> Records:
     try:
         elements, is_doubtful = _parsed(bare)
     except (ValueError, RecursionError):
+        if b"\xef\xbb\xbf" in bare:  # A byte-order mark in the middle may be passed over.
+            raise Unknown from None
         raise Damaged from None
     return {
         place: _doubted(of_value(element, layout), is_doubtful)
