@@ -31,10 +31,10 @@ from mig_jax import data
 from mig_jax.commands.command import Command, main_of
 from mig_jax.commands.flag_groups import (
     InputOptions,
-    adder,
     check_input_flags,
     define_input_flags,
 )
+from mig_jax.commands.flag_values import adder
 from mig_jax.commands.learning_inputs import inputs_of_table
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import say

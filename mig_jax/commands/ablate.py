@@ -25,18 +25,27 @@ from mig_jax._version import __version__
 from mig_jax.commands.command import Command
 from mig_jax.commands.finished_cells import FinishedCells
 from mig_jax.commands.flag_groups import (
+    LARGEST_PARAMETER,
+    SMALLEST_EXPONENT,
+    SMALLEST_RATE,
     InputOptions,
-    adder,
     check_input_flags,
     define_input_flags,
 )
-from mig_jax.commands.pool_inputs import check_budget, read_label_graph, read_table, say_read
+from mig_jax.commands.flag_values import adder
+from mig_jax.commands.pool_inputs import (
+    check_budget,
+    check_worth,
+    read_label_graph,
+    read_table,
+    say_read,
+)
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.commands.timing import timed
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, LabelGraph, Pool, pool_from_table
-from mig_jax.reports import Row, describe, write_heat_maps, write_tables
+from mig_jax.reports import Row, describe, told_information, write_heat_maps, write_tables
 from mig_jax.selection import (
     CellSelection,
     PageLayout,
@@ -104,6 +113,7 @@ def run(options: Options) -> None:
             pool = pool_from_table(table)
         say_read(table)
         check_budget(options.budget, table.num_records)
+        check_worth(table)
         with timed(seconds, "graph"):
             graph = read_label_graph(options, table, min(point.threshold for point in points))
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
@@ -227,7 +237,8 @@ def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
             f"{len(rows)} cells of {paper.budget:,} picks -> {stem}.csv",
             f"  most by the paper's measure: cell {best.cell}, {best.family} with {best.parameter} "
             f"{best.value:g}, α {best.propagation:g}, threshold {best.threshold:g}, {best.gain} "
-            f"gain: E {best.information_paper:,.1f}, {gained:+.2f} % of the paper's cell",
+            f"gain: E {told_information(best.information_paper)}, {gained:+.2f} % of the "
+            "paper's cell",
         ]
     )
 
@@ -242,12 +253,20 @@ _GRID_FLAGS = (
     "gains",
     "paper_threshold",
 )
-_ABOVE_0, _TO_1 = (lambda x: x > 0), (lambda x: 0 < x <= 1)
 _NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
-    "exponents": (_TO_1, "above 0 and up to 1"),
-    "rates": (_ABOVE_0, "above 0"),
-    "propagations": (lambda x: x >= 0, "of at least 0"),
-    "thresholds": (_TO_1, "above 0 and up to 1"),
+    "exponents": (
+        lambda x: SMALLEST_EXPONENT <= x <= 1,
+        f"of at least {SMALLEST_EXPONENT:g} and at most 1",
+    ),
+    "rates": (
+        lambda x: SMALLEST_RATE <= x <= LARGEST_PARAMETER,
+        f"of at least {SMALLEST_RATE:g} and at most {LARGEST_PARAMETER:g}",
+    ),
+    "propagations": (
+        lambda x: 0 <= x <= LARGEST_PARAMETER,
+        f"of at least 0 and at most {LARGEST_PARAMETER:g}",
+    ),
+    "thresholds": (lambda x: 0 < x <= 1, "above 0 and up to 1"),
 }
 
 
@@ -296,8 +315,6 @@ def _options(values: flags.FlagValues) -> Options:
             if word not in known:
                 raise InputError(f"--{name}: found {word}, expected some of {', '.join(known)}")
     for name in (*_NUMBERS, "families", "gains"):
-        if not given[name]:
-            raise InputError(f"--{name}: found nothing, expected values separated by commas")
         twice = [value for value in given[name] if given[name].count(value) > 1]
         if twice:
             raise InputError(f"--{name}: {twice[0]} is given twice")

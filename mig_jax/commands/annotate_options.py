@@ -23,7 +23,6 @@ from mig_jax.annotation import (
 )
 from mig_jax.commands.flag_groups import (
     PoolOptions,
-    adder,
     check_pool_flags,
     define_count_flag,
     define_merging_flags,
@@ -31,6 +30,7 @@ from mig_jax.commands.flag_groups import (
     define_pool_flags,
     stem_of,
 )
+from mig_jax.commands.flag_values import adder
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.errors import InputError
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from mig_jax.commands.flag_values import read_flags, refuse_empty
 from mig_jax.commands.terminal import exit_status, flags_only, help_text
 from mig_jax.errors import InputError
 
@@ -55,8 +56,9 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
     if any(word in ("--help", "-h") for word in arguments):
         print(help_text(usage, values))
         return
-    flags_only(values([usage, *arguments])[1:])
+    flags_only(read_flags(values, [usage, *arguments]))
     for name in command.required:
         if values[name].value in (None, "", []):
             raise InputError(f"--{name}: missing, expected --{name}=...: {values[name].help}")
+    refuse_empty(values)
     command.run(values)

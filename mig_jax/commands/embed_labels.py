@@ -11,13 +11,13 @@ from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import (
     DEFAULT_EMBEDDING_MODEL,
     TableOptions,
-    adder,
     check_table_flags,
     define_device_flag,
     define_table_flags,
     stem_of,
     usual_threshold,
 )
+from mig_jax.commands.flag_values import adder
 from mig_jax.commands.pool_inputs import embed_labels, embedder, read_table
 from mig_jax.errors import InputError
 

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from typing import Literal
 
 from absl import flags
 
 from mig_jax import data
+from mig_jax.commands.flag_values import AddFlag
 from mig_jax.errors import InputError
 from mig_jax.synthetic import BuiltinPool
 
 __all__ = [
     "DEFAULT_EMBEDDING_MODEL",
-    "AddFlag",
+    "LARGEST_PARAMETER",
+    "SMALLEST_EXPONENT",
+    "SMALLEST_RATE",
     "InputOptions",
     "PoolOptions",
     "TableOptions",
-    "adder",
     "check_count_flag",
     "check_input_flags",
     "check_pool_flags",
@@ -40,22 +41,14 @@ __all__ = [
     "usual_threshold",
 ]
 
+#: Parameters of the measure that float64 can compute with, whatever the scores are. Of smaller
+#: exponents, E is a difference of two nearly equal numbers.
+SMALLEST_EXPONENT, SMALLEST_RATE, LARGEST_PARAMETER = 1e-3, 1e-30, 1e30
+
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 # The similarity from which on labels are joined, by embedding model: a few neighbours a label.
 _USUAL_THRESHOLDS = {"all-MiniLM-L6-v2": 0.65}
-
-#: Defines a flag: `add(flags.DEFINE_integer, "budget", None, "What it is.", lower_bound=1)`.
-AddFlag = Callable[..., None]
-
-
-def adder(values: flags.FlagValues) -> AddFlag:
-    """What defines flags in `values`."""
-
-    def add(kind: Callable[..., object], name: str, *arguments: object, **options: object) -> None:
-        kind(name, *arguments, flag_values=values, **options)
-
-    return add
 
 
 def stem_of(output: str, *endings: str) -> str:
@@ -212,8 +205,6 @@ def define_table_flags(add: AddFlag, *, otherwise: str = "") -> None:
 def check_table_flags(values: flags.FlagValues) -> None:
     """Raises InputError if the flags of `define_table_flags` contradict each other."""
     check_pool_flags(values)
-    if values.cache == "":
-        raise InputError("--cache: found nothing, expected a folder or none")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,12 @@ import numpy as np
 
 from mig_jax import data
 from mig_jax.commands.flag_groups import InputOptions
-from mig_jax.commands.pool_inputs import check_budget, label_embeddings
+from mig_jax.commands.pool_inputs import check_budget, check_worth, label_embeddings
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.learning import LOWEST_THRESHOLD, Inputs
-from mig_jax.measure import label_graph_from_embeddings, pool_from_table
+from mig_jax.measure import Measure, label_graph_from_embeddings, pool_from_table
+from mig_jax.selection import needs_float64
 
 __all__ = ["inputs_of_table"]
 
@@ -33,6 +34,7 @@ def inputs_of_table(
         the pool.
     """
     check_budget(budget, table.num_records)
+    check_worth(table)
     embeddings = label_embeddings(options, table)
     if embeddings is None:
         raise InputError(
@@ -40,10 +42,19 @@ def inputs_of_table(
             "--embedding_model=NAME"
         )
     vectors, present = embeddings
+    pool = pool_from_table(table)
+    graph = label_graph_from_embeddings(vectors, lowest_threshold, present=present)
+    if needs_float64(pool, graph, Measure()):
+        low, high = (find(table.scores[table.scores > 0]) for find in (np.min, np.max))
+        raise InputError(
+            f"--pool: its scores above 0 go from {low:g} to {high:g}, which float32, that learning "
+            "computes in, cannot hold with their sums; expected scores near 1 (divide all by one "
+            "number)"
+        )
     return Inputs(
         table=table,
-        pool=pool_from_table(table),
-        graph=label_graph_from_embeddings(vectors, lowest_threshold, present=present),
+        pool=pool,
+        graph=graph,
         embeddings=np.asarray(vectors, np.float32),
         budget=budget,
         seed=seed,

@@ -6,7 +6,7 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.command import Command
-from mig_jax.commands.flag_groups import adder
+from mig_jax.commands.flag_values import adder
 from mig_jax.commands.terminal import progress_bar
 from mig_jax.synthetic import BuiltinPool
 

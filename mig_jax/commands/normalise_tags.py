@@ -8,12 +8,12 @@ from mig_jax.commands.annotate import annotate_pool
 from mig_jax.commands.annotate_options import AnnotateOptions, define_annotate_flags
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import (
-    adder,
     check_pool_flags,
     define_merging_flags,
     define_model_flags,
     define_pool_flags,
 )
+from mig_jax.commands.flag_values import adder
 
 __all__ = ["COMMAND", "run"]
 

@@ -19,6 +19,7 @@ from mig_jax.measure import LabelGraph, label_graph_from_edges, label_graph_from
 
 __all__ = [
     "check_budget",
+    "check_worth",
     "embed_labels",
     "embedder",
     "label_embeddings",
@@ -116,6 +117,29 @@ def check_budget(budget: int, num_records: int) -> None:
         raise InputError(
             f"--budget: found {budget}, expected at most the pool's {num_records:,} records"
         )
+
+
+def check_worth(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
+    """Raises InputError if no record has a label and a score above 0: all selections hold 0."""
+    labelled = np.diff(table.offsets) > 0
+    scored = np.asarray(table.scores) > 0
+    with_label, with_score, with_both = (
+        hosts.sum(int(np.count_nonzero(found))) for found in (labelled, scored, labelled & scored)
+    )
+    if with_both:
+        return
+    if not with_label and hosts.sum(table.labels_dropped):
+        found = "--vocabulary: has none of the labels of the records"
+    elif not with_label:
+        found = "--pool: no record has a label"
+    elif not with_score:
+        found = "--pool: the scores of all records are 0"
+    else:
+        found = "--pool: no record that has a label has a score above 0"
+    raise InputError(
+        f"{found}, so that no selection holds any information and there is nothing to choose by; "
+        "expected records with labels and scores above 0"
+    )
 
 
 def label_embeddings(

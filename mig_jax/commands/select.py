@@ -14,6 +14,7 @@ from mig_jax import data
 from mig_jax.commands.command import Command
 from mig_jax.commands.pool_inputs import (
     check_budget,
+    check_worth,
     label_embeddings,
     read_label_graph,
     read_table,
@@ -108,6 +109,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         num_records = hosts.sum(table.num_records)
         say_read(table, hosts)
         check_budget(options.budget, num_records)
+        check_worth(table, hosts)
         if options.dataset_info is not None:
             with timed(seconds, "checking"):
                 as_rows = options.form == "parquet"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from typing import Any, Final
 
@@ -11,15 +10,17 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.flag_groups import (
-    AddFlag,
+    LARGEST_PARAMETER,
+    SMALLEST_EXPONENT,
+    SMALLEST_RATE,
     InputOptions,
-    adder,
     check_count_flag,
     check_input_flags,
     define_count_flag,
     define_input_flags,
     stem_of,
 )
+from mig_jax.commands.flag_values import AddFlag, adder
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
 
@@ -189,6 +190,7 @@ def _define_measure_flags(add: AddFlag) -> None:
         PAPER.propagation,
         "Strength of propagation between joined labels, alpha of the paper.",
         lower_bound=0.0,
+        upper_bound=LARGEST_PARAMETER,
     )
     add(
         flags.DEFINE_enum,
@@ -209,8 +211,8 @@ def _define_measure_flags(add: AddFlag) -> None:
         flags.DEFINE_float,
         "exponent",
         PAPER.exponent,
-        "Exponent of the power function, above 0 and up to 1.",
-        lower_bound=0.0,
+        "Exponent of the power function, up to 1.",
+        lower_bound=SMALLEST_EXPONENT,
         upper_bound=1.0,
     )
     add(
@@ -218,7 +220,8 @@ def _define_measure_flags(add: AddFlag) -> None:
         "rate",
         1.0,
         "Rate a of 1 - exp(-ax), log(1 + ax) and x / (x + 1/a).",
-        lower_bound=0.0,
+        lower_bound=SMALLEST_RATE,
+        upper_bound=LARGEST_PARAMETER,
     )
     add(
         flags.DEFINE_float,
@@ -226,6 +229,7 @@ def _define_measure_flags(add: AddFlag) -> None:
         PAPER.epsilon,
         "Shift of the power function: (x + epsilon)^exponent.",
         lower_bound=0.0,
+        upper_bound=LARGEST_PARAMETER,
     )
     add(
         flags.DEFINE_string,
@@ -286,12 +290,8 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     if values.preset is not None:
         _apply_preset(values)
         print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
-    for name in ("similarity_threshold", "exponent", "rate"):
-        if not getattr(values, name) > 0:
-            raise InputError(f"--{name}: found {values[name].value}, expected a number above 0")
-    for name in ("propagation", "rate", "epsilon"):
-        if not math.isfinite(getattr(values, name)):
-            raise InputError(f"--{name}: found {values[name].value}, expected a finite number")
+    if not values.similarity_threshold > 0:
+        raise InputError("--similarity_threshold: found 0, expected a number above 0")
     devices = values.devices
     if devices not in (None, "all") and not (devices.isdecimal() and int(devices)):
         raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
@@ -320,8 +320,6 @@ def _check_params(values: flags.FlagValues) -> None:
     """Learned parameters stand alone: no flag says the same again."""
     if values.params is None:
         return
-    if not values.params:
-        raise InputError("--params: found nothing, expected a directory of learned parameters")
     if given := [f"--{name}" for name in _REPLACED_BY_PARAMS if values[name].present]:
         raise InputError(f"--params: takes the place of {', '.join(given)}; give one or the other")
     if values.coordinator_address is not None:
@@ -354,8 +352,6 @@ def _check_processes(values: flags.FlagValues) -> None:
 
 
 def _check_dataset_info(values: flags.FlagValues) -> None:
-    if values.dataset_info == "":
-        raise InputError("--dataset_info: found nothing, expected a file name")
     # By the ending LLaMA-Factory knows what a file is.
     if values.dataset_info and not values.output.endswith((".jsonl", ".json", ".parquet")):
         raise InputError(

@@ -42,7 +42,7 @@ def select_with_bar(
             if save is not None:
                 save(progress)
 
-        return select(
+        selection = select(
             pool,
             graph,
             budget,
@@ -52,6 +52,12 @@ def select_with_bar(
             resume=resume,
             on_chunk=on_chunk,
         )
+    if idle := int(np.count_nonzero(selection.gains == 0)):
+        say(
+            f"{idle:,} of {budget:,} picks gain nothing: by this measure nothing is left, and the "
+            "first records in the pool are taken"
+        )
+    return selection
 
 
 def certify_with_bar(
@@ -61,7 +67,7 @@ def certify_with_bar(
     with progress_bar("certifying", None, unit="steps") as bar:
 
         def on_step(step: int, bound: float) -> None:
-            proven = proven_per_cent(selection.information / bound)
+            proven = proven_per_cent(selection.information / bound if bound > 0 else 1.0)
             bar.set_postfix_str(f"at least {proven}", refresh=False)
             bar.update(step - bar.n)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.data.files import read_npz
 from mig_jax.data.writing import OutputFiles
 from mig_jax.errors import InputError
 
@@ -56,7 +55,7 @@ def read_label_embeddings(
     name = os.fspath(path)
     labels, embeddings = _load(name)
     _check_repeats(name, labels, embeddings)
-    row_of = {label: row for row, label in enumerate(labels.tolist())}
+    row_of = {label: row for row, label in enumerate(labels)}
     rows = np.array([row_of.get(label, -1) for label in label_names], np.int64)
     present = rows >= 0
     if missing == "error" and not present.all():
@@ -66,8 +65,13 @@ def read_label_embeddings(
             "(--missing_embeddings=isolate keeps them as isolated nodes)"
         )
     # float64, as squares of large float32 entries overflow.
-    found = embeddings[rows[present]].astype(np.float64)
-    lengths = np.linalg.norm(found, axis=1)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        found = embeddings[rows[present]].astype(np.float64)
+        lengths = np.linalg.norm(found, axis=1)
+        if extreme := np.flatnonzero(~np.isfinite(lengths) | (lengths == 0)).tolist():
+            # As the squares of large and small float64 ones do.
+            found[extreme] /= np.abs(found[extreme]).max(axis=1, initial=0.0, keepdims=True)
+            lengths[extreme] = np.linalg.norm(found[extreme], axis=1)
     if not np.all(usable := np.isfinite(lengths) & (lengths > 0)):
         bad = [label_names[index] for index in np.flatnonzero(present)[~usable]]
         raise InputError(
@@ -120,23 +124,15 @@ def embedding_model_of(path: str | os.PathLike[str]) -> str | None:
     return str(model) if model.shape == () and model.dtype.kind == "U" else None
 
 
-def _load(path: str) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.generic]]:
-    """The two arrays, of the right kinds and shapes."""
+def _load(path: str) -> tuple[list[str], npt.NDArray[np.generic]]:
+    """The labels, one at least, and a row of numbers for each."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            labels, embeddings = arrays["labels"], arrays["embeddings"]
-    # A lone .npy array has no `with`, and what is no NumPy file at all fails in many ways.
-    except (
-        AttributeError,
-        EOFError,
-        KeyError,
-        OSError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise InputError(f"{path}: {_first_line(error)}; {_EXPECTED}") from None
+        arrays = read_npz(path, ["labels", "embeddings"])
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}; {_EXPECTED}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; {_EXPECTED}") from None
+    labels, embeddings = arrays["labels"], arrays["embeddings"]
     if labels.ndim != 1 or labels.dtype.kind != "U":
         raise InputError(f"{path}: labels are {labels.dtype} {labels.shape}; {_EXPECTED}")
     if embeddings.dtype.kind not in "fiu" or embeddings.shape[:-1] != labels.shape:
@@ -144,17 +140,23 @@ def _load(path: str) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.generic]]:
             f"{path}: embeddings are {embeddings.dtype} {embeddings.shape} for {len(labels)} "
             f"labels; {_EXPECTED}"
         )
-    return labels, embeddings
+    if not labels.size:
+        raise InputError(f"{path}: has no labels; {_EXPECTED}")
+    try:
+        return labels.tolist(), embeddings
+    except (ValueError, SystemError):  # Fixed-width strings are numbers, not all characters.
+        raise InputError(f"{path}: labels are no text; {_EXPECTED}") from None
 
 
-def _check_repeats(
-    path: str, labels: npt.NDArray[np.str_], embeddings: npt.NDArray[np.generic]
-) -> None:
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    repeats = np.flatnonzero(first[inverse] != np.arange(len(labels)))
-    differs = np.any(embeddings[repeats] != embeddings[first[inverse[repeats]]], axis=1)
+def _check_repeats(path: str, labels: list[str], embeddings: npt.NDArray[np.generic]) -> None:
+    first: dict[str, int] = {}
+    rows = np.array([first.setdefault(label, row) for row, label in enumerate(labels)], np.int64)
+    repeats = np.flatnonzero(rows != np.arange(len(labels)))
+    ours, others = embeddings[repeats], embeddings[rows[repeats]]
+    # NaN is like NaN here: whether it can be used is another question.
+    differs = np.any((ours != others) & ((ours == ours) | (others == others)), axis=1)
     if differs.any():
-        label = str(labels[repeats[differs][0]])
+        label = labels[repeats[differs][0]]
         raise InputError(
             f"{path}: label {label!r} has two different embeddings; expected one a label"
         )
@@ -164,9 +166,3 @@ def _some(labels: list[str], total: int) -> str:
     shown = ", ".join(map(repr, labels[:5]))
     more = ", ..." if len(labels) > 5 else ""
     return f"{len(labels)} of {total} labels ({shown}{more})"
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -31,8 +31,9 @@ from mig_jax.measure._arrays import Array, Numbers, Parameter
 
 __all__ = ["ScoreFunction", "safe_base"]
 
-# Smallest base of a power. 1e-30 ** -1 is still finite in float32.
-_SMALLEST_BASE = 1e-30
+# Smallest base of a power. 1e-30 ** -1 is still finite in float32; float64 holds all that is
+# made of float32 numbers, the smallest of them included.
+_SMALLEST_BASE, _SMALLEST_BASE_FLOAT64 = 1e-30, 1e-60
 
 # If x + step is no more than this many times x, an increase is an integral of the slope.
 # Farther, φ(x) is so small a part of φ(x + step) that their difference keeps its digits.
@@ -45,11 +46,17 @@ def safe_base(x: Numbers) -> jax.Array:
     """x kept away from 0, where powers below 1 have no finite derivative.
 
     The one place that makes gradients safe: for x ≤ 1e-30 the result is the
-    constant 1e-30, so values stay finite and gradients are 0 instead of NaN.
+    constant 1e-30, so values stay finite and gradients are 0 instead of NaN. In float64
+    the constant is 1e-60.
     """
-    away = x > _SMALLEST_BASE
+    smallest = _smallest_base(x)
+    away = x > smallest
     # Both branches of `where` are differentiated: the inner one must be safe too.
-    return jnp.where(away, jnp.where(away, x, 1.0), _SMALLEST_BASE)
+    return jnp.where(away, jnp.where(away, x, 1.0), smallest)
+
+
+def _smallest_base(x: Numbers) -> float:
+    return _SMALLEST_BASE_FLOAT64 if jnp.result_type(x) == np.float64 else _SMALLEST_BASE
 
 
 class ScoreFunction(abc.ABC):
@@ -71,7 +78,8 @@ class ScoreFunction(abc.ABC):
         """φ(x), element by element, for x ≥ 0. Leaves are as in `at`: they broadcast with x."""
 
     def derivative(self, x: Numbers) -> Array:
-        """φ'(x), element by element; at x ≤ 1e-30 that of 1e-30, so that it is finite.
+        """φ'(x), element by element; at x ≤ 1e-30 that of 1e-30, so that it is finite (1e-60 in
+        float64).
 
         It has the digits that differentiation of `value` leaves: all of them for powers and
         logarithms; few for a φ that is a quotient or 1 less an exponential, if x is large.
@@ -101,7 +109,7 @@ class ScoreFunction(abc.ABC):
         leaves for others. Beyond, it is the difference, to as many digits as `value` has.
         """
         x, value, function = prepared
-        near = (x > _SMALLEST_BASE) & (step <= (_FARTHEST_BY_SLOPES - 1) * x)
+        near = (x > _smallest_base(x)) & (step <= (_FARTHEST_BY_SLOPES - 1) * x)
         start = jnp.where(near, x, 1.0)
         length = jnp.log1p(jnp.where(near, step, 0.0) / start)
         places, shares = (

@@ -5,7 +5,7 @@ from ._learning_page import write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
 from ._learning_text import comparison_lines, report_text
-from ._manifest import manifest, proven_per_cent, summary
+from ._manifest import manifest, proven_per_cent, summary, told_information
 from ._selection_page import Selected, selection_page
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "selection_page",
     "summary",
     "told_counts",
+    "told_information",
     "write_heat_maps",
     "write_report",
     "write_tables",

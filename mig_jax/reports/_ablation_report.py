@@ -14,7 +14,7 @@ import pyarrow.parquet
 from mig_jax import data
 from mig_jax.measure import LabelGraph, Pool, cut_edges, information
 from mig_jax.reports.plotting import HeatMap, draw_heat_maps
-from mig_jax.selection import Point, labels_covered, selected_information
+from mig_jax.selection import Point, in_range, labels_covered, selected_information
 
 __all__ = ["Row", "describe", "write_heat_maps", "write_tables"]
 
@@ -60,9 +60,13 @@ def describe(
     paper_graph = cut_edges(graph, paper.threshold)
     paper_picks = picks[points.index(paper)]
     scores = np.asarray(pool.scores, np.float64)
+    with in_range(pool, paper_graph, measure) as problem:
+        by_paper = [
+            float(information(problem[2], selected_information(*problem, chosen)))
+            for chosen in picks
+        ]
     rows = []
     for number, (point, chosen) in enumerate(zip(points, picks, strict=True)):
-        z = selected_information(pool, paper_graph, measure, chosen)
         common = len(np.intersect1d(chosen, paper_picks))
         rows.append(
             Row(
@@ -75,7 +79,7 @@ def describe(
                 gain=point.gain,
                 budget=len(chosen),
                 information=float(informations[number]),
-                information_paper=float(information(measure, z)),
+                information_paper=by_paper[number],
                 labels_covered=labels_covered(pool, graph, chosen, None),
                 mean_score=float(scores[chosen].mean()),
                 overlap_with_paper=common / (2 * len(chosen) - common),

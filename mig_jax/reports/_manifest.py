@@ -15,7 +15,7 @@ from mig_jax.measure import LabelGraph
 from mig_jax.reports._counts import told_counts
 from mig_jax.selection import Certificate, Selection
 
-__all__ = ["manifest", "proven_per_cent", "summary"]
+__all__ = ["manifest", "proven_per_cent", "summary", "told_information"]
 
 
 def manifest(
@@ -58,8 +58,8 @@ def summary(about: dict[str, Any], output: str) -> str:
     random = about["random_choice"]
     lines = [
         f"selected {about['budget']:,} of {about['records_used']:,} records -> {output}",
-        f"  information E   {about['information']:,.1f}"
-        f"   (a random choice: {random['information']:,.1f})",
+        f"  information E   {told_information(about['information'])}"
+        f"   (a random choice: {told_information(random['information'])})",
         f"  labels covered  {about['labels_covered']:,} of {about['labels']:,}"
         f"   (a random choice: {random['labels_covered']:,.0f})",
     ]
@@ -68,6 +68,16 @@ def summary(about: dict[str, Any], output: str) -> str:
         lines.append(f"  certified       at least {share} of the best possible E")
     lines += told_counts(about["sources"], about.get("counts"))
     return "\n".join(lines)
+
+
+def told_information(information: float) -> str:
+    """E as people read it.
+
+    >>> told_information(12345.67), told_information(3e-7), told_information(7.04e31)
+    ('12,345.7', '3e-07', '7.04e+31')
+    """
+    is_usual = information == 0 or 0.05 <= information < 1e15
+    return f"{information:,.1f}" if is_usual else f"{information:.4g}"
 
 
 def proven_per_cent(ratio: float) -> str:

@@ -18,8 +18,8 @@ from mig_jax._version import __version__
 from mig_jax.data import BadRecord
 from mig_jax.measure import LabelGraph, Measure, Pool
 from mig_jax.reports import plotting
-from mig_jax.reports._manifest import proven_per_cent
-from mig_jax.selection import Selection, selected_information
+from mig_jax.reports._manifest import proven_per_cent, told_information
+from mig_jax.selection import Selection, in_range, selected_information
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,13 +61,16 @@ def selection_page(selected: Selected) -> bytes:
         "How close it is to the best possible was not computed (--nocertificate)."
         if ratio is None
         else f"No selection of {about['budget']:,} records can hold more than "
-        f"{about['upper_bound']:,.1f} information by this measure; this one holds "
-        f"{about['information']:,.1f}, which is at least {proven_per_cent(ratio)} of the best "
-        "possible. That is proven, not estimated."
+        f"{told_information(about['upper_bound'])} information by this measure; this one holds "
+        f"{told_information(about['information'])}, which is at least {proven_per_cent(ratio)} of "
+        "the best possible. That is proven, not estimated."
     )
     random = about["random_choice"]
     numbers = [
-        (f"{about['information']:,.1f}", f"information E; {random['information']:,.1f} at random"),
+        (
+            told_information(about["information"]),
+            f"information E; {told_information(random['information'])} at random",
+        ),
         (
             f"{about['labels_covered']:,}",
             f"of {about['labels']:,} labels covered; {random['labels_covered']:,.0f} at random",
@@ -96,9 +99,12 @@ def _pictures(selected: Selected) -> Any:
     pool, graph, measure = selected.pool, selected.graph, selected.measure
     names = selected.table.label_names
     everything = np.arange(pool.num_records)
-    of_pool = np.asarray(selected_information(pool, graph, measure, everything), np.float64)
     picks = selected.selection.picks
-    held = np.asarray(selected_information(pool, graph, measure, picks), np.float64)
+    with in_range(pool, graph, measure) as problem:
+        of_pool, held = (
+            np.asarray(selected_information(*problem, chosen), np.float64)
+            for chosen in (everything, picks)
+        )
 
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -118,7 +124,7 @@ def _pictures(selected: Selected) -> Any:
     for ax, values, title in zip(
         figure.subplots(1, 2), (of_pool, held), ("the pool", "the selection"), strict=True
     ):
-        share = values[shown] / max(values[shown].max(initial=0.0), 1e-30)
+        share = values[shown] / (values[shown].max(initial=0.0) or 1.0)
         plotting.plot_label_graph(
             small,
             places,

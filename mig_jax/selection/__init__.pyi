@@ -4,6 +4,7 @@ from ._evaluation import labels_covered, random_choice, selected_information
 from ._greedy import full_scan_greedy, initial_state, lazy_greedy
 from ._grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
 from ._grid_points import Point, grid_points, paper_point
+from ._number_range import in_range, needs_float64
 from ._page_gains import marginal_gains
 from ._page_layout import EMPTY, PageLayout, lay_out_pages
 from ._pages import fill_pages
@@ -25,6 +26,7 @@ __all__ = [
     "fingerprint",
     "full_scan_greedy",
     "grid_points",
+    "in_range",
     "initial_state",
     "input_fingerprint",
     "labels_covered",
@@ -33,6 +35,7 @@ __all__ = [
     "lay_out_pages",
     "lazy_greedy",
     "marginal_gains",
+    "needs_float64",
     "next_chunk",
     "paper_point",
     "propagated_rows",

@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +38,7 @@ from mig_jax.measure import (
     linear_gains,
 )
 from mig_jax.selection._evaluation import selected_information
+from mig_jax.selection._number_range import check_finite, widened
 
 __all__ = ["Certificate", "certify", "conditional_gradient_step", "upper_bound"]
 
@@ -53,7 +53,10 @@ class Certificate:
 
     @property
     def certified_ratio(self) -> float:
-        """E of the selection over the bound: the best possible E is at most 1/ratio of it."""
+        """E of the selection over the bound: the best possible E is at most 1/ratio of it.
+
+        1 if the bound is 0: no selection holds any information, and so this one is as good.
+        """
         return self.information / self.upper_bound if self.upper_bound > 0 else 1.0
 
 
@@ -189,6 +192,7 @@ def certify(
     Raises:
       ValueError: if `picks` names a record twice or one that the pool does not have, or the
         pool has a label that the graph has not.
+      InputError: if E or the bound is not finite in float64.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
@@ -199,7 +203,7 @@ def certify(
     """
     chosen = np.asarray(picks, np.int64)
     with jax.enable_x64(True):
-        pool, graph, measure = jax.tree_util.tree_map(_widen, (pool, graph, measure))
+        pool, graph, measure = widened((pool, graph, measure))
         z = selected_information(pool, graph, measure, chosen, mesh=mesh)
         if mesh is not None:
             pool = shard_pool(pool, mesh)
@@ -211,14 +215,10 @@ def certify(
             bound, relaxed, z = conditional_gradient_step(
                 pool, graph, measure, z, np.int32(chosen.size), mesh
             )
+            check_finite(own, bound)
             lowest, steps = min(lowest, float(bound)), steps + 1
             if on_step is not None:
                 on_step(steps, lowest)
             if lowest - float(relaxed) <= tolerance * lowest:
                 break
     return Certificate(own, max(lowest, own), steps)
-
-
-def _widen(leaf: Any) -> np.ndarray:
-    leaf = np.asarray(leaf)
-    return leaf.astype(np.float64) if np.issubdtype(leaf.dtype, np.floating) else leaf

@@ -32,6 +32,7 @@ from mig_jax.measure import (
     information,
     label_information,
 )
+from mig_jax.selection._number_range import check_finite, in_range
 
 __all__ = ["labels_covered", "random_choice", "selected_information"]
 
@@ -105,11 +106,13 @@ def random_choice(
     rng = np.random.default_rng(0)
     num_records = int(part_sizes(pool, mesh).sum())
     values, covered = [], []
-    for _ in range(_RANDOM_CHOICES):
-        chosen = rng.choice(num_records, budget, replace=False)
-        z = np.asarray(selected_information(pool, graph, measure, chosen, mesh=mesh))
-        values.append(float(information(measure, z)))
-        covered.append(labels_covered(pool, graph, chosen, mesh))
+    with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
+        for _ in range(_RANDOM_CHOICES):
+            chosen = rng.choice(num_records, budget, replace=False)
+            z = np.asarray(selected_information(pool, graph, measure, chosen, mesh=mesh))
+            values.append(float(information(measure, z)))
+            covered.append(labels_covered(pool, graph, chosen, mesh))
+    check_finite(values)
     return {"information": float(np.mean(values)), "labels_covered": float(np.mean(covered))}
 
 

@@ -30,8 +30,10 @@ from mig_jax.measure import (
     as_pytree,
     cut_edges,
     information,
+    unchecked,
 )
 from mig_jax.selection._greedy import initial_state, lazy_greedy
+from mig_jax.selection._number_range import check_finite, in_range
 from mig_jax.selection._page_layout import AREA, PageLayout, lay_out_pages
 from mig_jax.selection._pages import fill_pages
 from mig_jax.selection._select import page_priority
@@ -87,7 +89,9 @@ def lay_out_grid(
       budget: N.
       area: slots a page has, as in `lay_out_pages`.
     """
-    priority = page_priority(pool, cut_edges(graph, cell.threshold), cell.measure, budget)
+    with in_range(pool, graph, cell.measure) as (wide_pool, wide_graph, measure):
+        cut = cut_edges(wide_graph, cell.threshold)
+        priority = page_priority(wide_pool, cut, measure, budget)
     layout = lay_out_pages(pool, graph, priority=priority, area=area)
     return jax.tree_util.tree_map(jnp.asarray, layout)
 
@@ -138,7 +142,8 @@ def select_grid(
     """Selects `budget` records for each of n cells.
 
     The picks and gains of a cell are those of `select` with the cell's measure and the graph
-    of the cell's threshold, bit for bit, whatever the other cells are.
+    of the cell's threshold, bit for bit, whatever the other cells are; but if float32 cannot
+    hold one of them, all are in float64.
 
     Args:
       pool: P records.
@@ -158,6 +163,7 @@ def select_grid(
       ValueError: if the budget is negative or larger than the pool, or the batch size is
         not positive.
       AssertionError: if leaves of `cells` differ in their leading axis.
+      InputError: if what records gain is not finite in float64.
 
     >>> from mig_jax import Power, label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0, 1], [2], [0]], [1.0, 1.0, 1.5])
@@ -180,9 +186,14 @@ def select_grid(
     rules = tuple(GAIN_RULES.values())
     rules = rules if gain in rules else (gain,)
     rule = jnp.int32(rules.index(gain))
-    z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
     batch_size = min(batch_size, num_cells)
-    return _select_grid(rule, pool, graph, layout, z, cells, rules, budget, batch_size)
+    with in_range(pool, graph, cells.measure) as (pool, graph, measure):
+        z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
+        cells = unchecked(Cell, measure=measure, threshold=cells.threshold)
+        found = _select_grid(rule, pool, graph, layout, z, cells, rules, budget, batch_size)
+    if not isinstance(found.information, jax.core.Tracer):
+        check_finite(found.gains, found.increases, found.information)
+    return found
 
 
 @partial(jax.jit, static_argnames=("rules", "budget", "batch_size"))

@@ -38,6 +38,7 @@ from mig_jax.measure import (
 )
 from mig_jax.selection._certificate import conditional_gradient_step
 from mig_jax.selection._greedy import initial_state, lazy_greedy
+from mig_jax.selection._number_range import check_finite, in_range
 from mig_jax.selection._page_layout import AREA, EMPTY, PageLayout, deal_pages, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
 from mig_jax.selection._selection_state import Picks, SelectionState
@@ -113,21 +114,22 @@ def lay_out(
       area: slots a page has, as in `lay_out_pages`.
       mesh: devices to deal the pages to, from `pool_mesh`; one device by default.
     """
-    priority = page_priority(pool, graph, measure, budget, mesh)
-    layout = lay_out_pages(pool, graph, priority=priority, area=area)
-    if mesh is None:
-        return fill_pages(layout, pool, graph, measure)
-    widest = all_reduce_max(layout.area, mesh)
-    if layout.area < widest:  # Another part has a longer row.
-        layout = lay_out_pages(pool, graph, priority=priority, area=widest)
-    return _dealt(layout, pool, graph, measure, mesh)
+    with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
+        priority = page_priority(pool, graph, measure, budget, mesh)
+        layout = lay_out_pages(pool, graph, priority=priority, area=area)
+        if mesh is None:
+            return fill_pages(layout, pool, graph, measure)
+        widest = all_reduce_max(layout.area, mesh)
+        if layout.area < widest:  # Another part has a longer row.
+            layout = lay_out_pages(pool, graph, priority=priority, area=widest)
+        return _dealt(layout, pool, graph, measure, mesh)
 
 
 def page_priority(
     pool: Pool, graph: LabelGraph, measure: Measure, budget: int, mesh: Mesh | None = None
 ) -> Float[np.ndarray, " records"]:
     """What `lay_out` orders the records by: linear gains near the relaxed optimum."""
-    z = np.zeros(graph.num_labels, np.float32)
+    z = np.zeros(graph.num_labels, np.result_type(pool.scores, np.float32))
     records = pool.num_records
     if mesh is not None:
         pool = shard_pool(pool, mesh)
@@ -200,6 +202,9 @@ def select(
 ) -> Selection:
     """Picks `budget` records greedily, each the one with the largest marginal gain.
 
+    In float32; if that cannot hold the scores, their sums or what the measure makes of them,
+    all of it is in float64, gains and z of the result too.
+
     Args:
       pool: P records; if the mesh is of several processes, the part of this one.
       graph: K labels, the same in all processes, as is every other argument.
@@ -218,6 +223,7 @@ def select(
       ValueError: if the budget is negative or larger than the pool, or smaller than
         what is picked already.
       AssertionError: if `resume` is of another number of labels.
+      InputError: if what records gain is not finite in float64.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
@@ -231,14 +237,35 @@ def select(
     start = Progress.none(graph.num_labels) if resume is None else resume
     message = "resume: expected a z with a number for each label of the graph"
     chex.assert_shape(start.z, (max(graph.num_labels, 1),), custom_message=message)
+    if len(start) > budget:
+        raise ValueError(
+            f"{len(start)} records are picked already, more than the budget of {budget}"
+        )
+    with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
+        if len(start) == budget:
+            return _selection(measure, start)
+        if pages is None:
+            pages = lay_out(pool, graph, measure, budget, mesh=mesh)
+        return _picked(pages, measure, gain, budget, sizes, start, chunk, mesh, on_chunk)
+
+
+def _picked(
+    pages: Pages,
+    measure: Measure,
+    gain: GainRule,
+    budget: int,
+    sizes: Int[np.ndarray, " parts"],
+    start: Progress,
+    chunk: int,
+    mesh: Mesh | None,
+    on_chunk: Callable[[Progress], None] | None,
+) -> Selection:
+    """Goes on from `start` to the budget, chunk by chunk."""
     done = len(start)
-    if done > budget:
-        raise ValueError(f"{done} records are picked already, more than the budget of {budget}")
-    if done == budget:
-        return _selection(measure, start)
-    pages = lay_out(pool, graph, measure, budget, mesh=mesh) if pages is None else pages
     pages = _without(pages, part_of_picks(start.picks, sizes, mesh), mesh)
-    state = resumed_state(initial_state(gain, measure, pages, start.z, mesh), start)
+    z = np.asarray(start.z).astype(pages.values.dtype, copy=False)
+    state = resumed_state(initial_state(gain, measure, pages, z, mesh), start)
+    _check_bounds(state)
     first_of_part = np.cumsum(sizes) - sizes
     picks = np.zeros(budget, np.int64)
     gains, increases = np.zeros(budget, state.z.dtype), np.zeros(budget, state.z.dtype)
@@ -264,6 +291,8 @@ def select(
         ]
         gains[before:done] = np.asarray(found.gains)[: done - before]
         increases[before:done] = np.asarray(found.increases)[: done - before]
+        check_finite(state.z, gains[before:done], increases[before:done])
+        _check_bounds(state)
         if on_chunk is not None:
             on_chunk(progress())
     return _selection(measure, progress())
@@ -302,7 +331,12 @@ def _without(pages: Pages, picks: Int[np.ndarray, " picks"], mesh: Mesh | None) 
     return dataclasses.replace(pages, records=place_shards(blocks, mesh))
 
 
+def _check_bounds(state: SelectionState) -> None:
+    """Raises InputError if what a record gains is not a number: the search passes over it."""
+    check_finite(*(shard.data for shard in state.tops.addressable_shards))
+
+
 def _selection(measure: Measure, done: Progress) -> Selection:
-    return Selection(
-        done.picks, done.gains, done.increases, done.z, float(information(measure, done.z))
-    )
+    held = float(information(measure, done.z))
+    check_finite(held)
+    return Selection(done.picks, done.gains, done.increases, done.z, held)

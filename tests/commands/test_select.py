@@ -101,9 +101,8 @@ def test_a_second_run_starts_from_the_cache(pool_file, tmp_path, monkeypatch):
     assert said == [False, True, False]
     assert outputs[0] == outputs[1] == outputs[2]
     assert len(list((tmp_path / "home" / "mig_jax").iterdir())) == 1
-    assert refused(*base, f"--output={output}", "--cache=") == (
-        "mig-jax: --cache: found nothing, expected a folder or none"
-    )
+    told = refused(*base, f"--output={output}", "--cache=")
+    assert told == "mig-jax: --cache: found nothing, expected a value"
 
 
 def test_built_in_pool_needs_no_files(tmp_path):
@@ -140,11 +139,11 @@ def test_malformed_third_line_of_the_published_example(shared_data, tmp_path):
     ("arguments", "words"),
     [
         (["--budget=301"], ["--budget", "301", "300"]),
-        (["--budget=0"], ["budget", "positive"]),
+        (["--budget=0"], ["budget", "at least 1"]),
         (["--budget=many"], ["budget", "many"]),
         (["--bugdet=5"], ["bugdet", "budget"]),
         ([], ["--budget", "missing"]),
-        (["--budget=5", "--exponent=0"], ["--exponent", "above 0"]),
+        (["--budget=5", "--exponent=0"], ["--exponent", "at least 0.001"]),
         (["--budget=5", "--exponent=1.5"], ["exponent", "1.5"]),
         (["--budget=5", "--similarity_threshold=2"], ["similarity_threshold"]),
         (["--budget=5", "--propagation=nan"], ["propagation"]),

@@ -149,12 +149,12 @@ def test_records_that_the_layout_cannot_hold(
     [
         (["--field=tags"], "--field: found tags, expected NAME=FIELD"),
         (["--format=xsample"], "--field: labels and score are fields of --format=plain"),
-        (["--dataset_info="], "--dataset_info: found nothing, expected a file name"),
+        (["--dataset_info="], "--dataset_info: found nothing, expected a value"),
         (
             ["--dataset_info=x.json", "--output=o.txt"],
             "expected an ending that LLaMA-Factory knows",
         ),
-        (["--output_layout=chat"], "value should be one of"),
+        (["--output_layout=chat"], "--output_layout: found chat, expected one of as_it_came, "),
         (["--dataset_info={pool}"], "is an input; expected another file to write to"),
         # Told before the pool is read.
         (["--dataset_info={broken}", "--budget=1000"], "broken.json: "),

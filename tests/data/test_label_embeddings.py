@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
+import pickle
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +124,112 @@ def test_files_of_another_form(tmp_path: Path) -> None:
         path.write_bytes(content)
         assert "; expected an .npz file with labels" in message(path, ["a"])
     assert "no such file or directory; expected an .npz" in message(tmp_path / "none", ["a"])
+
+
+def _zipped(path: Path, members: dict[str, bytes], way: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", way) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _npy(array: np.ndarray, *changed: tuple[bytes, bytes]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    content = stream.getvalue()
+    for old, new in changed:
+        assert old in content
+        content = content.replace(old, new.ljust(len(old)), 1)
+    return content
+
+
+NAMES_NPY, VECTORS_NPY = _npy(np.array(LABELS)), _npy(VECTORS)
+SHAPE = b"(3, 2), }" + b" " * 20
+
+
+@pytest.mark.parametrize(
+    ("labels", "embeddings"),
+    [
+        (NAMES_NPY, _npy(VECTORS, (SHAPE, b"(99999999999, 2), }"))),  # 1.6 TB.
+        (NAMES_NPY, _npy(VECTORS, (SHAPE, b"(-3, 2), }"))),
+        (NAMES_NPY, _npy(VECTORS, (SHAPE, b"(3, 1), }"))),
+        (NAMES_NPY, _npy(VECTORS, (SHAPE, b"((3, 2), }"))),
+        (NAMES_NPY, _npy(VECTORS, (b"'<f8'", b"'|O8'"))),
+        (NAMES_NPY, _npy(VECTORS, (b"'<f8'", b"'<c8'"))),
+        (NAMES_NPY, _npy(VECTORS, (b"\x93NUMPY\x01", b"\x93NUMPY\x09"))),
+        (NAMES_NPY, VECTORS_NPY[:-1]),
+        (NAMES_NPY, VECTORS_NPY + b"more"),
+        (NAMES_NPY, b""),
+        (NAMES_NPY, VECTORS_NPY[:20]),
+        (NAMES_NPY[:-4] + b"\xff\xff\xff\xff", VECTORS_NPY),  # No character.
+        (_npy(np.array([], "U3")), _npy(np.zeros((0, 3)))),
+        (_npy(np.array(["a", "b", "c"], "S1")), VECTORS_NPY),
+        (pickle.dumps(LABELS), VECTORS_NPY),
+    ],
+)
+def test_arrays_that_are_damaged_or_lie(tmp_path: Path, labels: bytes, embeddings: bytes) -> None:
+    members = {"labels.npy": labels, "embeddings.npy": embeddings}
+    for way in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        path = _zipped(tmp_path / "labels.npz", members, way)
+        for missing in ("error", "isolate"):
+            text = message(path, ["a"], missing=missing)
+            assert text.startswith(f"{path}: ")
+            assert "; expected an .npz file with labels" in text
+
+
+def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
+    mark = tmp_path / "was_run"
+
+    class Runs:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(mark),)
+
+    path = tmp_path / "labels.npz"
+    np.savez(path, labels=np.array([Runs(), 1], object), embeddings=VECTORS[:2])
+    assert "Object arrays cannot be loaded" in message(path, ["a"])
+    assert not mark.exists()
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    zeros = _npy(np.zeros((1, 1 << 24)))  # 128 MB in 130 kB.
+    path = _zipped(tmp_path / "labels.npz", {"labels.npy": NAMES_NPY, "embeddings.npy": zeros})
+    tracemalloc.start()
+    text = message(path, ["a"])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "embeddings claims 134,217,856 bytes in " in text
+    assert most < 1 << 24
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "labels.npz"
+    os.mkfifo(path)
+    assert f"{path}: is not a regular file; expected" in message(path, ["a"])
+    assert "is a directory" in message(tmp_path, ["a"])
+
+
+def test_order_and_bytes_of_arrays_do_not_matter(tmp_path: Path) -> None:
+    plain, _ = read_label_embeddings(saved(tmp_path, labels=LABELS, embeddings=VECTORS), LABELS)
+    for embeddings in (np.asfortranarray(VECTORS), VECTORS.astype(">f8"), VECTORS.astype("g")):
+        path = saved(tmp_path, labels=np.array(LABELS, ">U9"), embeddings=embeddings)
+        np.testing.assert_array_equal(read_label_embeddings(path, LABELS)[0], plain)
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e200, 1e307])
+def test_lengths_of_float64_do_not_overflow(tmp_path: Path, scale: float) -> None:
+    path = saved(tmp_path, labels=["a"], embeddings=np.array([[3.0, 4.0]]) * scale)
+    unit, _ = read_label_embeddings(path, ["a"])
+    np.testing.assert_allclose(unit, [[0.6, 0.8]], rtol=1e-3)
+
+
+def test_equal_rows_that_are_no_numbers_are_one(tmp_path: Path) -> None:
+    vectors = np.array([[np.nan, 1.0], [np.nan, 1.0], [1.0, 0.0]])
+    path = saved(tmp_path, labels=["x", "x", "a"], embeddings=vectors)
+    assert read_label_embeddings(path, ["a"])[0].tolist() == [[1.0, 0.0]]
+    assert "1 of 1 labels ('x') have an embedding that is zero or not finite" in message(
+        path, ["x"]
+    )
 
 
 def test_writing_checks_what_it_gets(tmp_path: Path) -> None:

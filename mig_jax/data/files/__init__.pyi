@@ -6,6 +6,7 @@ from ._file_stamps import FileStamp
 from ._json_columns import JsonColumn
 from ._json_values import JsonRows, Losses, parsed
 from ._line_files import BYTE_ORDER_MARK, LineFile, bare_line, end_of_blank_lines
+from ._npz_arrays import read_npz
 from ._parquet_files import ParquetRows
 from ._places import expand, local_files
 from ._remote_files import OnFetch, is_remote, local_copy
@@ -46,5 +47,6 @@ __all__ = [
     "name_of",
     "open_text",
     "parsed",
+    "read_npz",
     "with_features",
 ]

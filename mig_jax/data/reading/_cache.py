@@ -8,11 +8,9 @@ be deleted at any time.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -21,6 +19,7 @@ import numpy.typing as npt
 import platformdirs
 
 import mig_jax
+from mig_jax.data.files import read_npz
 from mig_jax.data.reading._record_parts import RecordFile
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.errors import InputError
@@ -156,17 +155,12 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
 
 def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:
     """The table, of these files, and the text of its rejects."""
-    members: dict[str, Any] = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            # Reading a member checks its checksum: only then are its bytes made an array.
-            content = io.BytesIO(archive.read(name))
-            array = np.lib.format.read_array(content, allow_pickle=False)
-            members[name.removesuffix(".npy")] = array
+    members = read_npz(path, [*_ARRAYS, "label_text", "label_ends", "about", "rejects"])
+    arrays: dict[str, Any] = {name: members[name] for name in _ARRAYS}
     about = json.loads(members["about"].tobytes())
     text, ends = members["label_text"].tobytes(), members["label_ends"].tolist()
     table = RecordTable(
-        **{name: members[name] for name in _ARRAYS},
+        **arrays,
         **{name: about[name] for name in _COUNTS},
         label_names=[
             text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)

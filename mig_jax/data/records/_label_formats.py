@@ -307,6 +307,8 @@ def _convert(row: Any, kind: type[T]) -> T:
         return msgspec.convert(row, kind)
     except msgspec.ValidationError as error:
         raise _as_bad_record(error) from None
+    except UnicodeEncodeError:  # Of a string where something else is expected.
+        raise BadRecord("found bytes that are not UTF-8, expected text in UTF-8") from None
 
 
 def _as_bad_record(error: msgspec.ValidationError) -> BadRecord:
