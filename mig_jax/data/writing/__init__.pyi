@@ -1,3 +1,4 @@
+from ._manifests import check_outputs
 from ._output_files import OutputFiles
 from ._output_layouts import OUTPUT_LAYOUTS, RecordConverter, updated_dataset_info
 from ._tables import write_json, write_selection_table
@@ -7,6 +8,7 @@ __all__ = [
     "OUTPUT_LAYOUTS",
     "OutputFiles",
     "RecordConverter",
+    "check_outputs",
     "updated_dataset_info",
     "write_json",
     "write_records",
