@@ -88,7 +88,7 @@ setuptools.setup(
         "test": TEST,
         "tpu": ["jax[tpu]>=0.10"],
     },
-    entry_points={"console_scripts": ["mig-jax = mig_jax.commands.main:main"]},
+    entry_points={"console_scripts": ["mig-jax = mig_jax.__main__:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Developers",

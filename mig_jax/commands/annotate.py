@@ -43,7 +43,7 @@ from mig_jax.commands.annotate_options import (
     define_annotate_flags,
 )
 from mig_jax.commands.command import Command
-from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.data import open_files
 from mig_jax.errors import InputError
 
@@ -93,7 +93,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
     with contextlib.ExitStack() as held, data.OutputFiles(options.files()) as outputs:
         # Opened first: a folder that is not there is known before the work, not after.
         output = outputs.open(options.output)
-        about_output = outputs.open(options.stem + ".annotation.json")
+        about_output = outputs.open_manifest(options.stem + ".annotation.json", options.output)
         rejects = None
         if options.skips or options.deduplicate != "none" or options.exclude_overlap:
             rejects = outputs.open(options.stem + ".rejected.jsonl")
@@ -117,15 +117,15 @@ def annotate_pool(options: AnnotateOptions) -> None:
             "labels": labels,
             "scores": told,
         }
-        data.write_json(about_output, about)
+        outputs.write_manifest(about_output, about, options.output)
         journal.finish()
-    print(
+    tell(
         f"annotated {len(kept):,} records with {labels['distinct']:,} labels, "
         f"{labels['a_record']:.1f} a record: {options.output}"
     )
     if kept.left_out:
         counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(kept.left_out.items()))
-        print(f"left out {counts}: {options.stem}.rejected.jsonl")
+        tell(f"left out {counts}: {options.stem}.rejected.jsonl")
 
 
 def _filter(options: AnnotateOptions, rejects: BinaryIO | None) -> Kept:

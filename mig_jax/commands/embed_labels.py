@@ -18,6 +18,7 @@ from mig_jax.commands.flag_groups import (
     stem_of,
 )
 from mig_jax.commands.pool_inputs import embed_labels, read_table
+from mig_jax.commands.terminal import tell
 from mig_jax.errors import InputError
 
 __all__ = ["COMMAND", "run"]
@@ -68,7 +69,7 @@ def run(values: flags.FlagValues) -> None:
             raise InputError("--pool: its records have no labels; expected one at least")
         embeddings = embed_labels(names, options.model, flag="--model", device=options.device)
         data.write_label_embeddings(output, names, embeddings)
-    print(
+    tell(
         f"wrote the embeddings of {len(names):,} labels, {embeddings.shape[1]} wide: "
         f"{options.output}"
     )

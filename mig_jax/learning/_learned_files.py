@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mig_jax.data import OutputFiles
 from mig_jax.errors import InputError
 from mig_jax.learning._parameterisations import PARAMETERISATIONS
 from mig_jax.learning._parameters import Labels, LearnedMeasure, Parameterisation, Params, Saved
@@ -36,6 +37,8 @@ def save_learned(
     parameterisation: Parameterisation,
     params: Params,
     label_names: Sequence[str],
+    *,
+    outputs: OutputFiles | None = None,
 ) -> None:
     """Saves parameters in a directory of their own; parameters that it held are replaced.
 
@@ -44,6 +47,7 @@ def save_learned(
       parameterisation: what the parameters are of.
       params: as learned.
       label_names: the K labels of the pool.
+      outputs: of a command, to appear with them; by default they appear now.
 
     Raises:
       InputError: if the directory holds anything but learned parameters, or cannot be written.
@@ -69,9 +73,10 @@ def save_learned(
     import orbax.checkpoint as ocp
 
     args = ocp.args.Composite(about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(arrays))
+    replace = replace_own if outputs is None else outputs.replace_folder
     try:
         with (
-            replace_own(_absolute(directory), _KIND) as new,
+            replace(_absolute(directory), _KIND) as new,
             ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
         ):
             checkpointer.save(new, args=args)

@@ -1,6 +1,6 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
-from ._learning_page import write_report
+from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
 from ._learning_text import comparison_lines, report_text
@@ -8,6 +8,7 @@ from ._manifest import manifest, proven_per_cent, summary
 from ._selection_page import Selected, selection_page
 
 __all__ = [
+    "REPORT_FILES",
     "LabelChanges",
     "LearningReport",
     "Row",

@@ -91,9 +91,7 @@ def _read(manifest: str) -> dict[str, Any]:
         with open(manifest, "rb") as stream:
             found = json.loads(stream.read(_LONGEST))
     except OSError as error:
-        raise InputError(
-            f"{manifest}: {error.strerror}; expected the manifest of a run"
-        ) from None
+        raise InputError(f"{manifest}: {error.strerror}; expected the manifest of a run") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{manifest}: {error}; expected the manifest of a run") from None
     if not isinstance(found, dict):

@@ -54,7 +54,7 @@ class OutputFiles:
         self._held = contextlib.ExitStack()
 
     def claim(self, *paths: str | os.PathLike[str]) -> None:
-        """Tries names before the work; `open` gives their streams afterwards.
+        """Tries names before the work; `open` gives their streams afterwards, or they go unused.
 
         Raises:
           InputError: as `open` does.
@@ -133,7 +133,7 @@ class OutputFiles:
         path = next(path for path, found in self._streams.items() if found is stream)
         wanted = [found for found in self._streams.values() if found is not stream]
         wanted = wanted if of is None else list(of)
-        places = {}
+        places: dict[str, str] = {}
         for target, found in self._streams.items():
             if any(found is one for one in wanted):
                 with place_told(target):
@@ -167,6 +167,8 @@ class OutputFiles:
     ) -> None:
         try:
             if kind is None:
+                for target in self._claimed:
+                    self._discard(target)
                 # All are on the disk before the first takes its name.
                 for target, stream in self._streams.items():
                     with place_told(target):
@@ -181,14 +183,16 @@ class OutputFiles:
                 ]
                 commit([*self._folders, *files])
         finally:
-            for stream in self._streams.values():
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(stream.name)
-                # Closing flushes, and fails again if the disk is full.
-                with contextlib.suppress(OSError):
-                    stream.close()
-            self._streams.clear()
+            for target in list(self._streams):
+                self._discard(target)
             self._held.close()
+
+    def _discard(self, target: str) -> None:
+        stream = self._streams.pop(target)
+        with contextlib.suppress(OSError):
+            os.remove(stream.name)
+        with contextlib.suppress(OSError):  # Closing flushes, and fails again if the disk is full.
+            stream.close()
 
 
 def _check_place(given: str, target: str) -> None:
