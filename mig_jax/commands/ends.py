@@ -83,20 +83,30 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
     hook = sys.unraisablehook
     again: list[threading.Timer] = []
 
-    def first(number: int, _: Any) -> NoReturn:
+    is_in_hook = False
+
+    def send_again(number: int) -> None:
+        # Not at once: that would be in the same callback.
+        again.append(threading.Timer(0.01, _send, (number,)))
+        again[-1].start()
+
+    def first(number: int, _: Any) -> None:
+        if is_in_hook:  # Raised there, it would be lost.
+            send_again(number)
+            return
         if not hasattr(sys, "ps1"):
             _handle(_EndAtOnce(name, told))
         raise SignalCame(number)
 
     def unraisable(what: sys.UnraisableHookArgs) -> None:
-        if issubclass(what.exc_type, KeyboardInterrupt):
-            # Not at once: that would be in the same callback.
-            _handle(first)
-            number = getattr(what.exc_value, "number", signal.SIGINT)
-            again.append(threading.Timer(0.01, _send, (number,)))
-            again[-1].start()
-        else:
+        nonlocal is_in_hook
+        if not issubclass(what.exc_type, KeyboardInterrupt):
             hook(what)
+            return
+        is_in_hook = True
+        _handle(first)
+        send_again(getattr(what.exc_value, "number", signal.SIGINT))
+        is_in_hook = False
 
     before = _handle(first)
     sys.unraisablehook = unraisable
@@ -134,4 +144,4 @@ def _send(number: int) -> None:
     if main is not None and hasattr(signal, "pthread_kill"):
         signal.pthread_kill(main, number)
     else:  # On Windows.
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))

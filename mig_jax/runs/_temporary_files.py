@@ -52,7 +52,7 @@ def hold(descriptor: int) -> bool | None:
 
 
 def temporary_name(path: str, ending: str = "tmp", token: str | None = None) -> str:
-    """A name beside `path`, not yet used unless a token is given, for what will be renamed to it."""
+    """A name beside `path` for what will be renamed to it; a new one, unless a token is given."""
     folder, name = os.path.split(path)
     token = token or secrets.token_hex(4)
     return os.path.join(folder, f".mig_jax.{name[:_LONGEST]}.{_tag(name)}{token}.{ending}")
@@ -121,9 +121,9 @@ class _Named(io.FileIO):
         # Not emptied when it is opened: another process may hold it.
         super().__init__(name, "w", opener=lambda name, _: os.open(name, _FLAGS | flags, 0o666))
 
-    def write(self, text: Any, /) -> int | None:
+    def write(self, text: Any, /) -> int:  # type: ignore[override]
         with place_told(self._output):
-            return super().write(text)
+            return super().write(text) or 0
 
 
 # A link that somebody has put at a name of ours is not followed.
