@@ -48,8 +48,8 @@ class _EndAtOnce:
 
     def __call__(self, number: int, _: Any) -> NoReturn:
         line = in_one_line(self._name, number, self._told())
-        with contextlib.suppress(OSError):
-            os.write(2, line.encode("utf-8", "backslashreplace"))
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.write(sys.stderr.fileno(), line.encode("utf-8", "backslashreplace"))
         die_by(number)
 
 

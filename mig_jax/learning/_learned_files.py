@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mig_jax.data import OutputFiles
+from mig_jax.data import OutputFiles, check_outputs
 from mig_jax.errors import InputError
 from mig_jax.learning._parameterisations import PARAMETERISATIONS
 from mig_jax.learning._parameters import Labels, LearnedMeasure, Parameterisation, Params, Saved
@@ -135,6 +135,9 @@ def restore_learned(
 def _read(directory: str | os.PathLike[str]) -> Saved:
     import orbax.checkpoint as ocp
 
+    # What a killed run has left to be renamed is finished first.
+    report = os.path.join(os.path.dirname(os.path.realpath(directory)), "report.json")
+    check_outputs(report, directory, may_tell_nothing=True)
     if not os.path.isdir(directory):
         raise InputError(f"{directory}: is no directory; {_EXPECTED}")
     args = ocp.args.Composite(about=ocp.args.JsonRestore(), arrays=ocp.args.StandardRestore())

@@ -32,7 +32,9 @@ def described(manifest: str, output: str, places: dict[str, str]) -> dict[str, A
     }
 
 
-def check_outputs(manifest: str | os.PathLike[str], *paths: str | os.PathLike[str]) -> None:
+def check_outputs(
+    manifest: str | os.PathLike[str], *paths: str | os.PathLike[str], may_tell_nothing: bool = False
+) -> None:
     """Checks that outputs are those that a manifest tells of, to the byte.
 
     If the run that wrote them was killed while they got their names, they get them now.
@@ -41,6 +43,7 @@ def check_outputs(manifest: str | os.PathLike[str], *paths: str | os.PathLike[st
       manifest: as a command wrote it: `picked.manifest.json`, `pool.annotation.json`,
         `report.json`.
       paths: of the outputs that are to be checked; all that the manifest tells of by default.
+      may_tell_nothing: whether a path passes that no manifest tells of, as a copy elsewhere.
 
     Raises:
       InputError: if it is no such manifest, or an output is not there, is another, or is none
@@ -49,13 +52,16 @@ def check_outputs(manifest: str | os.PathLike[str], *paths: str | os.PathLike[st
     manifest = os.path.realpath(manifest)
     folder = os.path.dirname(manifest)
     finish_commits(folder)
+    if may_tell_nothing and not os.path.exists(manifest):
+        return
     expected = "expected a manifest that mig-jax wrote, with the digests of its outputs"
-    outputs = _read(manifest).get("outputs")
+    outputs = _read(manifest).get("outputs", {} if may_tell_nothing else None)
     if not isinstance(outputs, dict):
         raise InputError(f"{manifest}: tells of no outputs; {expected}")
-    names = [os.path.relpath(os.path.realpath(path), folder) for path in paths]
-    for name in names or outputs:
+    for name in [os.path.relpath(os.path.realpath(path), folder) for path in paths] or outputs:
         path = os.path.join(folder, name)
+        if name not in outputs and may_tell_nothing:
+            continue
         if name not in outputs:
             raise InputError(f"{path}: {manifest} does not tell of it; expected one of its outputs")
         try:
