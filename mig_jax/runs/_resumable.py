@@ -275,7 +275,8 @@ def _open_record(path: str, place: str, kind: str, run: dict[str, Any]) -> Binar
 
 def _create(path: str, line: bytes) -> None:
     """Makes a file, whole from its beginning, unless there is one."""
-    with open_temporary(path) as stream:
+    stream = open_temporary(path)
+    try:
         stream.write(line)
         stream.flush()
         os.fsync(stream.fileno())
@@ -285,7 +286,10 @@ def _create(path: str, line: bytes) -> None:
             pass
         except OSError:  # A file system without links.
             os.rename(stream.name, path)
-    remove(stream.name)
+    finally:
+        remove(stream.name)
+        with contextlib.suppress(OSError):  # Closing flushes, and fails again if the disk is full.
+            stream.close()
 
 
 def _read_record(stream: BinaryIO, place: str | os.PathLike[str], kind: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def end(child: int, log: pathlib.Path, *, within: float = 300) -> Ended:
     """Waits for a command; one that does not end in time is a failure."""
     begun = time.monotonic()
     while True:
-        found, status, used = os.wait4(child, os.WNOHANG)
+        found, status = os.waitpid(child, os.WNOHANG)
         if found:
             break
         if time.monotonic() - begun > within:
@@ -114,7 +114,7 @@ def end(child: int, log: pathlib.Path, *, within: float = 300) -> Ended:
             raise AssertionError(f"{log}: did not end within {within} s")
         time.sleep(0.01)
     steps = pathlib.Path(f"{log}.steps")
-    count, _, step = (steps.read_text() if steps.exists() else "0 ").partition(" ")
+    count, _, step = ((steps.read_text() if steps.exists() else "") or "0 ").partition(" ")
     texts = [pathlib.Path(f"{log}.{name}").read_text(errors="replace") for name in ("out", "err")]
     seconds = time.monotonic() - begun
     return Ended(os.waitstatus_to_exitcode(status), *texts, seconds, step, int(count))

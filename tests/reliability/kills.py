@@ -58,7 +58,7 @@ def _check_end(bench: Bench, ended: forked.Ended, by: int, found: str) -> None:
     told = ended.line.partition("; ")[2]
     expected = "all outputs were written" if found == "new" else bench.case.interrupted
     word = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}[signal.Signals(by)]
-    assert told == expected and word in ended.line, f"{found}: {ended.line}"
+    assert (told, word in ended.line) == (expected, True), f"{found}: {ended.line}"
 
 
 def plan(bench: Bench, count: int, seed: int) -> list[dict[str, Any]]:
