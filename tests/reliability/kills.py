@@ -73,7 +73,7 @@ def plan(bench: Bench, count: int, seed: int) -> list[dict[str, Any]]:
         for n, step in enumerate([*first, *last])
     ]
     return rows + [
-        {"step": None, "part": rng.random(), "signal": names[n % 3], "older": n % 4 != 3}
+        {"step": None, "part": rng.uniform(0.02, 1.0), "signal": names[n % 3], "older": n % 4 != 3}
         for n in range(count - len(rows))
     ]
 
