@@ -72,6 +72,8 @@ class OutputFiles:
             writing it.
         """
         given = os.fspath(path)
+        if "\0" in given:
+            raise InputError(f"{given}: holds a null byte; expected a file name")
         # A link stays a link: what it points to is replaced.
         target = os.path.realpath(given)
         if target in self._claimed:
@@ -212,9 +214,8 @@ def _check_place(given: str, target: str) -> None:
         os.lstat(target)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as error:  # As if it is too long.
-        told = getattr(error, "strerror", None) or error
-        raise InputError(f"{given}: {told}; expected another file name") from None
+    except OSError as error:  # As if it is too long.
+        raise InputError(f"{given}: {error.strerror}; expected another file name") from None
     else:
         if not os.path.isfile(target):
             raise InputError(f"{given}: is not a regular file; expected a file name")
