@@ -21,8 +21,16 @@ from tests.reliability import forked
 from tests.reliability.cases import Bench, content, left_behind, make_cases
 
 
-def kill(bench: Bench, signal_name: str, *, step: int | None, part: float, older: bool) -> dict:
-    """One kill and all that must be so after it: what was found, for the log."""
+def kill(
+    bench: Bench,
+    signal_name: str,
+    *,
+    step: int | None,
+    part: float,
+    older: bool,
+    again: bool = True,
+) -> dict[str, Any]:
+    """One kill and all that must be so after it, the next run included if `again`."""
     bench.older() if older else bench.clear()
     by = forked.SIGNALS[signal_name]
     if step is not None:
@@ -35,11 +43,14 @@ def kill(bench: Bench, signal_name: str, *, step: int | None, part: float, older
         os.kill(child, by)
         ended = forked.end(child, bench.log)
     row: dict[str, Any] = {"step": ended.step, "status": ended.status, "line": ended.line[-160:]}
+    row["again"] = again
     try:
         row["set"] = bench.which(had_older=older)
         _check_end(bench, ended, by, row["set"])
-        again = bench.run()
-        assert again.status == 0, f"the next run: {again.status} {again.line}"
+        if not again:
+            return row
+        ended = bench.run()
+        assert ended.status == 0, f"the next run: {ended.status} {ended.line}"
         assert content(bench.out, bench.case) == bench.sets[False], "the next run differs"
         assert not left_behind(bench.out), left_behind(bench.out)
     except AssertionError as error:
@@ -83,6 +94,7 @@ def main() -> None:
     parser.add_argument("--root", type=pathlib.Path, required=True)
     parser.add_argument("--cases", default="select,annotate,learn")
     parser.add_argument("--kills", type=int, default=210)
+    parser.add_argument("--again", type=int, default=1, help="run again after each n-th kill")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.root.mkdir(parents=True, exist_ok=True)
@@ -100,7 +112,7 @@ def main() -> None:
             signal_name = planned.pop("signal")
             row = {"case": name, "number": number, "signal": signal_name, "of": bench.steps}
             row |= {"part": planned["part"], "older": planned["older"]}
-            row |= kill(bench, signal_name, **planned)
+            row |= kill(bench, signal_name, **planned, again=number % options.again == 0)
             with log.open("a") as stream:
                 stream.write(json.dumps(row) + "\n")
     rows = [json.loads(line) for line in log.read_text().splitlines()]
