@@ -103,7 +103,7 @@ def test_a_full_stderr_ends_no_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, word", [("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "hung up")]
+    ("name", "word"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "hung up")]
 )
 def test_a_signal_ends_the_command_by_itself_with_one_line(tmp_path, name, word):
     number = getattr(signal, name)
