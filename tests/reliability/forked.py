@@ -135,7 +135,9 @@ def _count_steps(folder: str, log: str, stop_at: int | None, by: int) -> None:
         if event not in EVENTS:
             return
         paths = [os.fsdecode(one) for one in arguments if isinstance(one, str | bytes)]
-        if event != "fcntl.flock" and not any(path.startswith(folder) for path in paths):
+        if event == "fcntl.flock" and os.path.isdir("/proc/self/fd"):
+            paths = [os.readlink(f"/proc/self/fd/{arguments[0]}")]
+        if not any(path.startswith(folder) for path in paths):
             return
         made += 1
         stops = made - 1 == stop_at
