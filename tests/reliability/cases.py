@@ -112,7 +112,9 @@ def content(folder: pathlib.Path, case: Case) -> dict[str, Any]:
 
 
 def _timeless(value: Any) -> Any:
-    timed = {"seconds", "resumed_after", "sha256", "bytes", "workdir"}
+    # And what tells of places.
+    timed = {"seconds", "resumed_after", "sha256", "bytes", "workdir", "cache", "report"}
+    timed |= {"checkpoint_dir", "checkpoint_every_seconds"}
     if isinstance(value, dict):
         return {key: _timeless(item) for key, item in value.items() if key not in timed}
     return [_timeless(item) for item in value] if isinstance(value, list) else value
