@@ -23,7 +23,7 @@ from mig_jax.errors import InputError
 from mig_jax.learning._parameterisations import PARAMETERISATIONS
 from mig_jax.learning._parameters import Labels, LearnedMeasure, Parameterisation, Params, Saved
 from mig_jax.measure import FAMILIES, LabelGraph, Pool, family_name, name_in
-from mig_jax.runs import refuse_foreign, replace_own
+from mig_jax.runs import disk_errors, refuse_foreign, replace_own
 
 __all__ = ["learned_threshold", "refuse_foreign_params", "restore_learned", "save_learned"]
 
@@ -77,11 +77,14 @@ def save_learned(
     try:
         with (
             replace(_absolute(directory), _KIND) as new,
+            disk_errors(),
             ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
         ):
             checkpointer.save(new, args=args)
     except OSError as error:
-        raise InputError(f"{directory}: {error.strerror or error}; expected a directory") from None
+        raise InputError(
+            f"{directory}: {error.strerror or error}; expected a directory that can be written to"
+        ) from None
 
 
 def refuse_foreign_params(directory: str | os.PathLike[str]) -> None:

@@ -9,7 +9,7 @@ from ._resumable import (
     sign_folder,
     staged_folder,
 )
-from ._saved_trees import read_tree, write_tree
+from ._saved_trees import disk_errors, read_tree, write_tree
 from ._temporary_files import claim_temporary, open_temporary, place_told
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "commits_made",
     "differences",
     "digest",
+    "disk_errors",
     "finish_commits",
     "interrupts_held_back",
     "open_run_file",
