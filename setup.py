@@ -100,7 +100,7 @@ setuptools.setup(
         "tpu": ["jax[tpu]>=0.10"],
         "trainers": TRAINERS,
     },
-    entry_points={"console_scripts": ["mig-jax = mig_jax.commands.main:main"]},
+    entry_points={"console_scripts": ["mig-jax = mig_jax.__main__:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Developers",

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
-from mig_jax.runs import open_run_file
+from mig_jax.runs import open_run_file, place_told
 
 __all__ = ["Annotation", "Journal"]
 
@@ -74,8 +74,9 @@ class Journal:
     def append(self, annotations: Sequence[Annotation]) -> None:
         """Adds those of the next batch; they outlive this process from now on."""
         assert self._stream is not None
-        self._stream.write(b"".join(msgspec.json.encode(one) + b"\n" for one in annotations))
-        self._stream.flush()
+        with place_told(self.path):
+            self._stream.write(b"".join(msgspec.json.encode(one) + b"\n" for one in annotations))
+            self._stream.flush()
         self.done += len(annotations)
 
     def read(self) -> Iterator[Annotation]:

@@ -40,7 +40,7 @@ from mig_jax.commands.pool_inputs import (
     read_table,
     say_read,
 )
-from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.commands.timing import timed
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
@@ -108,6 +108,9 @@ def run(options: Options) -> None:
         data.OutputFiles(options.files()) as outputs,
     ):
         stem = str(workdir / "ablation")
+        maps = [f"{family}_{gain}.png" for family in options.families for gain in options.gains]
+        endings = ["csv", "parquet", "picks.npz", "manifest.json", *maps * options.heat_maps]
+        outputs.claim(*(f"{stem}.{ending}" for ending in endings))
         with timed(seconds, "reading"):
             table = read_table(options, outputs, stem)
             pool = pool_from_table(table)
@@ -144,8 +147,9 @@ def run(options: Options) -> None:
             "versions": {"mig_jax": __version__, "jax": jax.__version__},
             "device": jax.devices()[0].device_kind,
         }
-        data.write_json(outputs.open(f"{stem}.manifest.json"), manifest)
-    print(_summary(rows, rows[points.index(paper)], stem))
+        about_all = outputs.open_manifest(f"{stem}.manifest.json", f"{stem}.csv")
+        outputs.write_manifest(about_all, manifest, f"{stem}.csv")
+    tell(_summary(rows, rows[points.index(paper)], stem))
 
 
 def _select(

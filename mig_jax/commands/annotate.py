@@ -43,7 +43,7 @@ from mig_jax.commands.annotate_steps import (
     load_models,
 )
 from mig_jax.commands.command import Command
-from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.data import open_files
 from mig_jax.errors import InputError
 from mig_jax.reports import counts_by_file, counts_by_value, told_counts
@@ -82,7 +82,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
     with contextlib.ExitStack() as held, data.OutputFiles(options.files()) as outputs:
         # Opened first: a folder that is not there is known before the work, not after.
         output = outputs.open(options.output)
-        about_output = outputs.open(options.stem + ".annotation.json")
+        about_output = outputs.open_manifest(options.stem + ".annotation.json", options.output)
         rejects = None
         if options.filters:
             rejects = outputs.open(options.stem + ".rejected.jsonl")
@@ -120,11 +120,11 @@ def annotate_pool(options: AnnotateOptions) -> None:
             "labels": written.about_labels() | {"records_asking_nothing": kept.asking_nothing},
             "scores": told,
         }
-        data.write_json(about_output, about)
+        outputs.write_manifest(about_output, about, options.output)
         journal.finish()
     _summarise(options, kept, written)
     for line in told_counts(sources, counts, kept_name="written"):
-        print(line)
+        tell(line)
 
 
 @dataclasses.dataclass
@@ -168,16 +168,16 @@ def _sources(kept: Kept, read: RecordCounts, written: RecordCounts) -> list[dict
 
 def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
     about = written.about_labels()
-    print(
+    tell(
         f"annotated {len(kept):,} records with {about['distinct']:,} labels, "
         f"{about['a_record']:.1f} a record: {options.output}"
     )
     for kind, path in options.places._asdict().items():
         if count := written.replaced[path]:
-            print(f"replaced the {kind} of {count:,} records (field {path})")
+            tell(f"replaced the {kind} of {count:,} records (field {path})")
     if left_out := _by_kind(kept):
         counts = ", ".join(f"{number:,} {kind}" for kind, number in left_out.items())
-        print(f"left out {counts}: {options.stem}.rejected.jsonl")
+        tell(f"left out {counts}: {options.stem}.rejected.jsonl")
 
 
 def _annotate(options: AnnotateOptions, models: Models, kept: Kept, journal: Journal) -> None:

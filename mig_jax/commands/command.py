@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from mig_jax.commands.flag_values import read_flags, refuse_empty
-from mig_jax.commands.terminal import exit_status, flags_only, help_text
+from mig_jax.commands.terminal import exit_status, flags_only, help_text, tell
 from mig_jax.errors import InputError
 
 __all__ = ["Command", "main_of", "run_command"]
@@ -54,7 +54,7 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
     values = flags.FlagValues()
     command.define_flags(values)
     if any(word in ("--help", "-h") for word in arguments):
-        print(help_text(usage, values))
+        tell(help_text(usage, values))
         return
     flags_only(read_flags(values, [usage, *arguments]))
     for name in command.required:

@@ -19,6 +19,7 @@ from mig_jax.commands.flag_groups import (
 )
 from mig_jax.commands.flag_values import adder
 from mig_jax.commands.pool_inputs import embed_labels, embedder, read_table
+from mig_jax.commands.terminal import tell
 from mig_jax.errors import InputError
 
 __all__ = ["COMMAND", "run"]
@@ -70,12 +71,12 @@ def run(values: flags.FlagValues) -> None:
             raise InputError("--pool: its records have no labels; expected one at least")
         embeddings = embed_labels(names, options.model, flag="--model", device=options.device)
         data.write_label_embeddings(output, names, embeddings, model=options.model)
-    print(
+    tell(
         f"wrote the embeddings of {len(names):,} labels, {embeddings.shape[1]} wide: "
         f"{options.output}"
     )
     if (threshold := usual_threshold(options.model)) is not None:
-        print(f"for this model give select --similarity_threshold={threshold:g}")
+        tell(f"for this model give select --similarity_threshold={threshold:g}")
 
 
 COMMAND = Command(

@@ -38,7 +38,7 @@ from mig_jax.commands.flag_values import adder
 from mig_jax.commands.learned_selection import SelectedFiles, select_learned_records
 from mig_jax.commands.learning_inputs import inputs_of_table
 from mig_jax.commands.pool_inputs import read_table, say_read
-from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
@@ -62,7 +62,13 @@ from mig_jax.learning import (
     save_learned,
     select_learned,
 )
-from mig_jax.reports import LearningReport, comparison_lines, summary, write_report
+from mig_jax.reports import (
+    REPORT_FILES,
+    LearningReport,
+    comparison_lines,
+    summary,
+    write_report,
+)
 from mig_jax.synthetic import BuiltinPool
 
 __all__ = ["COMMAND", "Options", "run"]
@@ -120,9 +126,11 @@ def run(options: Options) -> None:
         held_workdir(options.workdir, "learn") as workdir,
         data.OutputFiles(options.files()) as outputs,
     ):
-        refuse_foreign_params(workdir / "params")  # Before the work, not after.
-        _say_stage("reading", "the pool, and how similar its labels are")
+        # Before the work, not after.
+        refuse_foreign_params(workdir / "params")
+        outputs.claim(*(workdir / name for name in REPORT_FILES))
         files = SelectedFiles.opened(outputs, workdir)
+        _say_stage("reading", "the pool, and how similar its labels are")
         inputs = _inputs(options, outputs, str(workdir / "learn"))
         task = make_task(options.objective, inputs)
         say(f"objective {options.objective}: {task.about}")
@@ -167,12 +175,13 @@ def run(options: Options) -> None:
             leave_one_out=left_out,
             selected=about,
         )
+        params, names = workdir / "params", inputs.table.label_names
+        save_learned(params, parameterisation, found.params, names, outputs=outputs)
         write_report(outputs, workdir, report)
-        save_learned(workdir / "params", parameterisation, found.params, inputs.table.label_names)
-    print(comparison_lines(rows, task.loss_name))
-    print(summary(about, str(workdir / "selected.jsonl")))
-    print(f"report, with pictures -> {workdir / 'report.md'}")
-    print(f"learned parameters    -> {workdir / 'params'}")
+    tell(comparison_lines(rows, task.loss_name))
+    tell(summary(about, str(workdir / "selected.jsonl")))
+    tell(f"report, with pictures -> {workdir / 'report.md'}")
+    tell(f"learned parameters    -> {workdir / 'params'}")
 
 
 def _say_stage(name: str, what: str) -> None:

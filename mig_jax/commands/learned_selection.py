@@ -29,6 +29,8 @@ __all__ = ["SelectedFiles", "select_learned_records"]
 class SelectedFiles(NamedTuple):
     """What is written of a selection."""
 
+    outputs: data.OutputFiles
+    output: pathlib.Path
     records: BinaryIO
     manifest: BinaryIO
     table: BinaryIO
@@ -36,8 +38,14 @@ class SelectedFiles(NamedTuple):
     @classmethod
     def opened(cls, outputs: data.OutputFiles, folder: pathlib.Path) -> Self:
         """`selected.jsonl` in the folder, with its manifest and its table of picks."""
-        endings = ("jsonl", "manifest.json", "selection.parquet")
-        return cls(*(outputs.open(folder / f"selected.{ending}") for ending in endings))
+        output = folder / "selected.jsonl"
+        return cls(
+            outputs,
+            output,
+            records=outputs.open(output),
+            manifest=outputs.open_manifest(folder / "selected.manifest.json", output),
+            table=outputs.open(folder / "selected.selection.parquet"),
+        )
 
 
 def select_learned_records(
@@ -68,5 +76,6 @@ def select_learned_records(
         "seconds": seconds,
     }
     write_selection(inputs.table, selection.picks, selection, files.records, files.table)
-    data.write_json(files.manifest, about)
+    of = [files.records, files.table]
+    files.outputs.write_manifest(files.manifest, about, files.output, of)
     return selection, about

@@ -9,7 +9,7 @@ from typing import Final
 
 from mig_jax._version import __version__
 from mig_jax.commands.command import Command, main_of
-from mig_jax.commands.terminal import exit_status
+from mig_jax.commands.terminal import exit_status, tell
 from mig_jax.errors import InputError
 
 __all__ = ["COMMANDS", "load", "main"]
@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print(_overview())
+        tell(_overview())
         return 0
     name, *rest = arguments
     if name == "--version":
-        print(f"mig-jax {__version__}")
+        tell(f"mig-jax {__version__}")
         return 0
     if name not in COMMANDS:
         raise InputError(f"{name}: no such command, expected {' or '.join(COMMANDS)}")

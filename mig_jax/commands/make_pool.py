@@ -7,7 +7,7 @@ from absl import flags
 from mig_jax import data
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_values import adder
-from mig_jax.commands.terminal import progress_bar
+from mig_jax.commands.terminal import progress_bar, tell
 from mig_jax.synthetic import BuiltinPool
 
 __all__ = ["COMMAND", "run"]
@@ -54,8 +54,8 @@ def run(values: flags.FlagValues) -> None:
                 sink.write(line)
                 bar.update()
     if values.label_embeddings is not None:
-        print(f"wrote the embeddings of the pool's labels to {values.label_embeddings}")
-    print(f"wrote {values.records:,} records to {values.output}")
+        tell(f"wrote the embeddings of the pool's labels to {values.label_embeddings}")
+    tell(f"wrote {values.records:,} records to {values.output}")
 
 
 COMMAND = Command(

@@ -29,7 +29,7 @@ from mig_jax.commands.selection_steps import (
     told_of_learned,
     write_selection,
 )
-from mig_jax.commands.terminal import say, silent
+from mig_jax.commands.terminal import say, silent, tell
 from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
@@ -145,9 +145,10 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 parts = (about, table, pool, graph, measure, selection, options.fields)
                 outputs.page.write(selection_page(Selected(*parts)))
         if outputs is not None:
-            data.write_json(outputs.manifest, {**about, "seconds": seconds})
+            about_run = {**about, "seconds": seconds}
+            files.write_manifest(outputs.manifest, about_run, options.output)
     if hosts.is_first:
-        print(summary(about, options.output))
+        tell(summary(about, options.output))
 
 
 def _open(options: SelectOptions, files: data.OutputFiles) -> _Outputs:
@@ -158,7 +159,7 @@ def _open(options: SelectOptions, files: data.OutputFiles) -> _Outputs:
     """
     outputs = _Outputs(
         records=files.open(options.output),
-        manifest=files.open(options.stem + ".manifest.json"),
+        manifest=files.open_manifest(options.stem + ".manifest.json", options.output),
         table=files.open(options.stem + ".selection.parquet"),
         dataset_info=None if options.dataset_info is None else files.open(options.dataset_info),
         page=None if options.report is None else files.open(_page_file(options.report)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -12,6 +13,7 @@ from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
 from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
 from mig_jax.reports import proven_per_cent
+from mig_jax.runs import place_told
 from mig_jax.selection import Certificate, Progress, Selection, certify, select
 
 if TYPE_CHECKING:  # Who learned nothing needs no optax and flax.
@@ -101,6 +103,7 @@ def write_selection(
       table_out: gets the table, in Parquet.
       how: the options of `data.write_records`.
     """
-    data.write_records(table, picks, records_out, **how)
+    with place_told(tempfile.gettempdir()):  # Outputs tell their own names.
+        data.write_records(table, picks, records_out, **how)
     so_far = np.cumsum(selection.increases, dtype=np.float64)
     data.write_selection_table(table_out, table, picks, selection.gains, so_far)

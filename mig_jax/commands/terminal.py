@@ -2,98 +2,90 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import contextvars
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import tqdm
 from absl import flags
 
-from mig_jax.errors import InputError
+from mig_jax.commands.ends import die_by, in_one_line, raised
+from mig_jax.errors import InputError, printable
+from mig_jax.runs import commits_made, place_told
 
-__all__ = ["exit_status", "flags_only", "help_text", "progress_bar", "say", "silent"]
+__all__ = ["exit_status", "flags_only", "help_text", "progress_bar", "say", "silent", "tell"]
 
 _is_silent = contextvars.ContextVar("_is_silent", default=False)
 
 
 def exit_status(name: str, command: Callable[[], int | None], *, interrupted: str) -> int:
-    """Runs a command: its status, or 2 for input that cannot be used, with one line on stderr.
+    """Runs a command: its status, or 2 with one line on stderr for what cannot be used.
+
+    That is input, or a place to write to: a disk that is full, or a folder that is not ours.
 
     Args:
       name: what the line begins with.
       command: gives its status; None for 0.
-      interrupted: what to say if the user interrupts it, which ends the process as interrupts
-        do: 130 is what a shell sees then, and what a session (IPython, python -i) gets.
+      interrupted: what to say if a signal ends it before its outputs are written. The process
+        then ends by that signal: 130 is what a shell sees after Ctrl-C, 143 after TERM and 129
+        after HUP, and what a session (IPython, python -i) gets.
     """
+    before = commits_made()
+
+    def told() -> str:
+        return "all outputs were written" if commits_made() > before else interrupted
+
     try:
-        with _interrupts_arrive():
-            return command() or 0
+        with raised(name, told):
+            status = command() or 0
+            with place_told("standard output"):
+                sys.stdout.flush()
+            return status
     except (InputError, flags.Error) as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        _stderr.write(f"{name}: {printable(' '.join(str(error).split()))}\n")
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)
         return 1
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
-        if not hasattr(sys, "ps1"):  # Else a person goes on working here.
-            _end_as_interrupted()
-        return 130
+    except OSError as error:
+        if error.filename == "standard output":
+            _give_up(sys.stdout)
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _stderr.write(f"{name}: {printable(f'{where}{error.strerror or error}')}; {told()}\n")
+        return 2
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        _stderr.write(in_one_line(name, number, told()))
+        if not hasattr(sys, "ps1") or number != signal.SIGINT:  # Else a person goes on here.
+            die_by(number)
+        return 128 + number
 
 
-@contextlib.contextmanager
-def _interrupts_arrive() -> Iterator[None]:
-    """Sends an interrupt again, within the block, that came when Python could not raise it.
-
-    Such a place is the callback that JAX has at each garbage collection: most interrupts of a
-    compilation end up there (jax issue 18246), and the command would go on as if there were none.
-    """
-    hook = sys.unraisablehook
-    again: list[threading.Timer] = []
-
-    def unraisable(what: sys.UnraisableHookArgs) -> None:
-        if issubclass(what.exc_type, KeyboardInterrupt):
-            # Not at once: that would be in the same callback.
-            again.append(threading.Timer(0.01, _interrupt))
-            again[-1].start()
-        else:
-            hook(what)
-
-    sys.unraisablehook = unraisable
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-        for timer in again:
-            timer.cancel()
+def _give_up(stream: TextIO) -> None:
+    """Nothing more is written to a stream: Python would fail once more when it exits."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _interrupt() -> None:
-    """As Ctrl-C does, which ends a wait of the main thread too."""
-    main = threading.main_thread().ident
-    if main is not None and hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(main, signal.SIGINT)
-    else:  # On Windows.
-        _thread.interrupt_main()
+class _Stderr:
+    """The stderr of the moment; a full disk, or a reader that has left, ends no run there."""
+
+    def write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            _give_up(sys.stderr)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
 
 
-def _end_as_interrupted() -> None:
-    """Ends the process by the signal itself, so that a loop in a shell ends with it.
-
-    At once: a compilation goes on in one of XLA's threads, and crashes if an ordinary exit
-    takes away what it works on.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGINT)
+_stderr: Any = _Stderr()
 
 
 def flags_only(left_over: Sequence[str]) -> None:
@@ -131,7 +123,7 @@ def progress_bar(name: str, total: int | None, **options: Any) -> tqdm.tqdm:
     return tqdm.tqdm(
         desc=name,
         total=total,
-        file=sys.stderr,
+        file=_stderr,
         mininterval=0.2,
         disable=_is_silent.get(),
         **options,
@@ -141,4 +133,16 @@ def progress_bar(name: str, total: int | None, **options: Any) -> tqdm.tqdm:
 def say(text: str) -> None:
     """A line on stderr, above the bars that are there."""
     if not _is_silent.get():
-        tqdm.tqdm.write(text, file=sys.stderr)
+        tqdm.tqdm.write(printable(text), file=_stderr)
+
+
+def tell(text: str) -> None:
+    """Lines on stdout: what the command is asked for.
+
+    Raises:
+      OSError: if they cannot be written, as to a full disk.
+    """
+    lines = "\n".join(map(printable, text.split("\n")))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    with place_told("standard output"):
+        print(lines.encode(encoding, "backslashreplace").decode(encoding))

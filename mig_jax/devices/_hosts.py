@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -67,7 +68,7 @@ class Hosts:
         """What `step` returns, once it has returned in all processes.
 
         Raises:
-          InputError: if it did in any process: in all of them that of the first.
+          InputError: if it, or an OSError, did in any process: in all of them that of the first.
         """
         if self.count == 1:
             return step()
@@ -76,6 +77,9 @@ class Hosts:
             result = step()
         except InputError as error:
             message = str(error).encode()
+        except OSError as error:  # As if a disk is full: the others must not wait.
+            where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+            message = f"{where}{error.strerror or error}".encode("utf-8", "backslashreplace")
         for told in self.gather(np.frombuffer(message, np.uint8)):
             if told.size:
                 raise InputError(told.tobytes().decode())

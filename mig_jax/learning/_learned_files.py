@@ -18,11 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mig_jax.data import OutputFiles, check_outputs
 from mig_jax.errors import InputError
 from mig_jax.learning._parameterisations import PARAMETERISATIONS
 from mig_jax.learning._parameters import Labels, LearnedMeasure, Parameterisation, Params, Saved
 from mig_jax.measure import FAMILIES, LabelGraph, Pool, family_name, name_in
-from mig_jax.runs import refuse_foreign, replace_own
+from mig_jax.runs import disk_errors, refuse_foreign, replace_own
 
 __all__ = ["learned_threshold", "refuse_foreign_params", "restore_learned", "save_learned"]
 
@@ -36,6 +37,8 @@ def save_learned(
     parameterisation: Parameterisation,
     params: Params,
     label_names: Sequence[str],
+    *,
+    outputs: OutputFiles | None = None,
 ) -> None:
     """Saves parameters in a directory of their own; parameters that it held are replaced.
 
@@ -44,6 +47,7 @@ def save_learned(
       parameterisation: what the parameters are of.
       params: as learned.
       label_names: the K labels of the pool.
+      outputs: of a command, to appear with them; by default they appear now.
 
     Raises:
       InputError: if the directory holds anything but learned parameters, or cannot be written.
@@ -69,14 +73,18 @@ def save_learned(
     import orbax.checkpoint as ocp
 
     args = ocp.args.Composite(about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(arrays))
+    replace = replace_own if outputs is None else outputs.replace_folder
     try:
         with (
-            replace_own(_absolute(directory), _KIND) as new,
+            replace(_absolute(directory), _KIND) as new,
+            disk_errors(),
             ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
         ):
             checkpointer.save(new, args=args)
     except OSError as error:
-        raise InputError(f"{directory}: {error.strerror or error}; expected a directory") from None
+        raise InputError(
+            f"{directory}: {error.strerror or error}; expected a directory that can be written to"
+        ) from None
 
 
 def refuse_foreign_params(directory: str | os.PathLike[str]) -> None:
@@ -130,6 +138,9 @@ def restore_learned(
 def _read(directory: str | os.PathLike[str]) -> Saved:
     import orbax.checkpoint as ocp
 
+    # What a killed run has left to be renamed is finished first.
+    report = os.path.join(os.path.dirname(os.path.realpath(directory)), "report.json")
+    check_outputs(report, directory, may_tell_nothing=True)
     if not os.path.isdir(directory):
         raise InputError(f"{directory}: is no directory; {_EXPECTED}")
     args = ocp.args.Composite(about=ocp.args.JsonRestore(), arrays=ocp.args.StandardRestore())

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mig_jax import data
-from mig_jax.data import ValidationSet, read_texts, read_validation
+from mig_jax.data import ValidationSet, check_outputs, read_texts, read_validation
 from mig_jax.errors import InputError
 from mig_jax.learning import objectives
 from mig_jax.learning._judges import CountModels, Judges, mean_over_groups
@@ -271,6 +271,9 @@ def _two_sets(inputs: Inputs, name: str) -> list[ValidationSet]:
 
 def _record_set(inputs: Inputs, path: str, flag: str) -> np.ndarray:
     """Records of the pool that a table of picks names, as `mig-jax select` writes it."""
+    stem = path.removesuffix(".selection.parquet")
+    if stem != path:
+        check_outputs(f"{stem}.manifest.json", path, may_tell_nothing=True)
     try:
         named = pq.read_table(path, columns=["file", "line"]).to_pydict()
     except (OSError, ValueError, KeyError) as error:

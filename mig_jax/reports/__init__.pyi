@@ -1,7 +1,7 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
 from ._counts import counts_by_file, counts_by_value, told_counts
-from ._learning_page import write_report
+from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
 from ._learning_text import comparison_lines, report_text
@@ -9,6 +9,7 @@ from ._manifest import manifest, proven_per_cent, summary, told_information
 from ._selection_page import Selected, selection_page
 
 __all__ = [
+    "REPORT_FILES",
     "LabelChanges",
     "LearningReport",
     "Row",

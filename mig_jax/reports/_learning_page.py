@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Final
 
 from mig_jax import data
 from mig_jax.reports import _learning_plots as learning_plots
@@ -14,16 +15,27 @@ from mig_jax.reports._learning_report import (
 )
 from mig_jax.reports._learning_text import report_text
 
-__all__ = ["write_report"]
+__all__ = ["REPORT_FILES", "write_report"]
+
+#: What `write_report` writes into its folder.
+REPORT_FILES: Final = (
+    "report.json",
+    "report.md",
+    "loss.png",
+    "parameters.png",
+    "score_functions.png",
+    "selected_by_label.png",
+)
 
 _NAMED = 8  # Of the labels that changed most, in the picture.
 
 
 def write_report(outputs: data.OutputFiles, folder: pathlib.Path, report: LearningReport) -> None:
-    """Writes report.json, report.md and the pictures it shows.
+    """Writes report.json, report.md and the pictures it shows: `REPORT_FILES`.
 
     Args:
-      outputs: of the command; all its files appear together.
+      outputs: of the command; all its files appear together. report.json is their manifest, so
+        that all others are to be written before.
       folder: where to; files of these names are replaced.
       report: what to tell.
 
@@ -39,7 +51,8 @@ def write_report(outputs: data.OutputFiles, folder: pathlib.Path, report: Learni
         ),
         "selected_by_label.png": learning_plots.selected_figure(changes),
     }
-    data.write_json(outputs.open(folder / "report.json"), report_content(report))
     outputs.open(folder / "report.md").write(report_text(report, str(folder)).encode())
     for name, figure in pictures.items():
         figure.savefig(outputs.open(folder / name), format="png", dpi=learning_plots.DPI)
+    manifest = outputs.open_manifest(folder / "report.json", folder / "report.md")
+    outputs.write_manifest(manifest, report_content(report), folder / "report.md")

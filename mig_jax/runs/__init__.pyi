@@ -1,17 +1,36 @@
+from ._commit import Change, commit, commits_made, finish_commits, interrupts_held_back
 from ._fingerprints import differences, digest
-from ._resumable import RunFolder, open_run_file, refusal, refuse_foreign, replace_own
-from ._saved_trees import read_tree, write_tree
-from ._temporary_files import open_temporary
+from ._resumable import (
+    RunFolder,
+    open_run_file,
+    refusal,
+    refuse_foreign,
+    replace_own,
+    sign_folder,
+    staged_folder,
+)
+from ._saved_trees import disk_errors, read_tree, write_tree
+from ._temporary_files import claim_temporary, open_temporary, place_told
 
 __all__ = [
+    "Change",
     "RunFolder",
+    "claim_temporary",
+    "commit",
+    "commits_made",
     "differences",
     "digest",
+    "disk_errors",
+    "finish_commits",
+    "interrupts_held_back",
     "open_run_file",
     "open_temporary",
+    "place_told",
     "read_tree",
     "refusal",
     "refuse_foreign",
     "replace_own",
+    "sign_folder",
+    "staged_folder",
     "write_tree",
 ]

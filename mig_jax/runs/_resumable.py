@@ -19,17 +19,27 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
 from mig_jax.errors import InputError
+from mig_jax.runs._commit import Change, commit, finish_commits
 from mig_jax.runs._fingerprints import differences
 from mig_jax.runs._temporary_files import (
     hold,
     is_temporary,
     open_temporary,
+    place_told,
     remove,
     remove_left_behind,
     temporary_name,
 )
 
-__all__ = ["RunFolder", "open_run_file", "refusal", "refuse_foreign", "replace_own"]
+__all__ = [
+    "RunFolder",
+    "open_run_file",
+    "refusal",
+    "refuse_foreign",
+    "replace_own",
+    "sign_folder",
+    "staged_folder",
+]
 
 _RECORD = "run.json"
 _LONGEST_RECORD = 1 << 24  # Bytes read of what may be anything.
@@ -83,6 +93,7 @@ class RunFolder:
             raise InputError(f"{folder}: expected a directory that can be written to")
         record = os.path.join(self.folder, _RECORD)
         self._held = _open_record(record, self.folder, kind, run)
+        finish_commits(self.folder)
         remove_left_behind(self.folder)
 
     def __enter__(self) -> Self:
@@ -107,8 +118,9 @@ class RunFolder:
         """Adds an entry, what `write` makes at the path that it is given; keeps the last `keep`."""
         temporary = temporary_name(self._path(number))
         try:
-            write(temporary)
-            os.replace(temporary, self._path(number))
+            with place_told(self.folder):
+                write(temporary)
+                os.replace(temporary, self._path(number))
         finally:
             remove(temporary)
         if keep is not None:
@@ -183,8 +195,24 @@ def replace_own(folder: str | os.PathLike[str], kind: str) -> Iterator[str]:
     Raises:
       InputError: as `refuse_foreign`, or if the folder around it cannot be written to.
     """
-    refuse_foreign(folder, kind)
+    with staged_folder(folder, kind) as change:
+        yield change.new
+        sign_folder(change.new, kind)
+        commit([change])
+
+
+@contextlib.contextmanager
+def staged_folder(folder: str | os.PathLike[str], kind: str) -> Iterator[Change]:
+    """The change that `replace_own` makes, to be made with others before the block ends.
+
+    Make the folder `new` of the change, then call `sign_folder` for it.
+
+    Raises:
+      InputError: as `replace_own`.
+    """
     target = os.path.realpath(folder)
+    finish_commits(os.path.dirname(target))
+    refuse_foreign(folder, kind)
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         remove_left_behind(*os.path.split(target))
@@ -197,17 +225,20 @@ def replace_own(folder: str | os.PathLike[str], kind: str) -> Iterator[str]:
     try:
         if held is not None:
             hold(held)
-        new = os.path.join(around, "new")
-        yield new
-        with open(os.path.join(new, _RECORD), "wb") as stream:
-            stream.write(_line(kind, {}))
-        if os.path.isdir(target):
-            os.rename(target, os.path.join(around, "old"))
-        os.rename(new, target)
+        with place_told(target):
+            yield Change(target, os.path.join(around, "new"))
     finally:
         remove(around)
         if held is not None:
             os.close(held)
+
+
+def sign_folder(folder: str, kind: str) -> None:
+    """Writes our record into a new folder."""
+    with open(os.path.join(folder, _RECORD), "wb") as stream:
+        stream.write(_line(kind, {}))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _line(kind: str, run: dict[str, Any]) -> bytes:
@@ -244,7 +275,8 @@ def _open_record(path: str, place: str, kind: str, run: dict[str, Any]) -> Binar
 
 def _create(path: str, line: bytes) -> None:
     """Makes a file, whole from its beginning, unless there is one."""
-    with open_temporary(path) as stream:
+    stream = open_temporary(path)
+    try:
         stream.write(line)
         stream.flush()
         os.fsync(stream.fileno())
@@ -254,7 +286,10 @@ def _create(path: str, line: bytes) -> None:
             pass
         except OSError:  # A file system without links.
             os.rename(stream.name, path)
-    remove(stream.name)
+    finally:
+        remove(stream.name)
+        with contextlib.suppress(OSError):  # Closing flushes, and fails again if the disk is full.
+            stream.close()
 
 
 def _read_record(stream: BinaryIO, place: str | os.PathLike[str], kind: str) -> dict[str, Any]:

@@ -7,15 +7,29 @@ it ends: what nobody holds was left behind.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
+import io
 import os
 import re
 import secrets
 import shutil
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
-__all__ = ["hold", "is_temporary", "open_temporary", "remove_left_behind", "temporary_name"]
+__all__ = [
+    "claim_temporary",
+    "hold",
+    "is_temporary",
+    "open_temporary",
+    "place_told",
+    "remove",
+    "remove_left_behind",
+    "temporary_name",
+]
 
 _LONGEST = 50  # Characters; a file name has 255 bytes.
+_ONLY = "0" * 8  # In place of what is random, for the temporary file that only one run may have.
 
 
 def hold(descriptor: int) -> bool | None:
@@ -37,17 +51,24 @@ def hold(descriptor: int) -> bool | None:
     return True
 
 
-def temporary_name(path: str) -> str:
-    """A name beside `path`, not yet used, for what will be renamed to `path`."""
+def temporary_name(path: str, ending: str = "tmp", token: str | None = None) -> str:
+    """A name beside `path` for what will be renamed to it; a new one, unless a token is given."""
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".mig_jax.{name[:_LONGEST]}.{secrets.token_hex(8)}.tmp")
+    token = token or secrets.token_hex(4)
+    return os.path.join(folder, f".mig_jax.{name[:_LONGEST]}.{_tag(name)}{token}.{ending}")
 
 
-def is_temporary(name: str, of: str = "") -> bool:
+def is_temporary(name: str, of: str = "", ending: str = "tmp") -> bool:
     """Whether `temporary_name` gives such names: for any path, or those that end in `of`."""
-    output = re.escape(of[:_LONGEST]) if of else ".+"
+    output = re.escape(f"{of[:_LONGEST]}.{_tag(of)}") if of else r".+\.[0-9a-f]{8}"
     # Orbax adds to the name while it writes.
-    return re.fullmatch(rf"\.mig_jax\.{output}\.[0-9a-f]{{16}}\.tmp(\.orbax.*)?", name) is not None
+    pattern = rf"\.mig_jax\.{output}[0-9a-f]{{8}}\.{ending}(\.orbax.*)?"
+    return re.fullmatch(pattern, name, re.DOTALL) is not None
+
+
+def _tag(name: str) -> str:
+    """Tells long names apart."""
+    return hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()
 
 
 def open_temporary(path: str) -> BinaryIO:
@@ -61,11 +82,76 @@ def open_temporary(path: str) -> BinaryIO:
     folder, name = os.path.split(path)
     remove_left_behind(folder, name)
     while True:
-        stream = open(temporary_name(path), "xb")  # noqa: SIM115 - given away
+        stream = _opened(temporary_name(path), path, os.O_EXCL)
         # Another process may have taken it for left behind before it was held.
         if hold(stream.fileno()) is not False and os.fstat(stream.fileno()).st_nlink:
             return stream
         stream.close()
+
+
+def claim_temporary(path: str) -> BinaryIO:
+    """As `open_temporary`, for the one run at a time that may write to `path`.
+
+    Where there are no locks, nobody is refused.
+
+    Raises:
+      BlockingIOError: if another run, or this one, holds it.
+      OSError: if the folder cannot be written to.
+    """
+    while True:
+        stream = _opened(temporary_name(path, token=_ONLY), path, 0)
+        held = hold(stream.fileno())
+        if held and _is_at(stream.fileno(), stream.name):
+            stream.truncate(0)  # What a killed run has written.
+            remove_left_behind(*os.path.split(path))
+            return stream
+        stream.close()
+        if held is False:
+            raise BlockingIOError(errno.EWOULDBLOCK, "another run is writing it", path)
+        if held is None:
+            remove(stream.name)
+            return open_temporary(path)
+
+
+class _Named(io.FileIO):
+    """A file whose errors name the output that it will be."""
+
+    def __init__(self, name: str, output: str, flags: int) -> None:
+        self._output = output
+        # Not emptied when it is opened: another process may hold it.
+        super().__init__(name, "w", opener=lambda name, _: os.open(name, _FLAGS | flags, 0o666))
+
+    def write(self, text: Any, /) -> int:  # type: ignore[override]
+        with place_told(self._output):
+            return super().write(text) or 0
+
+
+# A link that somebody has put at a name of ours is not followed.
+_FLAGS = os.O_RDWR | os.O_CREAT
+for _flag in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"):
+    _FLAGS |= getattr(os, _flag, 0)
+
+
+def _opened(name: str, output: str, flags: int) -> BinaryIO:
+    return io.BufferedWriter(_Named(name, output, flags), buffer_size=1 << 16)
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def place_told(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An OSError from within tells this path, if it tells none: as one of a full disk does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def remove_left_behind(folder: str, of: str = "") -> None:
@@ -75,7 +161,7 @@ def remove_left_behind(folder: str, of: str = "") -> None:
             continue
         path = os.path.join(folder, name)
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except OSError:
             continue  # Gone meanwhile, or another user's.
         try:

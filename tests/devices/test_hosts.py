@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -86,3 +87,23 @@ def test_several_processes_exchange_and_stop_together():
             "together": index,
             "error": "process 1 found it",
         }
+
+
+class _Two(Hosts):
+    """Two processes of which this is one; the other has nothing to say."""
+
+    @property
+    def count(self) -> int:
+        return 2
+
+    def gather(self, array):
+        return [array, np.zeros(0, np.uint8)]
+
+
+def test_a_full_disk_in_one_process_is_told_in_all():
+    def fails():
+        raise OSError(errno.ENOSPC, "No space left on device", "x.jsonl")
+
+    with pytest.raises(InputError, match=r"^x\.jsonl: No space left on device$"):
+        _Two().together(fails)
+    assert _Two().together(lambda: 3) == 3

@@ -342,10 +342,11 @@ def test_another_process_is_refused_until_it_is_killed(tmp_path):
 
 def test_temporary_files_of_the_dead_go_and_others_stay(tmp_path):
     output = str(tmp_path / "o.jsonl")
-    dead = tmp_path / ".mig_jax.o.jsonl.0123456789abcdef.tmp"
+    with runs.open_temporary(output) as left_behind:  # Not renamed, and let go.
+        dead = tmp_path / left_behind.name
     stay = {"x.mig_jax.o.jsonl.0123456789abcdef.tmp", ".mig_jax.o.jsonl.tmp", "o.jsonl"}
     stay |= {".mig_jax.p.jsonl.0123456789abcdef.tmp", ".mig_jax.oxjsonl.0123456789abcdef.tmp"}
-    for name in stay | {dead.name}:
+    for name in stay:
         (tmp_path / name).write_bytes(b"half")
     with runs.open_temporary(output) as first:
         assert not dead.exists()

@@ -1,4 +1,5 @@
 from ._dataset_info import dataset_info_entry, dataset_info_notes, updated_dataset_info
+from ._manifests import check_outputs
 from ._output_files import OutputFiles
 from ._output_layouts import OUTPUT_LAYOUTS, RecordConverter
 from ._record_sink import OutputForm, RecordSink, output_form
@@ -15,6 +16,7 @@ __all__ = [
     "RecordSink",
     "TrainerNotes",
     "check_one_table",
+    "check_outputs",
     "dataset_info_entry",
     "dataset_info_notes",
     "notes_of_rows",

@@ -1,25 +1,40 @@
-"""The output files of a command: all of them appear, or none."""
+"""The output files of a command: all of them appear at one moment, or none."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
+from mig_jax.data.writing._manifests import check_names, described
+from mig_jax.data.writing._tables import write_json
 from mig_jax.errors import InputError
-from mig_jax.runs import open_temporary
+from mig_jax.runs import (
+    Change,
+    claim_temporary,
+    commit,
+    finish_commits,
+    place_told,
+    sign_folder,
+    staged_folder,
+)
 
 __all__ = ["OutputFiles"]
+
+# Where names are no files, whatever stands there: of streams, devices and processes.
+_NOT_FOR_FILES = ("/dev", "/dev/fd", "/proc")
 
 
 class OutputFiles:
     """The output files of a command, which all appear together once it has succeeded.
 
-    Each is written under a temporary name in its own folder. Leaving the `with` block
-    renames them all; an exception, KeyboardInterrupt included, removes them all and
-    leaves files of these names as they were.
+    Each is written under a temporary name in its own folder, which one run at a time can have.
+    Leaving the `with` block renames them all at one moment, the manifests last: killed on the
+    way, they are renamed by the next run of one of them, or by whoever reads them. An exception,
+    KeyboardInterrupt included, removes them all and leaves files of these names as they were;
+    so does a rename that fails.
 
     >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -33,33 +48,115 @@ class OutputFiles:
         """`inputs` are files that no output may overwrite; names of no file are passed over."""
         self._inputs = [os.fspath(path) for path in inputs]
         self._streams: dict[str, BinaryIO] = {}  # By the path that the file will have.
+        self._claimed: set[str] = set()  # Paths that are not opened yet.
+        self._manifests: set[str] = set()
+        self._folders: list[Change] = []
+        self._held = contextlib.ExitStack()
+
+    def claim(self, *paths: str | os.PathLike[str]) -> None:
+        """Tries names before the work; `open` gives their streams afterwards, or they go unused.
+
+        Raises:
+          InputError: as `open` does.
+        """
+        for path in paths:
+            self.open(path)
+            self._claimed.add(os.path.realpath(path))
 
     def open(self, path: str | os.PathLike[str]) -> BinaryIO:
         """A stream for the bytes of the output that will stand at `path`.
 
         Raises:
-          InputError: if the folder does not exist or cannot be written to, or the
-            path is an input, an earlier output, a directory or a device.
+          InputError: if the folder does not exist or cannot be written to, the name is too long,
+            the path is an input, an earlier output, a directory or a device, or another run is
+            writing it.
         """
         given = os.fspath(path)
+        if "\0" in given:
+            raise InputError(f"{given}: holds a null byte; expected a file name")
         # A link stays a link: what it points to is replaced.
         target = os.path.realpath(given)
+        if target in self._claimed:
+            self._claimed.remove(target)
+            return self._streams[target]
         folder = os.path.dirname(target)
-        if not os.path.isdir(folder):
-            raise InputError(f"{given}: folder {folder} does not exist; expected an existing one")
+        _check_place(given, target)
         if os.path.exists(target):
-            if not os.path.isfile(target):
-                raise InputError(f"{given}: is not a regular file; expected a file name")
             for source in self._inputs:
                 if os.path.exists(source) and os.path.samefile(source, target):
                     raise InputError(f"{given}: is an input; expected another file to write to")
         if target in self._streams:
             raise InputError(f"{given}: is an output already; expected another file to write to")
+        finish_commits(folder)
         try:
-            self._streams[target] = open_temporary(target)
+            self._streams[target] = claim_temporary(target)
+        except BlockingIOError:
+            raise InputError(
+                f"{given}: another run is writing it; wait for its end, or choose another output"
+            ) from None
         except OSError as error:
             raise InputError(f"{given}: {error.strerror}; expected a writable folder") from None
         return self._streams[target]
+
+    def open_manifest(
+        self, path: str | os.PathLike[str], output: str | os.PathLike[str]
+    ) -> BinaryIO:
+        """As `open`, for the file that tells of the others: see `write_manifest`.
+
+        Args:
+          path: of the manifest.
+          output: the file that it tells of first of all.
+
+        Raises:
+          InputError: as `open` does, or if there is a manifest of another file, which is still
+            there: `x.jsonl` and `x.json` have one manifest.
+        """
+        stream = self.open(path)
+        check_names(path, output)
+        self._manifests.add(os.path.realpath(path))
+        return stream
+
+    def write_manifest(
+        self,
+        stream: BinaryIO,
+        about: dict[str, Any],
+        output: str | os.PathLike[str],
+        of: Iterable[BinaryIO] | None = None,
+    ) -> None:
+        """Writes what is told of outputs, with their sizes and SHA-256; `check_outputs` reads it.
+
+        Args:
+          stream: from `open_manifest`.
+          about: what JSON takes, with `output` and `outputs` added.
+          output: as for `open_manifest`.
+          of: streams, to which nothing may be written afterwards; by default all others, and
+            the folders.
+        """
+        path = next(path for path, found in self._streams.items() if found is stream)
+        wanted = [found for found in self._streams.values() if found is not stream]
+        wanted = wanted if of is None else list(of)
+        places: dict[str, str] = {}
+        for target, found in self._streams.items():
+            if any(found is one for one in wanted):
+                with place_told(target):
+                    found.flush()
+                places[target] = found.name
+        if of is None:
+            places |= {change.target: change.new for change in self._folders}
+        write_json(stream, about | described(path, os.path.realpath(output), places))
+
+    @contextlib.contextmanager
+    def replace_folder(self, folder: str | os.PathLike[str], kind: str) -> Iterator[str]:
+        """A path for a new folder, which appears with the files: as `mig_jax.runs.replace_own`.
+
+        Raises:
+          InputError: as that does.
+        """
+        change = self._held.enter_context(staged_folder(folder, kind))
+        with place_told(change.target):
+            yield change.new
+            sign_folder(change.new, kind)
+        self._folders.append(change)
 
     def __enter__(self) -> Self:
         return self
@@ -72,20 +169,53 @@ class OutputFiles:
     ) -> None:
         try:
             if kind is None:
+                for target in self._claimed:
+                    self._discard(target)
                 # All are on the disk before the first takes its name.
-                for stream in self._streams.values():
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                for target, stream in self._streams.items():
+                    with place_told(target):
+                        stream.flush()
+                        os.fsync(stream.fileno())
                     if os.name == "nt":
                         stream.close()  # Windows renames no open files.
                 # Held until they have their names: nobody takes them for left behind.
-                for target, stream in self._streams.items():
-                    os.replace(stream.name, target)
+                files = [
+                    Change(target, stream.name, target in self._manifests)
+                    for target, stream in self._streams.items()
+                ]
+                commit([*self._folders, *files])
         finally:
-            for stream in self._streams.values():
-                # Closing flushes, and fails again if the disk is full.
-                with contextlib.suppress(OSError):
-                    stream.close()
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(stream.name)
-            self._streams.clear()
+            for target in list(self._streams):
+                self._discard(target)
+            self._held.close()
+
+    def _discard(self, target: str) -> None:
+        stream = self._streams.pop(target)
+        with contextlib.suppress(OSError):
+            os.remove(stream.name)
+        with contextlib.suppress(OSError):  # Closing flushes, and fails again if the disk is full.
+            stream.close()
+
+
+def _check_place(given: str, target: str) -> None:
+    """Raises InputError if no file can have this name."""
+    folder = os.path.dirname(target)
+    placed = os.path.dirname(os.path.abspath(given))
+    if given == "-" or any(
+        place in _NOT_FOR_FILES or place.startswith("/proc/") for place in (placed, folder)
+    ):
+        raise InputError(
+            f"{given}: is no file; expected a file name, as outputs appear together when all are "
+            "written"
+        )
+    if not os.path.isdir(folder):
+        raise InputError(f"{given}: folder {folder} does not exist; expected an existing one")
+    try:
+        os.lstat(target)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # As if it is too long.
+        raise InputError(f"{given}: {error.strerror}; expected another file name") from None
+    else:
+        if not os.path.isfile(target):
+            raise InputError(f"{given}: is not a regular file; expected a file name")

@@ -1,0 +1,147 @@
+"""How a signal ends a command: with one line, and by the signal itself, at any moment.
+
+Imported before anything else, so it imports little. The moments of a command are three. While it
+is being imported nothing is there to lose: a signal ends the process at once. While it runs, a
+signal is raised as an exception, so that what is half done is removed. When it is done, a signal
+ends the process without a word.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+__all__ = ["SignalCame", "die_by", "end_at_once", "in_one_line", "raised"]
+
+#: What is said of each signal that ends a command: Ctrl-C, `kill`, and a terminal that is closed.
+_WORDS = {
+    getattr(signal, name): word
+    for name, word in (("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "hung up"))
+    if hasattr(signal, name)
+}
+
+
+class SignalCame(KeyboardInterrupt):
+    """A signal that ends the command, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def in_one_line(name: str, number: int, told: str) -> str:
+    """What a command says that a signal ends."""
+    return f"{name}: {_WORDS.get(number, 'interrupted')}; {told}\n"
+
+
+class _EndAtOnce:
+    """A handler that ends the process with one line."""
+
+    def __init__(self, name: str, told: Callable[[], str]) -> None:
+        self._name, self._told = name, told
+
+    def __call__(self, number: int, _: Any) -> NoReturn:
+        line = in_one_line(self._name, number, self._told())
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.write(sys.stderr.fileno(), line.encode("utf-8", "backslashreplace"))
+        die_by(number)
+
+
+def end_at_once(name: str) -> None:
+    """From now on a signal ends the process at once, with one line; for the start of a program."""
+    _handle(_EndAtOnce(name, lambda: "no output was written"))
+
+
+def die_by(number: int) -> NoReturn:
+    """Ends the process by the signal itself, so that a loop in a shell ends with it.
+
+    At once: a compilation goes on in one of XLA's threads, and crashes if an ordinary exit
+    takes away what it works on.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # RuntimeError: it is busy.
+            stream.flush()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(128 + number)  # If the system ignores it.
+
+
+@contextlib.contextmanager
+def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
+    """Within, the first signal raises `SignalCame`, and one that comes after it ends at once.
+
+    So does a signal that came when Python could not raise it: it is sent again. Such a place is
+    the callback that JAX has at each garbage collection: most interrupts of a compilation end up
+    there (jax issue 18246), and the command would go on as if there were none.
+    """
+    hook = sys.unraisablehook
+    again: list[threading.Timer] = []
+
+    is_in_hook = False
+
+    def send_again(number: int) -> None:
+        # Not at once: that would be in the same callback.
+        again.append(threading.Timer(0.01, _send, (number,)))
+        again[-1].start()
+
+    def first(number: int, _: Any) -> None:
+        if is_in_hook:  # Raised there, it would be lost.
+            send_again(number)
+            return
+        if not hasattr(sys, "ps1"):
+            _handle(_EndAtOnce(name, told))
+        raise SignalCame(number)
+
+    def unraisable(what: sys.UnraisableHookArgs) -> None:
+        nonlocal is_in_hook
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            hook(what)
+            return
+        is_in_hook = True
+        _handle(first)
+        send_again(getattr(what.exc_value, "number", signal.SIGINT))
+        is_in_hook = False
+
+    before = _handle(first)
+    sys.unraisablehook = unraisable
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not hasattr(sys, "ps1"):
+            before = {}  # The process is about to end.
+        raise
+    finally:
+        sys.unraisablehook = hook
+        for timer in again:
+            timer.cancel()
+        for number, handler in before.items():
+            # What a program said at its start is no longer so.
+            is_of_start = isinstance(handler, _EndAtOnce)
+            signal.signal(number, _EndAtOnce(name, told) if is_of_start else handler)
+
+
+def _handle(handler: Callable[[int, Any], None]) -> dict[int, Any]:
+    """Sets the handler of each signal that nobody ignores or handles otherwise; gives the old."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _WORDS:
+            found = signal.getsignal(number)
+            if found not in (None, signal.SIG_IGN):
+                before[number] = found
+                signal.signal(number, handler)
+    return before
+
+
+def _send(number: int) -> None:
+    """As Ctrl-C does, which ends a wait of the main thread too."""
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)
+    else:  # On Windows.
+        _thread.interrupt_main(signal.Signals(number))

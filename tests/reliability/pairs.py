@@ -1,0 +1,88 @@
+"""Two runs at once: of one output, in one checkpoint folder, in one working folder.
+
+    python -m tests.reliability.pairs --root=DIR [--pairs=100]
+
+Each row of DIR/pairs.jsonl is a pair: how both ended, and what was wrong. One of them does what it
+does alone; the other does too, or is refused with one line and status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import random
+import time
+from typing import Any
+
+from tests.reliability import forked
+from tests.reliability.cases import Bench, content, left_behind, make_cases
+
+_REFUSED = ("another run is writing it", "another run is using it")
+
+
+def pair(bench: Bench, both: list[str], second: list[str], later: float) -> dict[str, Any]:
+    """Two runs of one command, the second so many seconds later, with words of its own."""
+    bench.older()
+    logs = [pathlib.Path(f"{bench.log}_{number}") for number in range(2)]
+    children = []
+    for log, more in zip(logs, ([], second), strict=True):
+        words = bench.case.of(bench.out, *both, *more)
+        children.append(forked.start(words, bench.out, log))
+        time.sleep(later if log == logs[0] else 0)
+    ended = [forked.end(child, log) for child, log in zip(children, logs, strict=True)]
+    row: dict[str, Any] = {"statuses": [one.status for one in ended]}
+    row["lines"] = [one.line[-160:] for one in ended if one.status]
+    try:
+        assert not any("Traceback" in one.err for one in ended), [one.err[-500:] for one in ended]
+        assert 0 in row["statuses"], "none has done its work"
+        for one in ended:
+            refused = one.status == 2 and any(told in one.line for told in _REFUSED)
+            assert one.status == 0 or refused, f"{one.status}: {one.line}"
+        assert bench.which(had_older=True) == "new"
+        assert content(bench.out, bench.case) == bench.sets[False], "the outputs differ"
+        assert not left_behind(bench.out), left_behind(bench.out)
+    except AssertionError as error:
+        row["wrong"] = str(error)[:800]
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=pathlib.Path, required=True)
+    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--kinds", default="annotate,select,checkpoints,learn")
+    options = parser.parse_args()
+    options.root.mkdir(parents=True, exist_ok=True)
+    log = options.root / "pairs.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    done = {(row["kind"], row["number"]) for row in map(json.loads, lines)}
+    forked.ready()
+    cases = make_cases(options.root)
+    kinds = options.kinds.split(",")
+    for kind in kinds:
+        bench = Bench(cases["select" if kind == "checkpoints" else kind], options.root)
+        rng = random.Random(kind)
+        for number in range(options.pairs // len(kinds)):
+            # Half of them at the same moment, as far as can be.
+            later = rng.choice([0.0, rng.random() * bench.seconds])
+            if (kind, number) in done:
+                continue
+            both, second = [], []
+            if kind == "checkpoints":  # Of two outputs.
+                folder = options.root / f"checkpoints_{number}"
+                both = [f"--checkpoint_dir={folder}", "--checkpoint_every_seconds=0"]
+                second = [f"--output={options.root / 'second.jsonl'}"]
+            row = {"kind": kind, "number": number, "later": later}
+            row |= pair(bench, both, second, later)
+            with log.open("a") as stream:
+                stream.write(json.dumps(row) + "\n")
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    wrong = [row for row in rows if "wrong" in row]
+    print(f"{len(rows)} pairs, {len(wrong)} with something wrong")
+    for row in wrong:
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

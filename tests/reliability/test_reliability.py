@@ -1,0 +1,124 @@
+"""What docs/reliability.md promises, on annotate: it needs neither JAX nor models.
+
+The campaigns beside this file try the same on select and learn, and at many more moments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from tests.reliability.cases import left_behind
+from tests.running import ROOT
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks commands")
+
+CAMPAIGN = """
+    import json, pathlib, sys
+    from tests.reliability import forked, kills
+    from tests.reliability.cases import Bench, make_cases
+
+    root, what = pathlib.Path(sys.argv[1]), sys.argv[2]
+    forked.load("annotate")
+    bench = Bench(make_cases(root)["annotate"], root)
+    rows = []
+    if what == "kills":
+        # All moments from the first rename on, and some before.
+        steps = [*range(0, bench.steps - 40, 5), *range(bench.steps - 40, bench.steps)]
+        for number, step in enumerate(steps):
+            name = list(forked.SIGNALS)[number % 3]
+            rows.append(kills.kill(bench, name, step=step, part=0.0, older=number % 4 != 3))
+    else:
+        from tests.reliability import pairs
+
+        rows = [pairs.pair(bench, [], [], later) for later in (0.0, 0.0, 0.0, 0.05, 0.1, 0.2)]
+    print(json.dumps(rows))
+"""
+
+
+def campaign(tmp_path, what: str) -> list[dict]:
+    """In a process of its own, which has no threads when it forks."""
+    command = [sys.executable, "-c", textwrap.dedent(CAMPAIGN), str(tmp_path), what]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_a_set_is_old_or_new(tmp_path):
+    rows = campaign(tmp_path, "kills")
+    assert [row for row in rows if "wrong" in row] == []
+    assert {row["set"] for row in rows} == {"old", "new", "none"}
+    steps = " ".join(row["step"] for row in rows)
+    assert "os.rename" in steps
+    assert "os.link" in steps
+    assert {row["status"] for row in rows} >= {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}
+
+
+@pytest.mark.slow
+def test_of_two_runs_of_one_output_one_is_refused_or_both_do_all(tmp_path):
+    rows = campaign(tmp_path, "pairs")
+    assert [row for row in rows if "wrong" in row] == []
+    assert any(sorted(row["statuses"]) == [0, 2] for row in rows)
+
+
+START = """
+    import sys
+    sys.argv = ["mig-jax", "annotate"]  # Its flags are missing.
+    from mig_jax.__main__ import main
+
+    seen = 0
+
+    def hook(event, arguments):
+        global seen
+        seen += event == "import"
+        if event == "import" and seen == {at}:
+            import os
+            os.kill(os.getpid(), {number})
+
+    sys.addaudithook(hook)
+    sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", [1, 5, 60, 150])
+def test_a_signal_while_importing_is_one_line(number, at):
+    program = textwrap.dedent(START).format(at=at, number=int(number))
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
+    assert (ended.returncode, ended.stdout) == (-number, "")
+    assert ended.stderr == f"mig-jax: {word}; no output was written\n"
+
+
+@pytest.mark.slow
+def test_a_signal_at_any_time_is_one_line_and_leaves_nothing(tmp_path):
+    """The program as people start it, stopped at ten times until its end."""
+    words = ["make_pool", "--records=3000", f"--output={tmp_path / 'x.jsonl'}"]
+    command = [sys.executable, "-m", "mig_jax", *words]
+    begun = time.monotonic()
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+    seconds = time.monotonic() - begun
+    (tmp_path / "x.jsonl").unlink()
+    for part in range(1, 10):
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.15 + (seconds - 0.15) * part / 10)  # The interpreter's own start is not ours.
+        process.send_signal(signal.SIGTERM if part % 2 else signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert "Traceback" not in said
+        assert process.returncode in (0, -signal.SIGTERM, -signal.SIGINT)
+        if process.returncode and said:
+            is_written = said.rstrip().endswith("; all outputs were written")
+            assert is_written or said.rstrip().endswith("; no output was written")
+            assert (tmp_path / "x.jsonl").exists() == is_written
+        assert left_behind(tmp_path) == []
+        (tmp_path / "x.jsonl").unlink(missing_ok=True)
