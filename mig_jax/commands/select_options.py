@@ -309,8 +309,10 @@ def _check_processes(values: flags.FlagValues) -> None:
             raise InputError("--num_processes: goes with --coordinator_address=HOST:PORT")
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise InputError(f"--coordinator_address: found {address}, expected HOST:PORT")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise InputError(
+            f"--coordinator_address: found {address}, expected HOST:PORT with a port of 1 to 65535"
+        )
     if values.process_id >= values.num_processes:
         raise InputError(
             f"--process_id: found {values.process_id}, expected less than --num_processes, "

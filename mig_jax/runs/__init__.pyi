@@ -1,4 +1,4 @@
-from ._fingerprints import differences, digest
+from ._fingerprints import differences, digest, disagreement
 from ._resumable import RunFolder, open_run_file, refusal, refuse_foreign, replace_own
 from ._saved_trees import read_tree, write_tree
 from ._temporary_files import open_temporary
@@ -7,6 +7,7 @@ __all__ = [
     "RunFolder",
     "differences",
     "digest",
+    "disagreement",
     "open_run_file",
     "open_temporary",
     "read_tree",

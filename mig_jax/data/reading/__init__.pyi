@@ -1,6 +1,7 @@
 from ._bad_records import BadRecords
 from ._cache import default_cache_folder
 from ._limits import ReadingLimits
+from ._pool_digests import pool_digests
 from ._pool_files import open_files
 from ._raw_records import RawRecord, read_conversations, read_texts
 from ._readers import read_pool
@@ -21,6 +22,7 @@ __all__ = [
     "ValidationSet",
     "default_cache_folder",
     "open_files",
+    "pool_digests",
     "read_conversations",
     "read_pool",
     "read_texts",
