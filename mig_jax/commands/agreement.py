@@ -29,6 +29,7 @@ OWN_FLAGS: Final = (
     "coordinator_address",  # A host may have several names.
     "cache",  # Not used by several processes.
     "output",  # Process 0 writes; names of the others' rejected records begin with theirs.
+    "preset",  # The flags that it stands for are compared.
 )
 
 #: Flags that name files, perhaps by another path on each host: their contents must be the same.

@@ -94,26 +94,24 @@ def _pass_on(
     """Copies what is read, but for messages about other processes; tells of a fatal one."""
     poll = select.poll()
     poll.register(reading, select.POLLIN)
-    rest, held, fatal = b"", None, b""  # Held are the lines of a message that is not shown.
+    rest, fatal, severity = b"", b"", b""  # Of a message that is not shown.
     while True:
-        # Once ended, only what has been written meanwhile is read.
-        found = os.read(reading, 1 << 16) if poll.poll(0 if ended.is_set() else _SILENCE_MS) else b""
-        *lines, rest = (rest + found).splitlines(keepends=True) or [b""]
-        if rest.endswith(b"\n") or not found:
-            lines, rest = [*lines, rest], b""
+        # Once ended, only what has been written until now.
+        ready = poll.poll(0 if ended.is_set() else _SILENCE_MS)
+        found = os.read(reading, 1 << 16) if ready else b""
+        lines = (rest + found).splitlines(keepends=True)
+        rest = lines.pop() if found and lines and not lines[-1].endswith(b"\n") else b""
         for line in lines:
             if head := _HEAD.match(line):
-                held = None
-                if _ABOUT_PROCESSES.search(head[2]):
-                    held = head[1]
-            if held is None:
+                severity = head[1] if _ABOUT_PROCESSES.search(head[2]) else b""
+            if not severity:
                 with contextlib.suppress(OSError):
                     os.write(terminal, line)
-            elif held == b"F":
+            elif severity == b"F":
                 fatal += line
         if not found:
             if fatal:
                 tell(fatal.decode(errors="replace"))
             if ended.is_set():
                 return
-            held = None
+            severity = b""

@@ -56,15 +56,18 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
     """
     _check_address(address, index)
 
+    end: tuple[str, int] | None = None  # What to say, and the status, once all is done.
+
     def tell(text: str) -> None:
-        _leave(*_told_in_one_line(text, count, index, address, timeout_seconds))
+        _leave(*(end or _told_in_one_line(text, count, index, address, timeout_seconds)))
 
     with fatal_errors_told(tell), _ends_when_told():
         _join(address, count, index, timeout_seconds)
         try:
             yield
-        except InputError:  # All processes have it: see `Hosts.together`.
-            jax.distributed.shutdown()
+        except InputError as error:  # All processes have it: see `Hosts.together`.
+            end = str(error), 2
+            _shut_down(*end)
             raise
         except Exception as error:
             # JAX raises several types here, in words that change with what carries the bytes.
@@ -76,7 +79,8 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
             stay = _COORDINATOR_STAYS_SECONDS if index == 0 else 0
             lost = f"process {index} of {count} has lost another process: {_first_line(error)}"
             _leave(lost, 1, after_seconds=stay)
-        jax.distributed.shutdown()
+        end = f"process {index} of {count} has lost another process, but all was done", 0
+        _shut_down(*end)
 
 
 def told_by_all(about: str, own: dict[str, Any], count: int, index: int) -> list[dict[str, Any]]:
@@ -165,6 +169,14 @@ def _join(address: str, count: int, index: int, timeout_seconds: int) -> None:
         raise InputError(f"cannot join the processes at {address}: {_first_line(error)}") from None
     finally:
         waiting.cancel()
+
+
+def _shut_down(otherwise: str, status: int) -> None:
+    """Waits until all processes are done; ends this one as told if one of them is lost."""
+    try:
+        jax.distributed.shutdown()
+    except RuntimeError:
+        _leave(otherwise, status)
 
 
 def _who_answers(address: str) -> str:

@@ -5,7 +5,7 @@
 Every run starts `mig-jax select` in some processes on this host, waits until process 0 has come
 to some stage, and then kills one process (SIGKILL), freezes it (SIGSTOP) or ends it (SIGTERM).
 Each survivor must end with status 1 and one line of ours on stderr, in time; nothing may stand
-where the outputs would. A run that was done before it lost anybody must have ended well.
+where the outputs would. If all was done before, the survivors must have ended well.
 """
 
 from __future__ import annotations
@@ -103,10 +103,9 @@ def run(loss: Loss, pool: pathlib.Path, folder: pathlib.Path, timeout: int) -> l
         except subprocess.TimeoutExpired:
             wrong.append("the frozen process did not end when it went on")
             victim.kill()
-    if done or all(process.returncode == 0 for process in started):
-        wrong += [f"process {i}: {p.returncode}" for i, p in enumerate(started) if p.returncode]
-        wrong += [] if output.exists() else ["all done, but no output"]
-        return wrong or ["done before"]
+    others = [process.returncode for process in started if done or process is not victim]
+    if not any(others):
+        return wrong or (["done before"] if output.exists() else ["all done, but no output"])
     for index, process in enumerate(started):
         ours = told[index].lines()
         if index == loss.victim and loss.signal != signal.SIGSTOP:
@@ -151,7 +150,10 @@ def main() -> int:
         folder = pathlib.Path(name)
         pool = folder / "pool.jsonl"
         made = mig(
-            "make_pool", "--records=300", f"--output={pool}", f"--label_embeddings={folder}/pool.npz"
+            "make_pool",
+            "--records=300",
+            f"--output={pool}",
+            f"--label_embeddings={folder}/pool.npz",
         )
         assert made.returncode == 0, made.stderr
         for number, loss in enumerate(losses(given.runs, given.seed)):
