@@ -118,6 +118,8 @@ def _check_address(address: str, index: int) -> None:
     """Raises InputError if there is no such host, or process 0 cannot listen at the port."""
     host, _, port = address.rpartition(":")
     try:
+        if not 0 < int(port) < 1 << 16:
+            raise ValueError("a port is a number from 1 to 65535")
         socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
         if index == 0:
             # JAX would share the port with whoever else lets it.
@@ -125,7 +127,7 @@ def _check_address(address: str, index: int) -> None:
                 # What an earlier run has left half closed is no hindrance.
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 own.bind(("", int(port)))
-    except (OSError, UnicodeError, ValueError, OverflowError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"process {index} cannot join the others at {address}: {reason}; expected HOST:PORT of "
