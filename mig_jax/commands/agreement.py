@@ -45,7 +45,7 @@ def check_agreement(options: SelectOptions) -> None:
       InputError: in all processes, with the same words, if two differ in anything that decides
         the result, or one cannot read a file.
     """
-    _compare("flags", options, lambda: {**told_of_flags(options), **_told_of_programs()})
+    _compare("flags", lambda: {**told_of_flags(options), **_told_of_programs()})
     # JAX has compared nothing when it lets processes join; it waits for ever for devices of
     # another kind, so that they come after the settings.
     kinds: dict[int, collections.Counter[str]] = collections.defaultdict(collections.Counter)
@@ -56,7 +56,7 @@ def check_agreement(options: SelectOptions) -> None:
         for i in range(options.num_processes)
     ]
     _refuse(disagreement(devices))
-    _compare("files", options, lambda: _told_of_files(options))
+    _compare("files", lambda: _told_of_files(options))
 
 
 def told_of_flags(options: SelectOptions) -> dict[str, Any]:
@@ -98,13 +98,13 @@ def _told_of_files(options: SelectOptions) -> dict[str, Any]:
     return told
 
 
-def _compare(about: str, options: SelectOptions, tell: Callable[[], dict[str, Any]]) -> None:
+def _compare(about: str, tell: Callable[[], dict[str, Any]]) -> None:
     own: dict[str, Any] = {}
     try:
         own["told"] = tell()
     except InputError as error:
         own["error"] = str(error)
-    every = told_by_all(about, own, options.num_processes, options.process_id)
+    every = told_by_all(about, own)
     for one in every:
         if "error" in one:
             raise InputError(one["error"])

@@ -1,9 +1,9 @@
 """Several processes that work as one, started by `jax.distributed`.
 
-Every process runs the same program over its own part of the pool. Nothing here
-is a protocol of its own: `jax.distributed` connects the processes, watches that
-all are alive and keeps what they tell each other at the start, and JAX's
-collectives carry what they exchange later.
+Every process runs the same program over its own part of the pool. Once they
+have met, `jax.distributed` connects them, watches that all are alive and keeps
+what they tell each other at the start; JAX's collectives carry what they
+exchange later.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import jax
 import tqdm
 
 from mig_jax.devices._fatal_errors import fatal_errors_told
+from mig_jax.devices._meeting import meet
 from mig_jax.errors import InputError
 
 __all__ = ["joined", "told_by_all"]
@@ -52,16 +53,19 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
         later, and for all to be done in the end.
 
     Raises:
-      InputError: if `address` leads nowhere, or this process cannot be the coordinator there.
+      InputError: if `address` leads nowhere or is somebody else's, or if two processes have one
+        index or were told of other numbers of processes: in all that have come.
     """
-    _check_address(address, index)
-
     end: tuple[str, int] | None = None  # What to say, and the status, once all is done.
 
     def tell(text: str) -> None:
-        _leave(*(end or _told_in_one_line(text, count, index, address, timeout_seconds)))
+        _leave(*(end or (_told_in_one_line(text, count, index, timeout_seconds), 1)))
 
     with fatal_errors_told(tell), _ends_when_told():
+        try:
+            meet(address, count, index, timeout_seconds)
+        except TimeoutError as error:
+            _leave(str(error), 1)
         _join(address, count, index, timeout_seconds)
         try:
             yield
@@ -83,73 +87,39 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
         _shut_down(*end)
 
 
-def told_by_all(about: str, own: dict[str, Any], count: int, index: int) -> list[dict[str, Any]]:
-    """What the processes tell under this name, in their order; each name is used once.
+def told_by_all(about: str, own: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the processes that have joined tell under this name, in their order.
 
-    Unlike collectives it needs neither devices that are alike nor processes that agree on
-    anything: with another `count`, what is told is that of as many as both know.
+    Unlike collectives it needs no devices, which may be of different kinds.
 
     Args:
-      about: what it is called, the same in all processes.
+      about: what it is called, the same in all processes; once each.
       own: what this process tells, in types that JSON has.
-      count: how many processes there are.
-      index: which of them this is.
     """
     # JAX has no public name for it; orbax and flax use it under this one.
-    from jax._src import distributed
+    from jax._src.distributed import global_state
 
-    store: Any = distributed.global_state.client
-    store.key_value_set(f"mig_jax/{about}/{index}", json.dumps([count, own]))
+    store: Any = global_state.client
+    store.key_value_set(f"mig_jax/{about}/{global_state.process_id}", json.dumps(own))
     told: list[dict[str, Any]] = []
-    while len(told) < count:
+    while len(told) < global_state.num_processes:
         try:
             found = store.blocking_key_value_get(f"mig_jax/{about}/{len(told)}", _POLL_MS)
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
-            continue  # The other works; an interrupt comes through here.
-        theirs, said = json.loads(found)
-        count = min(count, theirs)
-        told.append(said)
+        else:
+            told.append(json.loads(found))
+        # Between two tries an interrupt comes through.
     return told
-
-
-def _check_address(address: str, index: int) -> None:
-    """Raises InputError if there is no such host, or process 0 cannot listen at the port."""
-    host, _, port = address.rpartition(":")
-    try:
-        if not 0 < int(port) < 1 << 16:
-            raise ValueError("a port is a number from 1 to 65535")
-        socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        if index == 0:
-            # JAX would share the port with whoever else lets it.
-            with _any_address() as own:
-                # What an earlier run has left half closed is no hindrance.
-                own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                own.bind(("", int(port)))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"process {index} cannot join the others at {address}: {reason}; expected HOST:PORT of "
-            "process 0, with a port that nothing else uses"
-        ) from None
-
-
-def _any_address() -> socket.socket:
-    if not socket.has_dualstack_ipv6():
-        return socket.socket()
-    both = socket.socket(socket.AF_INET6)
-    both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    return both
 
 
 def _join(address: str, count: int, index: int, timeout_seconds: int) -> None:
     waiting = threading.Timer(
         timeout_seconds,
         lambda: _leave(
-            f"process {index} of {count} waited {timeout_seconds} s for the others at {address}"
-            f"{_who_answers(address) if index else ''}; expected {count} processes, with the ids "
-            f"0 to {count - 1}, to be started within that time",
+            f"process {index} of {count} has met the others at {address}, but waited "
+            f"{timeout_seconds} s for JAX to connect them",
             1,
         ),
     )
@@ -181,41 +151,19 @@ def _shut_down(otherwise: str, status: int) -> None:
         _leave(otherwise, status)
 
 
-def _who_answers(address: str) -> str:
-    """Why process 0 has not been reached, as far as can be seen."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=2) as other:
-            # A coordinator begins with the settings of its HTTP/2, unasked.
-            if other.recv(9)[3:4] == b"\x04":
-                return ", where process 0 is, but not all others are"
-    except TimeoutError:
-        pass
-    except OSError as error:
-        return f", where process 0 is not ({error.strerror or error})"
-    return ", where something else than process 0 answers"
-
-
-def _told_in_one_line(
-    text: str, count: int, index: int, address: str, timeout_seconds: int
-) -> tuple[str, int]:
-    """What JAX's words mean for which it ends the process; and the status to end with."""
-    who = f"process {index} of {count}"
-    if "newer incarnation" in text or "different incarnation" in text:
-        return f"{who}: another process with the id {index} has joined; expected each id once", 2
-    if "Unexpected task registered" in text:
-        return f"{who}: process 0 at {address} expects fewer processes; expected one number", 2
+def _told_in_one_line(text: str, count: int, index: int, timeout_seconds: int) -> str:
+    """What JAX's words mean for which it ends the process."""
     if found := re.search(r"unhealthy[^\n]*\n((?:[\w:/]*\d+\n)+)", text):
-        ids = sorted({int(line.rpartition(":")[2]) for line in found[1].split()})
-        others = [number for number in ids if number != index]
-        lost = ", ".join(map(str, others or ids))
-        return f"{who} has lost process {lost}: not heard of for {timeout_seconds} s", 1
-    if "Heartbeat" in text and "DEADLINE_EXCEEDED" in text:
-        return f"{who} has lost process 0: not heard of for {timeout_seconds} s", 1
-    if "Failed to send RPC" in text or "UNAVAILABLE" in text:
-        return f"{who} has lost process 0: its connection broke", 1
-    reason = text.partition("absl::Status: ")[2] or text
-    return f"{who} has lost another process: {reason.strip().splitlines()[0]}", 1
+        ids = {int(line.rpartition(":")[2]) for line in found[1].split()}
+        lost = " and ".join(map(str, sorted(ids - {index} or ids)))
+        reason = f"process {lost} was not heard of for {timeout_seconds} s"
+    elif "Heartbeat" in text and "DEADLINE_EXCEEDED" in text:
+        reason = f"process 0 was not heard of for {timeout_seconds} s"
+    elif "UNAVAILABLE" in text:
+        reason = "the connection to process 0 broke"
+    else:
+        reason = (text.partition("absl::Status: ")[2] or text).strip().splitlines()[0]
+    return f"process {index} of {count} has lost another process: {reason}"
 
 
 @contextlib.contextmanager
@@ -226,20 +174,24 @@ def _ends_when_told() -> Iterator[None]:
         return
     reading, writing = socket.socketpair()
     writing.setblocking(False)
+    over = threading.Event()
 
     def watch() -> None:
         with reading:
             while number := reading.recv(1):
-                if number[0] in (signal.SIGINT, signal.SIGTERM):
-                    # Python is told, too: it has some time to end the process in its own words.
-                    time.sleep(_GRACE_SECONDS / 2)
-                    _leave(f"ended by {signal.Signals(number[0]).name}", 128 + number[0])
+                if number[0] not in (signal.SIGINT, signal.SIGTERM):
+                    continue
+                # Python is told, too: it has some time to end the process in its own words.
+                if not over.wait(_GRACE_SECONDS / 2):
+                    name = signal.Signals(number[0]).name
+                    _leave(f"ended by {name} while it waited for other processes", 128 + number[0])
 
     before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=watch, name="mig_jax signals", daemon=True).start()
     try:
         yield
     finally:
+        over.set()
         signal.set_wakeup_fd(before)
         writing.close()
 
@@ -255,9 +207,12 @@ def _first_line(error: Exception) -> str:
 
 def _leave(message: str, status: int, *, after_seconds: float = 0) -> NoReturn:
     """Ends the process: an ordinary exit would wait for the others."""
-    with _leaving:
-        tqdm.tqdm.write(f"mig-jax: {message}", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        time.sleep(after_seconds)
-        os._exit(status)
+    # Without the bars, which do not come back.
+    with _leaving, tqdm.tqdm.external_write_mode(sys.stderr):
+        try:
+            print(f"mig-jax: {message}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            time.sleep(after_seconds)
+        finally:
+            os._exit(status)

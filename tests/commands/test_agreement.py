@@ -77,7 +77,6 @@ def flag(folder: pathlib.Path, name: str) -> str:
         ("file 1 of --pool is ", ["pool"]),
         ("--vocabulary is ", ["vocabulary"]),
         ("--label_embeddings is ", ["label_embeddings"]),
-        ("--num_processes is 2 in process 0, 3 in process 1", ["--num_processes=3"]),
     ],
 )
 def test_all_end_with_what_differs(inputs, differing, words):

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -104,7 +105,8 @@ with joined(f"localhost:{port}", count, index, timeout_seconds=5):
 """
 
 
-def start_at_work(count: int, ids: list[int]) -> list[subprocess.Popen]:
+def start_at_work(*each: tuple[int, int]) -> list[subprocess.Popen]:
+    """A process for each index and number of processes."""
     port = free_port()
     return [
         subprocess.Popen(
@@ -114,20 +116,20 @@ def start_at_work(count: int, ids: list[int]) -> list[subprocess.Popen]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for index in ids
+        for index, count in each
     ]
 
 
 @pytest.mark.parametrize(
     ("lost", "how", "words"),
     [
-        (0, signal.SIGKILL, "has lost process 0: its connection broke"),
-        (0, signal.SIGSTOP, "has lost process 0: not heard of for 5 s"),
-        (1, signal.SIGKILL, "has lost process 1: not heard of for 5 s"),
+        (0, signal.SIGKILL, "the connection to process 0 broke"),
+        (0, signal.SIGSTOP, "process 0 was not heard of for 5 s"),
+        (1, signal.SIGKILL, "process 1 was not heard of for 5 s"),
     ],
 )
 def test_a_lost_process_is_told_in_one_line_at_any_work(lost, how, words):
-    started = start_at_work(3, [0, 1, 2])
+    started = start_at_work((0, 3), (1, 3), (2, 3))
     try:
         for process in started:
             assert process.stdout.readline() == "connected\n", process.communicate()[1]
@@ -135,7 +137,8 @@ def test_a_lost_process_is_told_in_one_line_at_any_work(lost, how, words):
         for index in {0, 1, 2} - {lost}:
             _, err = started[index].communicate(timeout=60)
             assert started[index].returncode == 1
-            assert err.splitlines()[1:] == [f"mig-jax: process {index} of 3 {words}"]
+            said = f"mig-jax: process {index} of 3 has lost another process: {words}"
+            assert err.splitlines()[1:] == [said]
             assert err.splitlines()[0].endswith("other.cc:80] of something else")
     finally:
         for process in started:
@@ -145,39 +148,54 @@ def test_a_lost_process_is_told_in_one_line_at_any_work(lost, how, words):
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_sigterm_ends_a_process():
     """JAX would take it as a notice of preemption, and go on."""
-    (process,) = start_at_work(1, [0])
+    (process,) = start_at_work((0, 1))
     assert process.stdout.readline() == "connected\n", process.communicate()[1]
     process.terminate()
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGTERM
 
 
-def test_each_id_is_there_once():
-    started = start_at_work(3, [0, 1, 1])
-    ends = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
-    said = [err.splitlines()[-1] for err, _ in ends]
-    twice = [status for (_, status), line in zip(ends, said, strict=True) if "each id once" in line]
-    assert twice == [2], said
-    assert sum("waited 5 s for the others" in line for line in said) == 2, said
+@pytest.mark.parametrize(
+    ("each", "words"),
+    [
+        ([(0, 3), (1, 3), (1, 3)], "two processes have the id 1; expected each id once"),
+        ([(0, 2), (2, 3)], "process 2 was told of 3 processes, process 0 of 2"),
+    ],
+)
+def test_processes_that_cannot_be_right_are_refused_at_once(each, words):
+    for process in start_at_work(*each):
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert err.splitlines()[-1].endswith(words)
 
 
-def test_a_process_too_many():
+def test_who_is_missing_is_told_to_all_who_came():
+    for process in start_at_work((0, 4), (2, 4)):
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "waited 5 s for the others" in err
+        assert "process 1 and 3 is missing" in err
+
+
+def test_strangers_do_not_disturb_a_meeting():
     port = free_port()
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", _AT_WORK, *map(str, (index, count, port))],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index, count in ((0, 2), (2, 3))
+    words = [
+        sys.executable,
+        "-c",
+        "from mig_jax.devices import joined\nimport sys\n"
+        "with joined(sys.argv[1], 2, int(sys.argv[2]), timeout_seconds=20): pass\n",
     ]
-    _, err = started[1].communicate(timeout=60)
-    assert started[1].returncode == 2
-    assert "process 2 of 3: process 0" in err.splitlines()[-1]
-    assert "expects fewer processes" in err.splitlines()[-1]
-    _, err = started[0].communicate(timeout=60)
-    assert "process 0 of 2 waited 5 s" in err.splitlines()[-1]
+    first = subprocess.Popen([*words, f"localhost:{port}", "0"], cwd=ROOT)
+    for greeting in (b"GET / HTTP/1.0\r\n\r\n", b"[1, 2]\n", b""):
+        while True:
+            try:
+                with socket.create_connection(("localhost", port)) as stranger:
+                    stranger.sendall(greeting)
+                break
+            except ConnectionRefusedError:
+                assert first.poll() is None
+    second = subprocess.Popen([*words, f"localhost:{port}", "1"], cwd=ROOT)
+    assert [first.wait(60), second.wait(60)] == [0, 0]
 
 
 @pytest.mark.parametrize("address", ["no-such-host.invalid:1234", "localhost:99999"])
@@ -198,22 +216,16 @@ def test_a_port_that_is_in_use():
             pass
 
 
-def test_what_answers_is_no_coordinator():
-    program = (
-        "from mig_jax.devices import joined\n"
-        "import sys\n"
-        "with joined(sys.argv[1], 2, 1, timeout_seconds=3): pass\n"
-    )
+def test_what_answers_is_somebody_else():
     with socket.socket() as other:
         other.bind(("localhost", 0))
         other.listen()
         address = f"localhost:{other.getsockname()[1]}"
-        done = subprocess.run(
-            [sys.executable, "-c", program, address],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    assert done.returncode == 1
-    assert "where something else than process 0 answers" in done.stderr.splitlines()[-1]
+
+        def answer() -> None:
+            with other.accept()[0] as visitor:
+                visitor.sendall(b"HTTP/1.0 400 Bad request\r\n")
+
+        threading.Thread(target=answer).start()
+        with pytest.raises(InputError, match="is not process 0"), joined(address, 2, 1):
+            pass
