@@ -228,8 +228,8 @@ def _define_process_flags(add: AddFlag) -> None:
         "coordinator_address",
         None,
         "host:port of process 0, if several processes select together: the same command is "
-        "started once for each of them, with its --process_id. All must see the same --pool "
-        "files, and each reads a part of them; process 0 writes.",
+        "started once for each of them, with its --process_id. All must get the same flags and "
+        "see the same files, which is checked; each reads a part of --pool; process 0 writes.",
     )
     add(
         flags.DEFINE_integer,

@@ -33,6 +33,7 @@ __all__ = ["joined", "told_by_all"]
 _GRACE_SECONDS = 10
 _COORDINATOR_STAYS_SECONDS = 5
 _POLL_MS = 500
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 _leaving = threading.Lock()  # Whoever has it speaks; the others wait for the end.
 
 
@@ -69,10 +70,14 @@ def joined(address: str, count: int, index: int, *, timeout_seconds: int = 60) -
         _join(address, count, index, timeout_seconds)
         try:
             yield
-        except InputError as error:  # All processes have it: see `Hosts.together`.
+        # All processes have the first, see `Hosts.together`; the second comes when all is done.
+        except (InputError, BrokenPipeError) as error:
             end = str(error), 2
             _shut_down(*end)
             raise
+        except OSError as error:  # As of a full disk: the others must not wait for this one.
+            where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+            _leave(f"{where}{error.strerror or error}", 2)
         except Exception as error:
             # JAX raises several types here, in words that change with what carries the bytes.
             if not _is_lost(error):
@@ -179,7 +184,7 @@ def _ends_when_told() -> Iterator[None]:
     def watch() -> None:
         with reading:
             while number := reading.recv(1):
-                if number[0] not in (signal.SIGINT, signal.SIGTERM):
+                if signal.Signals(number[0]).name not in _ENDING:
                     continue
                 # Python is told, too: it has some time to end the process in its own words.
                 if not over.wait(_GRACE_SECONDS / 2):
@@ -207,10 +212,12 @@ def _first_line(error: Exception) -> str:
 
 def _leave(message: str, status: int, *, after_seconds: float = 0) -> NoReturn:
     """Ends the process: an ordinary exit would wait for the others."""
-    # Without the bars, which do not come back.
-    with _leaving, tqdm.tqdm.external_write_mode(sys.stderr):
+    with _leaving:
         try:
-            print(f"mig-jax: {message}", file=sys.stderr)
+            # A bar that is there has no end of line; with its lock, none is drawn from now on.
+            tqdm.tqdm.get_lock().acquire(timeout=1)
+            open_line = "\n" if getattr(tqdm.tqdm, "_instances", None) else ""
+            print(f"{open_line}mig-jax: {message}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
             time.sleep(after_seconds)

@@ -111,7 +111,7 @@ def run(loss: Loss, pool: pathlib.Path, folder: pathlib.Path, timeout: int) -> l
         if index == loss.victim and loss.signal != signal.SIGSTOP:
             if process.returncode not in (-loss.signal, 128 + loss.signal):
                 wrong.append(f"the victim ended with {process.returncode}: {ours}")
-        elif process.returncode != 1 or len(ours) != 1:
+        elif process.returncode != 1 or len(ours) != 1 or ours[0] != told[index].last_line():
             wrong.append(f"process {index} ended with {process.returncode}: {ours}")
     wrong += [f"{path.name} is there" for path in folder.glob("out*")]
     return wrong or [f"ended in {took:.1f} s"]
@@ -131,12 +131,18 @@ class _Text:
             self.text += found.decode(errors="replace")
 
     def lines(self) -> list[str]:
-        """All but bars and remarks: the last line, and whatever looks like a trace."""
-        self._thread.join(5)
-        every = [line for line in self.text.replace("\r", "\n").split("\n") if line.strip()]
+        """All but bars and remarks: what is ours, and whatever looks like a trace."""
+        every = self._all()
         signs = ("Traceback", "***", "terminate called", "    @", "Error", "Aborted", "mig-jax:")
         glog = [line for line in every if line[:1] in "EF" and line[1:5].isdigit()]
         return [line for line in every if line.startswith(signs)] + glog
+
+    def last_line(self) -> str:
+        return self._all()[-1]
+
+    def _all(self) -> list[str]:
+        self._thread.join(5)
+        return [line for line in self.text.replace("\r", "\n").split("\n") if line.strip()]
 
 
 def main() -> int:

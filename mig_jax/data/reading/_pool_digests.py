@@ -36,7 +36,9 @@ def pool_digests(
 
 def _told(file: RecordFile, digests: list[str]) -> str:
     kind = type(file).__name__
-    told = digests[0] if len(digests) == 1 else xxhash.xxh3_128_hexdigest(" ".join(digests))
+    told = (
+        digests[0] if len(digests) == 1 else xxhash.xxh3_128_hexdigest(" ".join(digests).encode())
+    )
     return f"{kind} of {file.stamp.size:,} bytes, hash {told}"
 
 
