@@ -44,6 +44,18 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+def start_select(*words: str) -> subprocess.Popen[str]:
+    """Starts `mig-jax select` with these flags, on one device, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mig_jax", "select", *words],
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def start_together(*each: Sequence[str]) -> list[subprocess.Popen[str]]:
     """Starts `mig-jax select` in a process for each list of flags, and gives them as they start.
 
@@ -52,13 +64,5 @@ def start_together(*each: Sequence[str]) -> list[subprocess.Popen[str]]:
     """
     where = [f"--coordinator_address=localhost:{free_port()}", f"--num_processes={len(each)}"]
     return [
-        subprocess.Popen(
-            [sys.executable, "-m", "mig_jax", "select", *where, f"--process_id={index}", *words],
-            cwd=ROOT,
-            env={**os.environ, "XLA_FLAGS": ""},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index, words in enumerate(each)
+        start_select(*where, f"--process_id={index}", *words) for index, words in enumerate(each)
     ]

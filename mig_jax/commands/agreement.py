@@ -18,7 +18,7 @@ from mig_jax import data
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.devices import told_by_all
 from mig_jax.errors import InputError
-from mig_jax.runs import disagreement
+from mig_jax.runs import digest, disagreement
 
 __all__ = ["FILE_FLAGS", "OWN_FLAGS", "check_agreement", "told_of_flags"]
 
@@ -35,6 +35,7 @@ OWN_FLAGS: Final = (
 #: Flags that name files, perhaps by another path on each host: their contents must be the same.
 FILE_FLAGS: Final = ("pool", "vocabulary", "label_embeddings")
 
+_MOST_FILES_TOLD: Final = 1000  # Messages between processes are not made for megabytes.
 _SETTINGS: Final = ("jax_enable_x64", "jax_default_matmul_precision", "jax_platforms")
 
 
@@ -46,8 +47,7 @@ def check_agreement(options: SelectOptions) -> None:
         the result, or one cannot read a file.
     """
     _compare("flags", lambda: {**told_of_flags(options), **_told_of_programs()})
-    # JAX has compared nothing when it lets processes join; it waits for ever for devices of
-    # another kind, so that they come after the settings.
+    # Only once the settings agree: the devices of all processes wait for each other.
     kinds: dict[int, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for device in jax.devices():
         kinds[device.process_index][device.device_kind] += 1
@@ -89,7 +89,10 @@ def _told_of_programs() -> dict[str, Any]:
 def _told_of_files(options: SelectOptions) -> dict[str, Any]:
     found = data.pool_digests(options.pool)
     told = {"the number of files of --pool": str(len(found))}
-    told |= {f"file {number} of --pool": text for number, text in enumerate(found, 1)}
+    if len(found) <= _MOST_FILES_TOLD:
+        told |= {f"file {number} of --pool": text for number, text in enumerate(found, 1)}
+    else:
+        told["all of --pool"] = f"files with the hash {digest(found)}"
     for name in FILE_FLAGS[1:]:
         path = getattr(options, name)
         if path is not None:
