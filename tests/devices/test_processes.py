@@ -151,7 +151,10 @@ def test_sigterm_ends_a_process():
     (process,) = start_at_work((0, 1))
     assert process.stdout.readline() == "connected\n", process.communicate()[1]
     process.terminate()
-    process.communicate(timeout=30)
+    try:
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == -signal.SIGTERM
 
 
