@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import pathlib
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from mig_jax.commands.main import main
 
@@ -40,3 +42,27 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("localhost", 0))
         return found.getsockname()[1]
+
+
+def start_select(*words: str) -> subprocess.Popen[str]:
+    """Starts `mig-jax select` with these flags, on one device, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mig_jax", "select", *words],
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_together(*each: Sequence[str]) -> list[subprocess.Popen[str]]:
+    """Starts `mig-jax select` in a process for each list of flags, and gives them as they start.
+
+    They are told where to meet, how many they are and who each is; flags given come later, and
+    count.
+    """
+    where = [f"--coordinator_address=localhost:{free_port()}", f"--num_processes={len(each)}"]
+    return [
+        start_select(*where, f"--process_id={index}", *words) for index, words in enumerate(each)
+    ]

@@ -11,6 +11,7 @@ import numpy as np
 from absl import flags
 
 from mig_jax import data
+from mig_jax.commands.agreement import check_agreement
 from mig_jax.commands.command import Command
 from mig_jax.commands.pool_inputs import (
     check_budget,
@@ -81,6 +82,7 @@ def run(values: flags.FlagValues) -> None:
             f"{options.num_processes} processes have joined; should one be lost, the others end "
             f"within {options.process_timeout_seconds} s"
         )
+        check_agreement(options)
         _run(options, _hosts(options.devices or "all", alone=False))
 
 

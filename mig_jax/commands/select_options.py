@@ -254,8 +254,8 @@ def _define_process_flags(add: AddFlag) -> None:
         "coordinator_address",
         None,
         "host:port of process 0, if several processes select together: the same command is "
-        "started once for each of them, with its --process_id. All must see the same --pool "
-        "files, and each reads a part of them; process 0 writes.",
+        "started once for each of them, with its --process_id. All must get the same flags and "
+        "see the same files, which is checked; each reads a part of --pool; process 0 writes.",
     )
     add(
         flags.DEFINE_integer,
@@ -334,8 +334,10 @@ def _check_processes(values: flags.FlagValues) -> None:
             raise InputError("--num_processes: goes with --coordinator_address=HOST:PORT")
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise InputError(f"--coordinator_address: found {address}, expected HOST:PORT")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise InputError(
+            f"--coordinator_address: found {address}, expected HOST:PORT with a port of 1 to 65535"
+        )
     if values.process_id >= values.num_processes:
         raise InputError(
             f"--process_id: found {values.process_id}, expected less than --num_processes, "

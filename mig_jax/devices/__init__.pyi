@@ -1,6 +1,6 @@
 from ._host_threads import cores, over_threads
 from ._hosts import ALONE, Hosts
-from ._processes import joined
+from ._processes import joined, told_by_all
 from ._sharding import (
     POOL_AXIS,
     REPLICATED,
@@ -41,5 +41,6 @@ __all__ = [
     "pool_mesh",
     "shard_pool",
     "shard_records",
+    "told_by_all",
     "unshard_records",
 ]

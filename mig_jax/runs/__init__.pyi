@@ -1,5 +1,5 @@
 from ._commit import Change, commit, commits_made, finish_commits, interrupts_held_back
-from ._fingerprints import differences, digest
+from ._fingerprints import differences, digest, disagreement
 from ._resumable import (
     RunFolder,
     open_run_file,
@@ -20,6 +20,7 @@ __all__ = [
     "commits_made",
     "differences",
     "digest",
+    "disagreement",
     "disk_errors",
     "finish_commits",
     "interrupts_held_back",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import pathlib
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from tests.running import ROOT, free_port
+from tests.running import start_select, start_together
 
 
 def write_pool(folder: pathlib.Path) -> list[str]:
@@ -39,31 +37,9 @@ def write_pool(folder: pathlib.Path) -> list[str]:
     return names
 
 
-def command(pool: list[str], output: pathlib.Path, *more: str, budget: int = 25) -> list[str]:
+def flags(pool: list[str], output: pathlib.Path, *more: str, budget: int = 25) -> list[str]:
     files = [f"--pool={name}" for name in pool]
-    return [
-        *(sys.executable, "-m", "mig_jax", "select", *files, f"--output={output}"),
-        *(f"--budget={budget}", "--cache=none", *more),
-    ]
-
-
-def start(words: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def start_together(count: int, words: list[str]) -> list[subprocess.Popen]:
-    where = f"--coordinator_address=localhost:{free_port()}"
-    return [
-        start([*words, where, f"--num_processes={count}", f"--process_id={index}"])
-        for index in range(count)
-    ]
+    return [*files, f"--output={output}", f"--budget={budget}", "--cache=none", *more]
 
 
 def finish(started: list[subprocess.Popen]) -> list[tuple[int, str]]:
@@ -75,9 +51,9 @@ def finish(started: list[subprocess.Popen]) -> list[tuple[int, str]]:
 def test_outputs_are_those_of_one_process(count, tmp_path):
     pool = write_pool(tmp_path)
     alone, together = tmp_path / "alone.jsonl", tmp_path / "together.jsonl"
-    ((status, text),) = finish([start(command(pool, alone))])
+    ((status, text),) = finish([start_select(*flags(pool, alone))])
     assert status == 0, text
-    for status, text in finish(start_together(count, command(pool, together))):
+    for status, text in finish(start_together(*[flags(pool, together)] * count)):
         assert status == 0, text
     assert together.read_bytes() == alone.read_bytes()
     ending = ".selection.parquet"
@@ -98,10 +74,10 @@ def test_a_bad_record_stops_all_with_its_line(tmp_path):
     lines[280] = "{"
     pathlib.Path(pool[0]).write_text("\n".join(lines))
     output = tmp_path / "out.jsonl"
-    ((status, expected),) = finish([start(command(pool, output))])
+    ((status, expected),) = finish([start_select(*flags(pool, output))])
     assert status == 2
     assert "a.jsonl, line 251" in expected
-    for status, text in finish(start_together(2, command(pool, output))):
+    for status, text in finish(start_together(*[flags(pool, output)] * 2)):
         assert status == 2
         assert text.splitlines()[-1] == expected.splitlines()[-1]
     assert not list(tmp_path.glob("out*"))
@@ -113,17 +89,17 @@ def test_killed_and_resumed(tmp_path):
     """All processes are killed after some picks; the same command ends as if it had not been."""
     pool = write_pool(tmp_path)
     alone, together = tmp_path / "alone.jsonl", tmp_path / "together.jsonl"
-    finish([start(command(pool, alone, budget=120))])
+    finish([start_select(*flags(pool, alone, budget=120))])
     checkpoints = tmp_path / "checkpoints"
-    words = command(pool, together, f"--checkpoint_dir={checkpoints}", budget=60)
-    assert [status for status, _ in finish(start_together(2, words))] == [0, 0]
+    words = flags(pool, together, f"--checkpoint_dir={checkpoints}", budget=60)
+    assert [status for status, _ in finish(start_together(words, words))] == [0, 0]
     words = [*words, "--budget=120", "--checkpoint_every_seconds=0"]
-    started = start_together(2, words)
+    started = start_together(words, words)
     while "records with" not in (line := started[0].stderr.readline()):
         assert line, "process 0 ended before"
     started[0].send_signal(signal.SIGKILL)
     assert finish(started)[1][0] != 0
-    found = finish(start_together(2, words))
+    found = finish(start_together(words, words))
     assert [status for status, _ in found] == [0, 0], found
     assert "resuming after" in found[0][1]
     assert together.read_bytes() == alone.read_bytes()

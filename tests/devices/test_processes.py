@@ -1,16 +1,20 @@
-"""Several real processes on one host select what one process selects."""
+"""Several real processes on one host: they select what one selects, and tell whom they lose."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
 import mig_jax
+from mig_jax.devices import joined
+from mig_jax.errors import InputError
 from tests.devices.part_of_selection import select, whole_pool
 from tests.running import ROOT, free_port
 
@@ -84,3 +88,147 @@ def test_a_process_that_never_comes(tmp_path):
     )
     assert done.returncode == 1
     assert "process 0 of 2 waited 3 s for the others" in done.stderr.splitlines()[-1]
+
+
+# Within, JAX is never called: nothing but the others' signs of life tells that one is lost.
+_AT_WORK = """
+import os, sys, time
+from mig_jax.devices import joined
+
+index, count, port = map(int, sys.argv[1:])
+with joined(f"localhost:{port}", count, index, timeout_seconds=5):
+    os.write(2, b"E1125 21:24:11.704347   24826 other.cc:80] of something else\\n")
+    os.write(2, b"W1125 21:24:11.704347   24826 coordination_service.cc:1] of processes\\n")
+    print("connected", flush=True)
+    while True:
+        time.sleep(0.1)
+"""
+
+
+def start_at_work(*each: tuple[int, int]) -> list[subprocess.Popen]:
+    """A process for each index and number of processes."""
+    port = free_port()
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", _AT_WORK, *map(str, (index, count, port))],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index, count in each
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lost", "how", "words"),
+    [
+        (0, signal.SIGKILL, "the connection to process 0 broke"),
+        (0, signal.SIGSTOP, "process 0 was not heard of for 5 s"),
+        (1, signal.SIGKILL, "process 1 was not heard of for 5 s"),
+    ],
+)
+def test_a_lost_process_is_told_in_one_line_at_any_work(lost, how, words):
+    started = start_at_work((0, 3), (1, 3), (2, 3))
+    try:
+        for process in started:
+            assert process.stdout.readline() == "connected\n", process.communicate()[1]
+        started[lost].send_signal(how)
+        for index in {0, 1, 2} - {lost}:
+            _, err = started[index].communicate(timeout=60)
+            assert started[index].returncode == 1
+            said = f"mig-jax: process {index} of 3 has lost another process: {words}"
+            assert err.splitlines()[1:] == [said]
+            assert err.splitlines()[0].endswith("other.cc:80] of something else")
+    finally:
+        for process in started:
+            process.kill()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_sigterm_ends_a_process():
+    """JAX would take it as a notice of preemption, and go on."""
+    (process,) = start_at_work((0, 1))
+    assert process.stdout.readline() == "connected\n", process.communicate()[1]
+    process.terminate()
+    try:
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("each", "words"),
+    [
+        ([(0, 3), (1, 3), (1, 3)], "two processes have the id 1; expected each id once"),
+        ([(0, 2), (2, 3)], "process 2 was told of 3 processes, process 0 of 2"),
+    ],
+)
+def test_processes_that_cannot_be_right_are_refused_at_once(each, words):
+    for process in start_at_work(*each):
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1  # Of Python; a command makes it 2.
+        assert err.splitlines()[-1] == f"mig_jax.errors.InputError: {words}"
+
+
+def test_who_is_missing_is_told_to_all_who_came():
+    for process in start_at_work((0, 4), (2, 4)):
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "waited 5 s for the others" in err
+        assert "process 1 and 3 is missing" in err
+
+
+def test_strangers_do_not_disturb_a_meeting():
+    port = free_port()
+    words = [
+        sys.executable,
+        "-c",
+        "from mig_jax.devices import joined\nimport sys\n"
+        "with joined(sys.argv[1], 2, int(sys.argv[2]), timeout_seconds=20): pass\n",
+    ]
+    first = subprocess.Popen([*words, f"localhost:{port}", "0"], cwd=ROOT)
+    for greeting in (b"GET / HTTP/1.0\r\n\r\n", b"[1, 2]\n", b""):
+        while True:
+            try:
+                with socket.create_connection(("localhost", port)) as stranger:
+                    stranger.sendall(greeting)
+                break
+            except ConnectionRefusedError:
+                assert first.poll() is None
+    second = subprocess.Popen([*words, f"localhost:{port}", "1"], cwd=ROOT)
+    assert [first.wait(60), second.wait(60)] == [0, 0]
+
+
+@pytest.mark.parametrize("address", ["no-such-host.invalid:1234", "localhost:99999"])
+def test_an_address_that_leads_nowhere(address):
+    with (
+        pytest.raises(InputError, match="process 1 cannot join the others at"),
+        joined(address, 2, 1),
+    ):
+        pass
+
+
+def test_a_port_that_is_in_use():
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        address = f"localhost:{other.getsockname()[1]}"
+        with pytest.raises(InputError, match="in use"), joined(address, 2, 0):
+            pass
+
+
+def test_what_answers_is_somebody_else():
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        address = f"localhost:{other.getsockname()[1]}"
+
+        def answer() -> None:
+            with other.accept()[0] as visitor:
+                visitor.sendall(b"HTTP/1.0 400 Bad request\r\n")
+
+        threading.Thread(target=answer).start()
+        with pytest.raises(InputError, match="is not process 0"), joined(address, 2, 1):
+            pass

@@ -2,6 +2,7 @@ from ._bad_records import BadRecords
 from ._cache import default_cache_folder
 from ._limits import ReadingLimits
 from ._passes import each_record, field_values
+from ._pool_digests import pool_digests
 from ._pool_files import open_files, stamp_of
 from ._raw_records import RawRecord, read_conversations, read_texts
 from ._readers import read_pool
@@ -25,6 +26,7 @@ __all__ = [
     "each_record",
     "field_values",
     "open_files",
+    "pool_digests",
     "read_conversations",
     "read_pool",
     "read_texts",

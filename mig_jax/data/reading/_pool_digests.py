@@ -1,0 +1,58 @@
+"""What tells that several processes see the same files of a pool, whatever they are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import xxhash
+
+from mig_jax.data.reading._pool_files import open_files
+from mig_jax.data.reading._record_parts import RecordFile
+from mig_jax.errors import InputError
+
+__all__ = ["pool_digests"]
+
+_BLOCK = 1 << 16
+_BLOCKS = 64  # Of each file that is not read as a whole, spread evenly.
+
+
+def pool_digests(
+    paths: Sequence[str | os.PathLike[str]], *, whole_up_to: int = 4 << 30
+) -> list[str]:
+    """For each file of a pool a text that is the same for the same content.
+
+    It tells the file's kind, its size and a hash of its bytes. In pools of more than
+    `whole_up_to` bytes the hash is that of 64 blocks of 64 KiB of each file, the first and
+    the last ones among them: each process would read all that others read, else.
+
+    Raises:
+      InputError: if a file cannot be read, or one is given twice.
+    """
+    files = open_files([os.fspath(path) for path in paths])
+    whole = sum(file.stamp.size for file in files) <= whole_up_to
+    return [_told(file, file.stamp.digests() if whole else _sampled(file)) for file in files]
+
+
+def _told(file: RecordFile, digests: list[str]) -> str:
+    kind = type(file).__name__
+    told = (
+        digests[0] if len(digests) == 1 else xxhash.xxh3_128_hexdigest(" ".join(digests).encode())
+    )
+    return f"{kind} of {file.stamp.size:,} bytes, hash {told}"
+
+
+def _sampled(file: RecordFile) -> list[str]:
+    found = []
+    for path in file.stamp.stored_in:
+        digest = xxhash.xxh3_128()
+        try:
+            with open(path, "rb", buffering=0) as stream:
+                last = max(stream.seek(0, os.SEEK_END) - _BLOCK, 0)
+                for number in range(_BLOCKS):
+                    stream.seek(last * number // (_BLOCKS - 1))
+                    digest.update(stream.read(_BLOCK))
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; expected a readable file") from None
+        found.append(digest.hexdigest())
+    return found
