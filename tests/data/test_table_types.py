@@ -416,3 +416,27 @@ def test_times_are_those_of_another_writer(
     rows = zip(*(column.to_pylist() for column in columns.values()), strict=True)
     for row, texts in zip(rows, found, strict=True):
         assert list(texts.values()) == json.loads(msgspec.json.encode(row))
+
+
+def test_types_that_only_arrow_has() -> None:
+    """No Parquet file holds them; a later reader of other files may bring them."""
+    from mig_jax.data.files import JsonRows, Losses
+
+    numbers, texts = pa.array([1, 2, 3]), pa.array([b"\xff", None, b"b"])
+    kinds = pa.array([0, 1, 1], pa.int8())
+    columns = {
+        "runs": pa.RunEndEncodedArray.from_arrays([2, 3], pa.array(["a", None])),
+        "sparse": pa.UnionArray.from_sparse(kinds, [numbers, texts]),
+        "dense": pa.UnionArray.from_dense(kinds, pa.array([2, 0, 2], pa.int32()), [numbers, texts]),
+        "interval": pa.array(
+            [pa.MonthDayNano([1, -2, 3_500_000_000]), None, pa.MonthDayNano([0, 0, -1])]
+        ),
+    }
+    batch = pa.RecordBatch.from_pydict(columns)
+    losses = Losses()
+    assert JsonRows(batch.schema, {}, losses)(batch) == [
+        {"runs": "a", "sparse": 1, "dense": 3, "interval": "P1M-2DT3.5S"},
+        {"runs": "a", "sparse": None, "dense": "/w==", "interval": None},
+        {"runs": None, "sparse": "Yg==", "dense": "Yg==", "interval": "P0M0DT-0.000000001S"},
+    ]
+    assert list(losses.told({"sparse"})) == [f"column sparse{BASE64}"]

@@ -161,7 +161,7 @@ def _storage_reader(
         values = _reader(kind.value_field, _element_feature(feature), path, losses)
         return lambda array: _cut(values(array.flatten()), pc.list_value_length(array).to_pylist())
     if types.is_union(kind):
-        return lambda array: [_union_value(array, row, path, losses) for row in range(len(array))]
+        return _unions(kind, path, losses)
     if types.is_floating(kind):
         return lambda array: _floats(array, note)
     if types.is_integer(kind) and isinstance(feature, dict) and feature.get("names"):
@@ -307,14 +307,18 @@ def _maps(kind: pa.MapType, path: str, losses: Losses, note: _Note) -> _Values:
     return values
 
 
-def _union_value(array: pa.UnionArray, row: int, path: str, losses: Losses) -> Any:
-    import pyarrow as pa
+def _unions(kind: pa.UnionType, path: str, losses: Losses) -> _Values:
+    fields = [kind.field(place) for place in range(kind.num_fields)]
+    columns = [_reader(field, None, path, losses) for field in fields]
+    child_of = {code: child for child, code in enumerate(kind.type_codes)}
 
-    value = array[row].value
-    if value is None:
-        return None
-    of_one = pa.array([value.as_py()], value.type) if isinstance(value, pa.Scalar) else value
-    return _reader(pa.field("", of_one.type), None, path, losses)(of_one)[0]
+    def values(array: pa.UnionArray) -> list[Any]:
+        children = [of(array.field(child)) for child, of in enumerate(columns)]
+        rows = array.offsets.to_pylist() if kind.mode == "dense" else range(len(array))
+        codes = array.type_codes.to_pylist()
+        return [children[child_of[code]][row] for code, row in zip(codes, rows, strict=True)]
+
+    return values
 
 
 def _cut(flat: list[Any], lengths: list[int | None]) -> list[list[Any] | None]:
