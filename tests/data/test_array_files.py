@@ -117,3 +117,17 @@ def test_a_record_longer_than_allowed(tmp_path: Path) -> None:
     assert len(elements(path, 120)) == 2
     with pytest.raises(InputError, match="the record number 2 is longer than 100 bytes"):
         elements(path, 100)
+
+
+def test_nan_and_bad_records_in_indented_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "pool.json"
+    good = {"labels": ["a"], "score": 1, "x": float("nan")}
+    text = json.dumps([good, good, good], indent=1)
+    path.write_text(text.replace('"score": 1', '"score" 1', 1))
+    with pytest.raises(InputError, match="line 1: JSON is malformed: expected ':'"):
+        data.read_pool([path])
+    table = data.read_pool([path], on_bad_record="skip")
+    assert table.line.tolist() == [2, 3]
+    (line, _) = table.sources[0].read_records(table.position)
+    assert b"\n" not in line
+    assert str(json.loads(line)) == str(good)

@@ -247,7 +247,7 @@ def test_annotate_and_select_read_remote_files(store: Counting, tmp_path: Path) 
     ("address", "expected"),
     [
         ("nothing://x/a.jsonl", r"nothing:// is no protocol that fsspec knows; expected s3://"),
-        ("memory://data/none.jsonl", r"no such file; expected the address of a file"),
+        ("memory://data/none.jsonl", r"no such file, or no answer; expected the address of a file"),
         ("memory://data/a.jsonl/x.jsonl", r"no such file"),
     ],
 )

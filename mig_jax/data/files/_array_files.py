@@ -167,4 +167,10 @@ class _Splitter:
 
 def _on_one_line(element: bytes) -> bytes:
     """The record with the same names and values, to the digit; spaces go if it has lines."""
-    return msgspec.json.format(element, indent=-1) if b"\n" in element else element
+    if b"\n" not in element:
+        return element
+    try:
+        return msgspec.json.format(element, indent=-1)
+    except (msgspec.DecodeError, RecursionError):
+        # It has a NaN, or is no JSON, which whoever reads it tells. A string has no line breaks.
+        return element.replace(b"\n", b" ")

@@ -174,7 +174,7 @@ def _telling_errors(address: str) -> Iterator[None]:
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"{address}: no such file; {_EXPECTED}") from None
+        raise InputError(f"{address}: no such file, or no answer; {_EXPECTED}") from None
     except Exception as error:  # Stores are of many kinds, and so are their errors.
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(f"{address}: cannot be read ({reason}); {_EXPECTED}") from None
