@@ -17,6 +17,7 @@ values = st.recursive(
 
 # Fields that are not the layout's own; a name may be empty.
 _OWN = {"messages", "dialogs", "conversations", "instruction", "output", "input", "history"}
+_OWN |= {"prompt", "completion"}
 _OF_TURNS = {"role", "content", "from", "value", "tool_calls", "function_call"}
 other_fields = st.dictionaries(text.filter(lambda name: name not in _OWN | {"system"}), values)
 other_of_turn = st.dictionaries(
@@ -85,7 +86,20 @@ alpaca = st.builds(
     _optional | st.just({"history": None}),
     other_fields,
 )
-LAYOUTS = {"messages": messages, "xsample": xsample, "sharegpt": sharegpt, "alpaca": alpaca}
+_prompt_turns = st.lists(_openai_turn, min_size=1, max_size=3)
+prompt_completion = st.builds(
+    lambda asked, said, more: {"prompt": asked, "completion": said, **more},
+    text | _prompt_turns,
+    text | _prompt_turns,
+    other_fields,
+)
+LAYOUTS = {
+    "messages": messages,
+    "xsample": xsample,
+    "sharegpt": sharegpt,
+    "alpaca": alpaca,
+    "prompt_completion": prompt_completion,
+}
 
 # Turns that every layout can hold.
 simple_turns = st.builds(

@@ -73,10 +73,8 @@ def _two(name: str, projects: str, record: dict[str, Any], layout: str, **more: 
 def _item(name: str, projects: str, record: dict[str, Any], *asked: str) -> Shape:
     """An evaluation item that only asks."""
     turns = [("user", text) for text in asked]
-    before, last = "\n".join(asked[:-1]), asked[-1]
-    answered = (before, last) if len(asked) > 1 else (None, None)
     cannot = ("alpaca", "prompt_completion")
-    return Shape(name, projects, record, "questions", turns, *answered, cannot, asks=True)
+    return Shape(name, projects, record, "questions", turns, None, None, cannot, asks=True)
 
 
 _PAIR = [_said("user", _Q), _said("assistant", _A)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Exchange", "Sample", "Scorer", "Tagger", "exchanges_of"]
+__all__ = ["Exchange", "Sample", "Scorer", "Tagger", "Text", "exchanges_of"]
 
 
 class Exchange(NamedTuple):
@@ -13,6 +13,10 @@ class Exchange(NamedTuple):
 
     instruction: str
     response: str
+
+
+class Text(Exchange):
+    """A text that nobody asked for, as pre-training has them: the instruction is empty."""
 
 
 class Sample(NamedTuple):
@@ -24,8 +28,10 @@ class Sample(NamedTuple):
 
     @property
     def instruction(self) -> str:
-        """All that was asked."""
-        return "\n".join(exchange.instruction for exchange in self.exchanges)
+        """All that was asked; or the text, if it is one that nobody asked for."""
+        return "\n".join(
+            one.response if isinstance(one, Text) else one.instruction for one in self.exchanges
+        )
 
 
 class Tagger(Protocol):
@@ -50,7 +56,7 @@ def exchanges_of(turns: Sequence[tuple[str, str]]) -> tuple[Exchange, ...]:
 
     What user and tools say up to the assistant's turn is the instruction, successive turns
     of one side are joined by line breaks. Left out are system prompts, an opening of the
-    assistant and what nobody answers.
+    assistant and what nobody answers. If the assistant alone speaks, it is a text.
 
     >>> exchanges_of([("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello")])
     (Exchange(instruction='Hi', response='Hello'),)
@@ -66,4 +72,7 @@ def exchanges_of(turns: Sequence[tuple[str, str]]) -> tuple[Exchange, ...]:
                 exchanges.append(Exchange("\n".join(asked), "\n".join(answered)))
                 asked, answered = [], []
             asked.append(text)
+    said = [text for role, text in turns if role != "system"]
+    if said and all(role in ("system", "assistant") for role, _ in turns):
+        return (Text("", "\n".join(said)),)
     return tuple(exchanges)

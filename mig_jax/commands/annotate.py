@@ -141,7 +141,7 @@ def _filter(options: AnnotateOptions, rejects: BinaryIO | None) -> Kept:
     if options.deduplicate == "near":
         filters.append(NearDuplicates(options.near_duplicate_similarity))
     if options.exclude_overlap:
-        held_out = data.read_conversations(options.exclude_overlap)
+        held_out = data.read_conversations(options.exclude_overlap, questions=True)
         places = ((record.where, record.turns) for record in held_out)
         filters.append(Overlaps(places, options.overlap_words))
     unread = _Counted(rejects)

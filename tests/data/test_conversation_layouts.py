@@ -21,7 +21,14 @@ from mig_jax.data import (
     told_conversation_format,
     with_usual_roles,
 )
-from tests.conversations import LAYOUTS, alpaca, messages, sharegpt, simple_turns
+from tests.conversations import (
+    LAYOUTS,
+    alpaca,
+    messages,
+    prompt_completion,
+    sharegpt,
+    simple_turns,
+)
 
 OTHER_NAMES = {"human": "user", "gpt": "assistant", "observation": "tool"}
 
@@ -55,12 +62,15 @@ def test_every_layout_comes_out_as_it_came_in(layout: str, data: st.DataObject) 
     parsed = parse_record(text)
     assert same(parsed) == same(record)
     conversation = decode_conversation(parsed)
-    assert conversation.layout == layout
+    assert conversation.layout == layout == told_conversation_format(record)
     assert same(encode_conversation(conversation, layout)) == same(record)
     assert {role for role, _ in conversation.texts} <= set(ROLES)
 
 
-@given(record=messages | sharegpt | alpaca, layout=st.sampled_from(list(CONVERSATION_FORMATS)))
+@given(
+    record=messages | sharegpt | alpaca | prompt_completion,
+    layout=st.sampled_from(list(CONVERSATION_FORMATS)),
+)
 @settings(max_examples=300)
 def test_another_layout_says_the_same_or_refuses(record: dict[str, Any], layout: str) -> None:
     conversation = decode_conversation(record)
@@ -85,6 +95,8 @@ def test_what_all_layouts_hold_goes_around(turns: list[tuple[str, str]]) -> None
         ["xsample"],
         ["alpaca", "sharegpt"],
         ["sharegpt", "alpaca"],
+        ["prompt_completion"],
+        ["prompt_completion", "sharegpt", "prompt_completion", "alpaca"],
     ):
         there = through(record, *way)
         assert decode_conversation(there).texts == turns
@@ -217,6 +229,14 @@ REFUSED_AT_WRITING: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": [turn(), turn("assistant")], "system": "s"}, "alpaca", "other fields change"),
     ({"messages": [turn(weight=0), turn("assistant")]}, "alpaca", "no place for the field weight"),
     ({"conversations": [{"from": "function_call", "value": "{}"}]}, "messages", "turn 1 calls a"),
+    ({"messages": [turn()]}, "prompt_completion", "does not end with the assistant's turn"),
+    ({"messages": [turn("assistant")]}, "prompt_completion", "nobody asks before the assistant's"),
+    (
+        {"messages": [turn("system"), turn("assistant")]},
+        "prompt_completion",
+        "nobody asks before the assistant's turn",
+    ),
+    ({"messages": [turn(), turn("assistant")], "prompt": "q"}, "prompt_completion", "in the way"),
     (
         {"conversations": [{"from": "system", "value": "a"}], "system": "b"},
         "messages",

@@ -131,7 +131,7 @@ def test_learned_parameters_have_a_page(pool, tmp_path):
     "words", [["--budget=1", "--nocertificate"], ["--budget=3", "--score_function=log"]]
 )
 def test_small_selections_have_a_page(words, tmp_path):
-    rows = [{"labels": ["a"], "score": 1.0, "text": "no turns"}] * 3
+    rows = [{"labels": ["a"], "score": 1.0, "note": "no turns"}] * 3
     pool = tmp_path / "pool.jsonl"
     pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = select(tmp_path, f"--pool={pool}", *words, f"--report={tmp_path}")

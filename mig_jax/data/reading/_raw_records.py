@@ -67,6 +67,7 @@ def read_conversations(
     rejects: Writable | None = None,
     progress: Callable[[int], None] | None = None,
     losses: Losses | None = None,
+    questions: bool = False,
 ) -> Iterator[RawRecord]:
     """Yields every record of the files, in order; holds one at a time.
 
@@ -80,6 +81,7 @@ def read_conversations(
       rejects: as for `read_pool`.
       progress: gets the records passed so far, bad ones included.
       losses: gets the columns of tables whose values JSON has not.
+      questions: whether records that only ask are read, as evaluation files have them.
 
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
@@ -96,7 +98,7 @@ def read_conversations(
         scanned = file.scan(losses) if isinstance(file, TableRows) else file.scan()
         for number, _, text in scanned:
             try:
-                found = _raw_record(path, number, text, names, layout)
+                found = _raw_record(path, number, text, names, layout, questions)
             except BadRecord as reason:
                 bad.meet(number, reason, text)
             else:
@@ -146,9 +148,11 @@ def read_texts(
                 progress(done)
 
 
-def _raw_record(path: str, line: int, text: bytes, names: FieldNames, layout: str) -> RawRecord:
+def _raw_record(
+    path: str, line: int, text: bytes, names: FieldNames, layout: str, questions: bool
+) -> RawRecord:
     record = parse_record(text)
-    conversation = decode_conversation(record, names)
+    conversation = decode_conversation(record, names, questions=questions)
     labels, score = _labels_and_score(record, names, layout)
     return RawRecord(path, line, text, record, conversation, labels, score)
 

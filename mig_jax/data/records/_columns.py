@@ -65,28 +65,24 @@ def question_and_answer(record: dict[str, Any], names: FieldNames) -> tuple[str,
     empty ones; then a question and an answer that are the only ones.
     """
 
-    def has(name: str) -> bool:
-        return isinstance(record.get(names[name]), str)
-
-    found = [pair for pair in _PAIRS if has(pair[0]) and has(pair[1])]
-    asked = [name for name in QUESTIONS if has(name) and record[names[name]]]
+    found = {name: record.get(names[name]) for name in COLUMNS}
+    texts = {name: text for name, text in found.items() if isinstance(text, str)}
+    pairs = [pair for pair in _PAIRS if pair[0] in texts and pair[1] in texts]
+    asked = [name for name in QUESTIONS if texts.get(name)]
     if "instruction" in asked and "input" in asked:
         asked.remove("input")  # Which is what the instruction is about.
-    said = [name for name in ANSWERS if has(name)]
-    if named := [name for name in said if names.is_mapped(name)]:
-        said = named
-    if named := [name for name in asked if names.is_mapped(name)]:
-        asked = named
-    if len(asked) == 1 and len(said) == 1:
-        found.append((asked[0], said[0]))
-    if not found:
-        return None
+    said = [name for name in ANSWERS if texts.get(name)]
+    said = said or [name for name in ANSWERS if name in texts]
+    only = [
+        [name for name in candidates if names.is_mapped(name)] or candidates
+        for candidates in (asked, said)
+    ]
+    if all(len(candidates) == 1 for candidates in only):
+        pairs.append((only[0][0], only[1][0]))
     return max(
-        found,
-        key=lambda pair: (
-            sum(map(names.is_mapped, pair)),
-            all(record[names[name]] for name in pair),
-        ),
+        pairs,
+        key=lambda pair: (sum(map(names.is_mapped, pair)), all(texts[name] for name in pair)),
+        default=None,
     )
 
 
@@ -175,7 +171,8 @@ def _asked(found: Any, names: FieldNames) -> list[str]:
     if not isinstance(found, list) or is_turn_list(found, names):
         return []
     said = [turn.get(names["content"]) if isinstance(turn, dict) else turn for turn in found]
-    return said if all(isinstance(text, str) for text in said) else []
+    texts = [text for text in said if isinstance(text, str)]
+    return texts if len(texts) == len(said) else []
 
 
 def decode_text(record: dict[str, Any], names: FieldNames) -> Conversation:

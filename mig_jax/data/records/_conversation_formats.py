@@ -183,7 +183,7 @@ def _alpaca_fullness(record: dict[str, Any], names: FieldNames) -> int:
 
 def _prompt_fullness(record: dict[str, Any], names: FieldNames) -> int:
     found = [record.get(names[name]) for name in ("prompt", "completion")]
-    return _fullness(found) if all(map(is_prompt, found)) else _NOT
+    return _fullness(found) if all(is_prompt(one, names) for one in found) else _NOT
 
 
 def _column_fullness(record: dict[str, Any], names: FieldNames) -> int:

@@ -64,13 +64,16 @@ def instruction_and_response(conversation: Conversation) -> tuple[str, str]:
     alone, or an assistant who is not asked, the instruction is empty.
 
     Raises:
-      BadRecord: if there are fewer than two turns, and none is the assistant's.
+      BadRecord: if there are fewer than two turns, and none is the assistant's; or if the
+        record is known to ask only.
     """
     turns = conversation.turns
+    if conversation.layout == "questions":
+        raise BadRecord("found questions only; expected a response, too")
     last = len(turns) - 1
     spoken = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
     if spoken and spoken[-1]:
         last = spoken[-1]
-    if last < 1 and not (turns and spoken):
+    if last < 1 and not spoken:
         raise BadRecord(f"found {len(turns)} turns; expected a question and a response")
     return "\n".join(turn.text for turn in turns[:last]), turns[last].text

@@ -74,7 +74,7 @@ class FieldNames:
 
     def __getitem__(self, name: str) -> str:
         """The pool's name of the field whose usual name this is."""
-        return dict(self.mapped).get(name, name)
+        return dict(self.mapped).get(name, name) if self.mapped else name
 
     def is_mapped(self, name: str) -> bool:
         return name in dict(self.mapped)

@@ -69,16 +69,18 @@ def decode_preference(record: dict[str, Any], names: FieldNames) -> Conversation
         rest[field] = record[field]
         whole = (*(turn for turn in context if turn.role == "system"), *answer)
     if whole is None:
-        return Conversation("preference", (*context, *answer), rest, fields, len(context) or None)
-    said = next((n for n, turn in enumerate(reversed(whole)) if turn.role != "assistant"), 0)
-    return Conversation("preference", whole, rest, fields, len(whole) - said if said else None)
+        at = len(context) if context and answer[0].role == "assistant" else None
+        return Conversation("preference", (*context, *answer), rest, fields, at)
+    return Conversation("preference", whole, rest, fields)
 
 
 def _pair(record: dict[str, Any], names: FieldNames) -> tuple[str, str] | None:
     """The record's names of chosen and rejected; None if it has not both."""
     for usual in PREFERENCES:
         chosen, rejected = names[usual[0]], names[usual[1]]
-        if all(_is_answer(record.get(field), names) for field in (chosen, rejected)):
+        if chosen not in record or rejected not in record:
+            continue  # As most have none.
+        if _is_answer(record[chosen], names) and _is_answer(record[rejected], names):
             return chosen, rejected
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mig_jax.data.records._conversations import BARE, Conversation, Turn
+from mig_jax.data.records._conversations import BARE, Conversation, Role, Turn
 from mig_jax.data.records._field_names import FieldNames
 from mig_jax.data.records._label_formats import BadRecord
 from mig_jax.data.records._turn_lists import OPENAI, decode_turns, encode_turn
@@ -16,10 +16,10 @@ from mig_jax.data.records._turn_lists import OPENAI, decode_turns, encode_turn
 __all__ = ["decode_prompt_completion", "encode_prompt_completion", "is_prompt"]
 
 
-def is_prompt(found: Any) -> bool:
-    """Whether it may be a prompt or a completion: a text, or a list of turns."""
+def is_prompt(found: Any, names: FieldNames) -> bool:
+    """Whether it may be a prompt or a completion: a text, or a list of turns with roles."""
     if isinstance(found, list):
-        return all(isinstance(turn, dict) for turn in found)
+        return all(isinstance(turn, dict) and names[OPENAI.role] in turn for turn in found)
     return isinstance(found, str)
 
 
@@ -30,12 +30,8 @@ def decode_prompt_completion(record: dict[str, Any], names: FieldNames) -> Conve
       BadRecord: with the field at fault and what was expected.
     """
     fields = {name: names[name] for name in ("prompt", "completion")}
-    prompt, completion = (
-        (Turn(role, record[fields[name]], BARE),)
-        if isinstance(record[fields[name]], str)
-        else decode_turns(record[fields[name]], fields[name], OPENAI, names)
-        for name, role in (("prompt", "user"), ("completion", "assistant"))
-    )
+    prompt = _turns(record[fields["prompt"]], "user", fields["prompt"], names)
+    completion = _turns(record[fields["completion"]], "assistant", fields["completion"], names)
     rest = {key: value for key, value in record.items() if key not in fields.values()}
     layout = "prompt_completion"
     return Conversation(layout, (*prompt, *completion), rest, fields, len(prompt))
@@ -65,6 +61,12 @@ def encode_prompt_completion(conversation: Conversation) -> dict[str, Any]:
             )
     parts = {"prompt": turns[:start], "completion": turns[start:]}
     return {name: _encode(said, name) for name, said in parts.items()}
+
+
+def _turns(found: Any, role: Role, field: str, names: FieldNames) -> tuple[Turn, ...]:
+    if isinstance(found, str):
+        return (Turn(role, found, BARE),)
+    return decode_turns(found, field, OPENAI, names)
 
 
 def _encode(turns: tuple[Turn, ...], field: str) -> Any:

@@ -104,7 +104,7 @@ def tools_as_list(tools: Any) -> Any:
     >>> tools_as_list('[{"name": "f"}]')
     [{'type': 'function', 'function': {'name': 'f'}}]
     """
-    found = _parsed(tools) if isinstance(tools, str) else None
+    found: Any = _parsed(tools)
     if not _are_tools(found):
         return tools
     return [

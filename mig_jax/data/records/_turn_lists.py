@@ -75,8 +75,14 @@ SHAREGPT: Final = TurnForm(
 )
 _EXCHANGE_FIELDS: Final = ("conversation", "conversations")
 _TURN_FIELDS: Final = (*_EXCHANGE_FIELDS, "messages", "dialogs", "turns")
-# Question and answer in an exchange: of Firefly and ms-swift, and of xtuner.
-_EXCHANGES: Final = (("human", "assistant"), ("input", "output"))
+# Question and answer in an exchange: of Firefly and ms-swift, of xtuner, and of others.
+_EXCHANGES: Final = (
+    ("human", "assistant"),
+    ("input", "output"),
+    ("user", "assistant"),
+    ("question", "answer"),
+    ("query", "response"),
+)
 
 
 def decode_turns(found: Any, field: str, form: TurnForm, names: FieldNames) -> tuple[Turn, ...]:
@@ -141,20 +147,20 @@ def form_of_turns(found: Any, own: TurnForm, names: FieldNames) -> TurnForm:
 
     Role and content are looked at each for itself: there are turns with `role` and `value`.
     """
+    if not isinstance(found, list):
+        return own
+    first = found[0] if found else None
+    if isinstance(first, dict) and names[own.role] in first and names[own.content] in first:
+        return own  # As most are.
     other = SHAREGPT if own.role == OPENAI.role else OPENAI
-    turns = [turn for turn in found if isinstance(turn, dict)] if isinstance(found, list) else []
-
-    def told(of_own: str, of_other: str) -> bool:
-        return any(of_other in turn for turn in turns) and not any(
-            names[of_own] in turn for turn in turns
-        )
-
-    role, content = own, own
-    if told(own.role, other.role):
-        role = other
-    if told(own.content, other.content):
-        content = other
-    return own if role is content is own else TurnForm(role.role, content.content, role.usual)
+    keys = {key for turn in found if isinstance(turn, dict) for key in turn}
+    role, content = (
+        theirs if names[theirs] in keys and names[ours] not in keys else ours
+        for ours, theirs in ((own.role, other.role), (own.content, other.content))
+    )
+    if (role, content) == (own.role, own.content):
+        return own
+    return TurnForm(role, content, (own if role == own.role else other).usual)
 
 
 def is_turn_list(found: Any, names: FieldNames) -> bool:
@@ -248,7 +254,7 @@ def _beside_system(
 
 def _exchange_keys(found: list[dict[str, Any]]) -> tuple[str, str] | None:
     for pair in _EXCHANGES:
-        if all(set(pair) & one.keys() for one in found):
+        if all(set(pair) & one.keys() for one in found) and set(pair) <= found[0].keys():
             return pair
     return None
 

@@ -31,19 +31,24 @@ _ABOUT: Final = frozenset(
 def no_conversation(record: dict[str, Any], names: FieldNames) -> BadRecord:
     """The fault of a record without one: the fields that it has, and the flags that might do.
 
-    >>> str(no_conversation({"ask": "1 + 1?", "reply": "2"}, FieldNames()))[-56:]
-    '; perhaps --field=instruction=ask --field=output=reply do'
+    >>> fault = no_conversation({"ask": "1 + 1?", "reply": "2"}, FieldNames())
+    >>> str(fault).partition("; perhaps ")[2]
+    '--field=instruction=ask --field=output=reply do'
     """
     if not record:
         return BadRecord(f"found no conversation; expected {_EXPECTED}")
-    told = [f"{name} ({_kind(value)})" for name, value in list(record.items())[:_MOST]]
+    told = [f"{_shown(name)} ({_kind(value)})" for name, value in list(record.items())[:_MOST]]
     if len(record) > _MOST:
         told.append(f"{len(record) - _MOST} more")
-    guess = _flags(record, names)
+    guess = _flags({name: value for name, value in record.items() if _shown(name) == name}, names)
     perhaps = f"; perhaps {guess} {'does' if guess.count('--') == 1 else 'do'}" if guess else ""
     return BadRecord(
         f"found no conversation; expected {_EXPECTED}; found {', '.join(told)}{perhaps}"
     )
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def _kind(value: Any) -> str:
