@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.running import mig, refused
+from tests.running import ROOT, free_port, mig, refused
 
 
 def write_pools(folder: Path) -> list[Path]:
@@ -188,3 +191,54 @@ def test_a_table_is_looked_at_too(tmp_path: Path, ending: str) -> None:
     assert note.endswith("; --drop_field=labels leaves it out")
     assert mig("select", *words, "--drop_field=labels").returncode == 0
     assert json.loads(about.read_text())["notes"] == []
+
+
+@pytest.mark.slow
+def test_several_processes_count_and_check_together(tmp_path: Path) -> None:
+    paths = [path for path in write_pools(tmp_path) if path.suffix == ".jsonl"]
+    for path in paths:
+        rows = [json.loads(line) for line in path.read_text().splitlines() if line]
+        path.write_text("".join(json.dumps({**row, "messages": TURNS}) + "\n" for row in rows))
+
+    def run(name: str, count: int, *more: str) -> list[tuple[int, str]]:
+        (tmp_path / name).mkdir(exist_ok=True)
+        words = [
+            *(sys.executable, "-m", "mig_jax", "select", "--budget=30", "--cache=none"),
+            *(f"--pool={path}" for path in paths),
+            f"--output={tmp_path / name / 'out.jsonl'}",
+            f"--dataset_info={tmp_path / name / 'dataset_info.json'}",
+            *("--count_by=meta.source", "--drop_field=labels", *more),
+        ]
+        if count > 1:
+            where = f"--coordinator_address=localhost:{free_port()}"
+            words += [where, f"--num_processes={count}"]
+        started = [
+            subprocess.Popen(
+                words + ([f"--process_id={number}"] if count > 1 else []),
+                cwd=ROOT,
+                env={**os.environ, "XLA_FLAGS": ""},
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+            )
+            for number in range(count)
+        ]
+        told = [process.communicate(timeout=300)[1] for process in started]
+        return [(process.returncode, text) for process, text in zip(started, told, strict=True)]
+
+    assert [status for status, _ in run("one", 1)] == [0]
+    assert [status for status, _ in run("two", 2)] == [0, 0]
+    one, two = (
+        json.loads((tmp_path / name / "out.manifest.json").read_text()) for name in ("one", "two")
+    )
+    for name in ("sources", "counts", "notes", "records_used"):
+        assert one[name] == two[name]
+    assert sum(row["selected"] for row in two["counts"]["values"]) == 30
+    for name in ("out.jsonl", "out.selection.parquet", "dataset_info.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    # The layouts differ between the parts of two processes, and in none of them.
+    text = paths[1].read_text()
+    paths[1].write_text(text.replace('"messages"', '"dialogs"'))
+    for status, told in run("two", 2):
+        assert status == 2
+        assert "the records have the layouts messages and xsample; expected one" in told
