@@ -584,7 +584,6 @@ _PREFERENCES = (
         "TRL (H4)",
         {"prompt": _Q, "messages": _PAIR, "chosen": _PAIR, "rejected": _BAD_PAIR},
         "messages",
-        cannot=("prompt_completion",),
     ),
     Shape(
         "intel_pairs",

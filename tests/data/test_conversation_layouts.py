@@ -236,7 +236,7 @@ REFUSED_AT_WRITING: list[tuple[dict[str, Any], str, str]] = [
         "prompt_completion",
         "nobody asks before the assistant's turn",
     ),
-    ({"messages": [turn(), turn("assistant")], "prompt": "q"}, "prompt_completion", "in the way"),
+    ({"messages": [turn(), turn("assistant")], "prompt": "p"}, "prompt_completion", "in the way"),
     (
         {"conversations": [{"from": "system", "value": "a"}], "system": "b"},
         "messages",

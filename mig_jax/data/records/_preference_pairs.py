@@ -17,6 +17,7 @@ from typing import Any, Final
 from mig_jax.data.records._columns import question_field, question_turns
 from mig_jax.data.records._conversations import Conversation, Turn
 from mig_jax.data.records._field_names import FieldNames
+from mig_jax.data.records._json_records import says_nothing
 from mig_jax.data.records._turn_lists import (
     decode_any_turns,
     ends_with_answer,
@@ -43,9 +44,9 @@ def has_open_pair(record: dict[str, Any], names: FieldNames) -> bool:
         return False
     if any(ends_with_answer(record.get(names[name]), names) for name in _TURN_LISTS):
         return False
-    return not all(
-        isinstance(record.get(names[name]), str) and record[names[name]]
-        for name in ("instruction", "output")
+    return all(
+        any(says_nothing(record.get(names[name])) for name in answered)
+        for answered in (("instruction", "output"), ("prompt", "completion"))
     )
 
 

@@ -61,9 +61,11 @@ def encode_conversation(conversation: Conversation, layout: str) -> dict[str, An
             for place, turn in enumerate(conversation.turns)
         ]
         record = {field: turns}
+    said = [turn.content for turn in conversation.turns if isinstance(turn.content, str)]
     for key, value in conversation.rest.items():
-        if record.setdefault(key, value) is not value and not says_nothing(value):
-            raise BadRecord(f"is in the way of layout {layout}, which has one of its own", key)
+        if record.setdefault(key, value) is value or says_nothing(value) or value in said:
+            continue  # One that repeats a turn, as `prompt` beside `messages`, is not lost.
+        raise BadRecord(f"is in the way of layout {layout}, which has one of its own", key)
     if (told := told_conversation_format(record)) != layout:
         raise BadRecord(
             f"has the fields of layout {told} besides; expected none of them beside those of "
