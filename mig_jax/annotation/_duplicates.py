@@ -88,9 +88,10 @@ class NearDuplicates:
 
         `known` and `remember` are as for `ExactDuplicates`.
         """
-        self._sketch = require("datasketch", "--deduplicate=near")
+        sketch = require("datasketch", "--deduplicate=near")
         self._least = similarity
-        self._index = self._sketch.MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(similarity))
+        self._empty = sketch.MinHash(num_perm=_PERMUTATIONS, hashfunc=_itself)
+        self._index = sketch.MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(similarity))
         self._kept: list[tuple[str, npt.NDArray[np.uint64]]] = []
         self._wordless = ExactDuplicates(remember=remember)
         self._remembers = remember
@@ -121,7 +122,7 @@ class NearDuplicates:
         self._kept.append((where, shingles))
 
     def _minhash(self, shingles: npt.NDArray[np.uint64]) -> Any:
-        found = self._sketch.MinHash(num_perm=_PERMUTATIONS, hashfunc=_itself)
+        found = self._empty.copy()  # A new one would draw its permutations again.
         found.update_batch((shingles & np.uint64(0xFFFFFFFF)).tolist())
         return found
 
