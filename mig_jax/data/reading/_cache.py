@@ -155,7 +155,9 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
 
 def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:
     """The table, of these files, and the text of its rejects."""
-    members = read_npz(path, [*_ARRAYS, "label_text", "label_ends", "about", "rejects"])
+    members: dict[str, Any] = read_npz(
+        path, [*_ARRAYS, "label_text", "label_ends", "about", "rejects"]
+    )
     about = json.loads(members["about"].tobytes())
     text, ends = members["label_text"].tobytes(), members["label_ends"].tolist()
     table = RecordTable(
