@@ -54,6 +54,7 @@ setuptools.setup(
         "absl-py>=2.1",
         "chex>=0.1.90",
         "flax>=0.12",
+        "fsspec>=2024.2",
         "jax>=0.10",
         "jaxtyping>=0.3",
         "jinja2>=3.1",

@@ -26,7 +26,7 @@ from typing import Any
 from absl import app, flags
 
 from experiments.reading_rows import OURS, ROWS, peak_memory
-from mig_jax.data import FileStamp, LineFile
+from mig_jax.data import open_files
 from mig_jax.synthetic import BuiltinPool
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where all files go.", required=True)
@@ -40,7 +40,7 @@ _SAMPLE_SECONDS = 0.01
 
 def _source_records() -> Iterator[dict[str, Any]]:
     if _SOURCE.value:
-        for line in LineFile(FileStamp.of(_SOURCE.value)).scan():
+        for line in open_files([_SOURCE.value])[0].scan():
             yield json.loads(line.text)
         return
     records = map(json.loads, BuiltinPool(records=20_000).lines())

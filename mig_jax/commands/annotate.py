@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
@@ -258,7 +258,7 @@ def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
     return {
         # By content: a copy, or a file fetched again, is the same pool.
-        "pool": _digests(options.pool),
+        "pool": _digests(options.sources),
         "exclude_overlap": _digests(options.exclude_overlap),
         "scorers": sorted(scorer_weights(options.scorer)),
         **chosen,
@@ -266,7 +266,7 @@ def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
     }
 
 
-def _digests(paths: list[str]) -> list[str]:
+def _digests(paths: Sequence[str | data.RecordFile]) -> list[str]:
     if not paths:
         return []
     return [digest for file in open_files(paths) for digest in file.stamp.digests()]
@@ -275,7 +275,7 @@ def _digests(paths: list[str]) -> list[str]:
 def _read_mapping(path: str) -> TagMapping:
     expected = "expected a JSON object from tags to tags or null, as --normalise_tags writes it"
     try:
-        with open(path, "rb") as stream:
+        with open(data.FileStamp.of(path).local, "rb") as stream:
             return TagMapping.from_json(stream.read())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {expected}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from mig_jax.commands.flag_groups import (
     stem_of,
 )
 from mig_jax.commands.flag_values import adder
+from mig_jax.commands.pool_files import open_pool
 from mig_jax.errors import InputError
 
 __all__ = ["AnnotateOptions", "annotate_options", "define_annotate_flags"]
@@ -68,12 +70,18 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
         named = (self.vocabulary, self.tag_mapping)
-        return [*self.pool, *self.exclude_overlap, *(path for path in named if path is not None)]
+        read = data.local_files([*self.pool, *self.exclude_overlap])
+        return [*read, *(path for path in named if path is not None)]
+
+    @functools.cached_property
+    def sources(self) -> list[data.RecordFile]:
+        """The files of the pool: each pass over the records reads the same."""
+        return open_pool(self)
 
     def records(self, rejects: Any = None) -> Iterator[data.RawRecord]:
         """The records of the pool that can be read."""
         return data.read_conversations(
-            self.pool,
+            self.sources,
             layout=self.format,
             fields=self.fields,
             on_bad_record=self.on_bad_record,

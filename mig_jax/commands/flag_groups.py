@@ -63,6 +63,12 @@ class PoolOptions:
     field: list[str]
     format: Literal["auto", "xsample", "plain"]
     on_bad_record: Literal["error", "skip"]
+    longest_record: int
+
+    @property
+    def limits(self) -> data.ReadingLimits:
+        """How large things may be that are held while the pool is read."""
+        return data.ReadingLimits(longest_record=self.longest_record << 20)
 
     @property
     def fields(self) -> data.FieldNames:
@@ -76,9 +82,10 @@ def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
         flags.DEFINE_multi_string,
         "pool",
         [],
-        "File with records: .jsonl, .jsonl.gz, .jsonl.zst, .json (lines or one array) or .parquet; "
-        "a folder that Hugging Face datasets saved; or hub:OWNER/NAME. May be repeated."
-        + otherwise,
+        "File with records: JSON lines, one JSON array, CSV or TSV (named .csv, .tsv), plain or as "
+        ".gz or .zst, or Parquet; a pattern, as in --pool='data/*.jsonl'; a folder of such files, "
+        "or one that Hugging Face datasets saved; hub:OWNER/NAME; or an address that fsspec reads: "
+        "s3://, gs://, hf://, https://. May be repeated." + otherwise,
     )
     add(
         flags.DEFINE_multi_string,
@@ -101,6 +108,15 @@ def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
         ["error", "skip"],
         "Stop at a record that cannot be used, or go on and keep it in OUTPUT.rejected.jsonl.",
     )
+    add(
+        flags.DEFINE_integer,
+        "longest_record",
+        data.files.LONGEST_RECORD >> 20,
+        "MiB that a record of a text file may have. What is longer is refused, as it would have to "
+        "be held.",
+        lower_bound=1,
+        upper_bound=1 << 20,
+    )
 
 
 def check_pool_flags(values: flags.FlagValues) -> None:
@@ -120,13 +136,18 @@ class TableOptions(PoolOptions):
     cache: str | None
 
     @property
+    def cache_folder(self) -> str | None:
+        """The folder that keeps what was read; None for none."""
+        return None if self.cache == "none" else self.cache or data.default_cache_folder()
+
+    @property
     def builtin_pool(self) -> BuiltinPool:
         """The pool that is used without --pool."""
         return BuiltinPool()
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
-        return [*self.pool, *_given(self.vocabulary)]
+        return [*data.local_files(self.pool), *_given(self.vocabulary)]
 
 
 def define_table_flags(add: AddFlag, *, otherwise: str = "") -> None:

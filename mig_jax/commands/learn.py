@@ -96,7 +96,7 @@ class Options(InputOptions):
         return BuiltinPool(seed=self.seed)
 
     def files(self) -> list[str]:
-        return [*super().files(), *filter(None, [self.validation, self.test])]
+        return [*super().files(), *data.local_files(filter(None, [self.validation, self.test]))]
 
     def settings(self) -> dict[str, Any]:
         """The flags that decide the result."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import numpy as np
 
 from mig_jax import data
 from mig_jax.commands.flag_groups import InputOptions, TableOptions
+from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.pool_parts import read_part
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
@@ -67,10 +67,10 @@ def read_table(
         "on_bad_record": options.on_bad_record,
         "fields": options.fields,
         "fits": fits,
+        "limits": options.limits,
     }
-    size = None
-    if all(os.path.isfile(path) for path in options.pool):
-        size = sum(os.path.getsize(path) for path in options.pool)
+    files = hosts.together(lambda: open_pool(options, options.cache_folder))
+    size = sum(file.stamp.size for file in files)
     with progress_bar("reading", size, unit="B", unit_scale=True) as bar:
 
         def progress(done: int) -> None:
@@ -79,16 +79,16 @@ def read_table(
         if hosts.count > 1:
             return read_part(
                 hosts,
-                lambda index, count: data.share_of_pool(options.pool, index, count, **common),
+                lambda index, count: data.share_of_pool(files, index, count, **common),
                 rejects=rejects,
                 progress=progress,
             )
         return data.read_pool(
-            options.pool,
+            files,
             **common,
             rejects=rejects,
             progress=progress,
-            cache=None if options.cache == "none" else options.cache or data.default_cache_folder(),
+            cache=options.cache_folder,
             on_cache=say,
         )
 

@@ -1,12 +1,13 @@
 from . import files, reading, records, writing
 from ._label_embeddings import read_label_embeddings, write_label_embeddings
-from .files import FileStamp, LineFile
+from .files import FileStamp, LineFile, local_files
 from .reading import (
     BadRecords,
     Decoding,
     PoolShare,
     RawRecord,
     ReadingLimits,
+    RecordFile,
     RecordTable,
     ValidationSet,
     default_cache_folder,
@@ -18,6 +19,7 @@ from .reading import (
     read_vocabulary,
     share_of_pool,
     sort_entries,
+    stamp_of,
 )
 from .records import (
     CONVERSATION_FORMATS,
@@ -65,6 +67,7 @@ __all__ = [
     "RawRecord",
     "ReadingLimits",
     "RecordConverter",
+    "RecordFile",
     "RecordForm",
     "RecordTable",
     "ValidationSet",
@@ -77,6 +80,7 @@ __all__ = [
     "encode_conversation",
     "files",
     "instruction_and_response",
+    "local_files",
     "open_files",
     "parse_record",
     "read_conversations",
@@ -89,6 +93,7 @@ __all__ = [
     "records",
     "share_of_pool",
     "sort_entries",
+    "stamp_of",
     "told_conversation_format",
     "updated_dataset_info",
     "with_usual_roles",

@@ -273,7 +273,7 @@ def test_tags_are_normalised_alone_and_by_a_mapping(tmp_path, mig):
         (["--scorer=length"], "--tagger: missing"),
         (["--tagger=keep", "--scorer=depth"], "--scorer: found depth, expected one of"),
         (["--tagger=embedding", "--scorer=length"], "--tagger=embedding: needs --vocabulary=FILE"),
-        (["--tagger=keep", "--scorer=keep", "--tag_mapping=MISSING"], "MISSING: No such file"),
+        (["--tagger=keep", "--scorer=keep", "--tag_mapping=MISSING"], "MISSING: no such file"),
         (["--tagger=keep", "--scorer=ifd"], "--ifd_model: missing, expected"),
         (
             ["--tagger=keep", "--scorer=length", "--normalise_tags", "--tag_mapping=x"],

@@ -80,7 +80,7 @@ def test_splits_and_faults_of_saved_datasets(saved: Path, tmp_path: Path) -> Non
         InputError, match=r"no labels and no score, only a conversation \(layout sh"
     ):
         data.read_pool([train])
-    with pytest.raises(InputError, match="is a directory; expected a file of records, or a folder"):
+    with pytest.raises(InputError, match="is a folder without files of records; expected"):
         data.read_pool([tmp_path])
     (tmp_path / "state.json").write_text("{}")
     with pytest.raises(InputError, match=r"cannot be loaded .*; expected a folder as save_to_disk"):

@@ -202,7 +202,7 @@ def test_a_bad_record_of_an_array_is_told_by_its_place(tmp_path: Path) -> None:
     ("content", "told"),
     [
         ('[{"labels": [], "score": 1}', "JSON is truncated; expected one JSON array of records"),
-        ('[{"labels": []} {}]', "JSON is malformed: expected ',' or ']'"),
+        ('[{"labels": []} {}]', "line 1: JSON is malformed: trailing characters"),
         ("[]", "holds no records; expected at least one"),
         ('[1, {"labels": [], "score": 1}]', "line 1: found a number, expected one JSON object"),
         ("", "holds no records"),

@@ -266,7 +266,7 @@ def test_file_name_that_is_not_utf8(how: dict[str, Any]) -> None:
 
 
 def test_directory(tmp_path: Path, how: dict[str, Any]) -> None:
-    told = f"{tmp_path}: is a directory; expected a file of records, or a folder of a Hugging"
+    told = f"{tmp_path}: is a folder without files of records; expected files named .jsonl, "
     assert message([tmp_path], **how).startswith(told)
 
 

@@ -260,7 +260,8 @@ def test_a_pool_that_changes_while_it_is_read_is_not_kept(reader: Reader, store:
     def change(_: int) -> None:
         path.write_bytes(TEXT + TEXT)
 
-    reader(path, progress=change)
+    with pytest.raises(InputError, match="has changed since it was read"):
+        reader(path, progress=change)
     assert not reader.files()
 
 

@@ -1,18 +1,39 @@
 from ._array_files import ArrayFile
+from ._contents import foreign_content, is_array_text, likely_form, lone_object
+from ._csv_files import CsvFile
 from ._dataset_files import DatasetRows, is_dataset
-from ._line_files import BYTE_ORDER_MARK, FileStamp, LineFile, bare_line
+from ._file_stamps import FileStamp
+from ._line_files import BYTE_ORDER_MARK, LineFile, bare_line, end_of_blank_lines
 from ._npz_arrays import read_npz
 from ._parquet_files import ParquetRows, write_rows
+from ._places import expand, local_files
+from ._remote_files import OnFetch, is_remote, local_copy
+from ._text_streams import LONGEST_RECORD, compression_of, name_of, open_text
 
 __all__ = [
     "BYTE_ORDER_MARK",
+    "LONGEST_RECORD",
     "ArrayFile",
+    "CsvFile",
     "DatasetRows",
     "FileStamp",
     "LineFile",
+    "OnFetch",
     "ParquetRows",
     "bare_line",
+    "compression_of",
+    "end_of_blank_lines",
+    "expand",
+    "foreign_content",
+    "is_array_text",
     "is_dataset",
+    "is_remote",
+    "likely_form",
+    "local_copy",
+    "local_files",
+    "lone_object",
+    "name_of",
+    "open_text",
     "read_npz",
     "write_rows",
 ]

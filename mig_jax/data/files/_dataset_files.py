@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.files._line_files import FileStamp
+from mig_jax.data.files._file_stamps import FileStamp
 from mig_jax.data.files._table_rows import ROWS_A_BATCH, TableRows, telling_errors
 from mig_jax.errors import InputError
 
@@ -24,20 +24,6 @@ __all__ = ["HUB_PREFIX", "DatasetRows", "is_dataset"]
 HUB_PREFIX: Final = "hub:"
 _HUB_NAME: Final = re.compile(r"hub:([^/:\s]+(?:/[^/:\s]+)?)(?:/([^/:\s]+))?(?::([^/:\s]+))?")
 _HUB_EXPECTED: Final = "hub:OWNER/NAME, with /CONFIGURATION and :SPLIT if needed"
-
-
-@dataclasses.dataclass(frozen=True)
-class _DatasetStamp(FileStamp):
-    """What tells that the files of a dataset are still those that were read."""
-
-    files: tuple[str, ...] = ()
-
-    @property
-    def stored_in(self) -> tuple[str, ...]:
-        return self.files
-
-    def check_unchanged(self) -> None:
-        self._compare(_stamp_of(self.path, self.files))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +47,7 @@ class DatasetRows(TableRows):
             files += [os.path.join(path, name) for name in ("dataset_info.json", "state.json")]
         if not files:
             raise InputError(f"{path}: holds no records; expected at least one")
-        return cls(_stamp_of(path, tuple(files)))
+        return cls(FileStamp.of_all(path, files))
 
     def schema(self) -> pa.Schema:
         with self._open() as dataset:
@@ -142,15 +128,4 @@ def _check_folder(path: str) -> None:
     raise InputError(
         f"{path}: is a directory; expected a file of records, or a folder of a Hugging Face "
         "dataset with its state.json"
-    )
-
-
-def _stamp_of(path: str, files: tuple[str, ...]) -> _DatasetStamp:
-    stamps = [FileStamp.of(file) for file in files]
-    return _DatasetStamp(
-        path,
-        sum(stamp.size for stamp in stamps),
-        max(stamp.modified_ns for stamp in stamps),
-        stamps[0].identity,
-        files,
     )

@@ -2,109 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import gzip
-import hashlib
 import io
-import os
-import stat
-import zlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
-import zstandard
 
+from mig_jax.data.files._text_streams import TextFile
+from mig_jax.data.records import BadRecord
 from mig_jax.errors import InputError
 
 __all__ = [
     "BYTE_ORDER_MARK",
-    "FileStamp",
     "LineBlock",
     "LineFile",
     "TextLine",
     "bare_line",
-    "open_text",
+    "end_of_blank_lines",
+    "read_up_to",
 ]
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BUFFER_SIZE = 1 << 18
-
-
-@dataclasses.dataclass(frozen=True)
-class FileStamp:
-    """What tells that a file is still the one that was read."""
-
-    path: str  # As given.
-    size: int  # Bytes.
-    modified_ns: int  # Time of the last change, nanoseconds since the epoch.
-    identity: tuple[int, int]  # Device and inode: the same for every name of one file.
-
-    @classmethod
-    def of(cls, path: str) -> FileStamp:
-        """The stamp of a regular file.
-
-        Raises:
-          InputError: if there is no such file, or it is a directory or a pipe.
-        """
-        try:
-            path.encode()
-            status = os.stat(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: {_reason(error)}; expected a readable file") from None
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise InputError(f"{path}: is {kind}; expected a file of records")
-        return cls(path, status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
-
-    @property
-    def stored_in(self) -> tuple[str, ...]:
-        """The files whose bytes are all of it."""
-        return (self.path,)
-
-    def digests(self) -> list[str]:
-        """A hash of the bytes of each file in `stored_in`, as fast as memory is read.
-
-        It tells contents apart, but would not withstand malice.
-
-        Raises:
-          InputError: if a file cannot be read.
-        """
-        found = []
-        for path in self.stored_in:
-            try:
-                with open(path, "rb", buffering=0) as stream:
-                    digest = hashlib.file_digest(stream, xxhash.xxh3_128)  # type: ignore[arg-type]
-            except OSError as error:
-                raise InputError(f"{path}: {_reason(error)}; expected a readable file") from None
-            found.append(digest.hexdigest())
-        return found
-
-    def check_unchanged(self) -> None:
-        """Raises `InputError` if the file was changed or removed since the stamp."""
-        self._compare(FileStamp.of(self.path))
-
-    def _compare(self, now: FileStamp) -> None:
-        if (now.size, now.modified_ns) != (self.size, self.modified_ns):
-            raise InputError(
-                f"{self.path}: has changed since it was read (size or time of change); "
-                "expected it to stay as it was"
-            )
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BUFFER_SIZE: Final = 1 << 18
+_SPACES: Final = b" \t\n\v\f\r"
+# What a bomb of line breaks is compared with: looking at each byte takes 20 times as long.
+_RUN: Final = b"\n" * (1 << 16)
+_PIECE: Final = 1 << 12
 
 
 class TextLine(NamedTuple):
-    """One line that is not blank."""
+    """One record of a file that is no table."""
 
-    number: int  # From 1, blank lines counted.
-    position: int  # Byte offset of its start in the uncompressed text.
-    text: bytes  # Without its b"\n", and without the file's byte-order mark.
+    number: int  # From 1: of its line, blank lines counted, or of its place in an array.
+    position: int  # Byte offset of its start in the uncompressed text, or place from 0.
+    text: bytes  # Without its b"\n", and without a byte-order mark.
+    problem: BadRecord | None = None  # Why it is no record, if the file's form tells.
 
 
 class LineBlock(NamedTuple):
-    """Whole lines of a file, blank ones and the byte-order mark included."""
+    """Whole lines of a file, blank ones and byte-order marks included."""
 
     position: int  # Byte offset of the first of them in the uncompressed text.
     buffer: bytearray  # Used again for the next block.
@@ -112,14 +50,8 @@ class LineBlock(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LineFile:
-    """A text file of lines, plain or compressed (told by the ending .gz or .zst)."""
-
-    stamp: FileStamp
-
-    @property
-    def is_compressed(self) -> bool:
-        return self.stamp.path.lower().endswith((".gz", ".zst"))
+class LineFile(TextFile):
+    """A text file with a record a line."""
 
     def scan(self) -> Iterator[TextLine]:
         """Yields the lines that are not blank, in order.
@@ -129,13 +61,20 @@ class LineFile:
         Raises:
           InputError: if the file cannot be read to its end.
         """
-        position = 0
-        with open_text(self.stamp.path) as (_, text):
-            for number, line in enumerate(text, 1):
-                content = bare_line(line, position)
+        number = 0
+        for position, buffer, end in self.blocks():
+            here = 0
+            while here < end:
+                if (after := end_of_blank_lines(buffer, here, end)) > here:
+                    number += buffer.count(b"\n", here, after)
+                    here = after
+                    continue
+                stop = buffer.find(b"\n", here)
+                number += 1
+                content = bare_line(bytes(memoryview(buffer)[here:stop]))
                 if content and not content.isspace():
-                    yield TextLine(number, position, content)
-                position += len(line)
+                    yield TextLine(number, position + here, content)
+                here = stop + 1
 
     def blocks(
         self,
@@ -150,11 +89,12 @@ class LineFile:
         consumed so far.
 
         Raises:
-          InputError: if the file cannot be read to its end.
+          InputError: if the file cannot be read to its end, or a line is too long.
         """
-        with open_text(self.stamp.path) as (raw, text):
+        with self.open() as (raw, text):
             position = _first_line_from(text, start, stop)
-            buffer = bytearray(_BUFFER_SIZE)
+            most = self.longest + 1  # With its b"\n".
+            buffer = bytearray(min(_BUFFER_SIZE, most))
             held = 0  # Bytes at the start of the buffer, of a line that has not ended.
             while stop is None or position < stop:
                 got = text.readinto(memoryview(buffer)[held:])
@@ -168,8 +108,10 @@ class LineFile:
                 end = buffer.rfind(b"\n", held, total) + 1
                 if not end:
                     held = total
+                    if held > self.longest:
+                        raise self.too_long(f"that starts at byte {position:,} of the text")
                     if held == len(buffer):
-                        buffer = buffer + bytearray(len(buffer))
+                        buffer = buffer + bytearray(min(held, most - held))
                     continue
                 if stop is not None and position + end > stop:
                     # The last line is the one that the last byte of the range is in.
@@ -189,83 +131,54 @@ class LineFile:
           InputError: if the file is no longer what was read.
         """
         self.stamp.check_unchanged()
-        with open_text(self.stamp.path) as (_, text):
+        with self.open() as (_, text):
             here = 0
             for position in positions.tolist():
                 if not self.is_compressed:
                     here = text.seek(position)
-                while here < position and (passed := text.readline()):
-                    here += len(passed)
-                line = text.readline()
+                here += read_up_to(text, position - here)
+                line = text.readline(self.longest + 2)
                 if here != position or not line:
                     raise InputError(
                         f"{self.stamp.path}: no line starts at byte {position}; "
                         "expected the file to be as it was read"
                     )
                 here += len(line)
-                yield bare_line(line, position)
+                yield bare_line(line)
 
 
-@contextlib.contextmanager
-def open_text(path: str) -> Iterator[tuple[io.FileIO, io.BufferedReader]]:
-    """A file and its uncompressed text; whatever fails inside is told as its fault."""
-    ending = os.path.splitext(path)[1].lower()
-    try:
-        with contextlib.ExitStack() as stack:
-            raw = stack.enter_context(open(path, "rb", buffering=0))
-            plain: io.RawIOBase = raw
-            if ending == ".gz":
-                # GzipFile has all that BufferedReader asks of a raw stream.
-                plain = stack.enter_context(gzip.GzipFile(fileobj=raw))  # type: ignore[assignment]
-            elif ending == ".zst":
-                plain = stack.enter_context(_ZstdStream(raw))
-            yield raw, io.BufferedReader(plain, _BUFFER_SIZE)
-    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-        name = {".gz": "gzip", ".zst": "zstd"}[ending]
-        raise InputError(
-            f"{path}: {name} data is corrupt or truncated ({error}); expected a whole file"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path}: {_reason(error)}; expected a readable file") from None
+def read_up_to(text: io.BufferedReader, count: int) -> int:
+    """Reads on by so many bytes, some at a time; gives how many there were."""
+    left = count
+    while left and (passed := text.read(min(left, _BUFFER_SIZE))):
+        left -= len(passed)
+    return count - left
 
 
-class _ZstdStream(io.RawIOBase):
-    """Uncompressed bytes of all frames of a zstd file.
+def end_of_blank_lines(buffer: bytearray, start: int, end: int) -> int:
+    """Where the lines end that are blank from `start` on, a start of a line, and before `end`."""
+    if buffer[start] not in _SPACES:
+        return start
+    here = start
+    while here < end:
+        if buffer.startswith(_RUN, here, end):
+            here += len(_RUN)
+            continue
+        piece = buffer[here : min(here + _PIECE, end)]
+        blank = len(piece) - len(piece.lstrip())
+        here += blank
+        if blank < len(piece):
+            break
+    return buffer.rfind(b"\n", start, here) + 1 or start
 
-    zstandard's own stream reader takes the end of the file in the middle of a frame
-    for the end of the data; here it is an `EOFError`.
+
+def bare_line(line: bytes) -> bytes:
+    """The line without its b"\\n" and, at its start, a byte-order mark.
+
+    A mark stands at the start of a file, and where one was appended to another (RFC 8259, section
+    8.1, lets readers pass over it).
     """
-
-    def __init__(self, raw: io.RawIOBase) -> None:
-        # Frames of `zstd --long` need a window above the library's default limit.
-        self._context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._raw = raw
-        self._waiting = b""  # Compressed bytes behind the end of the last frame.
-        self._ready = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        target = memoryview(buffer)  # type: ignore[arg-type]
-        while not self._ready:
-            compressed = self._waiting or self._raw.read(1 << 15)
-            self._waiting = b""
-            if not compressed:
-                if self._frame is not None:
-                    raise EOFError("the file ends within a frame")
-                return 0
-            if self._frame is None:
-                self._frame = self._context.decompressobj()
-            self._ready = memoryview(self._frame.decompress(compressed))
-            if self._frame.eof:
-                self._waiting = self._frame.unused_data
-                self._frame = None
-        count = min(len(target), len(self._ready))
-        target[:count] = self._ready[:count]
-        self._ready = self._ready[count:]
-        return count
+    return line.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\n")
 
 
 def _first_line_from(text: io.BufferedReader, start: int, stop: int | None) -> int:
@@ -281,14 +194,3 @@ def _first_line_from(text: io.BufferedReader, start: int, stop: int | None) -> i
         if part.endswith(b"\n"):
             break
     return position
-
-
-def bare_line(line: bytes, position: int) -> bytes:
-    """The line without its b"\\n" and, at the start of the file, its byte-order mark."""
-    return (line if position else line.removeprefix(BYTE_ORDER_MARK)).removesuffix(b"\n")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeEncodeError):
-        return "the file name is not valid UTF-8"
-    return (getattr(error, "strerror", None) or str(error)).lower()

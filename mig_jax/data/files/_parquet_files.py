@@ -54,8 +54,8 @@ class ParquetRows(TableRows):
         """The open file; whatever fails inside names the file."""
         import pyarrow.parquet as pq
 
-        path = self.stamp.path
-        with telling_errors(path, self.kind), pq.ParquetFile(path) as parquet:
+        stamp = self.stamp
+        with telling_errors(stamp.path, self.kind), pq.ParquetFile(stamp.local) as parquet:
             yield parquet
 
 

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.files._line_files import FileStamp, TextLine
+from mig_jax.data.files._file_stamps import FileStamp
+from mig_jax.data.files._line_files import TextLine
 from mig_jax.data.records import LABEL_FORMATS, FieldNames, label_fields, unlabelled
 from mig_jax.errors import InputError
 
@@ -100,6 +101,7 @@ class TableRows(abc.ABC):
             passed += batch.num_rows
             if progress is not None:
                 progress(self.stamp.size * passed // max(total, 1))
+        self.stamp.check_unchanged()
 
     def read_records(self, positions: npt.NDArray[np.int64]) -> Iterator[bytes]:
         """Yields the rows at ascending row numbers (from 0) as JSON objects, with all columns.
@@ -113,6 +115,7 @@ class TableRows(abc.ABC):
             with telling_errors(self.stamp.path, self.kind):
                 records = [msgspec.json.encode(row) for row in batch.to_pylist()]
             yield from records
+        self.stamp.check_unchanged()
 
 
 @contextlib.contextmanager

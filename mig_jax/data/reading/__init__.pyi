@@ -1,10 +1,10 @@
 from ._bad_records import BadRecords
 from ._cache import default_cache_folder
 from ._limits import ReadingLimits
-from ._pool_files import open_files
+from ._pool_files import open_files, stamp_of
 from ._raw_records import RawRecord, read_conversations, read_texts
 from ._readers import read_pool
-from ._record_parts import Decoding
+from ._record_parts import Decoding, RecordFile
 from ._record_table import RecordTable, sort_entries
 from ._shares import PoolShare, share_of_pool
 from ._validation_files import ValidationSet, read_validation
@@ -17,6 +17,7 @@ __all__ = [
     "PoolShare",
     "RawRecord",
     "ReadingLimits",
+    "RecordFile",
     "RecordTable",
     "ValidationSet",
     "default_cache_folder",
@@ -29,4 +30,5 @@ __all__ = [
     "serve",
     "share_of_pool",
     "sort_entries",
+    "stamp_of",
 ]

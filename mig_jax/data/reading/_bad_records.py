@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from mig_jax.data.files import likely_form
 from mig_jax.data.reading._cache import Writable
 from mig_jax.data.records import BadRecord
 from mig_jax.errors import InputError
@@ -24,7 +25,10 @@ class BadRecords:
     def meet(self, line: int, bad: BadRecord, text: bytes) -> None:
         """Raises `InputError` if bad records are not skipped."""
         separator = ", " if bad.field else ": "
-        error = InputError(f"{self._path}, line {line}{separator}{bad}")
+        told = f"{self._path}, line {line}{separator}{bad}"
+        if "JSON is malformed" in bad.problem and (looks := likely_form(text)):
+            told += f"; {looks}"
+        error = InputError(told)
         if not self._skip:
             raise error
         self._first = self._first or error

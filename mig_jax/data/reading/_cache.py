@@ -29,7 +29,7 @@ __all__ = ["Writable", "default_cache_folder", "read_through_cache"]
 
 # Part of the key, as is the version: a change of what is stored, or of how records are
 # read, needs a new one.
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 _ARRAYS: Final = ("labels", "offsets", "scores", "file_index", "line", "position")
 _COUNTS: Final = ("records_read", "records_skipped", "labels_dropped")

@@ -1,15 +1,20 @@
-"""From which sizes on a pool is read in another way: never what is read."""
+"""How large things may be that are held while a pool is read."""
 
 from __future__ import annotations
 
 import dataclasses
+
+from mig_jax.data.files import LONGEST_RECORD
 
 __all__ = ["USUAL_LIMITS", "ReadingLimits"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadingLimits:
-    """Sizes in bytes; the table that is read, and what is said of it, do not depend on them."""
+    """Sizes in bytes. What is read does not depend on them, but that longer records are refused."""
+
+    #: A record of a text may have; a longer one is refused, as it would have to be held.
+    longest_record: int = LONGEST_RECORD
 
     #: Plain text is cut into ranges of so much. Small enough that all cores end at about the
     #: same time; started with some ten of them.

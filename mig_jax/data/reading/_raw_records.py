@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mig_jax.data.files import LONGEST_RECORD
 from mig_jax.data.reading._bad_records import BadRecords
 from mig_jax.data.reading._cache import Writable
 from mig_jax.data.reading._pool_files import open_files
+from mig_jax.data.reading._record_parts import RecordFile
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.data.records import (
     LABEL_FORMATS,
@@ -58,13 +60,14 @@ class RawRecord:
 
 
 def read_conversations(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str] | RecordFile],
     *,
     layout: Literal["auto", "xsample", "plain"] = "auto",
     fields: FieldNames | Mapping[str, str] | None = None,
     on_bad_record: Literal["error", "skip"] = "error",
     rejects: Writable | None = None,
     progress: Callable[[int], None] | None = None,
+    longest_record: int = LONGEST_RECORD,
 ) -> Iterator[RawRecord]:
     """Yields every record of the files, in order; holds one at a time.
 
@@ -77,6 +80,7 @@ def read_conversations(
         those whose labels or score are there but cannot be used.
       rejects: as for `read_pool`.
       progress: gets the records passed so far, bad ones included.
+      longest_record: bytes that a record of a text may have.
 
     Raises:
       InputError: as `read_pool` does, but labels and scores need not be there.
@@ -84,14 +88,16 @@ def read_conversations(
     if layout != "auto" and layout not in LABEL_FORMATS:
         raise ValueError(f"layout is {layout!r}, expected auto, {' or '.join(LABEL_FORMATS)}")
     names = FieldNames.of(fields)
-    files = open_files([os.fspath(path) for path in paths])
+    files = open_files(paths, fields=names, longest_record=longest_record)
     passed = 0
     for file in files:
         path = file.stamp.path
         bad = BadRecords(path, on_bad_record == "skip", rejects)
         used = 0
-        for number, _, text in file.scan():
+        for number, _, text, problem in file.scan():
             try:
+                if problem is not None:
+                    raise problem
                 found = _raw_record(path, number, text, names, layout)
             except BadRecord as reason:
                 bad.meet(number, reason, text)

@@ -44,7 +44,7 @@ _COMPRESSION: Final = 4
 
 
 def read_pool(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str] | RecordFile],
     *,
     layout: Literal["auto", "xsample", "plain"] = "auto",
     vocabulary: Sequence[str] | None = None,
@@ -60,13 +60,14 @@ def read_pool(
 ) -> RecordTable:
     """Reads the records of all files, in order, into one table.
 
-    The ending of its name tells how a file is stored: `.gz`, `.zst`, `.parquet`, or
-    else plain text. Text has one JSON object a line; blank lines are passed over. A
-    file named `.json` may be one JSON array of records; a path may be a folder that
-    `datasets` saved, or `hub:OWNER/NAME`.
+    A file is Parquet, or text, plain or compressed by gzip or zstd, as its first bytes say.
+    Text has one JSON object a line, blank lines passed over; or it is one JSON array of
+    records; or rows, if it is named `.csv` or `.tsv` (see `mig_jax.data.files.CsvFile`). A
+    path may be a pattern (`data/*.jsonl`), a folder of files, a folder that `datasets`
+    saved, `hub:OWNER/NAME`, or an address that fsspec knows (`s3://…`).
 
     Args:
-      paths: files, no two the same.
+      paths: files, no two the same; or what `open_files` has made of them.
       layout: the layout of all files; "auto" takes each file's own, from its first
         record with the telling fields, and wants the same for all.
       vocabulary: labels not in it are dropped, and counted.
@@ -112,7 +113,7 @@ def read_pool(
         raise ValueError(f"fits is {fits!r}, expected {', '.join(CONVERSATION_FORMATS)}")
     skip = on_bad_record == "skip"
     names = FieldNames.of(fields)
-    files = open_files([os.fspath(path) for path in paths])
+    files = open_files(paths, fields=names, longest_record=limits.longest_record, cache=cache)
     known = None if vocabulary is None else frozenset(vocabulary)
 
     def read(rejects: Writable | None) -> RecordTable:
@@ -136,6 +137,7 @@ def read_pool(
             None if known is None else sorted(known),
             names.mapped,
             fits,
+            limits.longest_record,
         ],
         rejects=rejects,
         kept_rejects=limits.kept_rejects,
@@ -216,6 +218,8 @@ def _layout_of(file: RecordFile, layout: str, names: FieldNames, skip: bool) -> 
     bad = BadRecords(file.stamp.path, skip, None)
     for line in file.scan():
         try:
+            if line.problem is not None:
+                raise line.problem
             return detect_label_format(line.text, names)
         except BadRecord as reason:
             bad.meet(line.number, reason, line.text)

@@ -13,13 +13,21 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.files import ArrayFile, DatasetRows, LineFile, ParquetRows, bare_line
+from mig_jax.data.files import (
+    ArrayFile,
+    CsvFile,
+    DatasetRows,
+    LineFile,
+    ParquetRows,
+    bare_line,
+    end_of_blank_lines,
+)
 from mig_jax.data.reading._record_table import RecordPart, sort_entries
 from mig_jax.data.records import BadRecord, LabelsAndScore, RecordForm, other_format
 
 __all__ = ["BadLine", "Decoded", "Decoding", "RecordFile", "decode_file"]
 
-RecordFile = LineFile | ArrayFile | ParquetRows | DatasetRows
+RecordFile = LineFile | ArrayFile | CsvFile | ParquetRows | DatasetRows
 
 # A part is ended at this many records, or this much text of bad ones.
 _RECORDS_A_PART: Final = 1 << 14
@@ -66,6 +74,8 @@ def decode_file(
         return _text_parts(decoding.file, decoding, progress)
     if isinstance(decoding.file, ArrayFile):
         return _element_parts(decoding.file, decoding, progress)
+    if isinstance(decoding.file, CsvFile):
+        return _csv_parts(decoding.file, decoding, progress)
     return _row_parts(decoding.file, decoding, progress)
 
 
@@ -156,6 +166,9 @@ def _text_parts(
                 scores.append(found[1])
                 lines.append(number)
                 positions.append(position + here)
+            elif (after := end_of_blank_lines(buffer, here, end)) > here:
+                number += buffer.count(b"\n", here, after) - 1
+                stop = after - 1
             else:
                 line = bytes(view[here : stop + 1])
                 _add_carefully(columns, line, number, position + here, decoding.form)
@@ -173,7 +186,7 @@ def _add_carefully(
     columns: _Columns, line: bytes, number: int, position: int, form: RecordForm
 ) -> None:
     """Adds a line that is not a record without fault: blank, bad, or usable after all."""
-    text = bare_line(line, position)
+    text = bare_line(line)
     if not text or text.isspace():
         return
     try:
@@ -193,9 +206,32 @@ def _element_parts(
         if found is not None:
             columns.add(found, number, number - 1)
         else:
-            _add_carefully(columns, bytes(text), number, number - 1, decoding.form)
+            _add_carefully(columns, text, number, number - 1, decoding.form)
         if columns.bad and decoding.stop_at_bad:
             break
+        if columns.is_full():
+            yield columns.finish(number, decoding.vocabulary)
+            columns = _Columns()
+    yield columns.finish(number, decoding.vocabulary)
+
+
+def _csv_parts(
+    file: CsvFile, decoding: Decoding, progress: Callable[[int], None] | None
+) -> Iterator[Decoded]:
+    columns = _Columns()
+    convert = decoding.form.reader.convert
+    number = 0
+    for number, position, text, record, problem in file.rows(progress):
+        try:
+            if problem is not None:
+                raise problem
+            columns.add(convert(record), number, position)
+        except BadRecord as bad:
+            if "found a string" in bad.problem:
+                bad = BadRecord(f"{bad.problem}, as JSON", bad.field)
+            columns.add_bad(BadLine(number, bad, text.rstrip(b"\r\n")))
+            if decoding.stop_at_bad:
+                break
         if columns.is_full():
             yield columns.finish(number, decoding.vocabulary)
             columns = _Columns()

@@ -97,7 +97,7 @@ class PoolShare:
 
 
 def share_of_pool(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str] | RecordFile],
     index: int,
     count: int,
     *,
@@ -115,8 +115,9 @@ def share_of_pool(
         files differ in layout.
     """
     skip = on_bad_record == "skip"
-    files = open_files([os.fspath(path) for path in paths])
-    form = common_form(files, layout, FieldNames.of(fields), fits, skip)
+    names = FieldNames.of(fields)
+    files = open_files(paths, fields=names, longest_record=limits.longest_record)
+    form = common_form(files, layout, names, fits, skip)
     known = None if vocabulary is None else frozenset(vocabulary)
     total = sum(file.stamp.size for file in files)
     first, last = total * index // count, total * (index + 1) // count

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.data.files import FileStamp, LineFile
+from mig_jax.data.reading._pool_files import open_files
 from mig_jax.data.records import (
     BadRecord,
     decode_conversation,
@@ -81,18 +81,19 @@ _DECODER = msgspec.json.Decoder(_Record)
 
 
 def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
-    """Reads JSON lines with a conversation each, and `labels` and `task` if given.
+    """Reads records with a conversation each, and `labels` and `task` if given.
 
-    Plain text, or compressed as told by the ending .gz or .zst. Scores are not needed.
+    `path` is what `read_pool` takes. Scores are not needed.
 
     Raises:
       InputError: if the file cannot be read, has fewer than two records, or a record
         has no conversation, or labels or a task of another kind.
     """
-    file = LineFile(FileStamp.of(os.fspath(path)))
     conversations, label_lists, groups = [], [], []
-    for line in file.scan():
+    for line in (line for file in open_files([path]) for line in file.scan()):
         try:
+            if line.problem is not None:
+                raise line.problem
             found = decode_conversation(parse_record(line.text))
             conversations.append(instruction_and_response(found))
             record: Any = _DECODER.decode(line.text)

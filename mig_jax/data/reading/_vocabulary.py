@@ -6,22 +6,23 @@ import os
 
 import msgspec
 
-from mig_jax.data.files import BYTE_ORDER_MARK, FileStamp
+from mig_jax.data.files import BYTE_ORDER_MARK
+from mig_jax.data.reading._pool_files import stamp_of
 from mig_jax.errors import InputError
 
 __all__ = ["read_vocabulary"]
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
-    """The labels of a JSON file that is a list of strings.
+    """The labels of a JSON file, here or elsewhere, that is a list of strings.
 
     Raises:
       InputError: if it cannot be read or is anything else, an empty list included.
     """
-    stamp = FileStamp.of(os.fspath(path))
+    stamp = stamp_of(os.fspath(path))
     expected = "expected a JSON list of at least one string"
     try:
-        with open(stamp.path, "rb") as stream:
+        with open(stamp.local, "rb") as stream:
             content = stream.read().removeprefix(BYTE_ORDER_MARK)
         labels = msgspec.json.decode(content, type=list[str])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
