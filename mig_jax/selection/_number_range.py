@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from mig_jax.devices import all_reduce_max, part_sizes
 from mig_jax.errors import InputError
-from mig_jax.measure import LabelGraph, Measure, Pool, ScoreFunction
+from mig_jax.measure import Array, LabelGraph, Measure, Pool, ScoreFunction
 
 __all__ = ["check_finite", "in_range", "needs_float64", "widened"]
 
@@ -141,8 +141,8 @@ def _probe(
         with np.errstate(over="ignore"):  # What is too large shall be infinite.
             return jnp.full([1] * axes, np.asarray(number).astype(kind))
 
-    def gain(held: float, step: float) -> jax.Array:
-        return jnp.asarray(function.increase(function.prepare(column(held)), column(step)))
+    def gain(held: float, step: float) -> Array:
+        return function.increase(function.prepare(column(held)), column(step))
 
     exact = [
         gain(0, smallest),

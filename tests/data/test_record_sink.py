@@ -168,7 +168,7 @@ def test_annotated_tables_keep_their_types(
     assert found.select(list(columns)).equals(pq.read_table(pool).select(list(columns)))
     assert found.schema.metadata[b"k"] == b"v"
     assert found["labels"].to_pylist() == [["a"]] * 4
-    lines = tmp_path / "out.jsonl"
+    lines = tmp_path / "lines.jsonl"
     assert run(*flags, f"--output={lines}") == 0
     told = capsys.readouterr().err
     assert told.count("warning: column blob: binary values are written as base64 text") == 1

@@ -193,7 +193,7 @@ def test_what_a_conversion_leaves_alone_keeps_its_type(tmp_path: Path) -> None:
     }
     path = stored(tmp_path / "1.parquet", columns, {**features(image={"_type": "Image"}), "k": "v"})
     told: list[str] = []
-    convert = data.RecordConverter("sharegpt", describe=False)
+    convert = data.RecordConverter(data.WrittenForm("sharegpt"))
     found = as_table([path], [1, 0], convert=convert, tell=told.append)
     assert not told
     came = pq.read_table(path)

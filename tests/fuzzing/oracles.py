@@ -87,6 +87,11 @@ def of_value(value: Any, layout: str) -> Record:
     return Record("doubtful" if lone else "good", tuple(dict.fromkeys(labels)), score)
 
 
+def is_seen(label: str) -> bool:
+    """Whether a label has a letter that is printed."""
+    return any(letter.isprintable() and not letter.isspace() for letter in label)
+
+
 def _as_float(number: float) -> float:
     try:
         return float(number)
@@ -283,6 +288,7 @@ def of_parquet(path: str, layout: str) -> Records:
     try:
         with pq.ParquetFile(path) as file:
             columns = [name for name in ("labels", "score") if name in file.schema_arrow.names]
+            kind = str(file.schema_arrow.field("labels").type) if "labels" in columns else ""
             rows = file.read(columns).to_pylist()
     except Exception:  # Arrow raises whatever a damage leads to.
         raise Unreadable from None
@@ -292,7 +298,8 @@ def of_parquet(path: str, layout: str) -> Records:
         number_like = hasattr(row.get("score"), "is_finite")  # A decimal: left open.
         if number_like:
             record = _doubted(of_value({**row, "score": float(row["score"])}, layout), True)
-        found[number] = record
+        # Whether bytes that are none may be labels is left open.
+        found[number] = _doubted(record, "binary" in kind)
     return found
 
 

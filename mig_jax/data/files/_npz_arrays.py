@@ -29,9 +29,7 @@ _READERS: Final = {
 }
 
 
-def read_npz(
-    path: str | os.PathLike[str], names: Sequence[str]
-) -> dict[str, npt.NDArray[np.generic]]:
+def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """The arrays of these names, which are not to be changed.
 
     Raises:
@@ -58,7 +56,7 @@ def _open_now(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _array(archive: zipfile.ZipFile, name: str, size: int) -> npt.NDArray[np.generic]:
+def _array(archive: zipfile.ZipFile, name: str, size: int) -> npt.NDArray[Any]:
     try:
         member = archive.getinfo(f"{name}.npy")
     except KeyError:
@@ -79,7 +77,7 @@ def _array(archive: zipfile.ZipFile, name: str, size: int) -> npt.NDArray[np.gen
         raise ValueError(f"{name} claims the shape {shape}, which its bytes do not fill")
     if not count:
         return np.zeros(shape, kind)
-    array: npt.NDArray[np.generic] = np.frombuffer(content, kind, count, head.tell())
+    array = np.frombuffer(content, kind, count, head.tell())
     return array.reshape(shape, order="F" if is_fortran else "C")
 
 

@@ -155,12 +155,13 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
 
 def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:
     """The table, of these files, and the text of its rejects."""
-    members = read_npz(path, [*_ARRAYS, "label_text", "label_ends", "about", "rejects"])
-    arrays: dict[str, Any] = {name: members[name] for name in _ARRAYS}
+    members: dict[str, Any] = read_npz(
+        path, [*_ARRAYS, "label_text", "label_ends", "about", "rejects"]
+    )
     about = json.loads(members["about"].tobytes())
     text, ends = members["label_text"].tobytes(), members["label_ends"].tolist()
     table = RecordTable(
-        **arrays,
+        **{name: members[name] for name in _ARRAYS},
         **{name: about[name] for name in _COUNTS},
         label_names=[
             text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)
