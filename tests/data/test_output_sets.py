@@ -235,8 +235,8 @@ def test_files_in_several_folders_change_together(tmp_path):
         b"",
         b"[]",
         b'{"format": "mig_jax commit"}',
-        b'{"format": "mig_jax commit", "steps": [["mine", ".mig_jax.x", "y", false]]}',
-        b'{"format": "mig_jax commit", "steps": [["../mine", "new", "old", true]]}',
+        b'{"format": "mig_jax commit", "steps": [["x.jsonl", "mine", "old", false]]}',
+        b'{"format": "mig_jax commit", "steps": [["x.jsonl", "new", "mine", true]]}',
         b'{"format": "mig_jax commit", "see": "mine"}',
     ],
 )
