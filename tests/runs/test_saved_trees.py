@@ -10,20 +10,23 @@ import pytest
 
 from mig_jax import runs
 
+FULL = (
+    "RESOURCE_EXHAUSTED: failed to write [os_error_code='28'] [spec='…']"  # As TensorStore has it.
+)
 
-def test_an_error_of_the_system_is_raised_as_one():
-    with pytest.raises(OSError, match="No space left on device") as caught, runs.disk_errors():
+
+def fails(text: str) -> None:
+    with runs.disk_errors():
         logging.getLogger("absl").error("pages of text")
-        raise ValueError("RESOURCE_EXHAUSTED: failed to write [os_error_code='28'] [spec='…']")
+        raise ValueError(text)
+
+
+def test_an_error_of_the_system_is_raised_as_one(caplog):
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        fails(FULL)
     assert caught.value.errno == errno.ENOSPC
-    with pytest.raises(ValueError, match="^wrong$"), runs.disk_errors():
-        raise ValueError("wrong")
-
-
-def test_what_is_logged_meanwhile_is_not_shown(caplog):
-    with pytest.raises(OSError, match="No space"), runs.disk_errors():
-        logging.getLogger("absl").error("pages of text")
-        raise ValueError("os_error_code='28'")
+    with pytest.raises(ValueError, match=r"^wrong$"):
+        fails("wrong")
     assert caplog.text == ""
     logging.getLogger("absl").error("afterwards")
     assert "afterwards" in caplog.text
