@@ -52,8 +52,6 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
         _give_up(sys.stdout)
         return 1
     except OSError as error:
-        if error.filename == "standard output":
-            _give_up(sys.stdout)
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         _stderr.write(f"{name}: {printable(f'{where}{error.strerror or error}')}; {told()}\n")
         return 2

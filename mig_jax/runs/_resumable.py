@@ -121,8 +121,11 @@ class RunFolder:
             with place_told(self.folder):
                 write(temporary)
                 os.replace(temporary, self._path(number))
-        finally:
-            remove(temporary)
+        except BaseException:
+            for name in os.listdir(self.folder):  # Orbax adds to the name while it writes.
+                if name.startswith(os.path.basename(temporary)):
+                    remove(os.path.join(self.folder, name))
+            raise
         if keep is not None:
             for old in self.numbers()[:-keep]:
                 self.delete(old)

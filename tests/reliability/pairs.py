@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from tests.reliability import forked
-from tests.reliability.cases import Bench, content, left_behind, make_cases
+from tests.reliability.cases import Bench, left_behind, make_cases
 
 _REFUSED = ("another run is writing it", "another run is using it")
 
@@ -39,8 +39,9 @@ def pair(bench: Bench, both: list[str], second: list[str], later: float) -> dict
         for one in ended:
             refused = one.status == 2 and any(told in one.line for told in _REFUSED)
             assert one.status == 0 or refused, f"{one.status}: {one.line}"
-        assert bench.which(had_older=True) == "new"
-        assert content(bench.out, bench.case) == bench.sets[False], "the outputs differ"
+        # The second may have another output, and be the one that is not refused.
+        writes = row["statuses"][0] == 0 or not second
+        assert bench.which(had_older=True) == ("new" if writes else "old")
         assert not left_behind(bench.out), left_behind(bench.out)
     except AssertionError as error:
         row["wrong"] = str(error)[:800]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pathlib
@@ -532,6 +533,19 @@ def test_killed_at_every_step_leaves_what_is_whole(what, tmp_path):
     assert int(kills) > 10
     assert int(newest) > 1
     assert left == "[]\n"
+
+
+def test_an_entry_that_cannot_be_written_leaves_nothing(tmp_path):
+    def write(path):
+        for ending in ("", ".orbax-checkpoint-tmp"):  # As orbax names what it is writing.
+            os.mkdir(path + ending)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with runs.RunFolder(tmp_path, "test", RUN, ".entry") as folder:
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            folder.put(1, write)
+        assert caught.value.filename == str(tmp_path)
+        assert os.listdir(tmp_path) == ["run.json"]
 
 
 # Learned parameters are replaced, and nothing else is.
