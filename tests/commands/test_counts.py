@@ -129,7 +129,7 @@ def test_fields_that_are_left_out(tmp_path: Path, flags: list[str], expected: by
     assert json.loads(found) == json.loads(expected)
     # Numbers and texts have the bytes that they came with.
     assert [part for part in (b"1.50e1", b"\\u00e9") if part not in found] == []
-    table = tmp_path / "out.parquet"
+    table = tmp_path / "table.parquet"
     words[1] = f"--output={table}"
     done = mig("select", *words, *(f"--drop_field={name}" for name in flags))
     assert done.returncode == 0, done.stderr
