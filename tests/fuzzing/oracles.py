@@ -167,7 +167,8 @@ def of_lines(text: bytes, layout: str) -> Records:
         raise Unknown  # It may be taken for UTF-16.
     found: Records = {}
     for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if line and not line.isspace():
+        bare = line.removeprefix(b"\xef\xbb\xbf")
+        if bare and not bare.isspace():
             found[number] = of_line(line, layout)
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
         # Whether such text is read is left open.
