@@ -316,7 +316,8 @@ def of_npz(path: str, names: list[str]) -> tuple[np.ndarray, list[bool]]:
             labels, vectors = arrays["labels"], arrays["embeddings"]
             for name, array in (("labels.npy", labels), ("embeddings.npy", vectors)):
                 raw = arrays.zip.read(name)
-                if arrays.zip.getinfo(name).compress_size > os.path.getsize(path):
+                about = arrays.zip.getinfo(name)
+                if about.compress_size > os.path.getsize(path) or about.file_size != len(raw):
                     raise Unreadable  # Nor at that.
                 width = 4 if raw[6] == 2 else 2  # Of the length of the header.
                 head = 8 + width + int.from_bytes(raw[8 : 8 + width], "little")
