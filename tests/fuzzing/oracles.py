@@ -24,6 +24,7 @@ LARGEST_SCORE = float(np.finfo(np.float32).max)
 MOST_TEXT = 1 << 26  # Bytes that are taken out of a compressed file.
 _DEEP = 400  # Levels, at most, if there are so many brackets.
 _CONTROL = re.compile("[\x00-\x1f]")
+_OF_BINARIES = {*range(9), *range(14, 32), *range(0xF5, 0x100)}  # No text begins so.
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -163,11 +164,14 @@ def _integer(digits: str) -> float:
 
 def of_lines(text: bytes, layout: str) -> Records:
     """Lines of JSON; lines end at b"\\n" only."""
-    if b"\x00" in text[:4] and text[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise Unknown  # It may be taken for UTF-16.
+    if text[:2] not in (b"\xff\xfe", b"\xfe\xff") and any(
+        byte in _OF_BINARIES for byte in text[:4]
+    ):
+        raise Unknown  # It may be taken for UTF-16, or a binary file.
     found: Records = {}
     for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if line and not line.isspace():
+        bare = line.removeprefix(b"\xef\xbb\xbf")
+        if bare and not bare.isspace():
             found[number] = of_line(line, layout)
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
         # Whether such text is read is left open.
@@ -230,7 +234,8 @@ def of_csv(content: bytes, layout: str) -> Records:
         else:
             values = zip(names, cells, strict=True)
             record = {name: _of_cell(name, cell) for name, cell in values if cell}
-            doubts = _LONE.search(",".join(cells)) or _CONTROL.search(",".join(cells))
+            row = ",".join(cells)
+            doubts = _LONE.search(row) or _CONTROL.search(row) or "\ufeff" in row
             found[start] = _doubted(of_value(record, layout), bool(doubts))
 
 
@@ -311,7 +316,8 @@ def of_npz(path: str, names: list[str]) -> tuple[np.ndarray, list[bool]]:
             labels, vectors = arrays["labels"], arrays["embeddings"]
             for name, array in (("labels.npy", labels), ("embeddings.npy", vectors)):
                 raw = arrays.zip.read(name)
-                if arrays.zip.getinfo(name).compress_size > os.path.getsize(path):
+                about = arrays.zip.getinfo(name)
+                if about.compress_size > os.path.getsize(path) or about.file_size != len(raw):
                     raise Unreadable  # Nor at that.
                 width = 4 if raw[6] == 2 else 2  # Of the length of the header.
                 head = 8 + width + int.from_bytes(raw[8 : 8 + width], "little")

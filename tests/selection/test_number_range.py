@@ -68,7 +68,7 @@ def check_in_exact_arithmetic(
             z = [held + step for held, step in zip(z, rows[pick], strict=True)]
 
 
-@pytest.mark.parametrize("log2", [-120, -95, -60, 0, 24, 30, 60, 123])
+@pytest.mark.parametrize("log2", [-120, -60, 0, 30, 123])
 @pytest.mark.parametrize("epsilon", [0.0, 1e-6])
 @pytest.mark.parametrize("gain", ["exact", "linear"])
 def test_a_power_picks_the_same_at_every_scale(log2, epsilon, gain):
