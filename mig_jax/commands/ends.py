@@ -2,8 +2,8 @@
 
 Imported before anything else, so it imports little. The moments of a command are three. While it
 is being imported nothing is there to lose: a signal ends the process at once. While it runs, a
-signal is raised as an exception, so that what is half done is removed. When it is done, a signal
-ends the process without a word.
+signal is raised as an exception, so that what is half done is removed. When it is done, nothing
+is left to be ended.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
 
-__all__ = ["SignalCame", "die_by", "end_at_once", "in_one_line", "raised"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # At run time it would take longer than all else here.
+    from collections.abc import Callable, Iterator
+    from typing import Any, NoReturn
+
+__all__ = ["SignalCame", "die_by", "end_at_once", "ignore_all", "in_one_line", "raised"]
 
 #: What is said of each signal that ends a command: Ctrl-C, `kill`, and a terminal that is closed.
 _WORDS = {
@@ -56,6 +59,14 @@ class _EndAtOnce:
 def end_at_once(name: str) -> None:
     """From now on a signal ends the process at once, with one line; for the start of a program."""
     _handle(_EndAtOnce(name, lambda: "no output was written"))
+
+
+def ignore_all() -> None:
+    """From now on no signal of these ends the process: all is done, and Python only tidies up.
+
+    Else it would end without a word, as Python lets go of all handlers then.
+    """
+    _handle(signal.SIG_IGN)
 
 
 def die_by(number: int) -> NoReturn:
@@ -126,7 +137,7 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
             signal.signal(number, _EndAtOnce(name, told) if is_of_start else handler)
 
 
-def _handle(handler: Callable[[int, Any], None]) -> dict[int, Any]:
+def _handle(handler: Callable[[int, Any], None] | signal.Handlers) -> dict[int, Any]:
     """Sets the handler of each signal that nobody ignores or handles otherwise; gives the old."""
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
