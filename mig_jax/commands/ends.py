@@ -92,19 +92,20 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
     there (jax issue 18246), and the command would go on as if there were none.
     """
     hook = sys.unraisablehook
-    again: list[threading.Timer] = []
+    arrived = threading.Event()  # Nothing is to be sent again.
 
     is_in_hook = False
 
     def send_again(number: int) -> None:
-        # Not at once: that would be in the same callback.
-        again.append(threading.Timer(0.01, _send, (number,)))
-        again[-1].start()
+        # Not at once: that would be in the same callback. And more than once: one that comes just
+        # before the main thread waits for something does not end the wait.
+        while not arrived.wait(0.05):
+            _send(number)
 
     def first(number: int, _: Any) -> None:
-        if is_in_hook:  # Raised there, it would be lost.
-            send_again(number)
+        if is_in_hook:  # Raised there, it would be lost; it is being sent again.
             return
+        arrived.set()
         if not hasattr(sys, "ps1"):
             _handle(_EndAtOnce(name, told))
         raise SignalCame(number)
@@ -116,7 +117,9 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
             return
         is_in_hook = True
         _handle(first)
-        send_again(getattr(what.exc_value, "number", signal.SIGINT))
+        arrived.clear()
+        number = getattr(what.exc_value, "number", signal.SIGINT)
+        threading.Thread(target=send_again, args=(number,), daemon=True).start()
         is_in_hook = False
 
     before = _handle(first)
@@ -129,8 +132,7 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
         raise
     finally:
         sys.unraisablehook = hook
-        for timer in again:
-            timer.cancel()
+        arrived.set()
         for number, handler in before.items():
             # What a program said at its start is no longer so.
             is_of_start = isinstance(handler, _EndAtOnce)
