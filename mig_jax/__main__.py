@@ -2,7 +2,7 @@
 
 import sys
 
-from mig_jax.commands.ends import end_at_once
+from mig_jax.commands.ends import end_at_once, ignore_all
 
 
 def main() -> int:
@@ -10,7 +10,9 @@ def main() -> int:
     end_at_once("mig-jax")
     from mig_jax.commands.main import main
 
-    return main()
+    status = main()
+    ignore_all()
+    return status
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Imported before anything else, so it imports little. The moments of a command are three. While it
 is being imported nothing is there to lose: a signal ends the process at once. While it runs, a
-signal is raised as an exception, so that what is half done is removed. When it is done, a signal
-ends the process without a word.
+signal is raised as an exception, so that what is half done is removed. When it is done, nothing
+is left to be ended.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
 
-__all__ = ["SignalCame", "die_by", "end_at_once", "in_one_line", "raised"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # At run time it would take longer than all else here.
+    from collections.abc import Callable, Iterator
+    from typing import Any, NoReturn
+
+__all__ = ["SignalCame", "die_by", "end_at_once", "ignore_all", "in_one_line", "raised"]
 
 #: What is said of each signal that ends a command: Ctrl-C, `kill`, and a terminal that is closed.
 _WORDS = {
@@ -58,6 +61,14 @@ def end_at_once(name: str) -> None:
     _handle(_EndAtOnce(name, lambda: "no output was written"))
 
 
+def ignore_all() -> None:
+    """From now on no signal of these ends the process: all is done, and Python only tidies up.
+
+    Else it would end without a word, as Python lets go of all handlers then.
+    """
+    _handle(signal.SIG_IGN)
+
+
 def die_by(number: int) -> NoReturn:
     """Ends the process by the signal itself, so that a loop in a shell ends with it.
 
@@ -81,19 +92,20 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
     there (jax issue 18246), and the command would go on as if there were none.
     """
     hook = sys.unraisablehook
-    again: list[threading.Timer] = []
+    arrived = threading.Event()  # Nothing is to be sent again.
 
     is_in_hook = False
 
     def send_again(number: int) -> None:
-        # Not at once: that would be in the same callback.
-        again.append(threading.Timer(0.01, _send, (number,)))
-        again[-1].start()
+        # Not at once: that would be in the same callback. And more than once: one that comes just
+        # before the main thread waits for something does not end the wait.
+        while not arrived.wait(0.05):
+            _send(number)
 
     def first(number: int, _: Any) -> None:
-        if is_in_hook:  # Raised there, it would be lost.
-            send_again(number)
+        if is_in_hook:  # Raised there, it would be lost; it is being sent again.
             return
+        arrived.set()
         if not hasattr(sys, "ps1"):
             _handle(_EndAtOnce(name, told))
         raise SignalCame(number)
@@ -105,7 +117,9 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
             return
         is_in_hook = True
         _handle(first)
-        send_again(getattr(what.exc_value, "number", signal.SIGINT))
+        arrived.clear()
+        number = getattr(what.exc_value, "number", signal.SIGINT)
+        threading.Thread(target=send_again, args=(number,), daemon=True).start()
         is_in_hook = False
 
     before = _handle(first)
@@ -118,15 +132,14 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
         raise
     finally:
         sys.unraisablehook = hook
-        for timer in again:
-            timer.cancel()
+        arrived.set()
         for number, handler in before.items():
             # What a program said at its start is no longer so.
             is_of_start = isinstance(handler, _EndAtOnce)
             signal.signal(number, _EndAtOnce(name, told) if is_of_start else handler)
 
 
-def _handle(handler: Callable[[int, Any], None]) -> dict[int, Any]:
+def _handle(handler: Callable[[int, Any], None] | signal.Handlers) -> dict[int, Any]:
     """Sets the handler of each signal that nobody ignores or handles otherwise; gives the old."""
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():

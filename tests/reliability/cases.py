@@ -143,7 +143,8 @@ class Bench:
             for name in case.keeps:
                 path = self.out / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            shutil.copytree(self.out, self._kept[is_old], dirs_exist_ok=True)
+            shutil.rmtree(self._kept[is_old], ignore_errors=True)  # Of an earlier campaign.
+            shutil.copytree(self.out, self._kept[is_old])
             self.steps, self.seconds = ended.steps, ended.seconds
         assert self.sets[True] != self.sets[False]
 
