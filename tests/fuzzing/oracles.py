@@ -253,9 +253,13 @@ def _of_cell(name: str, cell: str) -> Any:
 
 
 def gunzipped(content: bytes) -> bytes:
-    """The text of all members; zeros may follow the last."""
+    """The text of all members; zeros may follow the last.
+
+    Flags without a meaning so far may be set: the checksum tells whether the text is whole.
+    """
     text = b""
     while content:
+        content = content[:3] + bytes(flags & 0x1F for flags in content[3:4]) + content[4:]
         member = zlib.decompressobj(wbits=31)
         try:
             text += member.decompress(content, MOST_TEXT)
