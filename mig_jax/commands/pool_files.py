@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mig_jax import data
-from mig_jax.commands.flag_groups import PoolOptions
 from mig_jax.commands.terminal import progress_bar
+
+if TYPE_CHECKING:
+    from mig_jax.commands.flag_groups import PoolOptions
 
 __all__ = ["open_pool"]
 
 
-def open_pool(options: PoolOptions, cache: str | None = None) -> list[data.RecordFile]:
+def open_pool(options: PoolOptions) -> list[data.RecordFile]:
     """The files of the pool, to be read as often as need be: they must stay as they are.
-
-    Copies of files elsewhere are kept in the folder `cache`, or the platform's for caches.
 
     Raises:
       InputError: if a file cannot be used.
@@ -33,6 +33,6 @@ def open_pool(options: PoolOptions, cache: str | None = None) -> list[data.Recor
             options.pool,
             fields=options.fields,
             longest_record=options.limits.longest_record,
-            cache=cache,
+            cache=options.cache_folder,
             on_fetch=on_fetch,
         )
