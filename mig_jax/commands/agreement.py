@@ -109,11 +109,11 @@ def _compare(about: str, tell: Callable[[], dict[str, Any]]) -> None:
     except InputError as error:
         own["error"] = str(error)
     every = told_by_all(about, own)
-    errors = [one.get("error") for one in every]
-    for index, error in enumerate(errors):
-        if error is not None:
-            in_some = f"process {index}: " if len(set(errors)) > 1 else ""
-            raise InputError(in_some + error)
+    problems = [one.get("error") for one in every]
+    for index, problem in enumerate(problems):
+        if problem is not None:
+            in_some = f"process {index}: " if len(set(problems)) > 1 else ""
+            raise InputError(in_some + problem)
     _refuse(disagreement([one["told"] for one in every]))
 
 

@@ -106,7 +106,12 @@ class PoolOptions:
     @functools.cached_property
     def sources(self) -> list[data.RecordFile]:
         """The files of the pool: whoever reads them, the first time or again, reads the same."""
-        return open_pool(self)
+        return open_pool(
+            self.pool,
+            fields=self.fields,
+            longest_record=self.limits.longest_record,
+            cache=self.cache_folder,
+        )
 
 
 def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
