@@ -46,7 +46,8 @@ def check_agreement(options: SelectOptions) -> None:
       InputError: in all processes, with the same words, if two differ in anything that decides
         the result, or one cannot read a file.
     """
-    _compare("flags", lambda: {**told_of_flags(options), **_told_of_programs()})
+    form = {"what the name of --output stands for": options.form}
+    _compare("flags", lambda: {**told_of_flags(options), **form, **_told_of_programs()})
     # Only once the settings agree: the devices of all processes wait for each other.
     kinds: dict[int, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for device in jax.devices():
@@ -87,7 +88,7 @@ def _told_of_programs() -> dict[str, Any]:
 
 
 def _told_of_files(options: SelectOptions) -> dict[str, Any]:
-    found = data.pool_digests(options.pool)
+    found = data.pool_digests(options.sources)
     told = {"the number of files of --pool": str(len(found))}
     if len(found) <= _MOST_FILES_TOLD:
         told |= {f"file {number} of --pool": text for number, text in enumerate(found, 1)}
@@ -108,9 +109,11 @@ def _compare(about: str, tell: Callable[[], dict[str, Any]]) -> None:
     except InputError as error:
         own["error"] = str(error)
     every = told_by_all(about, own)
-    for one in every:
-        if "error" in one:
-            raise InputError(one["error"])
+    problems = [one.get("error") for one in every]
+    for index, problem in enumerate(problems):
+        if problem is not None:
+            in_some = f"process {index}: " if len(set(problems)) > 1 else ""
+            raise InputError(in_some + problem)
     _refuse(disagreement([one["told"] for one in every]))
 
 

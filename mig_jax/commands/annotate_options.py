@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +30,6 @@ from mig_jax.commands.flag_groups import (
     stem_of,
 )
 from mig_jax.commands.flag_values import adder
-from mig_jax.commands.pool_files import open_pool
 from mig_jax.errors import InputError
 
 __all__ = ["AnnotateOptions", "annotate_options", "define_annotate_flags"]
@@ -93,11 +91,6 @@ class AnnotateOptions(ModelOptions, PoolOptions):
         given = [path for path in named if path is not None]
         read = data.local_files([*self.pool, *self.exclude_overlap, *self.deduplicate_against])
         return [*read, *given]
-
-    @functools.cached_property
-    def sources(self) -> list[data.RecordFile]:
-        """The files of the pool: each pass over the records reads the same."""
-        return open_pool(self)
 
     def records(
         self, rejects: Any = None, losses: data.Losses | None = None

@@ -8,6 +8,7 @@ embeddings of their graph. To each belong a check and a dataclass of what was gi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from typing import Literal
 
@@ -15,6 +16,7 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.pool_files import open_pool
 from mig_jax.errors import InputError
 from mig_jax.synthetic import BuiltinPool
 
@@ -96,6 +98,21 @@ class PoolOptions:
         """The pool's names of fields."""
         return data.FieldNames.parse(self.field)
 
+    @property
+    def cache_folder(self) -> str | None:
+        """The folder that keeps copies of files elsewhere; None for the platform's."""
+        return None
+
+    @functools.cached_property
+    def sources(self) -> list[data.RecordFile]:
+        """The files of the pool: whoever reads them, the first time or again, reads the same."""
+        return open_pool(
+            self.pool,
+            fields=self.fields,
+            longest_record=self.limits.longest_record,
+            cache=self.cache_folder,
+        )
+
 
 def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
     """Adds the flags that name records; `otherwise` tells what is used without --pool."""
@@ -175,7 +192,7 @@ class TableOptions(PoolOptions):
 
     @property
     def cache_folder(self) -> str | None:
-        """The folder that keeps what was read; None for none."""
+        """The folder that keeps what was read, and copies; None for none."""
         return None if self.cache == "none" else self.cache or data.default_cache_folder()
 
     @property

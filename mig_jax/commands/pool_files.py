@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from mig_jax import data
-from mig_jax.commands.flag_groups import PoolOptions
 from mig_jax.commands.terminal import progress_bar
 
 __all__ = ["open_pool"]
 
 
-def open_pool(options: PoolOptions, cache: str | None = None) -> list[data.RecordFile]:
-    """The files of the pool, to be read as often as need be: they must stay as they are.
+def open_pool(pool: Sequence[str], **how: Any) -> list[data.RecordFile]:
+    """The files that `pool` names, to be read as often as need be: they must stay as they are.
 
-    Copies of files elsewhere are kept in the folder `cache`, or the platform's for caches.
+    `how` has options of `data.open_files`.
 
     Raises:
       InputError: if a file cannot be used.
@@ -29,10 +29,4 @@ def open_pool(options: PoolOptions, cache: str | None = None) -> list[data.Recor
                 shown[address] = bars.enter_context(bar)
             shown[address].update(done - shown[address].n)
 
-        return data.open_files(
-            options.pool,
-            fields=options.fields,
-            longest_record=options.limits.longest_record,
-            cache=cache,
-            on_fetch=on_fetch,
-        )
+        return data.open_files(pool, on_fetch=on_fetch, **how)

@@ -10,7 +10,6 @@ import numpy as np
 
 from mig_jax import data
 from mig_jax.commands.flag_groups import InputOptions, TableOptions, usual_threshold
-from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.pool_parts import read_part
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
@@ -74,7 +73,7 @@ def read_table(
         "fits": fits,
         "limits": options.limits,
     }
-    files = hosts.together(lambda: open_pool(options, options.cache_folder))
+    files = hosts.together(lambda: options.sources)
     size = sum(file.stamp.size for file in files)
     with progress_bar("reading", size, unit="B", unit_scale=True) as bar:
 

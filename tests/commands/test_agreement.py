@@ -74,7 +74,11 @@ def flag(folder: pathlib.Path, name: str) -> str:
     [
         ("--exponent is 0.8 in process 0, 0.5 in process 1", ["--exponent=0.5"]),
         ("--certificate is True in process 0, False in process 1", ["--nocertificate"]),
-        ("file 1 of --pool is ", ["pool"]),
+        (
+            "what the name of --output stands for is lines in process 0, parquet in process 1",
+            ["--output=picked.parquet"],
+        ),
+        ("file 1 of --pool is JSON lines of ", ["pool"]),
         ("--vocabulary is ", ["vocabulary"]),
         ("--label_embeddings is ", ["label_embeddings"]),
     ],
@@ -97,3 +101,25 @@ def test_all_end_with_what_differs(inputs, differing, words):
     assert said[0] == said[1]
     assert said[0].startswith(f"mig-jax: the processes disagree: {differing}")
     assert not list(output.parent.iterdir())
+
+
+def test_what_one_cannot_read_is_told_with_the_process(inputs):
+    common = [f"--output={inputs / 'picked.jsonl'}", "--budget=2", flag(inputs / "one", "pool")]
+    other = [*common, f"--vocabulary={inputs / 'none.json'}"]
+    started = start_together([*common, flag(inputs / "one", "vocabulary")], other)
+    said = [process.communicate(timeout=120)[1].splitlines()[-1] for process in started]
+    assert [process.returncode for process in started] == [2, 2], said
+    assert said[0] == said[1]
+    assert said[0].startswith(f"mig-jax: process 1: {inputs / 'none.json'}: no such file")
+
+
+def test_files_are_told_by_the_names_of_fields_that_are_given(tmp_path):
+    """Without them, this line would be an object that has the records within."""
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text(json.dumps({"turns_of": [{"n": 1}], "tags": ["a"], "worth": 2}) + "\n")
+    words = [f"--pool={pool}", "--field=labels=tags", "--field=score=worth", "--budget=2"]
+    words += [f"--output={tmp_path / 'picked.jsonl'}", "--cache=none"]
+    started = start_together(words, words)
+    said = [process.communicate(timeout=120)[1].splitlines()[-1] for process in started]
+    expected = "mig-jax: --budget: found 2, expected at most the pool's 1 records"
+    assert said == [expected] * 2

@@ -61,3 +61,20 @@ def test_the_order_of_files_counts(pool, tmp_path):
     small.write_text('{"labels": [], "score": 1}\n')
     assert pool_digests([pool, small]) == pool_digests([small, pool])[::-1]
     assert pool_digests([pool, small]) != pool_digests([small, pool])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("labels,score\tother\n[],1\t2\n", ("pool.csv", "pool.tsv")),
+        ('{"labels": [], "score": 1}\n', ("pool.jsonl", "pool.csv")),
+    ],
+)
+def test_what_a_file_is_read_as_counts(tmp_path, text, names):
+    """The same bytes are other records under another name."""
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.write_text(text)
+    one, other = pool_digests(paths)
+    assert one != other
+    assert one.partition(" of ")[2] == other.partition(" of ")[2]

@@ -92,6 +92,36 @@ def test_later_raw_records_are_told_too(tmp_path: Path) -> None:
     assert "the record has no labels, only a conversation (layout messages)" in reasons[1]
 
 
+def test_labels_of_one_layout_and_a_score_of_another_are_told(tmp_path: Path) -> None:
+    record = {**RECORDS["messages"], "labels": ["a"], "mig_jax": {"score": 2}}
+    path = stored(tmp_path, [record], ".jsonl")
+    flags = ["labels=labels", "score=mig_jax.score"]
+    with pytest.raises(InputError, match=" ".join(f"--field={flag}" for flag in flags)):
+        data.read_pool([path])
+    table = data.read_pool([path], fields=data.FieldNames.parse(flags))
+    assert (table.label_names, table.scores.tolist()) == (["a"], [2.0])
+
+
+def test_a_field_that_is_named_counts_even_by_its_usual_name(tmp_path: Path) -> None:
+    """Before our own field, before an annotation, and before other conversations."""
+    deita = {"quality_scores": [2.0], "complexity_scores": [3.0]}
+    record = {
+        **RECORDS["messages"],
+        **{name: value for name, value in RECORDS["alpaca"].items() if name != "labels"},
+        "labels": ["own"],
+        "score": 9,
+        "mig_jax": {"labels": ["old"], "score": 5},
+        "annotation": {"instag": {"content": ["a"]}, "deita": deita},
+    }
+    path = stored(tmp_path, [record, {**record, "labels": None}], ".jsonl")
+    names = ("labels", "score", "instruction")
+    (one, other) = data.read_conversations([path], fields={name: name for name in names})
+    assert (one.labels, one.score, one.conversation.layout) == (["own"], 9.0, "alpaca")
+    assert (other.labels, other.score) == (None, 9.0)
+    pool = data.read_pool([stored(tmp_path, [record], ".jsonl")], fields={"labels": "labels"})
+    assert (pool.label_names, pool.scores.tolist()) == (["own"], [5.0])
+
+
 def test_labels_and_scores_where_there_are_some(tmp_path: Path) -> None:
     deita = {"quality_scores": [2.0, 4.0], "complexity_scores": [3.0, 1.0]}
     more: list[dict[str, Any]] = [

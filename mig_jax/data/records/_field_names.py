@@ -100,7 +100,8 @@ class FieldNames:
                 raise InputError(
                     f"--field: found {name}={given}, expected the name of a field after the ="
                 )
-        result = cls(tuple(sorted((name, given) for name, given in found.items() if name != given)))
+        # One that is named as usual is named all the same: it goes before other layouts.
+        result = cls(tuple(sorted(found.items())))
         for together in _TOGETHER:
             taken: dict[str, str] = {}
             for name in together:

@@ -135,15 +135,25 @@ def unlabelled(record: dict[str, Any], names: FieldNames) -> BadRecord:
         }
         expected = ", or ".join(f"{told[name]} (layout {name})" for name in possible_formats(names))
         return BadRecord(f"the fields of no layout were found; expected {expected}")
-    lacking = []
+    lacking, there = [], []
     for usual, ours, own in zip(
         ("labels", "score"),
         label_fields("mig_jax", names),
         label_fields("plain", names),
         strict=True,
     ):
-        if all(value_at(record, field, _MISSING) is _MISSING for field in (ours, own)):
+        found = [
+            place for place in (ours, own) if value_at(record, place, _MISSING) is not _MISSING
+        ]
+        there += found[:1]
+        if not found:
             lacking.append(f"{usual} (field {own})" if own != usual else usual)
+    if not lacking:
+        labels, score = there
+        return BadRecord(
+            f"the record has {labels} and {score}, one of each layout; expected both of one, or "
+            f"--field=labels={labels} --field=score={score} to take these"
+        )
     return BadRecord(
         f"the record has no {' and no '.join(lacking)}, only a conversation (layout {layout}); "
         "`mig-jax annotate` makes labels and scores, and --field=labels=NAME and "
@@ -179,21 +189,19 @@ def labels_and_score(
     """What a record has of both, each where it is; None if there is none, or it is not wanted.
 
     "auto" looks in the object `mig_jax`, in fields of their own, and in an annotation of layout
-    xsample, in this order and for each of the two alone; a name of the pool's own is looked up
-    in place of the first two.
+    xsample, in this order and for each of the two alone; or only in the field that `names` names.
 
     Raises:
       BadRecord: if one that is wanted is there and cannot be used.
     """
-    layouts = [layout] if layout != "auto" else ["mig_jax", "plain", "xsample"]
     found_labels = found_score = None
     # Each is read beside one that is right.
-    for one in layouts if labels else ():
+    for one in _looked_in("labels", layout, names) if labels else ():
         path = label_fields(one, names)[0]
         if value_at(record, path) is not None:
             found_labels, _ = convert_named({**record, _RIGHT: 0.0}, path, _RIGHT)
             break
-    for one in layouts if score else ():
+    for one in _looked_in("score", layout, names) if score else ():
         if one == "xsample":
             if (deita := value_at(record, "annotation.deita")) is not None:
                 annotation = {"instag": {"content": []}, "deita": deita}
@@ -202,6 +210,12 @@ def labels_and_score(
             _, found_score = convert_named({**record, _RIGHT: []}, _RIGHT, path)
             break
     return found_labels, found_score
+
+
+def _looked_in(usual: str, layout: str, names: FieldNames) -> tuple[str, ...]:
+    if layout != "auto":
+        return (layout,)
+    return ("plain",) if names.is_mapped(usual) else ("mig_jax", "plain", "xsample")
 
 
 @functools.lru_cache(maxsize=32)
