@@ -179,6 +179,26 @@ def test_what_trainers_misread_is_told_once(
     assert lines == [f"note: {note}" for note in notes]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_system_prompt_beside_turns_is_told_until_it_is_one(tmp_path: Path, kind: str) -> None:
+    pool, output = tmp_path / f"pool.{kind}", tmp_path / "out.jsonl"
+    record = {"system": "Be brief.", "messages": TURNS, "tags": ["x"], "score": 1.0}
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist([record]), pool)
+    else:
+        pool.write_text(json.dumps(record))
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    words.append("--field=labels=tags")
+    about = tmp_path / "out.manifest.json"
+    assert mig("select", *words).returncode == 0
+    (note,) = json.loads(about.read_text())["notes"]
+    assert note.startswith("TRL passes over the field system beside turns; --output_layout=mess")
+    assert mig("select", *words, "--output_layout=messages").returncode == 0
+    assert json.loads(about.read_text())["notes"] == []
+    first, *more = json.loads(output.read_text())["messages"]
+    assert (first, more) == ({"role": "system", "content": "Be brief."}, TURNS)
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
 def test_a_table_is_looked_at_too(tmp_path: Path, ending: str) -> None:
     pool = tmp_path / "pool.parquet"

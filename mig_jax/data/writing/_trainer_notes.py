@@ -54,11 +54,11 @@ class TrainerNotes:
     """Looks at the top-level fields of records, given one by one."""
 
     def __init__(self) -> None:
-        self._count = 0
         self._kinds: dict[str, set[str]] = collections.defaultdict(set)
         self._beside_turns: set[str] = set()
         self._tells_nothing: dict[str, bool] = dict.fromkeys((*_PICTURES, "tools"), True)
         self._tools_are_bad = False
+        self._has_system_beside = False
 
     def add(self, record: bytes) -> None:
         """Looks at a JSON object; passes over what is none."""
@@ -77,6 +77,8 @@ class TrainerNotes:
         turns = [name for name in _TURNS if bytes(fields.get(name, b"")).startswith(b"[")]
         if turns:
             self._beside_turns.update(name for name in _OTHER_FORMATS if name in fields)
+            system = bytes(fields.get("system", b""))
+            self._has_system_beside |= system.startswith(b'"') and system != b'""'
         if len(turns) == 2:
             self._beside_turns.add("conversations")
 
@@ -88,9 +90,10 @@ class TrainerNotes:
             self._tells_nothing[name] = False
         if names & {*_TURNS}:
             self._beside_turns |= names & {*_OTHER_FORMATS}
+            self._has_system_beside |= "system" in names
 
     def lines(self) -> list[str]:
-        """What is to be told, a line each, with the flag that leaves the field out."""
+        """What is to be told, a line each, with the flag that helps."""
         found = {
             name: f"trainers take the field {name} for {what}"
             for name, what in _TAKEN_FOR.items()
@@ -111,4 +114,10 @@ class TrainerNotes:
             if len(kinds) > 1 and name not in found:
                 several = " and ".join(sorted(kinds))
                 found[name] = f"some trainers cannot load the field {name}, which holds {several}"
-        return [f"{text}; --drop_field={name} leaves it out" for name, text in found.items()]
+        told = [f"{text}; --drop_field={name} leaves it out" for name, text in found.items()]
+        if self._has_system_beside:
+            told.append(
+                "TRL passes over the field system beside turns; --output_layout=messages puts it "
+                "before them"
+            )
+        return told
