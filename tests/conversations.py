@@ -104,7 +104,7 @@ LAYOUTS = {
 # Turns that every layout can hold.
 simple_turns = st.builds(
     lambda system, pairs: system + [turn for pair in pairs for turn in pair],
-    st.just([]) | st.builds(lambda said: [("system", said)], text),
+    st.just([]) | st.builds(lambda said: [("system", said)], text.filter(bool)),
     st.lists(
         st.tuples(
             st.tuples(st.just("user"), text),

@@ -179,6 +179,58 @@ def test_what_trainers_misread_is_told_once(
     assert lines == [f"note: {note}" for note in notes]
 
 
+PAIRS: list[dict[str, Any]] = [
+    {"messages": TURNS[:1], "chosen": TURNS[1], "rejected": {**TURNS[1], "content": "r"}},
+    {"instruction": "q", "input": "", "chosen": "a", "rejected": "r"},
+    {"prompt": TURNS[:1], "chosen": TURNS[1:], "rejected": [{**TURNS[1], "content": "r"}]},
+    {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: r"},
+    {"question": "q", "chosen_response": "a", "rejected_response": "r"},
+]
+
+
+@pytest.mark.parametrize("record", PAIRS)
+@pytest.mark.parametrize("layout", ["messages", "prompt_completion"])
+def test_a_pair_without_its_rejected_answer_has_the_chosen_one(
+    tmp_path: Path, record: dict[str, Any], layout: str
+) -> None:
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    pool.write_text(json.dumps({**record, "mig_jax": {"labels": ["x"], "score": 1}}))
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    flags = [f"--output_layout={layout}", "--drop_field=mig_jax"]
+    flags += [f"--drop_field={name}" for name in record if name.startswith("rejected")]
+    if "messages" in record:
+        assert mig("select", *words).returncode == 0
+        (note,) = json.loads((tmp_path / "out.manifest.json").read_text())["notes"]
+        assert {"--output_layout=messages", flags[-1]} <= set(note.split())
+    done = mig("select", *words, *flags)
+    assert done.returncode == 0, done.stderr
+    expected = {"messages": TURNS}
+    if layout == "prompt_completion":
+        expected = {"prompt": TURNS[:1], "completion": TURNS[1:]}
+    assert json.loads(output.read_text()) == expected
+    assert "note: " not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_system_prompt_beside_turns_is_told_until_it_is_one(tmp_path: Path, kind: str) -> None:
+    pool, output = tmp_path / f"pool.{kind}", tmp_path / "out.jsonl"
+    record = {"system": "Be brief.", "messages": TURNS, "tags": ["x"], "score": 1.0}
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist([record]), pool)
+    else:
+        pool.write_text(json.dumps(record))
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    words.append("--field=labels=tags")
+    about = tmp_path / "out.manifest.json"
+    assert mig("select", *words).returncode == 0
+    (note,) = json.loads(about.read_text())["notes"]
+    assert note.startswith("TRL passes over the field system beside turns; --output_layout=mess")
+    assert mig("select", *words, "--output_layout=messages").returncode == 0
+    assert json.loads(about.read_text())["notes"] == []
+    first, *more = json.loads(output.read_text())["messages"]
+    assert (first, more) == ({"role": "system", "content": "Be brief."}, TURNS)
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
 def test_a_table_is_looked_at_too(tmp_path: Path, ending: str) -> None:
     pool = tmp_path / "pool.parquet"

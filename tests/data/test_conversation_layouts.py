@@ -79,11 +79,9 @@ def test_another_layout_says_the_same_or_refuses(record: dict[str, Any], layout:
     if refused:
         return
     assert told_conversation_format(written) == layout
-    again = decode_conversation(written)
-    spoken = again.texts
-    if conversation.layout == "sharegpt" != layout and isinstance(record.get("system"), str):
-        assert spoken.pop(0) == ("system", record["system"])
-    assert spoken == conversation.texts
+    again, empty = decode_conversation(written), ("system", "")
+    spoken = [[turn for turn in found.texts if turn != empty] for found in (again, conversation)]
+    assert spoken[0] == spoken[1]
 
 
 @given(turns=simple_turns)
@@ -150,11 +148,37 @@ def test_alpaca_is_what_trainers_take_it_for() -> None:
     assert through(plain, "alpaca") == {"instruction": "q", "input": "", "output": "a"}
 
 
-def test_the_system_prompt_beside_the_turns_becomes_one() -> None:
-    record = {"conversations": [{"from": "human", "value": "q"}], "system": "s"}
-    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
-    assert through(record, "messages") == {"messages": turns}
-    assert through(record, "sharegpt") == record
+@pytest.mark.parametrize("name", ["system", "before"])
+@pytest.mark.parametrize("layout", ["messages", "sharegpt"])
+def test_the_system_prompt_beside_the_turns_is_one_of_them(layout: str, name: str) -> None:
+    system, *said = [("system", "s"), ("user", "q"), ("assistant", "a")]
+    names = FieldNames.of({"system": name})
+    turns = {
+        "messages": [{"role": role, "content": text} for role, text in said],
+        "sharegpt": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}],
+    }
+    field = CONVERSATION_FORMATS[layout].telling[0]
+    record = {"id": 1, name: "s", field: turns[layout]}
+    found = decode_conversation(record, names)
+    assert found.texts == [system, *said]
+    # In its own layout it stays where it is; trainers on `messages` look into the list only.
+    assert encode_conversation(found, layout) == {"id": 1, "system": "s", field: turns[layout]}
+    written = {to: encode_conversation(with_usual_roles(found), to) for to in CONVERSATION_FORMATS}
+    assert all(decode_conversation(one).texts == [system, *said] for one in written.values())
+    first = {"role": "system", "content": "s"}
+    assert written["messages"] == {"id": 1, "messages": [first, *turns["messages"]]}
+    assert written["prompt_completion"]["prompt"][0] == first
+    assert written["alpaca"]["system"] == "s"
+
+
+@pytest.mark.parametrize("layout", ["messages", "sharegpt", "alpaca"])
+def test_an_empty_system_prompt_is_none(layout: str) -> None:
+    plain = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    record = {**through(plain, layout), "system": ""}
+    for to in CONVERSATION_FORMATS:
+        written = encode_conversation(with_usual_roles(decode_conversation(record)), to)
+        assert decode_conversation(written).texts == [("user", "q"), ("assistant", "a")]
+        assert written["system"] == ""
 
 
 def test_texts_of_parts_and_calls() -> None:
@@ -226,7 +250,7 @@ REFUSED_AT_WRITING: list[tuple[dict[str, Any], str, str]] = [
         "alpaca",
         "field system: found a numb",
     ),
-    ({"messages": [turn(), turn("assistant")], "system": "s"}, "alpaca", "other fields change"),
+    ({"messages": [turn(), turn("assistant")], "history": [["q", "a"]]}, "alpaca", "other fields"),
     ({"messages": [turn(weight=0), turn("assistant")]}, "alpaca", "no place for the field weight"),
     ({"conversations": [{"from": "function_call", "value": "{}"}]}, "messages", "turn 1 calls a"),
     ({"messages": [turn()]}, "prompt_completion", "does not end with the assistant's turn"),

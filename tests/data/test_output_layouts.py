@@ -167,6 +167,9 @@ def test_an_entry_names_the_columns_that_there_are(tmp_path: Path) -> None:
     with_system = [{**SHAREGPT, "conversations": SHAREGPT["conversations"][1:], "system": "s"}]
     expected = {"messages": "conversations", "system": "system"}
     assert entry(pool(tmp_path, with_system), None)["columns"] == expected
+    with_system = [{"messages": MESSAGES["messages"][1:], "system": "s"}]
+    expected = {"messages": "messages", "system": "system"}
+    assert entry(pool(tmp_path, with_system), None)["columns"] == expected
 
 
 def test_an_entry_takes_the_names_that_the_records_have(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def decode_alpaca(record: dict[str, Any], names: FieldNames) -> Conversation:
         for role, name in (("context", "input"), ("system", "system"), ("history", "history"))
         if rest.get(names[name]) is not None
     }
-    if rest.get(names["system"]) is not None:
+    if rest.get(names["system"]) not in (None, ""):  # Either stays as it is.
         turns.append(Turn("system", _take_text(rest, names["system"])))
     turns += _take_history(rest, names["history"])
     question, more = _take_text(rest, names["instruction"]), {}
@@ -248,7 +248,7 @@ def encode_alpaca(turns: tuple[Turn, ...]) -> dict[str, Any]:
             record["instruction"] = question.content.removesuffix(given).removesuffix("\n")
         record["input"] = given
     record["output"] = answer.content
-    if system:
+    if system and system[0].content != "":
         record["system"] = system[0].content
     if earlier := [turn.content for turn in spoken[:-2]]:
         pairs = zip(earlier[::2], earlier[1::2], strict=True)

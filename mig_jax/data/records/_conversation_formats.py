@@ -8,6 +8,8 @@ Read and written:
 * `alpaca`: `instruction`, `input` and `output`; `system`; earlier turns in `history`.
 * `prompt_completion` (TRL): `prompt` and `completion`, texts or lists of turns.
 
+A system prompt may stand in `system` beside the turns of the first three.
+
 Read only: `preference` (`_preference_pairs`), `turns` and `exchanges` (`_turn_lists`),
 `columns`, `text` and, of evaluation files, `questions` (`_columns`).
 
@@ -41,6 +43,7 @@ from mig_jax.data.records._turn_lists import (
     SHAREGPT,
     TurnForm,
     are_strings,
+    beside_system,
     decode_exchange_list,
     decode_other_turns,
     decode_turns,
@@ -165,11 +168,8 @@ def _of_turns(layout: str) -> _Reader:
 
     def decode(record: dict[str, Any], names: FieldNames) -> Conversation:
         field = names[usual]
-        rest = {key: value for key, value in record.items() if key != field}
-        fields = {"turns": field}
-        if layout == "sharegpt" and isinstance(rest.get(names["system"]), str):
-            fields["system"] = names["system"]
-        return Conversation(layout, decode_turns(record[field], field, form, names), rest, fields)
+        turns = decode_turns(record[field], field, form, names)
+        return beside_system(layout, turns, record, names, field)
 
     return _Reader((usual,), fullness, decode)
 

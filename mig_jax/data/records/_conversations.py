@@ -8,12 +8,22 @@ from typing import Any, Final, Literal, NamedTuple
 from mig_jax.data.records._label_formats import BadRecord
 from mig_jax.data.records._turn_texts import text_of_turn
 
-__all__ = ["BARE", "NO_ROLE", "ROLES", "Conversation", "Role", "Turn", "instruction_and_response"]
+__all__ = [
+    "BARE",
+    "BESIDE",
+    "NO_ROLE",
+    "ROLES",
+    "Conversation",
+    "Role",
+    "Turn",
+    "instruction_and_response",
+]
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant", "tool")
 NO_ROLE: Final = ""  # The name of a turn's role if it has none.
 BARE: Final = "(text)"  # The same if the turn is no object, but a string.
+BESIDE: Final = "(beside)"  # The same of a system prompt that stands beside the list of turns.
 
 
 class Turn(NamedTuple):

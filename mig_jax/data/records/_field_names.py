@@ -52,6 +52,7 @@ _TOGETHER: Final = (
     ("from", "value"),
     ("instruction", "input", "output", "history", "system"),
     ("conversations", "system"),
+    ("messages", "system"),
     ("prompt", "completion"),
     ("question", "answer", "solution", "context", "system", "history"),
     ("query", "response", "system", "history"),

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple
 
 from mig_jax.data.records._conversation_formats import CONVERSATION_FORMATS, decode_conversation
-from mig_jax.data.records._conversations import NO_ROLE, Conversation, Role, Turn
+from mig_jax.data.records._conversations import BESIDE, NO_ROLE, Conversation, Role, Turn
 from mig_jax.data.records._field_names import USUAL, FieldNames
 from mig_jax.data.records._label_formats import BadRecord
 from mig_jax.data.records._turn_texts import REASONING, is_calling
@@ -101,9 +101,11 @@ def _read_turns(
     if stage == "rm":
         layout = _layout_of_pair(record, field, names)
         turns = turns[: conversation.answer_at]  # The chosen answer stands beside them.
+    if turns and turns[0].name == BESIDE:
+        turns = turns[1:]
     if layout not in CONVERSATION_FORMATS or CONVERSATION_FORMATS[layout].form is None:
         raise BadRecord(f"LLaMA-Factory reads no turns of layout {layout}; {_AS_MESSAGES}", field)
-    _check_system(record, turns, layout)
+    _check_system(record, turns, conversation.fields.get("system"))
     _check_order(turns, field, ranking=stage == "rm")
     for place, turn in enumerate(turns):
         _check_turn(turn, f"{field}[{place}]")
@@ -143,12 +145,14 @@ def _role_name(turn: Turn, usual: dict[Role, str]) -> tuple[str, str]:
     return FACTORY_CALL if is_calling(name) else turn.role, name
 
 
-def _check_system(record: dict[str, Any], turns: tuple[Turn, ...], layout: str) -> None:
-    if layout == "sharegpt" and record.get("system") and turns and turns[0].role == "system":
+def _check_system(record: dict[str, Any], turns: tuple[Turn, ...], field: str | None) -> None:
+    if field is None or not turns or turns[0].role != "system":
+        return
+    if record.get(field) and record[field] != turns[0].text:
         raise BadRecord(
             "found a system prompt beside the system turn, which LLaMA-Factory drops without a "
             f"word; expected one of them; {_OUT}",
-            "system",
+            field,
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from mig_jax.data.records._conversations import BARE, NO_ROLE, Conversation, Role, Turn
+from mig_jax.data.records._conversations import BARE, BESIDE, NO_ROLE, Conversation, Role, Turn
 from mig_jax.data.records._field_names import FieldNames
 from mig_jax.data.records._json_records import found_kind, kind_of
 from mig_jax.data.records._label_formats import BadRecord
@@ -18,6 +18,7 @@ __all__ = [
     "SHAREGPT",
     "TurnForm",
     "are_strings",
+    "beside_system",
     "decode_any_turns",
     "decode_exchange_list",
     "decode_other_turns",
@@ -129,7 +130,8 @@ def encode_turn(turn: Turn, form: TurnForm, here: str) -> dict[str, Any]:
     """
     encoded: dict[str, Any] = {}
     if turn.name != NO_ROLE:
-        encoded[form.role] = form.usual[turn.role] if turn.name in (None, BARE) else turn.name
+        is_usual = turn.name in (None, BARE, BESIDE)
+        encoded[form.role] = form.usual[turn.role] if is_usual else turn.name
     if turn.content is not msgspec.UNSET:
         encoded[form.content] = turn.content
     for key, value in turn.more.items():
@@ -230,7 +232,7 @@ def decode_other_turns(record: dict[str, Any], names: FieldNames) -> Conversatio
     """
     field = other_turns_field(record, names)
     assert field is not None
-    return _beside_system(
+    return beside_system(
         "turns", decode_any_turns(record[field], field, names), record, names, field
     )
 
@@ -239,12 +241,13 @@ def decode_exchange_list(record: dict[str, Any], names: FieldNames) -> Conversat
     """The same, if `exchanges_field` found something."""
     field = exchanges_field(record, names)
     assert field is not None
-    return _beside_system("exchanges", _exchange_turns(record[field], field), record, names, field)
+    return beside_system("exchanges", _exchange_turns(record[field], field), record, names, field)
 
 
-def _beside_system(
+def beside_system(
     layout: str, turns: tuple[Turn, ...], record: dict[str, Any], names: FieldNames, field: str
 ) -> Conversation:
+    """The conversation of a record whose turns are those of one field, and its system prompt."""
     rest = {key: value for key, value in record.items() if key != field}
     fields = {"turns": field}
     if isinstance(rest.get(names["system"]), str):
@@ -285,10 +288,11 @@ def with_system_beside(
 
     It stays there if it is none, or the turns begin with one.
     """
-    if not isinstance(rest.get(field), str) or any(turn.role == "system" for turn in turns[:1]):
+    system = rest.get(field)
+    if not isinstance(system, str) or not system or (turns and turns[0].role == "system"):
         return turns
-    system = rest.pop(field)
-    return (Turn("system", system), *turns) if system else turns
+    del rest[field]
+    return (Turn("system", system, BESIDE), *turns)
 
 
 def _may_lack_text(content: Any, more: dict[str, Any], form: TurnForm) -> bool:

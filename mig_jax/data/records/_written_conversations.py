@@ -16,7 +16,7 @@ from mig_jax.data.records._conversation_formats import (
     decode_conversation,
     told_conversation_format,
 )
-from mig_jax.data.records._conversations import Conversation, Role, Turn
+from mig_jax.data.records._conversations import BESIDE, Conversation, Role, Turn
 from mig_jax.data.records._json_records import kind_of, says_nothing
 from mig_jax.data.records._label_formats import BadRecord
 from mig_jax.data.records._prompt_completion import encode_prompt_completion
@@ -56,11 +56,16 @@ def encode_conversation(conversation: Conversation, layout: str) -> dict[str, An
         if conversation.layout != layout:
             record.setdefault("input", "")  # Trainers look for it.
     else:
-        turns = [
-            encode_turn(turn, form, f"{field}[{place}]")
-            for place, turn in enumerate(conversation.turns)
-        ]
-        record = {field: turns}
+        turns = conversation.turns
+        stays_beside = conversation.layout == layout and turns and turns[0].name == BESIDE
+        listed = turns[1:] if stays_beside else turns
+        record = {
+            field: [
+                encode_turn(turn, form, f"{field}[{place}]") for place, turn in enumerate(listed)
+            ]
+        }
+        if stays_beside:
+            record["system"] = turns[0].content
     said = [turn.content for turn in conversation.turns if isinstance(turn.content, str)]
     for key, value in conversation.rest.items():
         if record.setdefault(key, value) is value or says_nothing(value) or value in said:
@@ -72,9 +77,14 @@ def encode_conversation(conversation: Conversation, layout: str) -> dict[str, An
             f"layout {layout}"
         )
     # What is written must be read as what was meant, whatever fields came along.
-    if decode_conversation(record).texts != conversation.texts:
+    if _said(decode_conversation(record)) != _said(conversation):
         raise BadRecord(f"other fields change the conversation in layout {layout}")
     return record
+
+
+def _said(conversation: Conversation) -> list[tuple[Role, str]]:
+    """Role and text of each turn; a system prompt that is empty is none."""
+    return [turn for turn in conversation.texts if turn != ("system", "")]
 
 
 def usual_role_names(layout: str) -> dict[Role, str]:
@@ -87,7 +97,8 @@ def with_usual_roles(conversation: Conversation) -> Conversation:
     """The conversation in the form that trainers look for in its layout.
 
     Roles have its usual names: `chatgpt` in ShareGPT's layout becomes `gpt`, say; a turn
-    without a role gets one, and so does a text that is a prompt. Calls in turns of their own
+    without a role gets one, and so do a text that is a prompt and, but for ShareGPT's layout,
+    a system prompt beside the turns. Calls in turns of their own
     become OpenAI's in a layout of OpenAI's turns, and tools that are described in a string
     become a list.
     """
@@ -100,6 +111,8 @@ def with_usual_roles(conversation: Conversation) -> Conversation:
         turns = tuple(
             turn._replace(name="function_call") if is_calling(turn.name) else turn for turn in turns
         )
+        if turns and conversation.turns[0].name == BESIDE:
+            turns = (conversation.turns[0], *turns[1:])
     elif layout in CONVERSATION_FORMATS and CONVERSATION_FORMATS[layout].form is OPENAI:
         turns = with_openai_calls(turns, strict=False)
         rest = _with_tools(rest, tools_as_list)
@@ -110,11 +123,11 @@ def _prepare(conversation: Conversation, layout: str) -> Conversation:
     """The conversation as it goes into another form: by the four roles, with its calls."""
     form = CONVERSATION_FORMATS[layout].form
     turns, rest = conversation.turns, dict(conversation.rest)
-    if conversation.layout == "sharegpt" and isinstance(rest.get("system"), str):
-        # Its prompt may stand beside the turns; elsewhere it is one of them.
-        if turns and turns[0].role == "system":
-            raise BadRecord("found a system prompt beside the system turn; expected one", "system")
-        turns = (Turn("system", rest.pop("system")), *turns)
+    beside = conversation.fields.get("system")
+    if "turns" in conversation.fields and beside is not None and rest.get(beside):
+        if rest[beside] != turns[0].text:
+            raise BadRecord("found a system prompt beside the system turn; expected one", beside)
+        del rest[beside]
     if form is None:
         for place, turn in enumerate(turns, 1):
             if calls_tools(turn):

@@ -11,6 +11,7 @@ from mig_jax.data.records._conversation_formats import decode_conversation
 from mig_jax.data.records._field_names import USUAL, FieldNames
 from mig_jax.data.records._json_records import parse_record, record_as_json
 from mig_jax.data.records._llama_factory import read_as_llama_factory
+from mig_jax.data.records._preference_pairs import PREFERENCES
 from mig_jax.data.records._written_conversations import encode_conversation, with_usual_roles
 
 __all__ = ["AS_IT_CAME", "WrittenForm", "without_fields"]
@@ -35,11 +36,16 @@ class WrittenForm:
         Raises:
           BadRecord: if the layout cannot hold it.
         """
+        # A rejected answer tells that the chosen one beside it is the answer: it goes last.
+        rejected = [names[pair[1]] for pair in PREFERENCES] if self.layout is not None else []
         for path in self.without:
-            record = _without(record, path.split("."))
+            if path not in rejected:
+                record = _without(record, path.split("."))
         if self.layout is None:
             return record
         conversation = with_usual_roles(decode_conversation(record, names))
+        for path in {*rejected} & {*self.without}:
+            conversation.rest.pop(path, None)
         return encode_conversation(conversation, self.layout)
 
     def check(self, record: dict[str, Any], names: FieldNames = USUAL) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mig_jax.data.files import TableRows
 from mig_jax.data.reading import RecordTable
+from mig_jax.data.records import BadRecord, parse_record, told_conversation_format
 
 __all__ = ["TrainerNotes", "notes_of_rows"]
 
@@ -26,6 +27,7 @@ _TAKEN_FOR: Final = {
 # Fields that tell TRL another format than that of the turns in `messages` or `conversations`.
 _OTHER_FORMATS: Final = ("prompt", "completion", "chosen", "rejected")
 _TURNS: Final = ("messages", "conversations")
+_PAIR: Final = frozenset(("chosen", "rejected"))
 _PICTURES: Final = ("image", "images")
 _KINDS: Final = {"t": "bool", "f": "bool", '"': "text", "[": "list", "{": "object"}
 _NOTHING: Final = (b"null", b"[]", b'""')
@@ -54,11 +56,12 @@ class TrainerNotes:
     """Looks at the top-level fields of records, given one by one."""
 
     def __init__(self) -> None:
-        self._count = 0
         self._kinds: dict[str, set[str]] = collections.defaultdict(set)
         self._beside_turns: set[str] = set()
         self._tells_nothing: dict[str, bool] = dict.fromkeys((*_PICTURES, "tools"), True)
         self._tools_are_bad = False
+        self._has_system_beside = False
+        self._has_open_pair = False
 
     def add(self, record: bytes) -> None:
         """Looks at a JSON object; passes over what is none."""
@@ -75,8 +78,13 @@ class TrainerNotes:
             if name == "tools" and text == b'""':
                 self._tools_are_bad = True
         turns = [name for name in _TURNS if bytes(fields.get(name, b"")).startswith(b"[")]
-        if turns:
+        if turns and fields.keys() >= _PAIR and _is_open_pair(record):
+            self._has_open_pair = True
+        elif turns:
             self._beside_turns.update(name for name in _OTHER_FORMATS if name in fields)
+        if turns:
+            system = bytes(fields.get("system", b""))
+            self._has_system_beside |= system.startswith(b'"') and system != b'""'
         if len(turns) == 2:
             self._beside_turns.add("conversations")
 
@@ -88,9 +96,10 @@ class TrainerNotes:
             self._tells_nothing[name] = False
         if names & {*_TURNS}:
             self._beside_turns |= names & {*_OTHER_FORMATS}
+            self._has_system_beside |= "system" in names
 
     def lines(self) -> list[str]:
-        """What is to be told, a line each, with the flag that leaves the field out."""
+        """What is to be told, a line each, with the flag that helps."""
         found = {
             name: f"trainers take the field {name} for {what}"
             for name, what in _TAKEN_FOR.items()
@@ -111,4 +120,24 @@ class TrainerNotes:
             if len(kinds) > 1 and name not in found:
                 several = " and ".join(sorted(kinds))
                 found[name] = f"some trainers cannot load the field {name}, which holds {several}"
-        return [f"{text}; --drop_field={name} leaves it out" for name, text in found.items()]
+        told = [f"{text}; --drop_field={name} leaves it out" for name, text in found.items()]
+        if self._has_open_pair:
+            told.append(
+                "TRL takes chosen and rejected beside turns for another format; "
+                "--output_layout=messages with --drop_field=rejected writes the chosen answer as "
+                "the last turn"
+            )
+        if self._has_system_beside:
+            told.append(
+                "TRL passes over the field system beside turns; --output_layout=messages puts it "
+                "before them"
+            )
+        return told
+
+
+def _is_open_pair(record: bytes) -> bool:
+    """Whether the turns of a record lack an answer, which is the chosen one."""
+    try:
+        return told_conversation_format(parse_record(record)) == "preference"
+    except BadRecord:
+        return False
