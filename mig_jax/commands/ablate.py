@@ -31,6 +31,7 @@ from mig_jax.commands.flag_groups import (
     InputOptions,
     check_input_flags,
     define_input_flags,
+    warn_of_threshold,
 )
 from mig_jax.commands.flag_values import adder
 from mig_jax.commands.pool_inputs import (
@@ -103,6 +104,9 @@ def run(options: Options) -> None:
     """
     seconds: dict[str, float] = {}
     points, paper = options.points(), paper_point(options.paper_threshold)
+    lowest = min(point.threshold for point in points)
+    words = "--thresholds={0:g},0.8 --paper_threshold={0:g}"
+    warn_of_threshold(options.model_of_embeddings, lowest, words)
     with (
         held_workdir(options.workdir, "ablate") as workdir,
         data.OutputFiles(options.files()) as outputs,
@@ -118,7 +122,7 @@ def run(options: Options) -> None:
         check_budget(options.budget, table.num_records)
         check_worth(table)
         with timed(seconds, "graph"):
-            graph = read_label_graph(options, table, min(point.threshold for point in points))
+            graph = read_label_graph(options, table, lowest)
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}
         with timed(seconds, "selection"), FinishedCells(workdir, run) as finished:

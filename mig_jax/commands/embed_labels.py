@@ -76,7 +76,7 @@ def run(values: flags.FlagValues) -> None:
         f"{options.output}"
     )
     if (threshold := usual_threshold(options.model)) is not None:
-        tell(f"for this model give select --similarity_threshold={threshold:g}")
+        tell(f"for this model select takes --similarity_threshold={threshold:g} by itself")
 
 
 COMMAND = Command(

@@ -17,7 +17,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # At run time it would take longer than all else here.
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, NoReturn
 
 __all__ = ["SignalCame", "die_by", "end_at_once", "ignore_all", "in_one_line", "raised"]
@@ -28,6 +28,9 @@ _WORDS = {
     for name, word in (("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "hung up"))
     if hasattr(signal, name)
 }
+
+#: A signal that nobody sends a process, and that does nothing: it only ends waits.
+_WAKES = tuple(getattr(signal, name) for name in ("SIGURG",) if hasattr(signal, name))
 
 
 class SignalCame(KeyboardInterrupt):
@@ -92,20 +95,23 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
     there (jax issue 18246), and the command would go on as if there were none.
     """
     hook = sys.unraisablehook
-    arrived = threading.Event()  # Nothing is to be sent again.
-
+    sent_again: list[threading.Event] = []  # Each is set once the signal need not be sent.
     is_in_hook = False
 
     def send_again(number: int) -> None:
-        # Not at once: that would be in the same callback. And more than once: one that comes just
-        # before the main thread waits for something does not end the wait.
-        while not arrived.wait(0.05):
-            _send(number)
+        sent_again.append(threading.Event())
+        sender = threading.Thread(target=_send, args=(number, sent_again[-1]), daemon=True)
+        sender.start()
+
+    def no_longer() -> None:
+        while sent_again:
+            sent_again.pop().set()
 
     def first(number: int, _: Any) -> None:
-        if is_in_hook:  # Raised there, it would be lost; it is being sent again.
+        if is_in_hook:  # Raised there, it would be lost.
+            send_again(number)
             return
-        arrived.set()
+        no_longer()
         if not hasattr(sys, "ps1"):
             _handle(_EndAtOnce(name, told))
         raise SignalCame(number)
@@ -117,12 +123,10 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
             return
         is_in_hook = True
         _handle(first)
-        arrived.clear()
-        number = getattr(what.exc_value, "number", signal.SIGINT)
-        threading.Thread(target=send_again, args=(number,), daemon=True).start()
+        send_again(getattr(what.exc_value, "number", signal.SIGINT))
         is_in_hook = False
 
-    before = _handle(first)
+    before = _handle(first) | _handle(lambda *_: None, _WAKES)
     sys.unraisablehook = unraisable
     try:
         yield
@@ -132,18 +136,20 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
         raise
     finally:
         sys.unraisablehook = hook
-        arrived.set()
+        no_longer()
         for number, handler in before.items():
             # What a program said at its start is no longer so.
             is_of_start = isinstance(handler, _EndAtOnce)
             signal.signal(number, _EndAtOnce(name, told) if is_of_start else handler)
 
 
-def _handle(handler: Callable[[int, Any], None] | signal.Handlers) -> dict[int, Any]:
-    """Sets the handler of each signal that nobody ignores or handles otherwise; gives the old."""
+def _handle(
+    handler: Callable[[int, Any], None] | signal.Handlers, numbers: Iterable[int] = _WORDS
+) -> dict[int, Any]:
+    """Sets the handler of each signal that nobody ignores; gives the handlers before."""
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in _WORDS:
+        for number in numbers:
             found = signal.getsignal(number)
             if found not in (None, signal.SIG_IGN):
                 before[number] = found
@@ -151,10 +157,22 @@ def _handle(handler: Callable[[int, Any], None] | signal.Handlers) -> dict[int, 
     return before
 
 
-def _send(number: int) -> None:
-    """As Ctrl-C does, which ends a wait of the main thread too."""
+def _send(number: int, is_raised: threading.Event) -> None:
+    """Sends a signal to the main thread, as Ctrl-C does, and ends its waits until it is raised.
+
+    Python runs no handler while the main thread waits for the system. A signal ends such a wait,
+    but not if it comes just before; then the next does. That is another one than was sent: more
+    of the same would be taken for a second Ctrl-C by a run that is busy with cleaning up.
+    """
+    pause = 0.01
+    if is_raised.wait(pause):  # Sent at once, it would be raised in the same callback.
+        return
     main = threading.main_thread().ident
-    if main is not None and hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(main, number)
-    else:  # On Windows.
-        _thread.interrupt_main(signal.Signals(number))
+    if main is None or not hasattr(signal, "pthread_kill"):
+        _thread.interrupt_main(signal.Signals(number))  # On Windows, where no wait misses it.
+        return
+    signal.pthread_kill(main, number)
+    while not is_raised.wait(pause):
+        pause = min(2 * pause, 1.0)
+        for wake in _WAKES:
+            signal.pthread_kill(main, wake)

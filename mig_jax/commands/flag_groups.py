@@ -17,6 +17,7 @@ from absl import flags
 from mig_jax import data
 from mig_jax.commands.flag_values import AddFlag
 from mig_jax.commands.pool_files import open_pool
+from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.synthetic import BuiltinPool
 
@@ -41,6 +42,7 @@ __all__ = [
     "define_table_flags",
     "stem_of",
     "usual_threshold",
+    "warn_of_threshold",
 ]
 
 #: Parameters of the measure that float64 can compute with, whatever the scores are. Of smaller
@@ -76,6 +78,16 @@ def usual_threshold(model: str | None) -> float | None:
     """
     name = "" if model is None else os.path.basename(os.path.normpath(model))
     return _USUAL_THRESHOLDS.get(name)
+
+
+def warn_of_threshold(model: str | None, threshold: float, flags: str) -> None:
+    """Says that a threshold is too high for a model, if it is, and the flags that set another."""
+    usual = usual_threshold(model)
+    if usual is not None and threshold > usual + 0.1:
+        say(
+            f"warning: similarity {threshold:g} joins hardly any labels that {model} embeds; "
+            f"{usual:g} is usual for it: {flags.format(usual)}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,6 +247,13 @@ class InputOptions(TableOptions):
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
         return [*super().files(), *_given(self.label_embeddings)]
+
+    @property
+    def model_of_embeddings(self) -> str | None:
+        """What embeds the labels, if anything does and it is known."""
+        if self.label_embeddings is not None:
+            return data.embedding_model_of(self.label_embeddings)
+        return self.embedding_model
 
 
 def define_input_flags(add: AddFlag) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mig_jax import data
-from mig_jax.commands.flag_groups import InputOptions, TableOptions, usual_threshold
+from mig_jax.commands.flag_groups import InputOptions, TableOptions
 from mig_jax.commands.pool_parts import read_part
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
@@ -184,15 +184,6 @@ def read_label_graph(
         )
         return label_graph_from_edges(table.num_labels)
     vectors, present = embeddings
-    model = options.embedding_model
-    if model is None and options.label_embeddings is not None:
-        model = data.embedding_model_of(options.label_embeddings)
-    usual = usual_threshold(model)
-    if usual is not None and threshold > usual + 0.1:
-        say(
-            f"warning: similarity {threshold:g} is much for {model}: hardly any labels are joined; "
-            f"--similarity_threshold={usual:g} is usual for it"
-        )
     graph = label_graph_from_embeddings(vectors, threshold, present=present)
     say(
         f"label graph: {graph.num_edges:,} edges at similarity {threshold:g} "

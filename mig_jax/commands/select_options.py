@@ -19,8 +19,11 @@ from mig_jax.commands.flag_groups import (
     define_count_flag,
     define_input_flags,
     stem_of,
+    usual_threshold,
+    warn_of_threshold,
 )
 from mig_jax.commands.flag_values import AddFlag, adder
+from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
 
@@ -180,7 +183,8 @@ def _define_measure_flags(add: AddFlag) -> None:
         flags.DEFINE_float,
         "similarity_threshold",
         PAPER.threshold,
-        "Labels whose embeddings are this similar (cosine) are joined.",
+        "Labels whose embeddings are this similar (cosine) are joined. If not given, it is "
+        "what is usual for a known embedding model, as 0.65 for all-MiniLM-L6-v2, else 0.9.",
         lower_bound=0.0,
         upper_bound=1.0,
     )
@@ -306,7 +310,8 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     if values.report is not None and values.coordinator_address is not None:
         # No process has all records, which the page shows.
         raise InputError("--report: does not go with --coordinator_address")
-    return SelectOptions(**values.flag_values_dict())
+    options = SelectOptions(**values.flag_values_dict())
+    return options if options.params is not None else _with_threshold(options, values)
 
 
 def _apply_preset(values: flags.FlagValues) -> None:
@@ -314,6 +319,18 @@ def _apply_preset(values: flags.FlagValues) -> None:
     for name, value in _PRESETS[values.preset].items():
         if not values[name].present:
             values[name].value = value
+
+
+def _with_threshold(options: SelectOptions, values: flags.FlagValues) -> SelectOptions:
+    """The threshold of the embedding model if none was given; a warning if it is too high."""
+    flag = "similarity_threshold"
+    model = options.model_of_embeddings
+    usual = usual_threshold(model)
+    if usual is None or values[flag].present or options.preset is not None:
+        warn_of_threshold(model, options.similarity_threshold, f"--{flag}={{:g}}")
+        return options
+    say(f"similarity threshold {usual:g}, as is usual for {model}; --{flag} sets another")
+    return dataclasses.replace(options, similarity_threshold=usual)
 
 
 def _check_params(values: flags.FlagValues) -> None:

@@ -117,11 +117,15 @@ def write_label_embeddings(
 def embedding_model_of(path: str | os.PathLike[str]) -> str | None:
     """The model that the embeddings of an .npz file are of, if the file says so."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            model = arrays["model"]
-    except Exception:  # Whatever else is wrong with it is told by who needs it.
+        model = read_npz(path, ["model"])["model"]
+    except (OSError, ValueError):  # What is wrong with it is told by who needs it.
         return None
-    return str(model) if model.shape == () and model.dtype.kind == "U" else None
+    if model.shape != () or model.dtype.kind != "U":
+        return None
+    try:
+        return str(model)
+    except (ValueError, SystemError):  # Numbers that are not all characters.
+        return None
 
 
 def _load(path: str) -> tuple[list[str], npt.NDArray[np.generic]]:

@@ -7,7 +7,7 @@ import sys
 from mig_jax.commands.terminal import progress_bar, say, silent
 
 _PROGRAM = """
-import gc, signal, sys, time
+import functools, gc, hashlib, signal, sys, time
 from mig_jax.commands.terminal import exit_status
 {session}
 
@@ -19,7 +19,7 @@ def interrupted_in_a_callback(phase, info):
 def command():
     gc.callbacks.append(interrupted_in_a_callback)
     gc.collect()
-    time.sleep(60)
+    {wait}
     print("went on")
 
 status = exit_status("name", command, interrupted="nothing was written")
@@ -27,8 +27,8 @@ print("status", status)
 """
 
 
-def _run(session: str) -> subprocess.CompletedProcess[str]:
-    program = _PROGRAM.format(session=session)
+def _run(session: str, wait: str = "time.sleep(60)") -> subprocess.CompletedProcess[str]:
+    program = _PROGRAM.format(session=session, wait=wait)
     command = [sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, timeout=50)
 
@@ -37,6 +37,25 @@ def test_an_interrupt_that_python_ignores_ends_the_command():
     result = _run("")
     assert result.returncode == -signal.SIGINT  # As a shell expects, which ends its loop.
     assert (result.stdout, result.stderr) == ("", "name: interrupted; nothing was written\n")
+
+
+def test_an_interrupt_just_before_a_wait_ends_the_command():
+    # Within C all the way: no handler runs between what takes a while and the wait.
+    busy = "functools.partial(hashlib.pbkdf2_hmac, 'sha256', b'', b'', 1_000_000)"
+    waits = "functools.partial(time.sleep, 60)"
+    result = _run("", f"list(map(functools.partial.__call__, [{busy}, {waits}]))")
+    assert result.returncode == -signal.SIGINT
+    assert (result.stdout, result.stderr) == ("", "name: interrupted; nothing was written\n")
+
+
+def test_what_ends_a_wait_does_not_end_the_cleaning_up():
+    cleaning_up = "[time.sleep(0.01) for _ in range(100)] and print('clean', flush=True)"
+    result = _run("", f"try: time.sleep(60)\n    finally: {cleaning_up}")
+    assert result.returncode == -signal.SIGINT
+    assert (result.stdout, result.stderr) == (
+        "clean\n",
+        "name: interrupted; nothing was written\n",
+    )
 
 
 def test_an_interrupt_does_not_end_a_session():
