@@ -182,6 +182,17 @@ _TURN_LISTS = (
         "turns",
     ),
     _two("strings", "open-instruct (LIMA)", {"conversations": [_Q, _A, _R, _B]}, "turns"),
+    _two("strings_data", "UltraChat", {"id": "0", "data": [_Q, _A, _R, _B]}, "turns"),
+    _two("dialog", "DailyDialog", {"dialog": [_Q, _A, _R, _B], "act": [1, 2, 1, 2]}, "turns"),
+    _one("dialogue", "torchtune", {"dialogue": _PAIR}, "turns"),
+    _one(
+        "chatbot",
+        "Cohere",
+        {"messages": [{"role": "User", "content": _Q}, {"role": "Chatbot", "content": _A}]},
+        "messages",
+    ),
+    _one("strings_beside", "any", {"data": ["en", "web"], "question": _Q, "answer": _A}, "columns"),
+    _one("a_text_beside", "any", {"data": ["en"], "instruction": _Q, "output": _A}, "alpaca"),
     Shape(
         "pretraining_turn",
         "ms-swift",

@@ -164,7 +164,7 @@ def lost(record: dict[str, Any], written: dict[str, Any]) -> set[str]:
     """What a record says and the written one does not, names of roles and ids of calls aside."""
     roles = {*SHAREGPT_ROLES, *SHAREGPT_ROLES.values()}
     roles |= {"User", "Assistant", "bot", "developer", "function", "tool_call", "tool_response"}
-    roles |= {"function_call"}
+    roles |= {"function_call", "Chatbot"}
     said = " ".join(leaves(written))
     return {text for text in leaves(record) if text not in said} - roles
 

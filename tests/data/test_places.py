@@ -186,6 +186,18 @@ def test_remote_patterns_and_folders(store: Counting) -> None:
     assert "is a saved dataset; expected a copy of it on this machine" in told("memory://data")
 
 
+def test_a_pattern_passes_over_hidden_files(tmp_path: Path, store: Counting) -> None:
+    store.pipe_file("/other/.h.jsonl", lines("h"))
+    store.pipe_file("/other/v.jsonl", lines("v"))
+    for name in (".h", "v"):
+        (tmp_path / f"{name}.jsonl").write_bytes(lines(name))
+    for folder in ("memory://other", f"file://{tmp_path}", str(tmp_path)):
+        assert [os.path.basename(path) for path in data.files.expand(f"{folder}/*.jsonl")] == [
+            "v.jsonl"
+        ]
+        assert len(data.files.expand(f"{folder}/.*.jsonl")) == 1
+
+
 def test_an_address_may_have_a_query(store: Counting) -> None:
     store.pipe_file("/data/t.csv?download=true", b'labels,score\n"[""t""]",1\n')
     (address,) = data.files.expand("memory://data/[t].csv*")

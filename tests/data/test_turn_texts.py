@@ -239,6 +239,10 @@ UNKNOWN = [
         "; perhaps --field=instruction=ask --field=output=reply do",
     ),
     ({"question": "1?", "reply": "2"}, "; perhaps --field=answer=reply does"),
+    (
+        {"post_id": "17", "Question": "1?", "A": "A long one.", "Answer": "2"},
+        "; perhaps --field=question=Question --field=answer=Answer do",
+    ),
     ({"body": "A text.", "n": 1}, "; perhaps --field=text=body does"),
     (
         {"my chat": [{"speaker": "user", "says": "q"}, {"speaker": "bot", "says": "a"}]},

@@ -91,6 +91,20 @@ def test_text(tmp_path: Path, ending: str) -> None:
     assert learned == sorted(f"{asked} {answer}{END}" for asked, answer in SAID)
 
 
+def test_pairs_as_messages(tmp_path: Path) -> None:
+    records = [
+        {
+            "conversations": [{"from": "human", "value": asked}],
+            "chosen": {"from": "gpt", "value": answer},
+            "rejected": {"from": "gpt", "value": "Who knows?"},
+        }
+        for asked, answer in SAID
+    ]
+    output = selection(tmp_path, records, "--output_layout=messages", "--drop_field=rejected")
+    learned = learned_from(trainer_of(tmp_path, loaded(output), assistant_only_loss=True))
+    assert learned == sorted(answer + END for _, answer in SAID)
+
+
 # Which of `completion`, `chosen` and `messages` it looks at first changes from run to run.
 MISREAD: dict[str, Any] = {"labels": ["maths"], "input_ids": "a name", "prompt": "Add."}
 

@@ -65,8 +65,14 @@ def remote_files(address: str, is_shard: Callable[[str], bool]) -> list[str]:
     with _telling_errors(address):
         files, path = _file_system(address)
         if any(sign in path for sign in magic):
-            found = [name for name, about in files.glob(path, detail=True).items()
-                     if about.get("type") == "file"]  # fmt: skip
+            # Stores match names that begin with a dot too, files here are not matched so.
+            hidden_too = os.path.basename(path).startswith(".")
+            found = [
+                name
+                for name, about in files.glob(path, detail=True).items()
+                if about.get("type") == "file"
+                and (hidden_too or not os.path.basename(name).startswith("."))
+            ]
             if not found:
                 raise InputError(f"{address}: no file matches; expected at least one")
         elif scheme not in ("http", "https") and files.isdir(path):

@@ -41,6 +41,7 @@ from mig_jax.data.records._prompt_completion import decode_prompt_completion, is
 from mig_jax.data.records._turn_lists import (
     OPENAI,
     SHAREGPT,
+    TURN_FIELDS,
     TurnForm,
     are_strings,
     beside_system,
@@ -174,6 +175,14 @@ def _of_turns(layout: str) -> _Reader:
     return _Reader((usual,), fullness, decode)
 
 
+def _other_turns_fullness(record: dict[str, Any], names: FieldNames) -> int:
+    field = other_turns_field(record, names)
+    if field is None:
+        return _NOT
+    # Strings in `data` may be anything, if there is anything else.
+    return _EMPTY if field == "data" and are_strings(record[field]) else _FILLED
+
+
 def _alpaca_fullness(record: dict[str, Any], names: FieldNames) -> int:
     asked, about, said = (record.get(names[name]) for name in ("instruction", "input", "output"))
     if asked == "" and about:
@@ -209,8 +218,8 @@ _READERS: Final[dict[str, _Reader]] = {
     "sharegpt": _of_turns("sharegpt"),
     "alpaca": _Reader(("instruction", "input", "output"), _alpaca_fullness, decode_alpaca),
     "turns": _Reader(
-        ("conversation", "turns"),
-        lambda record, names: _NOT if other_turns_field(record, names) is None else _FILLED,
+        TURN_FIELDS,
+        _other_turns_fullness,
         decode_other_turns,
     ),
     "exchanges": _Reader(

@@ -16,6 +16,7 @@ __all__ = [
     "OPENAI",
     "ROLE_NAMES",
     "SHAREGPT",
+    "TURN_FIELDS",
     "TurnForm",
     "are_strings",
     "beside_system",
@@ -44,6 +45,8 @@ ROLE_NAMES: Final[dict[str, Role]] = {
     "bing": "assistant",
     "bard": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
     "model": "assistant",
     "function_call": "assistant",
     "tool_call": "assistant",
@@ -75,7 +78,9 @@ SHAREGPT: Final = TurnForm(
     {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"},
 )
 _EXCHANGE_FIELDS: Final = ("conversation", "conversations")
-_TURN_FIELDS: Final = (*_EXCHANGE_FIELDS, "messages", "dialogs", "turns")
+_OTHER_FIELDS: Final = ("dialog", "dialogue", "data")
+#: Fields in which turns are looked for, whatever form they have.
+TURN_FIELDS: Final = (*_EXCHANGE_FIELDS, "messages", "dialogs", "turns", *_OTHER_FIELDS)
 # Question and answer in an exchange: of Firefly and ms-swift, of xtuner, and of others.
 _EXCHANGES: Final = (
     ("human", "assistant"),
@@ -205,11 +210,11 @@ def decode_any_turns(found: Any, field: str, names: FieldNames) -> tuple[Turn, .
 
 def other_turns_field(record: dict[str, Any], names: FieldNames) -> str | None:
     """The field that holds turns, in another form than its own, or strings in turn."""
-    for usual in _TURN_FIELDS:
+    for usual in TURN_FIELDS:
         found = record.get(names[usual])
         if is_turn_list(found, names):
             return names[usual]
-        if usual in _EXCHANGE_FIELDS and are_strings(found):
+        if usual in (*_EXCHANGE_FIELDS, *_OTHER_FIELDS) and are_strings(found):
             return names[usual]
     return None
 

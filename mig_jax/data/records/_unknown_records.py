@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, Final
 
-from mig_jax.data.records._columns import question_field
+from mig_jax.data.records._columns import ANSWERS, QUESTIONS, question_field
 from mig_jax.data.records._field_names import FieldNames
 from mig_jax.data.records._json_records import kind_of
 from mig_jax.data.records._label_formats import BadRecord
@@ -64,17 +64,22 @@ def _flags(record: dict[str, Any], names: FieldNames) -> str:
         if _kind(found) == "a list of objects" and (flags := _turn_flags(field, found)):
             return _joined(flags)
     texts = [name for name, value in record.items() if isinstance(value, str) and value]
-    texts = [name for name in texts if name.lower() not in _ABOUT]
-    asked = question_field(record, names)
+    texts = [name for name in texts if name.lower() not in _ABOUT and not name.endswith("_id")]
+    usual = question_field(record, names)
+    asked = _called(texts, QUESTIONS) if usual is None else names[usual]
     if asked is not None:
-        said = [name for name in texts if name != names[asked]]
-        return _joined(
-            {"question": names[asked], "answer": _longest(record, said)[0]} if said else {}
-        )
+        said = [name for name in texts if name != asked]
+        answer = _called(said, ANSWERS) or next(iter(_longest(record, said)), None)
+        return _joined({} if answer is None else {"question": asked, "answer": answer})
     found = _longest(record, texts)
     if len(found) > 1:
         return _joined({"instruction": found[0], "output": found[1]})
     return _joined({"text": found[0]} if found else {})
+
+
+def _called(fields: list[str], usual: tuple[str, ...]) -> str | None:
+    """The first field that is called so, in capitals or not."""
+    return next((name for one in usual for name in fields if name.lower() == one), None)
 
 
 def _turn_flags(field: str, found: list[dict[str, Any]]) -> dict[str, str]:
