@@ -41,6 +41,7 @@ from mig_jax.commands.pool_inputs import (
     read_table,
     say_read,
 )
+from mig_jax.commands.selection_steps import check_information
 from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.commands.timing import timed
 from mig_jax.commands.workdir import held_workdir
@@ -129,6 +130,8 @@ def run(options: Options) -> None:
             cells, resumed = _select(options, finished, pool, graph, points)
         picks = np.stack([cells[number]["picks"] for number in range(len(points))])
         own = np.array([cells[number]["information"] for number in range(len(points))])
+        increases = np.stack([cells[number]["increases"] for number in range(len(points))])
+        check_information(own, increases)
         with timed(seconds, "evaluation"):
             rows = describe(pool, graph, points, paper, picks, own)
         with timed(seconds, "writing"):

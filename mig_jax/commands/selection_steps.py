@@ -11,6 +11,7 @@ import numpy as np
 from mig_jax import data
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
+from mig_jax.errors import InputError
 from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
 from mig_jax.reports import proven_per_cent
 from mig_jax.runs import place_told
@@ -19,7 +20,13 @@ from mig_jax.selection import Certificate, Progress, Selection, certify, select
 if TYPE_CHECKING:  # Who learned nothing needs no optax and flax.
     from mig_jax.learning import LearnedMeasure
 
-__all__ = ["certify_with_bar", "select_with_bar", "told_of_learned", "write_selection"]
+__all__ = [
+    "certify_with_bar",
+    "check_information",
+    "select_with_bar",
+    "told_of_learned",
+    "write_selection",
+]
 
 
 def select_with_bar(
@@ -54,12 +61,28 @@ def select_with_bar(
             resume=resume,
             on_chunk=on_chunk,
         )
+    check_information(selection.information, selection.increases)
     if idle := int(np.count_nonzero(selection.gains == 0)):
         say(
             f"{idle:,} of {budget:,} picks gain nothing: by this measure nothing is left, and the "
             "first records in the pool are taken"
         )
     return selection
+
+
+def check_information(information: Any, increases: Any) -> None:
+    """Raises InputError if E is lost in the rounding of φ(x) − φ(0), as of scores far below ε.
+
+    `increases` [..., N] are those of the picks, which are computed without a difference, and
+    `information` [...] is E of all: the picks are right then, and nothing can be told of them.
+    """
+    total = np.sum(np.asarray(increases, np.float64), axis=-1)
+    if np.any(np.abs(np.asarray(information, np.float64) - total) > total / 2):
+        raise InputError(
+            "the information of the selection is too small beside the parameters of the measure "
+            "to compute with; expected scores near 1 (multiply all by one number), or a smaller "
+            "epsilon"
+        )
 
 
 def certify_with_bar(

@@ -119,7 +119,12 @@ def random_choice(
 def labels_covered(
     pool: Pool, graph: LabelGraph, picks: Int[Array, " picks"], mesh: Mesh | None = None
 ) -> int:
-    """How many labels the picks have."""
+    """How many labels the picks have.
+
+    Raises:
+      ValueError: if the pool has a label that the graph has not.
+    """
+    check_labels(pool, graph)
     own = part_of_picks(picks, part_sizes(pool, mesh), mesh)
     chosen = np.asarray(amounts_of_picks(pool, own)) > 0
     covered = np.zeros(graph.num_labels, bool)

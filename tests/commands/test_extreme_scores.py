@@ -105,6 +105,20 @@ def test_a_grid_at_the_end_of_float32(tmp_path):
     assert min(table["information_paper"]) > 1e30
 
 
+@pytest.mark.parametrize("scale", [1e-38, 1e-24])
+@pytest.mark.parametrize("command", ["select", "select --nocertificate", "ablate"])
+def test_scores_that_are_nothing_beside_epsilon_are_told(command, scale, tmp_path):
+    """In float64, too, (x + 1e-6)^0.8 is 1e-6^0.8 then: E would be 0, and 100 % of it proven."""
+    path = pool(tmp_path, (np.random.default_rng(1).uniform(1, 3, 20) * scale).tolist())
+    words = [*command.split(), f"--pool={path}", "--budget=5", "--cache=none"]
+    output, grid = tmp_path / "picked.jsonl", tmp_path / "grid"
+    more = ["--exponents=0.5", "--rates=0.1", "--noheat_maps", f"--workdir={grid}"]
+    line = refused(*words, *(more if command == "ablate" else [f"--output={output}"]))
+    assert line.startswith("mig-jax: the information of the selection is too small beside")
+    assert not list(tmp_path.glob("picked*"))
+    assert not list(grid.glob("ablation*"))
+
+
 def test_learning_says_that_it_needs_float32(tmp_path):
     path = pool(tmp_path, [3e38, 1e38] * 10)
     words = [f"--pool={path}", f"--label_embeddings={embeddings(tmp_path)}", "--cache=none"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax.measure import back_propagate, propagate
-from mig_jax.selection import fill_pages, lay_out_pages
+from mig_jax.selection import fill_pages, labels_covered, lay_out_pages
 from tests import oracles
 from tests.strategies import FUNCTIONS, SMALL, cases, random_case, to_float64
 
@@ -145,6 +145,8 @@ def test_labels_outside_the_graph_are_told():
         mig_jax.certify(pool, graph, measure, [0])
     with pytest.raises(ValueError, match=told):
         mig_jax.select(pool, graph, 1)
+    with pytest.raises(ValueError, match=told):
+        labels_covered(pool, graph, np.array([1]))
     negative = mig_jax.Pool(np.int32([0, -1]), np.int32([0, 1]), np.float32([1, 1]))
     with pytest.raises(ValueError, match="label id -1"):
         mig_jax.certify(negative, graph, measure, [0])
