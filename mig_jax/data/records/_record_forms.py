@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +12,7 @@ from mig_jax.data.records._conversation_formats import (
     telling_fields,
     told_conversation_format,
 )
+from mig_jax.data.records._field_decoder import FieldDecoder
 from mig_jax.data.records._field_names import USUAL, FieldNames, value_at
 from mig_jax.data.records._json_records import parse_record
 from mig_jax.data.records._label_formats import (
@@ -22,7 +22,6 @@ from mig_jax.data.records._label_formats import (
     LabelsAndScore,
     convert_plain,
     convert_xsample,
-    decode_line,
 )
 from mig_jax.data.records._written_forms import AS_IT_CAME, WrittenForm
 
@@ -39,7 +38,6 @@ __all__ = [
 
 _MISSING: Final = object()
 _RIGHT: Final = ""  # The name of a field that no field name leads to.
-_FieldDecoder = msgspec.json.Decoder[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,16 +213,16 @@ def _reader(form: RecordForm) -> LabelFormat:
 
 def _named(labels: str, score: str) -> LabelFormat:
     """Labels and score at these paths."""
-    decoder = _decoder_of(path.partition(".")[0] for path in (labels, score))
+    decoder = FieldDecoder(path.partition(".")[0] for path in (labels, score))
 
     def parse(line: bytes | memoryview) -> LabelsAndScore | None:
         try:
-            return convert_named(_as_dict(decoder.decode(line)), labels, score)
+            return convert_named(decoder.decode(line), labels, score)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRecord):
             return None
 
     def decode(line: bytes) -> LabelsAndScore:
-        return convert_named(_as_dict(decode_line(line, decoder)), labels, score)
+        return convert_named(decoder.decode_line(line), labels, score)
 
     def convert(row: Any) -> LabelsAndScore:
         return convert_named(row, labels, score)
@@ -273,24 +271,10 @@ def _told_formats(record: dict[str, Any], names: FieldNames) -> list[str]:
 
 def _telling_fields(line: bytes, names: FieldNames) -> dict[str, Any]:
     """The fields of a record that tell its layout, as far as it has them."""
-    return _as_dict(decode_line(line, _telling_decoder(names)))
+    return _telling_decoder(names).decode_line(line)
 
 
 @functools.lru_cache(maxsize=32)
-def _telling_decoder(names: FieldNames) -> _FieldDecoder:
+def _telling_decoder(names: FieldNames) -> FieldDecoder:
     roots = [names[name].partition(".")[0] for name in ("labels", "score")]
-    return _decoder_of(["annotation", "mig_jax", *roots, *telling_fields(names)])
-
-
-def _decoder_of(fields: Iterable[str]) -> _FieldDecoder:
-    """Decodes these fields of a JSON object as they are, and passes over all others."""
-    names = {f"field_{place}": name for place, name in enumerate(dict.fromkeys(fields))}
-    kind = msgspec.defstruct(
-        "Fields", [(own, Any, msgspec.UNSET) for own in names], rename=names, gc=False
-    )
-    return msgspec.json.Decoder(kind)
-
-
-def _as_dict(found: msgspec.Struct) -> dict[str, Any]:
-    values = zip(found.__struct_encode_fields__, msgspec.structs.astuple(found), strict=True)
-    return {name: value for name, value in values if value is not msgspec.UNSET}
+    return FieldDecoder(["annotation", "mig_jax", *roots, *telling_fields(names)])
