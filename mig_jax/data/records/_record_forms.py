@@ -23,6 +23,7 @@ from mig_jax.data.records._label_formats import (
     convert_plain,
     convert_xsample,
 )
+from mig_jax.data.records._unknown_records import found_instead
 from mig_jax.data.records._written_forms import AS_IT_CAME, WrittenForm
 
 __all__ = [
@@ -102,7 +103,7 @@ def detect_label_format(line: bytes, names: FieldNames = USUAL) -> str:
     record = _telling_fields(line, names)
     if told := _told_formats(record, names):
         return told[0]
-    raise unlabelled(record, names)
+    raise unlabelled(record, names, line)
 
 
 def other_format(line: bytes, form: RecordForm) -> BadRecord | None:
@@ -116,14 +117,18 @@ def other_format(line: bytes, form: RecordForm) -> BadRecord | None:
         found = BadRecord(f"found a record of layout {told[0]}, expected layout {form.layout}")
         return None if form.layout in told else found
     is_raw = told_conversation_format(record, form.names) is not None
-    return unlabelled(record, form.names) if is_raw else None
+    return unlabelled(record, form.names, line) if is_raw else None
 
 
-def unlabelled(record: dict[str, Any], names: FieldNames) -> BadRecord:
+def unlabelled(record: dict[str, Any], names: FieldNames, line: bytes = b"") -> BadRecord:
     """What to say of a record that has no layout's labels and score.
 
-    `record` may lack fields that no layout looks at.
+    `record` may lack fields that no layout looks at; `line` has all, if it is given.
     """
+    try:
+        every = parse_record(line) if line else {}
+    except BadRecord:
+        every = {}
     layout = told_conversation_format(record, names)
     if layout is None:
         told = {
@@ -132,8 +137,9 @@ def unlabelled(record: dict[str, Any], names: FieldNames) -> BadRecord:
             "plain": " and ".join(label_fields("plain", names)),
         }
         expected = ", or ".join(f"{told[name]} (layout {name})" for name in possible_formats(names))
-        return BadRecord(f"the fields of no layout were found; expected {expected}")
-    lacking = []
+        found = found_instead(every, ["labels", "score"])
+        return BadRecord(f"the fields of no layout were found; expected {expected}{found}")
+    lacking: dict[str, str] = {}
     for usual, ours, own in zip(
         ("labels", "score"),
         label_fields("mig_jax", names),
@@ -141,11 +147,12 @@ def unlabelled(record: dict[str, Any], names: FieldNames) -> BadRecord:
         strict=True,
     ):
         if all(value_at(record, field, _MISSING) is _MISSING for field in (ours, own)):
-            lacking.append(f"{usual} (field {own})" if own != usual else usual)
+            lacking[usual] = f"{usual} (field {own})" if own != usual else usual
+    has_no = " and no ".join(lacking.values())
     return BadRecord(
-        f"the record has no {' and no '.join(lacking)}, only a conversation (layout {layout}); "
+        f"the record has no {has_no}, only a conversation (layout {layout}); "
         "`mig-jax annotate` makes labels and scores, and --field=labels=NAME and "
-        "--field=score=NAME tell where there are some"
+        f"--field=score=NAME tell where there are some{found_instead(every, list(lacking))}"
     )
 
 
