@@ -232,8 +232,9 @@ def _scores(
     for name, values in {**columns, "combined": scores}.items():
         low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
         told[name] = {"least": low, "median": median, "greatest": high}
-        # Of a single scorer the combination says nothing new.
-        if is_nearly_constant(values) and (name != "combined" or len(columns) > 1):
+        # Of a single scorer the combination says nothing new; and nobody chose scores that stay.
+        says_more = len(columns) > 1 or name not in ("combined", "keep")
+        if is_nearly_constant(values) and says_more:
             which = "the scores" if name == "combined" else f"--scorer={name}"
             say(
                 f"warning: {which} gave nearly the same value to all records (median {median:.4g}):"

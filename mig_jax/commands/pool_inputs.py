@@ -137,7 +137,7 @@ def check_worth(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
         found = "--pool: no record that has a label has a score above 0"
     raise InputError(
         f"{found}, so that no selection holds any information and there is nothing to choose by; "
-        "expected records with labels and scores above 0"
+        "expected records with labels and scores above 0 (float32)"
     )
 
 

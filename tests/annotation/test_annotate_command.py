@@ -496,6 +496,16 @@ def test_a_journal_drops_what_is_no_whole_batch(tmp_path):
         assert (tmp_path / "j").read_bytes() == foreign
 
 
+def test_scores_that_stay_are_not_judged(tmp_path, mig):
+    """A scorer that nobody has named is not warned of, however alike its values are."""
+    records = [_record("q", text, labels=["nlp"], score=1.0) for text in "abc"]
+    pool, output = _write(tmp_path / "pool.jsonl", records), tmp_path / "out.jsonl"
+    flags = [f"--pool={pool}", f"--output={output}", "--min_tag_count=1", "--tag_distance=0"]
+    result = mig("normalise_tags", *flags)
+    assert result.status == 0, result.stderr
+    assert "warning" not in result.stderr
+
+
 def test_tags_are_normalised_alone_and_by_a_mapping(tmp_path, mig):
     records = [
         _record("q", "a", labels=["NLP", "rare"], score=1.0),

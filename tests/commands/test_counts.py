@@ -86,6 +86,24 @@ def test_counts_by_file_and_by_field(tmp_path: Path) -> None:
     assert "counts" not in json.loads(output.with_suffix(".manifest.json").read_text())
 
 
+def test_names_and_values_that_json_escapes(tmp_path: Path) -> None:
+    """A quote, a backslash or a control character in a field's name; half of a character."""
+    names = ('la"bels', "sc\\ore", "so\x1burce")
+    values = ["é", "\ud83d", ["\ud83d", 1], {"a": None}, float("nan")]
+    records = [dict(zip(names, (["x"], 1.0, value), strict=True)) for value in values]
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps(record) + "\n" for record in records))
+    words = [f"--pool={pool}", f"--output={tmp_path / 'out.jsonl'}", "--cache=none", "--budget=5"]
+    fields = [f"--field=labels={names[0]}", f"--field=score={names[1]}", f"--count_by={names[2]}"]
+    done = mig("select", *words, *fields, "--nocertificate")
+    assert done.returncode == 0, done.stderr
+    about = json.loads((tmp_path / "out.manifest.json").read_text())
+    counted = [one["value"] for one in about["counts"]["values"]]
+    told = ["é", "\ufffd", '["\ufffd",1]', '{"a":null}', "null"]
+    assert sorted(counted) == sorted(told)
+    assert (tmp_path / "out.jsonl").read_bytes() == pool.read_bytes()
+
+
 def test_many_values(tmp_path: Path) -> None:
     pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
     rows = [{"labels": ["x"], "score": 1, "id": n % 60} for n in range(90)]

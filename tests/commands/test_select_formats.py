@@ -123,7 +123,8 @@ def test_raw_records_are_told_to_be_annotated(
     assert told == (
         f"mig-jax: {raw}, line 1: the record has no labels and no score, only a conversation "
         "(layout alpaca); `mig-jax annotate` makes labels and scores, and --field=labels=NAME and "
-        "--field=score=NAME tell where there are some"
+        "--field=score=NAME tell where there are some; found instruction (a string), output "
+        "(a string)"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["raw.jsonl"]
 

@@ -177,3 +177,22 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         data.read_pool([tmp_path])
     with pytest.raises(InputError, match=r"pip install 'mig-jax\[hub\]'"):
         data.read_pool(["hub:owner/name"])
+
+
+@pytest.mark.parametrize(
+    ("splits", "suggested"),
+    [
+        (["test_sft", "train_sft"], "train_sft"),
+        (["dev", "test", "validation", "extra"], "extra"),
+        (["test", "train", "atrain"], "train"),
+        (["test"], "test"),
+    ],
+)
+def test_the_split_suggested_is_for_training(
+    tmp_path: Path, splits: list[str], suggested: str
+) -> None:
+    datasets = pytest.importorskip("datasets", reason="the extra hub is not installed")
+    rows = datasets.Dataset.from_list([{"labels": ["a"], "score": 1.0}])
+    datasets.DatasetDict(dict.fromkeys(splits, rows)).save_to_disk(tmp_path / "all")
+    with pytest.raises(InputError, match=rf"expected one of them, as \S*/all/{suggested}$"):
+        data.read_pool([tmp_path / "all"])

@@ -214,9 +214,30 @@ def test_first_line_without_a_layout(store: Store) -> None:
     assert message([path]) == (
         f"{path}, line 1: the fields of no layout were found; expected mig_jax.labels and "
         "mig_jax.score (layout mig_jax), or annotation.instag and annotation.deita (layout "
-        "xsample), or labels and score (layout plain)"
+        "xsample), or labels and score (layout plain); found prompt (a string)"
     )
     assert read_pool([path], on_bad_record="skip").line.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "flags"),
+    [
+        ({"tags": ["x"], "quality": 3}, "--field=labels=tags --field=score=quality do"),
+        ({"Labels": ["x"], "Score": 0.5, "id": 4}, "--field=labels=Labels --field=score=Score do"),
+        ({"labels": ["x"], "reward": 3, "ok": True}, "--field=score=reward does"),
+        ({"score": 1, "my tags": ["x"], "n": 2}, "'--field=labels=my tags' does"),
+        ({"tags": ["x"], "topics": ["y"], "a": 1, "b": 2}, None),  # Either might.
+        ({"tags\x1b": ["x"], "n": -1}, None),
+    ],
+)
+def test_flags_that_would_do_are_told(
+    store: Store, fields: dict[str, Any], flags: str | None
+) -> None:
+    record = {"instruction": "q", "output": "a", **fields}
+    told = message([store(json.dumps(record).encode() + b"\n")])
+    assert "(layout alpaca); `mig-jax annotate` makes labels and scores" in told
+    assert "; found instruction (a string), output (a string), " in told
+    assert told.partition("; perhaps ")[2] == (flags or "")
 
 
 @given(
@@ -336,6 +357,11 @@ def test_corrupt_compressed_file(
     path.write_bytes(damaged[damage])
     for layout in ("auto", "plain"):
         told = message([path], layout=layout, **how)
+        if damage == "not_compressed":
+            name = ending.removeprefix(".jsonl")
+            expected = f"holds no {kind} data; expected it, as the name ends in {name}"
+            assert told == f"{path}: {expected}"
+            continue
         assert told.startswith(f"{path}: {kind} data is corrupt or truncated (")
         assert told.endswith("); expected a whole file")
 

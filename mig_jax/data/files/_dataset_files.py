@@ -137,6 +137,12 @@ def _hub_name(path: str) -> tuple[str, str | None, str | None]:
     return name, configuration, split
 
 
+def _not_for_training(split: str) -> tuple[bool, bool, bool]:
+    """Sorts splits: `train`, then `train_sft` and its like, and what is for tests last."""
+    for_tests = ("test", "val", "dev", "eval")
+    return split != "train", "train" not in split, split.startswith(for_tests)
+
+
 def _check_folder(path: str) -> None:
     if os.path.isfile(os.path.join(path, "state.json")):
         return
@@ -146,9 +152,10 @@ def _check_folder(path: str) -> None:
             for name in sorted(os.listdir(path))
             if os.path.isfile(os.path.join(path, name, "state.json"))
         ]
+        likely = min(splits, key=_not_for_training, default="train")
         raise InputError(
             f"{path}: has the splits {', '.join(splits)}; expected one of them, as "
-            f"{os.path.join(path, splits[0] if splits and 'train' not in splits else 'train')}"
+            f"{os.path.join(path, likely)}"
         )
     raise InputError(
         f"{path}: is a directory; expected a file of records, or a folder of a Hugging Face "

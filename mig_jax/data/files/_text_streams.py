@@ -78,10 +78,10 @@ def name_of(path: str) -> str:
 
 
 def compression_of(stamp: FileStamp) -> Compression:
-    """How a file is compressed, by its first bytes or, if they tell nothing, by its name.
+    """How a file is compressed, by its first bytes.
 
     Raises:
-      InputError: if it cannot be read.
+      InputError: if it cannot be read, or is not what its name says.
     """
     with open_text(stamp, "") as (_, text):
         start = text.read(4)
@@ -91,8 +91,12 @@ def compression_of(stamp: FileStamp) -> Compression:
     if number == _ZSTD or (number & ~15) == _ZSTD_SKIPPED:
         return "zstd"
     ending = os.path.splitext(name_of(stamp.path))[1]
-    by_name: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
-    return by_name.get(ending, "") if start else ""
+    named = {".gz": "gzip", ".zst": "zstd"}.get(ending)
+    if named and start:
+        raise InputError(
+            f"{stamp.path}: holds no {named} data; expected it, as the name ends in {ending}"
+        )
+    return ""
 
 
 @contextlib.contextmanager

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from mig_jax.data.files import TableRows
 from mig_jax.data.reading._record_table import RecordTable
-from mig_jax.data.records import counted_value
+from mig_jax.data.records import FieldDecoder, counted_value
 
 __all__ = ["each_record", "field_values"]
 
@@ -51,8 +50,7 @@ def field_values(table: RecordTable, path: str) -> tuple[list[str], npt.NDArray[
 def _each_with(table: RecordTable, path: str) -> Iterator[Any]:
     """Yields each record with the field at least, if it has it."""
     root = path.partition(".")[0]
-    kind = msgspec.defstruct("Field", [("field", Any, None)], rename={"field": root})
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+    decoder = FieldDecoder([root])
     for index, source in enumerate(table.sources):
         positions = table.position[table.file_index == index]
         if isinstance(source, TableRows) and len(positions):
@@ -63,4 +61,4 @@ def _each_with(table: RecordTable, path: str) -> Iterator[Any]:
             yield from (row for used, row in rows if used)
         elif len(positions):
             for record in source.read_records(positions):
-                yield {root: decoder.decode(record).field}
+                yield decoder.decode_line(record)

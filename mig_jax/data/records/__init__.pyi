@@ -6,6 +6,7 @@ from ._conversation_formats import (
 )
 from ._conversations import ROLES, Conversation, Role, instruction_and_response
 from ._counted_values import counted_value
+from ._field_decoder import FieldDecoder
 from ._field_names import FIELD_NAMES, USUAL, FieldNames, value_at
 from ._json_records import parse_record, record_as_json
 from ._label_formats import (
@@ -45,6 +46,7 @@ __all__ = [
     "BadRecord",
     "Conversation",
     "FactoryReading",
+    "FieldDecoder",
     "FieldNames",
     "LabelsAndScore",
     "RecordForm",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,8 @@ _LONGEST: Final = 200  # Symbols of a value that are kept.
 def counted_value(record: Any, path: str) -> str:
     """The value that the names joined by dots lead to, as text; "(none)" if there is none.
 
-    What is no text is written as JSON; of a long value the first 200 symbols are kept.
+    What is no text is written as JSON; of a long value the first 200 symbols are kept. Half of a
+    character (a lone surrogate) is the replacement character.
 
     >>> counted_value({"meta": {"source": "flan"}, "n": 2}, "meta.source")
     'flan'
@@ -27,5 +29,10 @@ def counted_value(record: Any, path: str) -> str:
     if value is None:
         return "(none)"
     if not isinstance(value, str):
-        value = msgspec.json.encode(value, enc_hook=str).decode()
+        try:
+            value = msgspec.json.encode(value, enc_hook=str).decode()
+        except UnicodeEncodeError:
+            value = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    if not value.isascii():
+        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"

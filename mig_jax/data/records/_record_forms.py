@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +12,7 @@ from mig_jax.data.records._conversation_formats import (
     telling_fields,
     told_conversation_format,
 )
+from mig_jax.data.records._field_decoder import FieldDecoder
 from mig_jax.data.records._field_names import USUAL, FieldNames, value_at
 from mig_jax.data.records._json_records import parse_record
 from mig_jax.data.records._label_formats import (
@@ -22,8 +22,8 @@ from mig_jax.data.records._label_formats import (
     LabelsAndScore,
     convert_plain,
     convert_xsample,
-    decode_line,
 )
+from mig_jax.data.records._unknown_records import found_instead
 from mig_jax.data.records._written_forms import AS_IT_CAME, WrittenForm
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
 
 _MISSING: Final = object()
 _RIGHT: Final = ""  # The name of a field that no field name leads to.
-_FieldDecoder = msgspec.json.Decoder[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +103,7 @@ def detect_label_format(line: bytes, names: FieldNames = USUAL) -> str:
     record = _telling_fields(line, names)
     if told := _told_formats(record, names):
         return told[0]
-    raise unlabelled(record, names)
+    raise unlabelled(record, names, line)
 
 
 def other_format(line: bytes, form: RecordForm) -> BadRecord | None:
@@ -118,14 +117,18 @@ def other_format(line: bytes, form: RecordForm) -> BadRecord | None:
         found = BadRecord(f"found a record of layout {told[0]}, expected layout {form.layout}")
         return None if form.layout in told else found
     is_raw = told_conversation_format(record, form.names) is not None
-    return unlabelled(record, form.names) if is_raw else None
+    return unlabelled(record, form.names, line) if is_raw else None
 
 
-def unlabelled(record: dict[str, Any], names: FieldNames) -> BadRecord:
+def unlabelled(record: dict[str, Any], names: FieldNames, line: bytes = b"") -> BadRecord:
     """What to say of a record that has no layout's labels and score.
 
-    `record` may lack fields that no layout looks at.
+    `record` may lack fields that no layout looks at; `line` has all, if it is given.
     """
+    try:
+        every = parse_record(line) if line else {}
+    except BadRecord:
+        every = {}
     layout = told_conversation_format(record, names)
     if layout is None:
         told = {
@@ -134,30 +137,33 @@ def unlabelled(record: dict[str, Any], names: FieldNames) -> BadRecord:
             "plain": " and ".join(label_fields("plain", names)),
         }
         expected = ", or ".join(f"{told[name]} (layout {name})" for name in possible_formats(names))
-        return BadRecord(f"the fields of no layout were found; expected {expected}")
-    lacking, there = [], []
+        found = found_instead(every, ["labels", "score"])
+        return BadRecord(f"the fields of no layout were found; expected {expected}{found}")
+    lacking: dict[str, str] = {}
+    there: list[str] = []
     for usual, ours, own in zip(
         ("labels", "score"),
         label_fields("mig_jax", names),
         label_fields("plain", names),
         strict=True,
     ):
-        found = [
+        places = [
             place for place in (ours, own) if value_at(record, place, _MISSING) is not _MISSING
         ]
-        there += found[:1]
-        if not found:
-            lacking.append(f"{usual} (field {own})" if own != usual else usual)
+        there += places[:1]
+        if not places:
+            lacking[usual] = f"{usual} (field {own})" if own != usual else usual
     if not lacking:
         labels, score = there
         return BadRecord(
             f"the record has {labels} and {score}, one of each layout; expected both of one, or "
             f"--field=labels={labels} --field=score={score} to take these"
         )
+    has_no = " and no ".join(lacking.values())
     return BadRecord(
-        f"the record has no {' and no '.join(lacking)}, only a conversation (layout {layout}); "
+        f"the record has no {has_no}, only a conversation (layout {layout}); "
         "`mig-jax annotate` makes labels and scores, and --field=labels=NAME and "
-        "--field=score=NAME tell where there are some"
+        f"--field=score=NAME tell where there are some{found_instead(every, list(lacking))}"
     )
 
 
@@ -229,16 +235,16 @@ def _reader(form: RecordForm) -> LabelFormat:
 
 def _named(labels: str, score: str) -> LabelFormat:
     """Labels and score at these paths."""
-    decoder = _decoder_of(path.partition(".")[0] for path in (labels, score))
+    decoder = FieldDecoder(path.partition(".")[0] for path in (labels, score))
 
     def parse(line: bytes | memoryview) -> LabelsAndScore | None:
         try:
-            return convert_named(_as_dict(decoder.decode(line)), labels, score)
+            return convert_named(decoder.decode(line), labels, score)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRecord):
             return None
 
     def decode(line: bytes) -> LabelsAndScore:
-        return convert_named(_as_dict(decode_line(line, decoder)), labels, score)
+        return convert_named(decoder.decode_line(line), labels, score)
 
     def convert(row: Any) -> LabelsAndScore:
         return convert_named(row, labels, score)
@@ -287,24 +293,10 @@ def _told_formats(record: dict[str, Any], names: FieldNames) -> list[str]:
 
 def _telling_fields(line: bytes, names: FieldNames) -> dict[str, Any]:
     """The fields of a record that tell its layout, as far as it has them."""
-    return _as_dict(decode_line(line, _telling_decoder(names)))
+    return _telling_decoder(names).decode_line(line)
 
 
 @functools.lru_cache(maxsize=32)
-def _telling_decoder(names: FieldNames) -> _FieldDecoder:
+def _telling_decoder(names: FieldNames) -> FieldDecoder:
     roots = [names[name].partition(".")[0] for name in ("labels", "score")]
-    return _decoder_of(["annotation", "mig_jax", *roots, *telling_fields(names)])
-
-
-def _decoder_of(fields: Iterable[str]) -> _FieldDecoder:
-    """Decodes these fields of a JSON object as they are, and passes over all others."""
-    names = {f"field_{place}": name for place, name in enumerate(dict.fromkeys(fields))}
-    kind = msgspec.defstruct(
-        "Fields", [(own, Any, msgspec.UNSET) for own in names], rename=names, gc=False
-    )
-    return msgspec.json.Decoder(kind)
-
-
-def _as_dict(found: msgspec.Struct) -> dict[str, Any]:
-    values = zip(found.__struct_encode_fields__, msgspec.structs.astuple(found), strict=True)
-    return {name: value for name, value in values if value is not msgspec.UNSET}
+    return FieldDecoder(["annotation", "mig_jax", *roots, *telling_fields(names)])

@@ -1,8 +1,9 @@
-"""What is said of a record in which no conversation was found."""
+"""What is said of a record in which no conversation was found, or no labels and no score."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any, Final
 
 from mig_jax.data.records._columns import ANSWERS, QUESTIONS, question_field
@@ -11,7 +12,7 @@ from mig_jax.data.records._json_records import kind_of
 from mig_jax.data.records._label_formats import BadRecord
 from mig_jax.data.records._turn_lists import ROLE_NAMES
 
-__all__ = ["no_conversation"]
+__all__ = ["found_instead", "no_conversation"]
 
 _EXPECTED: Final = (
     "messages (turns with role and content), conversations (turns with from and value), "
@@ -35,16 +36,40 @@ def no_conversation(record: dict[str, Any], names: FieldNames) -> BadRecord:
     >>> str(fault).partition("; perhaps ")[2]
     '--field=instruction=ask --field=output=reply do'
     """
+    guess = _flags({name: value for name, value in record.items() if _shown(name) == name}, names)
+    return BadRecord(f"found no conversation; expected {_EXPECTED}{_told(record, guess)}")
+
+
+def found_instead(record: dict[str, Any], lacking: Sequence[str]) -> str:
+    """Words on a record without labels or a score: its fields, and the flags that might do.
+
+    `lacking` tells what it has not: labels, score, or both.
+
+    >>> found_instead({"id": 7, "tags": ["maths"], "quality": 2.5}, ["labels", "score"])[-54:]
+    '; perhaps --field=labels=tags --field=score=quality do'
+    """
+    about = _ABOUT - {"labels", "score"}
+    usable = {name: value for name, value in record.items() if _shown(name) == name}
+    usable = {name: value for name, value in usable.items() if name.lower() not in about}
+    flags = {}
+    lists = [name for name, value in usable.items() if _kind(value) == "a list of strings"]
+    if "labels" in lacking and len(lists) == 1:
+        flags["labels"] = lists[0]
+    numbers = [name for name, value in usable.items() if type(value) in (int, float) and value >= 0]
+    if "score" in lacking and len(numbers) == 1:
+        flags["score"] = numbers[0]
+    return _told(record, _joined(flags))
+
+
+def _told(record: dict[str, Any], guess: str) -> str:
+    """The fields of a record, and flags that might do."""
     if not record:
-        return BadRecord(f"found no conversation; expected {_EXPECTED}")
+        return ""
     told = [f"{_shown(name)} ({_kind(value)})" for name, value in list(record.items())[:_MOST]]
     if len(record) > _MOST:
         told.append(f"{len(record) - _MOST} more")
-    guess = _flags({name: value for name, value in record.items() if _shown(name) == name}, names)
     perhaps = f"; perhaps {guess} {'does' if guess.count('--') == 1 else 'do'}" if guess else ""
-    return BadRecord(
-        f"found no conversation; expected {_EXPECTED}; found {', '.join(told)}{perhaps}"
-    )
+    return f"; found {', '.join(told)}{perhaps}"
 
 
 def _shown(name: str) -> str:
