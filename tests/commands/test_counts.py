@@ -197,6 +197,18 @@ def test_what_trainers_misread_is_told_once(
     assert lines == [f"note: {note}" for note in notes]
 
 
+def test_a_charset_that_trainers_cannot_load_is_told(tmp_path: Path) -> None:
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    record = '{"mig_jax": {"labels": ["x"], "score": 1}, "text": "caf\u00e9"}\n'
+    for charset, number in (("utf-8", 0), ("latin-1", 1)):
+        pool.write_bytes(record.encode(charset))
+        words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+        done = mig("select", *words)
+        assert done.returncode == 0, done.stderr
+        assert output.read_bytes() == record.encode(charset)
+        assert done.stderr.count("note: trainers cannot load the records") == number
+
+
 PAIRS: list[dict[str, Any]] = [
     {"messages": TURNS[:1], "chosen": TURNS[1], "rejected": {**TURNS[1], "content": "r"}},
     {"instruction": "q", "input": "", "chosen": "a", "rejected": "r"},

@@ -71,7 +71,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     )
     found = [line.split("|") for line in ran.stdout.splitlines()]
     told = dict(zip(files, (what for _, _, what in found), strict=True))
-    too_long = "is longer than 64 MiB; expected one record a line (--longest_record=MIB allows"
+    too_long = "is longer than 16 MiB; expected one record a line (--longest_record=MIB allows"
     assert told.pop("lines.jsonl.zst") == "1"
     assert told.pop("quoted.csv.gz").startswith(", line 2: found more than 2,097,152 separators")
     assert told.pop("blank.csv.gz") == ": holds no records; expected at least one"

@@ -21,7 +21,7 @@ __all__ = ["LONGEST_RECORD", "Compression", "TextFile", "compression_of", "name_
 Compression = Literal["", "gzip", "zstd"]
 
 #: Bytes that a record may have, if nothing else is said.
-LONGEST_RECORD: Final = 1 << 26
+LONGEST_RECORD: Final = 1 << 24
 
 _BUFFER_SIZE: Final = 1 << 18
 _READ_AT_ONCE: Final = 1 << 15

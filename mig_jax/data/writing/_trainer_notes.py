@@ -62,9 +62,14 @@ class TrainerNotes:
         self._tools_are_bad = False
         self._has_system_beside = False
         self._has_open_pair = False
+        self._is_utf8 = True
 
     def add(self, record: bytes) -> None:
         """Looks at a JSON object; passes over what is none."""
+        try:
+            record.decode()
+        except UnicodeDecodeError:
+            self._is_utf8 = False
         try:
             fields = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -121,6 +126,11 @@ class TrainerNotes:
                 several = " and ".join(sorted(kinds))
                 found[name] = f"some trainers cannot load the field {name}, which holds {several}"
         told = [f"{text}; --drop_field={name} leaves it out" for name, text in found.items()]
+        if not self._is_utf8:
+            told.append(
+                "trainers cannot load the records, which have bytes that are not UTF-8; expected a "
+                "pool in UTF-8, as `iconv -f CHARSET -t UTF-8` makes it"
+            )
         if self._has_open_pair:
             told.append(
                 "TRL takes chosen and rejected beside turns for another format; "
