@@ -25,7 +25,7 @@ import tqdm
 
 from mig_jax.devices._fatal_errors import fatal_errors_told
 from mig_jax.devices._meeting import meet
-from mig_jax.errors import InputError
+from mig_jax.errors import InputError, printable
 
 __all__ = ["joined", "told_by_all"]
 
@@ -217,7 +217,7 @@ def _leave(message: str, status: int, *, after_seconds: float = 0) -> NoReturn:
             # A bar that is there has no end of line; with its lock, none is drawn from now on.
             tqdm.tqdm.get_lock().acquire(timeout=1)
             open_line = "\n" if getattr(tqdm.tqdm, "_instances", None) else ""
-            print(f"{open_line}mig-jax: {message}", file=sys.stderr)
+            print(f"{open_line}mig-jax: {printable(message)}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
             time.sleep(after_seconds)
