@@ -49,6 +49,11 @@ class Needs:
         wanted += ["labels"] if self.labels else []
         return [*wanted, "score"] if self.score else wanted
 
+    def _kept(self, kind: Literal["labels", "score"]) -> str:
+        """Where what is kept must stand: the field that --field names, or one of several."""
+        path = kind if self.fields is None else getattr(self.fields, kind)
+        return kind if path == f"mig_jax.{kind}" else path
+
     def sample_of(self, record: RawRecord) -> Sample:
         """The record as taggers and scorers see it.
 
@@ -59,9 +64,9 @@ class Needs:
         if not exchanges:
             raise BadRecord("found no answer of the assistant to anything; expected at least one")
         if self.labels and record.labels is None:
-            raise BadRecord("missing, expected the labels to keep", "labels")
+            raise BadRecord("missing, expected the labels to keep", self._kept("labels"))
         if self.score and record.score is None:
-            raise BadRecord("missing, expected the score to keep", "score")
+            raise BadRecord("missing, expected the score to keep", self._kept("score"))
         if self.fields is not None:
             self.fields.check(record)
         return Sample(

@@ -400,6 +400,8 @@ def test_what_is_left_out_is_kept_with_its_reason(tmp_path, mig):
     )
     told = mig.refused(*base)
     assert "pool.jsonl, line 2, field labels: missing, expected the labels to keep" in told
+    told = mig.refused(*base, "--field=labels=meta.mine")
+    assert "pool.jsonl, line 1, field meta.mine: missing, expected the labels to keep" in told
     assert _names(tmp_path) == ["pool.jsonl", "test.jsonl"]
 
     result = mig(*base, "--on_bad_record=skip")
