@@ -36,6 +36,7 @@ from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
 from mig_jax.measure import GAIN_RULES, LabelGraph, Measure, Pool, pool_from_table
 from mig_jax.reports import Selected, manifest, selection_page, summary
+from mig_jax.runs import refuse_foreign
 from mig_jax.selection import (
     Checkpoints,
     Progress,
@@ -157,8 +158,11 @@ def _open(options: SelectOptions, files: data.OutputFiles) -> _Outputs:
     """The outputs that are asked for.
 
     Raises:
-      InputError: if one cannot be written, or --dataset_info takes no entry.
+      InputError: if one cannot be written, --dataset_info takes no entry, or --checkpoint_dir
+        holds something else.
     """
+    if options.checkpoint_dir is not None:
+        refuse_foreign(options.checkpoint_dir, "checkpoints")
     outputs = _Outputs(
         records=files.open(options.output),
         manifest=files.open_manifest(options.stem + ".manifest.json", options.output),

@@ -197,6 +197,23 @@ def test_what_trainers_misread_is_told_once(
     assert lines == [f"note: {note}" for note in notes]
 
 
+@pytest.mark.parametrize(
+    ("flags", "number"),
+    [([], 1), (["--output_layout=messages"], 0), (["--output_layout=sharegpt"], 0)],
+)
+def test_roles_that_templates_do_not_know_are_told(
+    tmp_path: Path, flags: list[str], number: int
+) -> None:
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    record = {"conversations": turns, "mig_jax": {"labels": ["x"], "score": 1}}
+    pool.write_text(json.dumps(record) + "\n")
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    done = mig("select", *words, *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("note: TRL keeps the roles human and gpt") == number
+
+
 def test_a_charset_that_trainers_cannot_load_is_told(tmp_path: Path) -> None:
     pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
     record = '{"mig_jax": {"labels": ["x"], "score": 1}, "text": "caf\u00e9"}\n'

@@ -36,7 +36,7 @@ class RecordConverter:
     def __init__(self, form: WrittenForm = AS_IT_CAME, names: FieldNames = USUAL) -> None:
         self._form = form
         self._names = names
-        self._notes = TrainerNotes()
+        self._notes = TrainerNotes(as_they_came=form.layout is None and not form.for_llama_factory)
         self.readings: set[FactoryReading] = set()  #: If LLaMA-Factory must train on all.
 
     def __call__(self, record: bytes) -> bytes:

@@ -28,6 +28,7 @@ _TAKEN_FOR: Final = {
 _OTHER_FORMATS: Final = ("prompt", "completion", "chosen", "rejected")
 _TURNS: Final = ("messages", "conversations")
 _PAIR: Final = frozenset(("chosen", "rejected"))
+_ROLES_OF_SHAREGPT: Final = (b'"human"', b'"gpt"')
 _PICTURES: Final = ("image", "images")
 _KINDS: Final = {"t": "bool", "f": "bool", '"': "text", "[": "list", "{": "object"}
 _NOTHING: Final = (b"null", b"[]", b'""')
@@ -55,7 +56,10 @@ def notes_of_rows(table: RecordTable, picks: npt.NDArray[np.int64]) -> list[str]
 class TrainerNotes:
     """Looks at the top-level fields of records, given one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_they_came: bool = True) -> None:
+        """`as_they_came`: nobody asked for the layout of the records."""
+        self._as_they_came = as_they_came
+        self._has_roles_of_sharegpt = False
         self._kinds: dict[str, set[str]] = collections.defaultdict(set)
         self._beside_turns: set[str] = set()
         self._tells_nothing: dict[str, bool] = dict.fromkeys((*_PICTURES, "tools"), True)
@@ -87,6 +91,10 @@ class TrainerNotes:
             self._has_open_pair = True
         elif turns:
             self._beside_turns.update(name for name in _OTHER_FORMATS if name in fields)
+        for name in turns[:1] if self._as_they_came else ():
+            text = bytes(fields[name])
+            if b'"from"' in text and any(role in text for role in _ROLES_OF_SHAREGPT):
+                self._has_roles_of_sharegpt = True
         if turns:
             system = bytes(fields.get("system", b""))
             self._has_system_beside |= system.startswith(b'"') and system != b'""'
@@ -136,6 +144,11 @@ class TrainerNotes:
                 "TRL takes chosen and rejected beside turns for another format; "
                 "--output_layout=messages with --drop_field=rejected writes the chosen answer as "
                 "the last turn"
+            )
+        if self._has_roles_of_sharegpt:
+            told.append(
+                "TRL keeps the roles human and gpt, which chat templates do not know; "
+                "--output_layout=messages writes user and assistant"
             )
         if self._has_system_beside:
             told.append(
