@@ -48,8 +48,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
 
-# If the tests run in the background, or under nohup, these are ignored, and would be by the commands
-# they start.
+# If the tests run in the background, or under nohup, these are ignored, and would be by the
+# commands they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
