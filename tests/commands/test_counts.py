@@ -199,6 +199,21 @@ def test_what_trainers_misread_is_told_once(
 
 @pytest.mark.parametrize(
     ("flags", "number"),
+    [([], 1), (["--output_layout=messages", "--drop_field=rejected"], 0)],
+)
+def test_pairs_are_told_as_what_they_are(tmp_path: Path, flags: list[str], number: int) -> None:
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    record = {"prompt": "q", "chosen": "a", "rejected": "r"}
+    pool.write_text(json.dumps({**record, "mig_jax": {"labels": ["x"], "score": 1}}) + "\n")
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    done = mig("select", *words, *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("note: ") == number
+    assert done.stderr.count("note: TRL's SFTTrainer takes no pairs of answers") == number
+
+
+@pytest.mark.parametrize(
+    ("flags", "number"),
     [([], 1), (["--output_layout=messages"], 0), (["--output_layout=sharegpt"], 0)],
 )
 def test_roles_that_templates_do_not_know_are_told(

@@ -66,6 +66,7 @@ class TrainerNotes:
         self._tools_are_bad = False
         self._has_system_beside = False
         self._has_open_pair = False
+        self._has_pair_without_turns = False
         self._is_utf8 = True
 
     def add(self, record: bytes) -> None:
@@ -91,6 +92,8 @@ class TrainerNotes:
             self._has_open_pair = True
         elif turns:
             self._beside_turns.update(name for name in _OTHER_FORMATS if name in fields)
+        elif fields.keys() >= _PAIR and self._as_they_came:
+            self._has_pair_without_turns = True
         for name in turns[:1] if self._as_they_came else ():
             text = bytes(fields[name])
             if b'"from"' in text and any(role in text for role in _ROLES_OF_SHAREGPT):
@@ -144,6 +147,11 @@ class TrainerNotes:
                 "TRL takes chosen and rejected beside turns for another format; "
                 "--output_layout=messages with --drop_field=rejected writes the chosen answer as "
                 "the last turn"
+            )
+        if self._has_pair_without_turns:
+            told.append(
+                "TRL's SFTTrainer takes no pairs of answers, as its DPOTrainer does; "
+                "--output_layout=messages with --drop_field=rejected writes the chosen answers"
             )
         if self._has_roles_of_sharegpt:
             told.append(
