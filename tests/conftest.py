@@ -1,6 +1,7 @@
 """Settings for all tests."""
 
 import hashlib
+import importlib.util
 import os
 import pathlib
 import platform
@@ -47,6 +48,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     }.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+
+# An example to copy: its doctests need what it is about.
+collect_ignore = [] if importlib.util.find_spec("grain") else ["trainers/grain_example.py"]
 
 # If the tests run in the background, or under nohup, these are ignored, and would be by the
 # commands they start.
