@@ -9,6 +9,7 @@ import pathlib
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from mig_jax import data
+from mig_jax.commands.budgets import Budget
 from mig_jax.commands.pool_passes import counted
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
@@ -60,17 +61,17 @@ def select_learned_records(
       files: to write to.
     """
     pool, graph, measure = harden(learned, inputs.pool, inputs.graph)
-    budget, gain = parameters["budget"], GAIN_RULES[parameters["gain"]]
+    budget, gain = Budget(parameters["budget"]), GAIN_RULES[parameters["gain"]]
     seconds: dict[str, float] = {}
     with timed(seconds, "selection"):
         selection = select_with_bar(pool, graph, budget, measure=measure, gain=gain)
     with timed(seconds, "certificate"):
-        certificate = certify_with_bar(pool, graph, measure, selection)
+        certificate = certify_with_bar(pool, graph, measure, selection, budget)
     about = {
         **manifest(parameters, inputs.table, graph, selection, certificate, ALONE),
         "records_used": pool.num_records,
         "labels_covered": labels_covered(pool, graph, selection.picks),
-        "random_choice": random_choice(pool, graph, measure, budget),
+        "random_choice": random_choice(pool, graph, measure, len(selection)),
         **counted(inputs.table, selection.picks, None, ALONE),
         "learned": told_of_learned(learned, measure),
         "seconds": seconds,

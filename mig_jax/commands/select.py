@@ -12,9 +12,9 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.agreement import check_agreement
+from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
 from mig_jax.commands.pool_inputs import (
-    check_budget,
     check_worth,
     label_embeddings,
     read_label_graph,
@@ -111,8 +111,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         pool = pool_from_table(table)
         num_records = hosts.sum(table.num_records)
         say_read(table, hosts)
-        check_budget(options.budget, num_records)
         check_worth(table, hosts)
+        budget = read_budget(options, table, hosts)
         if options.dataset_info is not None:
             with timed(seconds, "checking"):
                 as_rows = options.form == "parquet"
@@ -120,19 +120,20 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         with timed(seconds, "graph"):
             pool, graph, measure, learned = hosts.together(lambda: _problem(options, table, pool))
         with timed(seconds, "selection"):
-            selection, resumed_after = _select(options, pool, graph, measure, hosts)
+            selection, resumed_after = _select(options, pool, graph, measure, budget, hosts)
         certificate = None
         if options.certificate:
             with timed(seconds, "certificate"):
-                certificate = certify_with_bar(pool, graph, measure, selection, hosts)
+                certificate = certify_with_bar(pool, graph, measure, selection, budget, hosts)
         about = {
             **manifest(options.parameters(), table, graph, selection, certificate, hosts),
             "records_used": num_records,
             "labels_covered": labels_covered(pool, graph, selection.picks, hosts.mesh),
-            "random_choice": random_choice(pool, graph, measure, options.budget, hosts.mesh),
+            "random_choice": random_choice(pool, graph, measure, len(selection), hosts.mesh),
             "resumed_after": resumed_after,
             **counted(table, selection.picks, options.count_by, hosts),
             **learned,
+            **budget.told,
         }
         with timed(seconds, "writing"):
             picked, picks = table_of_picks(table, selection.picks, hosts)
@@ -211,7 +212,12 @@ def _problem(
 
 
 def _select(
-    options: SelectOptions, pool: Pool, graph: LabelGraph, measure: Measure, hosts: Hosts
+    options: SelectOptions,
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    budget: Budget,
+    hosts: Hosts,
 ) -> tuple[Selection, int]:
     """The selection, and how many of its picks came from a checkpoint."""
     gain = GAIN_RULES[options.gain]
@@ -223,12 +229,12 @@ def _select(
 
         def save(progress: Progress) -> None:
             if checkpoints is not None:
-                checkpoints.save(progress, now=len(progress) == options.budget)
+                checkpoints.save(progress, now=len(progress) == budget.records)
 
         selection = select_with_bar(
             pool,
             graph,
-            options.budget,
+            budget,
             measure=measure,
             gain=gain,
             hosts=hosts,

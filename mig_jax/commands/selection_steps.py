@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from mig_jax import data
+from mig_jax.commands.budgets import Budget
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
 from mig_jax.errors import InputError
@@ -32,7 +33,7 @@ __all__ = [
 def select_with_bar(
     pool: Pool,
     graph: LabelGraph,
-    budget: int,
+    budget: Budget,
     *,
     measure: Measure,
     gain: GainRule,
@@ -43,8 +44,9 @@ def select_with_bar(
     """What `select` picks; `save` is called with the picks so far, again and again."""
     done = 0 if resume is None else len(resume)
     if done:
-        say(f"resuming after {done:,} of {budget:,} picks")
-    with progress_bar("selecting", budget, unit="records", initial=done) as bar:
+        of_all = "" if budget.records is None else f"of {budget.records:,} "
+        say(f"resuming after {done:,} {of_all}picks")
+    with progress_bar("selecting", budget.records, unit="records", initial=done) as bar:
 
         def on_chunk(progress: Progress) -> None:
             bar.update(len(progress) - bar.n)
@@ -54,7 +56,8 @@ def select_with_bar(
         selection = select(
             pool,
             graph,
-            budget,
+            budget.records,
+            constraints=budget.constraints,
             measure=measure,
             gain=gain,
             mesh=hosts.mesh,
@@ -64,8 +67,8 @@ def select_with_bar(
     check_information(selection.information, selection.increases)
     if idle := int(np.count_nonzero(selection.gains == 0)):
         say(
-            f"{idle:,} of {budget:,} picks gain nothing: by this measure nothing is left, and the "
-            "first records in the pool are taken"
+            f"{idle:,} of {len(selection):,} picks gain nothing: by this measure nothing is left, "
+            "and the first records in the pool are taken"
         )
     return selection
 
@@ -86,7 +89,12 @@ def check_information(information: Any, increases: Any) -> None:
 
 
 def certify_with_bar(
-    pool: Pool, graph: LabelGraph, measure: Measure, selection: Selection, hosts: Hosts = ALONE
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    selection: Selection,
+    budget: Budget,
+    hosts: Hosts = ALONE,
 ) -> Certificate:
     """How close to optimal the selection is proven to be."""
     with progress_bar("certifying", None, unit="steps") as bar:
@@ -96,7 +104,16 @@ def certify_with_bar(
             bar.set_postfix_str(f"at least {proven}", refresh=False)
             bar.update(step - bar.n)
 
-        return certify(pool, graph, measure, selection.picks, mesh=hosts.mesh, on_step=on_step)
+        return certify(
+            pool,
+            graph,
+            measure,
+            selection.picks,
+            budget=budget.records,
+            constraints=budget.constraints,
+            mesh=hosts.mesh,
+            on_step=on_step,
+        )
 
 
 def told_of_learned(learned: LearnedMeasure, measure: Measure) -> dict[str, float]:

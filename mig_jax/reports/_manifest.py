@@ -36,6 +36,7 @@ def manifest(
         "labels_dropped": table.labels_dropped,
         "edges": graph.num_edges,
         "budget": parameters["budget"],
+        "records_selected": len(selection),
         "gain": parameters["gain"],
         "information": information_held,
         "upper_bound": None if certificate is None else certificate.upper_bound,
@@ -57,7 +58,7 @@ def summary(about: dict[str, Any], output: str) -> str:
     """The lines that the command prints in the end, of a manifest."""
     random = about["random_choice"]
     lines = [
-        f"selected {about['budget']:,} of {about['records_used']:,} records -> {output}",
+        f"selected {about['records_selected']:,} of {about['records_used']:,} records -> {output}",
         f"  information E   {told_information(about['information'])}"
         f"   (a random choice: {told_information(random['information'])})",
         f"  labels covered  {about['labels_covered']:,} of {about['labels']:,}"

@@ -60,7 +60,7 @@ def selection_page(selected: Selected) -> bytes:
     proof = (
         "How close it is to the best possible was not computed (--nocertificate)."
         if ratio is None
-        else f"No selection of {about['budget']:,} records can hold more than "
+        else f"No selection of {about['records_selected']:,} records can hold more than "
         f"{told_information(about['upper_bound'])} information by this measure; this one holds "
         f"{told_information(about['information'])}, which is at least {proven_per_cent(ratio)} of "
         "the best possible. That is proven, not estimated."
@@ -81,7 +81,7 @@ def selection_page(selected: Selected) -> bytes:
     if ratio is not None:
         numbers.insert(0, (f"≥ {proven_per_cent(ratio)}", "of the best possible, certified"))
     rendered = page.render(
-        headline=f"{about['budget']:,} of {about['records_used']:,} records selected",
+        headline=f"{about['records_selected']:,} of {about['records_used']:,} records selected",
         proof=proof,
         numbers=numbers,
         pictures=list(_pictures(selected)),

@@ -1,5 +1,6 @@
-from ._certificate import Certificate, certify, upper_bound
+from ._certificate import Certificate, Prices, certify, upper_bound
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
+from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._evaluation import labels_covered, random_choice, selected_information
 from ._greedy import full_scan_greedy, initial_state, lazy_greedy
 from ._grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
@@ -13,13 +14,18 @@ from ._select import Progress, Selection, lay_out, next_chunk, resumed_state, se
 
 __all__ = [
     "EMPTY",
+    "NO_MAXIMUM",
+    "UNCONSTRAINED",
     "Cell",
     "CellSelection",
     "Certificate",
     "Checkpoints",
+    "Constraints",
     "PageLayout",
     "Point",
+    "Prices",
     "Progress",
+    "Quotas",
     "Selection",
     "certify",
     "fill_pages",

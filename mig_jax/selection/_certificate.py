@@ -37,19 +37,31 @@ from mig_jax.measure import (
     label_information,
     linear_gains,
 )
+from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._evaluation import selected_information
 from mig_jax.selection._number_range import check_finite, widened
 
-__all__ = ["Certificate", "certify", "conditional_gradient_step", "upper_bound"]
+__all__ = ["Certificate", "Prices", "certify", "conditional_gradient_step", "upper_bound"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prices:
+    """How much the bound would rise with each limit: the dual of its linear problem at z."""
+
+    record: float  #: A further record of the budget; 0 if there is room or no budget of records.
+    cost: float  #: A further unit of cost, such as a token; 0 if there is room or no such budget.
+    #: A further record, or unit of cost, of each group: above 0 at a maximum, below at a minimum.
+    groups: Float[np.ndarray, " groups"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Certificate:
     """What is proven of a selection: E(best of this size) ≤ `upper_bound`."""
 
     information: float  #: E of the selection.
     upper_bound: float
     steps: int  #: Conditional gradient steps taken.
+    prices: Prices | None = None  #: None if nothing was selected.
 
     @property
     def certified_ratio(self) -> float:
@@ -172,6 +184,8 @@ def certify(
     measure: Measure,
     picks: Indices,
     *,
+    budget: int | None = None,
+    constraints: Constraints = UNCONSTRAINED,
     tolerance: float = 1e-5,
     max_steps: int = 200,
     mesh: Mesh | None = None,
@@ -201,6 +215,8 @@ def certify(
     >>> round(best.certified_ratio, 2), round(worse.certified_ratio, 2)
     (1.0, 0.91)
     """
+    if not constraints.is_empty:
+        raise NotImplementedError
     chosen = np.asarray(picks, np.int64)
     with jax.enable_x64(True):
         pool, graph, measure = widened((pool, graph, measure))

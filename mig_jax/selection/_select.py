@@ -37,6 +37,7 @@ from mig_jax.measure import (
     linear_gains,
 )
 from mig_jax.selection._certificate import conditional_gradient_step
+from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._greedy import initial_state, lazy_greedy
 from mig_jax.selection._number_range import check_finite, in_range
 from mig_jax.selection._page_layout import AREA, EMPTY, PageLayout, deal_pages, lay_out_pages
@@ -190,8 +191,9 @@ def resumed_state(fresh: SelectionState, progress: Progress) -> SelectionState:
 def select(
     pool: Pool,
     graph: LabelGraph,
-    budget: int,
+    budget: int | None,
     *,
+    constraints: Constraints = UNCONSTRAINED,
     measure: Measure | None = None,
     gain: GainRule = EXACT,
     chunk: int = 1024,
@@ -231,6 +233,8 @@ def select(
     [0, 2]
     """
     sizes = part_sizes(pool, mesh)
+    if budget is None or not constraints.is_empty:
+        raise NotImplementedError
     if not 0 <= budget <= sizes.sum():
         raise ValueError(f"the budget must be in 0 to {sizes.sum()}, got {budget}")
     measure = Measure() if measure is None else measure
