@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 
 from tests.reliability import forked
 from tests.reliability.cases import Bench, left_behind, make_cases
+from tests.reliability.rows import Rows
 
 
 @contextlib.contextmanager
@@ -146,23 +146,16 @@ def main() -> None:
     parser.add_argument("--root", type=pathlib.Path, required=True)
     parser.add_argument("--cases", default="select,annotate,learn")
     options = parser.parse_args()
-    options.root.mkdir(parents=True, exist_ok=True)
-    log = options.root / "full_disks.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else []
-    done = {json.loads(line)["place"] for line in lines}
+    rows = Rows(options.root, "full disks")
+    done = {row["place"] for row in rows.read()}
     forked.ready()
     cases = make_cases(options.root)
     for name in options.cases.split(","):
         bench = Bench(cases[name], options.root)
         for place, tried in places(bench, options.root):
             if place not in done:
-                with log.open("a") as stream:
-                    stream.write(json.dumps({"place": place, **tried()}) + "\n")
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    wrong = [row for row in rows if "wrong" in row]
-    print(f"{len(rows)} places, {len(wrong)} with something wrong")
-    for row in wrong:
-        print(json.dumps(row))
+                rows.add({"place": place, **tried()})
+    rows.tell()
 
 
 if __name__ == "__main__":

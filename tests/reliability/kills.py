@@ -9,7 +9,6 @@ stood there afterwards, and what was wrong. Rows that are there are not done aga
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pathlib
 import random
@@ -19,6 +18,7 @@ from typing import Any
 
 from tests.reliability import forked
 from tests.reliability.cases import Bench, content, left_behind, make_cases
+from tests.reliability.rows import Rows
 
 
 def kill(
@@ -97,10 +97,8 @@ def main() -> None:
     parser.add_argument("--again", type=int, default=1, help="run again after each n-th kill")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    options.root.mkdir(parents=True, exist_ok=True)
-    log = options.root / "kills.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else []
-    done = {(row["case"], row["number"]) for row in map(json.loads, lines)}
+    rows = Rows(options.root, "kills")
+    done = {(row["case"], row["number"]) for row in rows.read()}
     forked.ready()
     cases = make_cases(options.root)
     chosen = options.cases.split(",")
@@ -113,13 +111,8 @@ def main() -> None:
             row = {"case": name, "number": number, "signal": signal_name, "of": bench.steps}
             row |= {"part": planned["part"], "older": planned["older"]}
             row |= kill(bench, signal_name, **planned, again=number % options.again == 0)
-            with log.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    wrong = [row for row in rows if "wrong" in row]
-    print(f"{len(rows)} kills, {len(wrong)} with something wrong")
-    for row in wrong:
-        print(json.dumps(row))
+            rows.add(row)
+    rows.tell()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ does alone; the other does too, or is refused with one line and status 2.
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import random
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 from tests.reliability import forked
 from tests.reliability.cases import Bench, left_behind, make_cases
+from tests.reliability.rows import Rows
 
 _REFUSED = ("another run is writing it", "another run is using it")
 
@@ -54,10 +54,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--kinds", default="annotate,select,checkpoints,learn")
     options = parser.parse_args()
-    options.root.mkdir(parents=True, exist_ok=True)
-    log = options.root / "pairs.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else []
-    done = {(row["kind"], row["number"]) for row in map(json.loads, lines)}
+    rows = Rows(options.root, "pairs")
+    done = {(row["kind"], row["number"]) for row in rows.read()}
     forked.ready()
     cases = make_cases(options.root)
     kinds = options.kinds.split(",")
@@ -76,13 +74,8 @@ def main() -> None:
                 second = [f"--output={options.root / 'second.jsonl'}"]
             row = {"kind": kind, "number": number, "later": later}
             row |= pair(bench, both, second, later)
-            with log.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    wrong = [row for row in rows if "wrong" in row]
-    print(f"{len(rows)} pairs, {len(wrong)} with something wrong")
-    for row in wrong:
-        print(json.dumps(row))
+            rows.add(row)
+    rows.tell()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ signal: when it came, how the program ended, and what was wrong.
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import random
 import signal
@@ -19,6 +18,7 @@ import time
 from typing import Any
 
 from tests.reliability.cases import left_behind, make_cases
+from tests.reliability.rows import Rows
 from tests.running import ROOT
 
 _PYTHON_STARTS = 0.06  # Seconds, at least: what comes before is the interpreter's.
@@ -55,8 +55,7 @@ def main() -> None:
     parser.add_argument("--signals", type=int, default=60)
     parser.add_argument("--cases", default="annotate,select")
     options = parser.parse_args()
-    options.root.mkdir(parents=True, exist_ok=True)
-    log = options.root / "starts.jsonl"
+    rows = Rows(options.root, "starts")
     cases = make_cases(options.root)
     names = options.cases.split(",")
     rng = random.Random(0)
@@ -71,13 +70,8 @@ def main() -> None:
             number = rng.choice([signal.SIGINT, signal.SIGTERM])
             after = rng.uniform(_PYTHON_STARTS, 1.05 * seconds)
             row = {"case": name, "signal": number.name, **sent(command, out, after, number)}
-            with log.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    wrong = [row for row in rows if "wrong" in row]
-    print(f"{len(rows)} signals, {len(wrong)} with something wrong")
-    for row in wrong:
-        print(json.dumps(row))
+            rows.add(row)
+    rows.tell()
 
 
 if __name__ == "__main__":
