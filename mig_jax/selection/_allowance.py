@@ -90,9 +90,9 @@ def fills_up(left: Allowance) -> Bool[Array, ""]:
 
 def allowed_rows(
     most: Int[jax.Array, " groups"],
-    records: Int[jax.Array, "*pages rows"],
-    costs: Int[jax.Array, "*pages rows"] | None,
-    groups: Int[jax.Array, "*pages rows"] | None,
+    records: Int[Array, "*pages rows"],
+    costs: Int[Array, "*pages rows"] | None,
+    groups: Int[Array, "*pages rows"] | None,
 ) -> Bool[jax.Array, "*pages rows"]:
     """Which rows of one page, or of several, may be picked."""
     limit = most[0] if groups is None else most[groups]
@@ -100,7 +100,7 @@ def allowed_rows(
 
 
 def due_rows(
-    left: Allowance, groups: Int[jax.Array, "*pages rows"] | None
+    left: Allowance, groups: Int[Array, "*pages rows"] | None
 ) -> Bool[jax.Array, "*#pages #rows"]:
     """Which rows, if allowed, are picked though nothing gains anything."""
     due = jnp.asarray(left.due > 0)
@@ -111,7 +111,7 @@ def worths(
     left: Allowance,
     gains: Float[jax.Array, "*pages rows"],
     allowed: Bool[jax.Array, "*pages rows"],
-    costs: Int[jax.Array, "*pages rows"] | None,
+    costs: Int[Array, "*pages rows"] | None,
 ) -> Float[jax.Array, "*pages rows"]:
     """What records are compared by: gains, or gains over costs of at least 1; −1 if not allowed."""
     if costs is not None:
