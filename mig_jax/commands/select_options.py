@@ -9,6 +9,11 @@ from typing import Any, Final
 from absl import flags
 
 from mig_jax import data
+from mig_jax.commands.budget_flags import (
+    BudgetOptions,
+    check_budget_options,
+    define_budget_flags,
+)
 from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
@@ -54,10 +59,9 @@ _REPLACED_BY_PARAMS: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectOptions(InputOptions):
+class SelectOptions(InputOptions, BudgetOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
-    budget: int
     output: str
     output_layout: str
     drop_field: list[str]
@@ -81,6 +85,11 @@ class SelectOptions(InputOptions):
     process_timeout_seconds: int
     checkpoint_dir: str | None
     checkpoint_every_seconds: float
+
+    def files(self) -> list[str]:
+        """All that is read, which no output may overwrite."""
+        more = [path for path in (self.quotas, self.tokenizer) if path is not None]
+        return [*super().files(), *more]
 
     @property
     def stem(self) -> str:
@@ -121,7 +130,7 @@ def define_select_flags(values: flags.FlagValues) -> None:
     _define_output_flags(add)
     _define_measure_flags(add)
     _define_process_flags(add)
-    add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
+    define_budget_flags(add)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
         flags.DEFINE_string,
@@ -311,6 +320,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         # No process has all records, which the page shows.
         raise InputError("--report: does not go with --coordinator_address")
     options = SelectOptions(**values.flag_values_dict())
+    check_budget_options(options)
     return options if options.params is not None else _with_threshold(options, values)
 
 
