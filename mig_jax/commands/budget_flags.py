@@ -38,6 +38,11 @@ class BudgetOptions:
     quota: list[str]
     quotas: str | None
 
+    @property
+    def budget_files(self) -> list[str]:
+        """What is read for the budget, besides the pool."""
+        return [path for path in (self.quotas, self.tokenizer) if path is not None]
+
     @functools.cached_property
     def all_quotas(self) -> list[Quota]:
         """Those of --quota, then those of --quotas.

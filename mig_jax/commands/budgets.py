@@ -58,31 +58,58 @@ class Budget:
         return about
 
 
-def read_budget(options: SelectOptions, table: data.RecordTable, hosts: Hosts) -> Budget:
+def read_budget(
+    options: SelectOptions,
+    table: data.RecordTable,
+    hosts: Hosts,
+    given: npt.NDArray[np.bool_] | None = None,
+) -> Budget:
     """The budget that the flags describe for the pool.
+
+    Args:
+      options: the flags.
+      table: this process's part of the pool.
+      hosts: the processes that hold the pool.
+      given: of the records of this part, those that are in the selection anyway. They cost nothing
+        and are of no group, and shares of the pool are of the others.
 
     Raises:
       InputError: in all processes, if the pool has no selection that keeps to it.
     """
-    num_records = hosts.sum(table.num_records)
+    candidates = np.ones(table.num_records, bool) if given is None else ~given
+    num_records = hosts.sum(int(np.count_nonzero(candidates)))
     records = None if options.budget is None else amount_of(options.budget, num_records)
     if records is not None:
         check_budget(records, num_records)
         if records != options.budget:
             say(f"budget: {records:,} of {num_records:,} records ({options.budget})")
-    found = hosts.together(lambda: _costs_and_groups(options, table, alone=hosts.count == 1))
+    alone = hosts.count == 1
+    found = hosts.together(lambda: _costs_and_groups(options, _only(table, candidates), alone))
     told: dict[str, Any] = {"budget": records}
     costs, most_cost = found.costs, None
     if costs is not None:
         most_cost, told["tokens"] = _token_budget(options, costs, hosts)
+        spread = np.zeros(table.num_records, np.int32)
+        spread[candidates] = costs
     shared = most_cost if records is None else records
-    quotas = read_group_quotas(options, table, found, shared, hosts)
+    quotas = read_group_quotas(options, table, candidates, found, shared, hosts)
     constraints = Constraints(
-        costs=None if costs is None else costs.astype(np.int32),
+        costs=None if costs is None else spread,
         most_cost=None if most_cost is None else np.int32(most_cost),
         quotas=None if quotas is None else quotas.limits,
+        given=given,
     )
     return Budget(records, constraints, told, quotas)
+
+
+def _only(table: data.RecordTable, wanted: npt.NDArray[np.bool_]) -> data.RecordTable:
+    """The table with the wanted records only, as far as another pass over the files needs it."""
+    if wanted.all():
+        return table
+    columns: dict[str, Any] = {
+        name: getattr(table, name)[wanted] for name in ("scores", "file_index", "line", "position")
+    }
+    return dataclasses.replace(table, **columns)
 
 
 def _token_budget(
@@ -121,7 +148,7 @@ def _counted_by(options: SelectOptions) -> str:
 
 
 def _costs_and_groups(
-    options: SelectOptions, table: data.RecordTable, *, alone: bool
+    options: SelectOptions, table: data.RecordTable, alone: bool
 ) -> data.CostsAndGroups:
     """The costs and the groups of the records, as far as they count.
 

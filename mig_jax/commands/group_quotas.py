@@ -74,6 +74,7 @@ class GroupQuotas:
 def read_group_quotas(
     options: BudgetOptions,
     table: data.RecordTable,
+    candidates: npt.NDArray[np.bool_],
     found: data.CostsAndGroups,
     budget: int | None,
     hosts: Hosts,
@@ -83,7 +84,8 @@ def read_group_quotas(
     Args:
       options: the flags.
       table: this process's part of the pool.
-      found: its costs, if they count, and the values of its group field.
+      candidates: which of its records may be picked.
+      found: the costs of these, if they count, and the values of their group field.
       budget: what shares are of.
       hosts: the processes that hold the pool.
 
@@ -96,7 +98,7 @@ def read_group_quotas(
     quotas, by = options.all_quotas, str(options.group_field)
     values, groups = found.names, found.groups
     if by == BY_FILE:
-        values, groups = _names_of_first(table.files, hosts), table.file_index
+        values, groups = _names_of_first(table.files, hosts), table.file_index[candidates]
     assert groups is not None
     place = {quota.name: number for number, quota in enumerate(quotas)}
     of_value = np.array([place.get(value, len(quotas)) for value in values], np.int32)
@@ -114,8 +116,10 @@ def read_group_quotas(
     for quota, of_quota, has in zip(quotas, bounds, pool.tolist(), strict=False):
         _check_quota(quota, of_quota, has, options.quota_unit)
     _check_together(options, bounds, pool, budget)
+    every = np.full(len(candidates), len(quotas), np.int32)
+    every[candidates] = groups
     limits = Quotas(
-        groups,
+        every,
         np.array([minimum or 0 for minimum, _ in bounds] + [0], np.int32),
         np.array(
             [NO_MAXIMUM if most is None else min(most, NO_MAXIMUM) for _, most in bounds]
