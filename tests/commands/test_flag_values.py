@@ -83,7 +83,7 @@ def test_flags_that_are_not_there(command):
     ("words", "told"),
     [
         (["--nocertificate=1"], "--nocertificate=1 does not take an argument"),
-        (["--budget"], "--budget: found nothing, expected a whole number of at least 1 "),
+        (["--budget"], "--budget: found nothing, expected a whole number of at least 1, "),
         (["5"], "5: expected flags only, as --flag=value"),
         (["--flagfile=/nowhere/flags"], "/nowhere/flags"),
     ],
