@@ -224,7 +224,11 @@ def _select(
     with contextlib.ExitStack() as stack:
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
-            run = fingerprint(pool, graph, measure, gain, hosts.mesh)
+            run = fingerprint(
+                *(pool, graph, measure, gain, hosts.mesh),
+                budget=budget.records,
+                constraints=budget.constraints,
+            )
             checkpoints, resume = _checkpoints(options, run, budget, stack, hosts)
 
         def save(progress: Progress) -> None:
