@@ -23,6 +23,7 @@ from mig_jax.commands.flag_groups import (
     warn_of_threshold,
 )
 from mig_jax.commands.flag_values import AddFlag, adder
+from mig_jax.commands.given_flags import GivenOptions, check_given_flags, define_given_flags
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
@@ -54,7 +55,7 @@ _REPLACED_BY_PARAMS: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectOptions(InputOptions):
+class SelectOptions(GivenOptions, InputOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
     budget: int
@@ -121,6 +122,7 @@ def define_select_flags(values: flags.FlagValues) -> None:
     _define_output_flags(add)
     _define_measure_flags(add)
     _define_process_flags(add)
+    define_given_flags(add)
     add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
@@ -302,6 +304,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     _check_processes(values)
     check_input_flags(values)
     check_count_flag(values)
+    check_given_flags(values)
     for field in values.drop_field:
         if not all(field.split(".")):
             raise InputError(f"--drop_field: found {field or 'nothing'}, expected a field")
