@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
+from collections.abc import Iterable, Sequence
 
 from absl import flags
 
+from mig_jax import data
 from mig_jax.commands.flag_values import AddFlag
 from mig_jax.errors import InputError
 
-__all__ = ["GivenOptions", "check_given_flags", "define_given_flags"]
+__all__ = ["GivenOptions", "check_given_flags", "define_given_flags", "files_beside"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +24,11 @@ class GivenOptions:
     include_given: bool
     extend: str | None
     at_most_changes: int | None
+
+    @functools.cached_property
+    def given_places(self) -> list[str]:
+        """What --given names: patterns and folders give way to their files."""
+        return [place for path in self.given for place in data.files.expand(path)]
 
 
 def define_given_flags(add: AddFlag) -> None:
@@ -71,3 +80,26 @@ def check_given_flags(values: flags.FlagValues) -> None:
             "--at_most_changes: does not go with --quota, as it is a quota of its own; give one "
             "of them"
         )
+
+
+def files_beside(places: Iterable[str], pool: Sequence[str]) -> list[str]:
+    """Those of the places that are read beside the pool: neither its files nor selections of it.
+
+    Args:
+      places: of `GivenOptions`.
+      pool: the files of --pool.
+    """
+    real = {*pool, *map(os.path.realpath, pool)}
+
+    def is_known(place: str) -> bool:
+        if place in real or os.path.realpath(place) in real:
+            return True
+        manifest = data.find_manifest(place)
+        if manifest is None:
+            return data.is_selection_name(place)  # Told when it is read.
+        if data.is_selection_name(place):
+            return True
+        earlier = data.read_selection(manifest)
+        return max(earlier.places_of(earlier.files(), pool), default=-1) >= 0
+
+    return [place for place in places if not is_known(place)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from typing import Any, Final
 
@@ -23,7 +24,13 @@ from mig_jax.commands.flag_groups import (
     warn_of_threshold,
 )
 from mig_jax.commands.flag_values import AddFlag, adder
-from mig_jax.commands.given_flags import GivenOptions, check_given_flags, define_given_flags
+from mig_jax.commands.given_flags import (
+    GivenOptions,
+    check_given_flags,
+    define_given_flags,
+    files_beside,
+)
+from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
@@ -101,6 +108,20 @@ class SelectOptions(GivenOptions, InputOptions):
             without=tuple(self.drop_field),
             for_llama_factory=self.dataset_info is not None,
         )
+
+    @functools.cached_property
+    def sources(self) -> list[data.RecordFile]:
+        """The files of the pool, and behind them those of --given that are not among them."""
+        pool = super().sources
+        beside = files_beside(self.given_places, [file.stamp.path for file in pool])
+        if not beside:
+            return pool
+        how = {"fields": self.fields, "longest_record": self.limits.longest_record}
+        return open_pool([*pool, *beside], cache=self.cache_folder, **how)
+
+    def files(self) -> list[str]:
+        """All that is read, which no output may overwrite."""
+        return [*super().files(), *data.local_files(self.given)]
 
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
