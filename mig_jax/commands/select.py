@@ -116,7 +116,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         check_worth(table, hosts)
         given = read_given(options, table, hosts)
         candidates = num_records - len(given)
-        budget = given.limit(read_budget(options, table, hosts), candidates)
+        budget = read_budget(options, table, hosts, given.own if len(given) else None)
         earlier = read_extension(options, table, given.records, hosts)
         if isinstance(earlier, Changes):
             budget = earlier.limit(budget, table, hosts)
@@ -146,7 +146,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **learned,
             **given.told(held),
             **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
-            **budget.told,
+            **budget.told_of(selection.picks, certificate, hosts),
         }
         with timed(seconds, "writing"):
             written = given.with_picks(selection.picks) if given.included else selection.picks
@@ -243,7 +243,7 @@ def _select(
     with contextlib.ExitStack() as stack:
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
-            checkpoints, resume = _checkpoints(options, run, stack, hosts)
+            checkpoints, resume = _checkpoints(options, run, budget, stack, hosts)
         told: dict[str, Any] = {"run": run, "resumed_after": 0 if resume is None else len(resume)}
         if isinstance(earlier, Extension):
             kept, extension = earlier.progress(options, pool, graph, measure, budget, hosts)
@@ -269,7 +269,11 @@ def _select(
 
 
 def _checkpoints(
-    options: SelectOptions, run: dict[str, str], stack: contextlib.ExitStack, hosts: Hosts
+    options: SelectOptions,
+    run: dict[str, str],
+    budget: Budget,
+    stack: contextlib.ExitStack,
+    hosts: Hosts,
 ) -> tuple[Checkpoints | None, Progress | None]:
     """The checkpoints, held by the first process only, and where all go on."""
 
@@ -282,7 +286,7 @@ def _checkpoints(
             )
         )
         resume = checkpoints.restore(
-            options.budget,
+            budget.records,
             on_damaged=lambda picks: say(f"passed over a damaged checkpoint after {picks:,} picks"),
         )
         return checkpoints, resume
@@ -340,5 +344,5 @@ COMMAND = Command(
     summary="choose the most informative records of a pool",
     define_flags=define_select_flags,
     run=run,
-    required=("budget", "output"),
+    required=("output",),
 )
