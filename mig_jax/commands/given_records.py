@@ -14,8 +14,6 @@ from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import say
 from mig_jax.devices import Hosts
 from mig_jax.errors import InputError
-from mig_jax.measure import LabelGraph, Measure, Pool, information
-from mig_jax.selection import in_range, selected_information
 
 __all__ = ["GivenRecords", "own_records", "read_given"]
 
@@ -31,12 +29,6 @@ class GivenRecords:
 
     def __len__(self) -> int:
         return len(self.records)
-
-    def information(self, pool: Pool, graph: LabelGraph, measure: Measure, hosts: Hosts) -> float:
-        """E of these records alone."""
-        with in_range(pool, graph, measure, hosts.mesh) as (pool, graph, measure):
-            z = selected_information(pool, graph, measure, self.records, mesh=hosts.mesh)
-            return float(information(measure, z))
 
     def with_picks(self, picks: np.ndarray) -> np.ndarray:
         """These records and then the picks."""

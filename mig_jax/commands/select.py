@@ -126,10 +126,9 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
         with timed(seconds, "graph"):
             pool, graph, measure, learned = hosts.together(lambda: _problem(options, table, pool))
-        held = given.information(pool, graph, measure, hosts) if len(given) else 0.0
         with timed(seconds, "selection"):
             problem = pool, graph, measure
-            selection, run = _select(options, *problem, budget, earlier, held, hosts)
+            selection, run = _select(options, *problem, budget, earlier, hosts)
         certificate = None
         if options.certificate:
             with timed(seconds, "certificate"):
@@ -144,7 +143,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **run,
             **counted(table, selection.picks, options.count_by, hosts, given.own),
             **learned,
-            **given.told(held),
+            **given.told(selection.given_information),
             **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
             **budget.told_of(selection.picks, certificate, hosts),
         }
@@ -155,7 +154,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             def write() -> list[str]:
                 if outputs is None:
                     return []
-                return _write(options, outputs, picked, picks, selection, held)
+                return _write(options, outputs, picked, picks, selection)
 
             about["notes"] = hosts.together(write)
             for note in about["notes"]:
@@ -234,12 +233,12 @@ def _select(
     measure: Measure,
     budget: Budget,
     earlier: Extension | Changes | None,
-    held: float,
     hosts: Hosts,
 ) -> tuple[Selection, dict[str, Any]]:
     """The selection, and what the manifest tells of the run and of where it went on."""
     gain = GAIN_RULES[options.gain]
-    run = fingerprint(pool, graph, measure, gain, hosts.mesh)
+    limits: dict[str, Any] = {"budget": budget.records, "constraints": budget.constraints}
+    run = fingerprint(pool, graph, measure, gain, hosts.mesh, **limits)
     with contextlib.ExitStack() as stack:
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
@@ -263,7 +262,6 @@ def _select(
             hosts=hosts,
             resume=resume,
             save=save,
-            held=held,
         )
     return selection, told
 
@@ -301,7 +299,6 @@ def _write(
     table: data.RecordTable,
     picks: np.ndarray,
     selection: Selection,
-    held: float,
 ) -> list[str]:
     """Writes the records and the tables of them; returns what a trainer's user must know."""
     form = options.written_form

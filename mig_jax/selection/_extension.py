@@ -38,8 +38,9 @@ from mig_jax.selection._number_range import in_range, needs_float64
 from mig_jax.selection._page_gains import marginal_gains
 from mig_jax.selection._page_layout import AREA, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
+from mig_jax.selection._passes import Progress
 from mig_jax.selection._propagated_rows import propagated_rows
-from mig_jax.selection._select import Progress, Selection
+from mig_jax.selection._select import Selection
 
 __all__ = ["extended", "first_part", "why_not_extended"]
 
