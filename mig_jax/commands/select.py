@@ -304,12 +304,8 @@ def _write(
     form = options.written_form
     convert = data.RecordConverter(form, options.fields)
     stay_rows = options.form == "parquet" and form == data.AS_IT_CAME
-    how: dict[str, Any] = {
-        "convert": None if stay_rows else convert,
-        "form": options.form,
-        "tell": _warn,
-    }
-    how["held"] = held  # E of the records that are given.
+    how: dict[str, Any] = {"form": options.form, "tell": _warn}
+    how["convert"] = None if stay_rows else convert
     write_selection(table, picks, selection, outputs.records, outputs.table, **how)
     notes = data.notes_of_rows(table, picks) if stay_rows else convert.notes
     if outputs.dataset_info is not None:
