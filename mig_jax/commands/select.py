@@ -14,6 +14,8 @@ from mig_jax import data
 from mig_jax.commands.agreement import check_agreement
 from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
+from mig_jax.commands.extension import Changes, Extension, read_extension
+from mig_jax.commands.given_records import read_given
 from mig_jax.commands.pool_inputs import (
     check_worth,
     label_embeddings,
@@ -112,7 +114,12 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         num_records = hosts.sum(table.num_records)
         say_read(table, hosts)
         check_worth(table, hosts)
-        budget = read_budget(options, table, hosts)
+        given = read_given(options, table, hosts)
+        candidates = num_records - len(given)
+        budget = read_budget(options, table, hosts, given.own if len(given) else None)
+        earlier = read_extension(options, table, given.records, hosts)
+        if isinstance(earlier, Changes):
+            budget = earlier.limit(budget, table, hosts)
         if options.dataset_info is not None:
             with timed(seconds, "checking"):
                 as_rows = options.form == "parquet"
@@ -120,26 +127,34 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         with timed(seconds, "graph"):
             pool, graph, measure, learned = hosts.together(lambda: _problem(options, table, pool))
         with timed(seconds, "selection"):
-            selection, resumed_after = _select(options, pool, graph, measure, budget, hosts)
+            problem = pool, graph, measure
+            selection, run = _select(options, *problem, budget, earlier, hosts)
         certificate = None
         if options.certificate:
             with timed(seconds, "certificate"):
                 certificate = certify_with_bar(pool, graph, measure, selection, budget, hosts)
         about = {
             **manifest(options.parameters(), table, graph, selection, certificate, hosts),
-            "records_used": num_records,
-            "labels_covered": labels_covered(pool, graph, selection.picks, hosts.mesh),
+            "records_used": candidates,
+            "labels_covered": labels_covered(
+                pool, graph, given.with_picks(selection.picks), hosts.mesh
+            ),
             "random_choice": random_choice(pool, graph, measure, len(selection), hosts.mesh),
-            "resumed_after": resumed_after,
-            **counted(table, selection.picks, options.count_by, hosts),
+            **run,
+            **counted(table, selection.picks, options.count_by, hosts, given.own),
             **learned,
+            **given.told(selection.given_information),
+            **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
             **budget.told_of(selection.picks, certificate, hosts),
         }
         with timed(seconds, "writing"):
-            picked, picks = table_of_picks(table, selection.picks, hosts)
+            written = given.with_picks(selection.picks) if given.included else selection.picks
+            picked, picks = table_of_picks(table, written, hosts)
 
             def write() -> list[str]:
-                return [] if outputs is None else _write(options, outputs, picked, picks, selection)
+                if outputs is None:
+                    return []
+                return _write(options, outputs, picked, picks, selection)
 
             about["notes"] = hosts.together(write)
             for note in about["notes"]:
@@ -217,19 +232,22 @@ def _select(
     graph: LabelGraph,
     measure: Measure,
     budget: Budget,
+    earlier: Extension | Changes | None,
     hosts: Hosts,
-) -> tuple[Selection, int]:
-    """The selection, and how many of its picks came from a checkpoint."""
+) -> tuple[Selection, dict[str, Any]]:
+    """The selection, and what the manifest tells of the run and of where it went on."""
     gain = GAIN_RULES[options.gain]
+    limits: dict[str, Any] = {"budget": budget.records, "constraints": budget.constraints}
+    run = fingerprint(pool, graph, measure, gain, hosts.mesh, **limits)
     with contextlib.ExitStack() as stack:
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
-            run = fingerprint(
-                *(pool, graph, measure, gain, hosts.mesh),
-                budget=budget.records,
-                constraints=budget.constraints,
-            )
             checkpoints, resume = _checkpoints(options, run, budget, stack, hosts)
+        told: dict[str, Any] = {"run": run, "resumed_after": 0 if resume is None else len(resume)}
+        if isinstance(earlier, Extension):
+            kept, extension = earlier.progress(options, pool, graph, measure, budget, hosts)
+            told |= extension
+            resume = kept if resume is None else resume
 
         def save(progress: Progress) -> None:
             if checkpoints is not None:
@@ -245,7 +263,7 @@ def _select(
             resume=resume,
             save=save,
         )
-    return selection, 0 if resume is None else len(resume)
+    return selection, told
 
 
 def _checkpoints(
@@ -286,7 +304,8 @@ def _write(
     form = options.written_form
     convert = data.RecordConverter(form, options.fields)
     stay_rows = options.form == "parquet" and form == data.AS_IT_CAME
-    how = {"convert": None if stay_rows else convert, "form": options.form, "tell": _warn}
+    how: dict[str, Any] = {"form": options.form, "tell": _warn}
+    how["convert"] = None if stay_rows else convert
     write_selection(table, picks, selection, outputs.records, outputs.table, **how)
     notes = data.notes_of_rows(table, picks) if stay_rows else convert.notes
     if outputs.dataset_info is not None:

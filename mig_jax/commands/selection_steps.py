@@ -74,7 +74,8 @@ def select_with_bar(
             )
         except InfeasibleError as error:
             raise budget.refusal(error) from None
-    check_information(selection.information, selection.increases)
+    all_raised = np.append(selection.increases, selection.given_information)
+    check_information(selection.information, all_raised)
     if idle := int(np.count_nonzero(selection.gains == 0)):
         say(
             f"{idle:,} of {len(selection):,} picks gain nothing: by this measure nothing is left, "
@@ -147,13 +148,24 @@ def write_selection(
 
     Args:
       table: has all picks.
-      picks: int64 [N], indices into the table.
-      selection: what was gained by each.
+      picks: int64 [G + N], indices into the table; records that are given come first, if they
+        are written too.
+      selection: what was gained by each of the N picks.
       records_out: gets the records.
       table_out: gets the table, in Parquet.
       how: the options of `data.write_records`.
     """
     with place_told(tempfile.gettempdir()):  # Outputs tell their own names.
         data.write_records(table, picks, records_out, **how)
-    so_far = np.cumsum(selection.increases, dtype=np.float64)
-    data.write_selection_table(table_out, table, picks, selection.gains, so_far)
+    held = selection.given_information
+    so_far = held + np.cumsum(selection.increases, dtype=np.float64)
+    given = len(picks) - len(selection)
+    data.write_selection_table(
+        table_out,
+        table,
+        picks,
+        selection.gains,
+        np.append(np.full(given, held), so_far),
+        increases=selection.increases,
+        given=given,
+    )

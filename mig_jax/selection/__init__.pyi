@@ -2,6 +2,7 @@ from ._certificate import Certificate, certify
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._evaluation import labels_covered, random_choice, selected_information
+from ._extension import extended, first_part, why_not_extended
 from ._feasibility import InfeasibleError, Limits, limits_of
 from ._given import given_information
 from ._greedy import full_scan_greedy, initial_state, lazy_greedy
@@ -36,8 +37,10 @@ __all__ = [
     "Quotas",
     "Selection",
     "certify",
+    "extended",
     "fill_pages",
     "fingerprint",
+    "first_part",
     "full_scan_greedy",
     "given_information",
     "grid_points",
@@ -63,4 +66,5 @@ __all__ = [
     "selected_information",
     "stack_cells",
     "upper_bound",
+    "why_not_extended",
 ]
