@@ -4,6 +4,7 @@ from ._label_embeddings import (
     read_label_embeddings,
     write_label_embeddings,
 )
+from ._selected_records import SelectedRecords
 from .files import FileStamp, LineFile, Losses, local_files
 from .reading import (
     BadRecords,
@@ -101,6 +102,7 @@ __all__ = [
     "RecordForm",
     "RecordSink",
     "RecordTable",
+    "SelectedRecords",
     "ValidationSet",
     "WrittenForm",
     "check_one_table",

@@ -24,6 +24,7 @@ def write_selection_table(
     picks: npt.ArrayLike,
     gains: npt.ArrayLike,
     information: npt.ArrayLike,
+    tokens: npt.ArrayLike | None = None,
 ) -> None:
     """Writes a Parquet table with one row for each pick, in order.
 
@@ -31,10 +32,11 @@ def write_selection_table(
     gain (float64) of the pick, information (float64), E with this pick included, and
     what the pick was chosen by: labels (list of strings) and score (float32). These
     stand here and not in the records, where trainers take `labels` for token labels.
+    If `tokens` is given, int [N], there is a column of it (int64): what each pick costs.
 
     Raises:
       IndexError: for a pick that is not in [0, num_records).
-      ValueError: if picks, gains and information differ in length.
+      ValueError: if picks, gains, information and tokens differ in length.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -58,6 +60,10 @@ def write_selection_table(
         "labels": _labels_of(table, picks),
         "score": pa.array(table.scores[picks]),
     }
+    if tokens is not None:
+        if np.shape(tokens) != picks.shape:
+            raise ValueError(f"picks {picks.shape} and tokens {np.shape(tokens)} differ in shape")
+        columns["tokens"] = pa.array(np.asarray(tokens, np.int64))
     where = output if hasattr(output, "write") else os.fspath(output)
     pq.write_table(pa.table(columns), where)
 
