@@ -83,7 +83,7 @@ def told_limits(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         new = f"{changes['new']:,} new, at most {changes['most']:,}"
         yield "changes", f"{new}; {changes['kept']:,} kept of {changes['previous']}"
     if is_limited(about) and (more := list(_told_prices(about))):
-        yield "a larger budget", f"the bound on E rises by at most {', '.join(more)}"
+        yield "price", f"the bound on E rises by at most {', '.join(more)}"
 
 
 def _told_prices(about: Mapping[str, Any]) -> Iterator[str]:

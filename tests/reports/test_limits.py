@@ -83,7 +83,7 @@ def test_the_summary_tells_every_limit(problem):
         "  given           30 records of E 100.0, written too; the picks add 90.5",
         "  extended        kept the first 17 picks of last.jsonl: a new record wins",
         "  changes         3 new, at most 4; 16 kept of last.jsonl",
-        "  a larger budget  the bound on E rises by at most 2.5 for a further record, 12.3 for "
+        "  price           the bound on E rises by at most 2.5 for a further record, 12.3 for "
         "1,000 further tokens",
         "  quotas, records by meta.source; price: E for one more:",
         "    web    8 of 200  (at most 8)  price +12.3",
@@ -103,7 +103,7 @@ def test_tokens_have_prices_by_the_thousand(problem):
     lines = lines_of(about, quotas=quotas, prices={"record": 0.0, "token": 0.5}, budget=None)
     assert "  quotas, tokens by file; price: E for 1,000 tokens more:" in lines
     assert "    web    8 of 200  (at most 8)  price +1.23e+04" in lines
-    assert not [line for line in lines if "larger budget" in line]  # Neither is limited.
+    assert not [line for line in lines if "the bound on E" in line]  # Neither is limited.
 
 
 def test_of_many_groups_the_largest_are_told(problem):
@@ -165,7 +165,7 @@ def test_the_page_tells_every_limit(problem):
     assert "of the best possible within the limits, certified" in page.text
     limits, quotas, prefixes, settings = page.tables
     assert [row[0] for row in limits] == [
-        *("tokens", "given", "extended", "changes", "a larger budget"),
+        *("tokens", "given", "extended", "changes", "price"),
     ]
     assert quotas[0] == [
         *("meta.source", "minimum", "maximum", "records in the pool", "selected"),
