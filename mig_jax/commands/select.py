@@ -133,7 +133,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             "resumed_after": resumed_after,
             **counted(table, selection.picks, options.count_by, hosts),
             **learned,
-            **budget.told,
+            **budget.told_of(selection.picks, certificate, hosts),
         }
         with timed(seconds, "writing"):
             picked, picks = table_of_picks(table, selection.picks, hosts)
@@ -225,7 +225,7 @@ def _select(
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
             run = fingerprint(pool, graph, measure, gain, hosts.mesh)
-            checkpoints, resume = _checkpoints(options, run, stack, hosts)
+            checkpoints, resume = _checkpoints(options, run, budget, stack, hosts)
 
         def save(progress: Progress) -> None:
             if checkpoints is not None:
@@ -245,7 +245,11 @@ def _select(
 
 
 def _checkpoints(
-    options: SelectOptions, run: dict[str, str], stack: contextlib.ExitStack, hosts: Hosts
+    options: SelectOptions,
+    run: dict[str, str],
+    budget: Budget,
+    stack: contextlib.ExitStack,
+    hosts: Hosts,
 ) -> tuple[Checkpoints | None, Progress | None]:
     """The checkpoints, held by the first process only, and where all go on."""
 
@@ -258,7 +262,7 @@ def _checkpoints(
             )
         )
         resume = checkpoints.restore(
-            options.budget,
+            budget.records,
             on_damaged=lambda picks: say(f"passed over a damaged checkpoint after {picks:,} picks"),
         )
         return checkpoints, resume
@@ -310,5 +314,5 @@ COMMAND = Command(
     summary="choose the most informative records of a pool",
     define_flags=define_select_flags,
     run=run,
-    required=("budget", "output"),
+    required=("output",),
 )

@@ -46,10 +46,21 @@ def select_with_bar(
     if done:
         of_all = "" if budget.records is None else f"of {budget.records:,} "
         say(f"resuming after {done:,} {of_all}picks")
-    with progress_bar("selecting", budget.records, unit="records", initial=done) as bar:
+    most_cost = budget.constraints.most_cost
+    in_tokens = most_cost is not None
+
+    def passed(progress: Progress) -> int:
+        return budget.spent(progress.picks, hosts) if in_tokens else len(progress)
+
+    with progress_bar(
+        "selecting",
+        budget.records if most_cost is None else int(most_cost),
+        unit="tokens" if in_tokens else "records",
+        initial=0 if resume is None else passed(resume),
+    ) as bar:
 
         def on_chunk(progress: Progress) -> None:
-            bar.update(len(progress) - bar.n)
+            bar.update(passed(progress) - bar.n)
             if save is not None:
                 save(progress)
 
