@@ -2,6 +2,7 @@ from ._certificate import Certificate, Prices, certify, upper_bound
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._evaluation import labels_covered, random_choice, selected_information
+from ._explanation import Explainer, Explanation, LabelGain, LeastScore, Loss
 from ._greedy import full_scan_greedy, initial_state, lazy_greedy
 from ._grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
 from ._grid_points import Point, grid_points, paper_point
@@ -21,6 +22,11 @@ __all__ = [
     "Certificate",
     "Checkpoints",
     "Constraints",
+    "Explainer",
+    "Explanation",
+    "LabelGain",
+    "LeastScore",
+    "Loss",
     "PageLayout",
     "Point",
     "Prices",
