@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mig_jax.measure import EXACT, GainRule, LabelGraph, Measure, Pool
-from mig_jax.selection._trajectories import Row, Trajectories
+from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
+from mig_jax.selection._trajectories import Trajectories, Walk
 
 __all__ = ["Explainer", "Explanation", "LabelGain", "LeastScore", "Loss"]
 
@@ -81,7 +81,7 @@ class Explainer:
     To lay out takes time that grows with the picks and not with the pool; an answer takes
     milliseconds.
 
-    >>> from mig_jax import label_graph_from_edges, pool_from_label_lists, select
+    >>> from mig_jax import EXACT, label_graph_from_edges, pool_from_label_lists, select
     >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
     >>> graph = label_graph_from_edges(2)
     >>> selection = select(pool, graph, 2)
@@ -121,8 +121,6 @@ class Explainer:
         self._rank_of = {record: rank for rank, record in enumerate(self._picks.tolist())}
         self._scores = np.asarray(pool.scores)
         self._paths = Trajectories.of(pool, graph, measure, gain, self._picks, held)
-        if len(self._picks):  # Compiled now, not when the first question comes.
-            self.explain(int(self._picks[0]))
 
     @property
     def gains_found(self) -> Float[np.ndarray, " picks"]:
@@ -131,8 +129,8 @@ class Explainer:
 
     def gains_of(self, record: int) -> Float[np.ndarray, " picks"]:
         """What a record would have gained in each rank, were it still there."""
-        row = self._paths.row(record)
-        return self._paths.curve(row, float(self._scores[record])).gains[:-1]
+        walk = self._paths.walk(record)
+        return walk.by_rank(walk.shares(float(self._scores[record]))[0])[:-1]
 
     def explain(
         self,
@@ -149,17 +147,17 @@ class Explainer:
           factors: by what a pick's gain is multiplied for what the record had to gain, such as
             its cost over the pick's; 1 by default.
         """
-        score, row = float(self._scores[record]), self._paths.row(record)
-        gains = self._paths.curve(row, score).gains
+        score, walk = float(self._scores[record]), self._paths.walk(record)
+        shares, slopes = walk.shares(score)
+        gains = walk.by_rank(shares)
         rank = self._rank_of.get(record)
         needed = self._gains if factors is None else self._gains * factors
         least = None
         if rank is None:
             needed = self._needed(gains[:-1], needed, allowed)
             rank = _nearest(gains[:-1], needed)
-            least = self._least_score(row, score, needed)
+            least = _least_score(walk, score, needed, gains[:-1], walk.by_rank(slopes)[:-1])
         place = 0 if rank is None else rank
-        labels, losses = self._split(row, score, place)
         return Explanation(
             record=record,
             score=score,
@@ -168,8 +166,8 @@ class Explainer:
             at_first=float(gains[0]),
             gain=float(gains[place]),
             needed=np.inf if rank is None else float(needed[rank]),
-            labels=labels,
-            losses=losses,
+            labels=_label_gains(walk, shares, place),
+            losses=self._losses(walk, shares, place),
             least=least,
         )
 
@@ -183,47 +181,10 @@ class Explainer:
         needed = np.where(idle, np.where(gains > 0, np.inf, _SMALLEST_GAIN), needed)
         return needed if allowed is None else np.where(allowed, needed, np.inf)
 
-    def _least_score(self, row: Row, score: float, needed: np.ndarray) -> LeastScore | None:
-        """The least s at which the gain is what is needed in some rank.
-
-        A gain is concave in s, so that it lies below its tangent: a step of Newton from below
-        never passes the s that a rank needs, and the least step of all ranks never passes the
-        least s. So s rises to it from below, at Newton's speed, whatever rank it will be.
-        """
-        if not len(row.labels) or not np.isfinite(needed).any():
-            return None
-        s = score
-        for _ in range(_MOST_STEPS):
-            gains, slopes = (each[:-1] for each in self._paths.curve(row, s))
-            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-                steps = (needed - gains) / slopes
-            rank = int(np.nanargmin(np.where(np.isnan(steps), np.inf, steps)))
-            step = float(steps[rank])
-            if not s + step <= _LARGEST_SCORE:
-                return None
-            if step <= s * _CLOSE:
-                break
-            s += step
-        return LeastScore(s, rank + 1)
-
-    def _split(
-        self, row: Row, score: float, rank: int
-    ) -> tuple[tuple[LabelGain, ...], tuple[Loss, ...]]:
-        """The gain in a rank (from 0) by label, and the picks before it that took most of it."""
-        steps, slots = self._paths.steps(row)
-        ranks, (shares, _) = self._paths.ranks[steps], self._paths.shares(row, score)
-        firsts = np.flatnonzero(ranks == 0)
-        before = np.flatnonzero(ranks <= rank)  # Ranks ascend within a label.
-        lasts = firsts + np.bincount(slots[before], minlength=len(firsts)) - 1
-        labels = [
-            LabelGain(int(label), through, float(shares[first]), float(shares[last]))
-            for label, through, first, last in zip(
-                row.labels, row.through, firsts, lasts, strict=True
-            )
-        ]
-        labels.sort(key=lambda each: (-each.gain, -each.at_first, each.label))
-        taken = before[ranks[before] > 0]
-        falls, by = shares[taken - 1] - shares[taken], ranks[taken] - 1
+    def _losses(self, walk: Walk, shares: np.ndarray, rank: int) -> tuple[Loss, ...]:
+        """The picks before a rank (from 0) that took most of a gain."""
+        taken = np.flatnonzero((walk.ranks > 0) & (walk.ranks <= rank))
+        falls, by = shares[taken - 1] - shares[taken], walk.ranks[taken] - 1
         total = np.bincount(by, falls, len(self._picks))
         losses = []
         for pick in np.argsort(-total, kind="stable")[:_LOSSES].tolist():
@@ -231,10 +192,25 @@ class Explainer:
                 break
             here = np.flatnonzero(by == pick)
             here = here[np.argsort(-falls[here], kind="stable")]
-            by_label = [(int(row.labels[slots[taken[i]]]), float(falls[i])) for i in here]
-            record, amount = int(self._picks[pick]), float(total[pick])
-            losses.append(Loss(pick + 1, record, amount, tuple(by_label)))
-        return tuple(labels), tuple(losses)
+            labels = walk.labels[walk.slots[taken[here]]].tolist()
+            by_label = tuple(zip(labels, falls[here].tolist(), strict=True))
+            losses.append(Loss(pick + 1, int(self._picks[pick]), float(total[pick]), by_label))
+        return tuple(losses)
+
+
+def _label_gains(walk: Walk, shares: np.ndarray, rank: int) -> tuple[LabelGain, ...]:
+    """The gain in a rank (from 0) by label, the most first."""
+    labels = [
+        LabelGain(label, through, at_first, gain)
+        for label, through, at_first, gain in zip(
+            walk.labels.tolist(),
+            walk.through,
+            shares[walk.at(0)].tolist(),
+            shares[walk.at(rank)].tolist(),
+            strict=True,
+        )
+    ]
+    return tuple(sorted(labels, key=lambda each: (-each.gain, -each.at_first, each.label)))
 
 
 def _nearest(gains: np.ndarray, needed: np.ndarray) -> int | None:
@@ -242,3 +218,49 @@ def _nearest(gains: np.ndarray, needed: np.ndarray) -> int | None:
     if not np.isfinite(needed).any():
         return None
     return int(np.argmax(gains / needed))
+
+
+def _least_score(
+    walk: Walk, score: float, needed: np.ndarray, gains: np.ndarray, slopes: np.ndarray
+) -> LeastScore | None:
+    """The least s at which the gain is what is needed in some rank; None if there is none.
+
+    `gains` and `slopes` are those of each rank at the record's own score. A gain rises with s, so
+    that a rank whose s is too much is passed in another rank already: that rank's s is less.
+    """
+    most, _ = walk.shares(_LARGEST_SCORE)
+    reached = walk.by_rank(most)[:-1] >= needed
+    if not reached.any():
+        return None
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        steps = np.where(reached, (needed - gains) / slopes, np.inf)  # Of Newton: a likely rank.
+    rank = int(np.argmin(np.where(np.isnan(steps), np.inf, steps)))
+    best = LeastScore(_score_in_rank(walk, score, needed[rank], rank), rank + 1)
+    while True:
+        shares, _ = walk.shares(best.score)
+        over = walk.by_rank(shares)[:-1] / needed
+        rank = int(np.argmax(over))
+        if over[rank] <= 1 + _CLOSE or rank + 1 == best.rank:
+            return best
+        found = _score_in_rank(walk, score, needed[rank], rank)
+        if found >= best.score:
+            return best
+        best = LeastScore(found, rank + 1)
+
+
+def _score_in_rank(walk: Walk, score: float, needed: float, rank: int) -> float:
+    """The least s of at least `score` at which the gain in a rank (from 0) is what is needed.
+
+    By Newton's steps: a gain is concave in s and lies below its tangents, so that s rises to the
+    solution and never passes it. There is one.
+    """
+    here, s = walk.at(rank), score
+    for _ in range(_MOST_STEPS):
+        gain, slope = (float(each.sum()) for each in walk.shares(s, here))
+        if gain >= needed or not slope > 0:
+            break
+        step = (needed - gain) / slope
+        s = float(min(s + step, _LARGEST_SCORE))
+        if step <= s * _CLOSE:
+            break
+    return s

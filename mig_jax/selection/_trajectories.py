@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mig_jax.measure import (
+    Array,
     GainRule,
     LabelGraph,
     Measure,
@@ -27,25 +28,10 @@ from mig_jax.measure import (
 from mig_jax.selection._number_range import in_range, widened
 from mig_jax.selection._propagated_rows import propagated_rows
 
-__all__ = ["Curve", "Row", "Trajectories", "of_records"]
+__all__ = ["Trajectories", "Walk", "of_records"]
 
-# So many steps are computed at once, whatever a record has: one program serves all.
-_BLOCK = 4096
-
-
-class Row(NamedTuple):
-    """The labels that a record reaches, and by which of its own."""
-
-    labels: Int[np.ndarray, " slots"]
-    units: Float[np.ndarray, " slots"]  #: ê for a score of 1.
-    through: tuple[tuple[int, ...], ...]  #: The record's own labels, the strongest first.
-
-
-class Curve(NamedTuple):
-    """The gain of a record in N ranks, and after all picks, at one score."""
-
-    gains: Float[np.ndarray, " picks+1"]
-    slopes: Float[np.ndarray, " picks+1"]  #: Of the gains, by the score.
+# So many steps are computed at once, whatever a record has: two programs serve all.
+_FEW, _MANY = 128, 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,16 +97,19 @@ class Trajectories:
                 steps.astype(np.float64),
                 1.0,
             )
+        for size in (_FEW, _MANY):  # Compiled now, not when the first question comes.
+            one = jax.tree_util.tree_map(lambda leaf, size=size: np.repeat(leaf[:1], size), table)
+            _shares_of(rule, function, one, np.ones(size if len(z) else 0), 1.0)
         gains = np.bincount(owners, shares, num_picks)
         return cls(rule, function, pool, graph, weights, num_picks, firsts, ranks, table, gains)
 
-    def row(self, record: int) -> Row:
-        """What a record of the pool adds to labels."""
+    def walk(self, record: int) -> Walk:
+        """A record's labels with their steps."""
         small = of_records(self.pool, np.array([record]))
         rows = propagated_rows(small, self.graph)
         here = slice(int(rows.starts[0]), int(rows.starts[0] + rows.lengths[0]))
+        labels, units = rows.labels[here].copy(), self.weights[rows.entries[here]]
         entries = [[entry] for entry in rows.entries[here].tolist()]
-        units = self.weights[rows.entries[here]]
         for number in range(len(rows.more)):
             _, slots, extra = rows.extra(number)
             units[slots] += self.weights[extra]
@@ -130,41 +119,60 @@ class Trajectories:
             tuple(map(self._source, sorted(each, key=lambda entry: -self.weights[entry])))
             for each in entries
         )
-        return Row(rows.labels[here].copy(), units.astype(np.float64), through)
+        counts = self.firsts[labels + 1] - self.firsts[labels]
+        before = np.cumsum(counts) - counts
+        places = np.arange(counts.sum()) + np.repeat(self.firsts[labels] - before, counts)
+        return Walk(
+            paths=self,
+            labels=labels,
+            through=through,
+            slots=np.repeat(np.arange(len(labels)), counts),
+            ranks=self.ranks[places],
+            units=np.repeat(units.astype(np.float64), counts),
+            table=jax.tree_util.tree_map(lambda leaf: leaf[places], self.table),
+        )
 
     def _source(self, entry: int) -> int:
         """The label from which an entry of A carries information."""
         edge = entry - self.graph.num_labels
         return entry if edge < 0 else int(self.graph.sources[edge])
 
-    def steps(self, row: Row) -> tuple[Int[np.ndarray, " steps"], Int[np.ndarray, " steps"]]:
-        """The steps of all labels of a row, and the slot of each."""
-        counts = self.firsts[row.labels + 1] - self.firsts[row.labels]
-        slots = np.repeat(np.arange(len(counts)), counts)
-        before = np.cumsum(counts) - counts
-        return np.arange(len(slots)) + np.repeat(self.firsts[row.labels] - before, counts), slots
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Walk:
+    """The labels that a record reaches, and their steps, label after label."""
+
+    paths: Trajectories
+    labels: Int[np.ndarray, " slots"]
+    through: tuple[tuple[int, ...], ...]  #: The record's own labels, the strongest first.
+    slots: Int[np.ndarray, " steps"]
+    ranks: Int[np.ndarray, " steps"]  #: As in `Trajectories`, ascending within a label.
+    units: Float[np.ndarray, " steps"]  #: ê for a score of 1.
+    table: Any
 
     def shares(
-        self, row: Row, score: float
-    ) -> tuple[Float[np.ndarray, " steps"], Float[np.ndarray, " steps"]]:
-        """The share of the gain at each step of `steps`, and its slope by the score."""
-        steps, slots = self.steps(row)
-        table = jax.tree_util.tree_map(lambda leaf: leaf[steps], self.table)
-        return _shares_of(self.rule, self.score_function, table, row.units[slots], score)
+        self, score: float, steps: Int[np.ndarray, " n"] | None = None
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Shares of the gain at these steps, all by default, and their slopes by the score."""
+        table, units = self.table, self.units
+        if steps is not None:
+            table = jax.tree_util.tree_map(lambda leaf: leaf[steps], table)
+            units = units[steps]
+        return _shares_of(self.paths.rule, self.paths.score_function, table, units, score)
 
-    def curve(self, row: Row, score: float) -> Curve:
-        """The gain of a row in every rank if its record had this score."""
-        steps, _ = self.steps(row)
-        ranks = self.ranks[steps]
-        return Curve(*(self._by_rank(ranks, each) for each in self.shares(row, score)))
+    def at(self, rank: int) -> Int[np.ndarray, " slots"]:
+        """The step of each label in a rank, from 0."""
+        firsts = np.flatnonzero(self.ranks == 0)
+        passed = np.bincount(self.slots[self.ranks <= rank], minlength=len(firsts))
+        return firsts + passed - 1
 
-    def _by_rank(self, ranks: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """Sums of the shares that hold in each rank."""
+    def by_rank(self, shares: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " picks+1"]:
+        """Sums of the shares that hold in each rank, and after all picks."""
         falls = np.zeros_like(shares)
-        is_later = ranks > 0  # Else a label's first step.
+        is_later = self.ranks > 0  # Else a label's first step.
         later = np.flatnonzero(is_later)
         falls[later] = shares[later - 1] - shares[later]
-        fallen = np.bincount(ranks, falls, self.num_picks + 1)
+        fallen = np.bincount(self.ranks, falls, self.paths.num_picks + 1)
         # From the end: what is added is never negative, and no digits are lost.
         last = np.append(~is_later[1:], True)[: len(shares)]
         fallen = np.append(fallen[1:], shares[last].sum())
@@ -184,7 +192,7 @@ def of_records(pool: Pool, records: Int[np.ndarray, " n"]) -> Pool:
 
 
 def _nonzeros(pool: Pool, graph: LabelGraph) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Of ê for scores of 1: what computes it of A's entries, and each nonzero's record and label."""
+    """ê for scores of 1, as a function of A's entries; each nonzero's record; its label."""
     rows = propagated_rows(pool, graph)
     before = np.cumsum(rows.lengths, dtype=np.int64) - rows.lengths
     owners = np.repeat(np.arange(pool.num_records), rows.lengths)
@@ -202,27 +210,26 @@ def _nonzeros(pool: Pool, graph: LabelGraph) -> tuple[Any, np.ndarray, np.ndarra
 
 def _rounded(function: ScoreFunction, dtype: Any) -> ScoreFunction:
     """With parameters as compiled code gets them: a Python float is one of the precision used."""
-    return jax.tree_util.tree_map(lambda leaf: np.asarray(leaf, dtype), function)
+    rounded: ScoreFunction = jax.tree_util.tree_map(lambda leaf: np.asarray(leaf, dtype), function)
+    return rounded
 
 
 @partial(jax.jit, static_argnames="rule")
-def _table(
-    rule: GainRule, function: ScoreFunction, z: jax.Array, labels: jax.Array
-) -> tuple[jax.Array, ...]:
+def _table(rule: GainRule, function: ScoreFunction, z: jax.Array, labels: jax.Array) -> Any:
     prepared = rule.prepare(function.at(labels), z)
     return jax.tree_util.tree_map(lambda leaf: jnp.broadcast_to(leaf, z.shape), prepared)
 
 
 def _prepared(rule: GainRule, function: ScoreFunction, z: np.ndarray, labels: np.ndarray) -> Any:
     """What the rule prepares for each z of a label, in float64 but rounded as selection rounds."""
-    return widened(_table(rule, function, z, labels))
+    return widened(_table(rule, function, jnp.asarray(z), jnp.asarray(labels)))
 
 
 @partial(jax.jit, static_argnames="rule")
 def _block_shares(
     rule: GainRule, function: ScoreFunction, table: Any, units: jax.Array, score: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    def shares(score: jax.Array) -> jax.Array:
+) -> tuple[Array, Array]:
+    def shares(score: jax.Array) -> Array:
         return rule.of_slot(function, table, score * units)
 
     found, slopes = jax.jvp(shares, (score,), (jnp.ones_like(score),))
@@ -234,12 +241,13 @@ def _shares_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shares and their slopes by the score, in float64, block by block."""
     found = np.zeros((2, len(units)))
+    size = _FEW if len(units) <= _FEW else _MANY
     with jax.enable_x64(True):
-        for start in range(0, len(units), _BLOCK):
-            here = slice(start, min(start + _BLOCK, len(units)))
-            missing = start + _BLOCK - here.stop
+        for start in range(0, len(units), size):
+            here = slice(start, min(start + size, len(units)))
+            missing = start + size - here.stop
             pad = partial(np.pad, pad_width=(0, missing), mode="edge")
             part = jax.tree_util.tree_map(lambda leaf, here=here, pad=pad: pad(leaf[here]), table)
             block = _block_shares(rule, function, part, pad(units[here]), np.float64(score))
-            found[:, here] = [np.asarray(each)[: _BLOCK - missing] for each in block]
+            found[:, here] = [np.asarray(each)[: size - missing] for each in block]
     return found[0], found[1]
