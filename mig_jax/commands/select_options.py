@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from typing import Any, Final
 
@@ -23,6 +24,13 @@ from mig_jax.commands.flag_groups import (
     warn_of_threshold,
 )
 from mig_jax.commands.flag_values import AddFlag, adder
+from mig_jax.commands.given_flags import (
+    GivenOptions,
+    check_given_flags,
+    define_given_flags,
+    files_beside,
+)
+from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
@@ -54,7 +62,7 @@ _REPLACED_BY_PARAMS: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectOptions(InputOptions):
+class SelectOptions(GivenOptions, InputOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
     budget: int
@@ -101,6 +109,20 @@ class SelectOptions(InputOptions):
             for_llama_factory=self.dataset_info is not None,
         )
 
+    @functools.cached_property
+    def sources(self) -> list[data.RecordFile]:
+        """The files of the pool, and behind them those of --given that are not among them."""
+        pool = super().sources
+        beside = files_beside(self.given_places, [file.stamp.path for file in pool])
+        if not beside:
+            return pool
+        how = {"fields": self.fields, "longest_record": self.limits.longest_record}
+        return open_pool([*pool, *beside], cache=self.cache_folder, **how)
+
+    def files(self) -> list[str]:
+        """All that is read, which no output may overwrite."""
+        return [*super().files(), *data.local_files(self.given)]
+
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
         unused = () if self.params is None else _REPLACED_BY_PARAMS
@@ -121,6 +143,7 @@ def define_select_flags(values: flags.FlagValues) -> None:
     _define_output_flags(add)
     _define_measure_flags(add)
     _define_process_flags(add)
+    define_given_flags(add)
     add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
@@ -302,6 +325,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     _check_processes(values)
     check_input_flags(values)
     check_count_flag(values)
+    check_given_flags(values)
     for field in values.drop_field:
         if not all(field.split(".")):
             raise InputError(f"--drop_field: found {field or 'nothing'}, expected a field")
