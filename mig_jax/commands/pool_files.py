@@ -12,7 +12,7 @@ from mig_jax.commands.terminal import progress_bar
 __all__ = ["open_pool"]
 
 
-def open_pool(pool: Sequence[str], **how: Any) -> list[data.RecordFile]:
+def open_pool(pool: Sequence[str | data.RecordFile], **how: Any) -> list[data.RecordFile]:
     """The files that `pool` names, to be read as often as need be: they must stay as they are.
 
     `how` has options of `data.open_files`.

@@ -62,6 +62,7 @@ def counted(
     picks: np.ndarray,
     count_by: str | None,
     hosts: Hosts,
+    given: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """The records and picks of each file, and of each value of a field, for the manifest.
 
@@ -70,19 +71,24 @@ def counted(
       picks: int64 [N], records of the whole pool.
       count_by: the field, if there is one.
       hosts: the processes that hold the pool.
+      given: bool, records of this part that are given; they are not counted, nor are files that
+        hold no others.
     """
     num_files = len(table.files)
     own = own_picks(table.num_records, picks, hosts)
+    every: Any = slice(None) if given is None else ~given
     records, kept = (
         np.sum(hosts.gather(np.bincount(table.file_index[which], minlength=num_files)), axis=0)
-        for which in (slice(None), own)
+        for which in (every, own)
     )
-    told: dict[str, Any] = {"sources": counts_by_file(table.files, records, kept)}
+    shown = [i for i in range(num_files) if records[i]]
+    files = [table.files[i] for i in shown]
+    told: dict[str, Any] = {"sources": counts_by_file(files, records[shown], kept[shown])}
     if count_by is not None:
         names, values = hosts.together(lambda: data.field_values(table, count_by))
         pair = [
             dict(zip(names, np.bincount(values[which], minlength=len(names)).tolist(), strict=True))
-            for which in (slice(None), own)
+            for which in (every, own)
         ]
         text = np.frombuffer(msgspec.json.encode(pair), np.uint8)
         sums: tuple[Counter[str], Counter[str]] = (Counter(), Counter())

@@ -14,20 +14,16 @@ from mig_jax import data
 from mig_jax.commands.agreement import check_agreement
 from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
-from mig_jax.commands.pool_inputs import (
-    check_worth,
-    label_embeddings,
-    read_label_graph,
-    read_table,
-    say_read,
-)
+from mig_jax.commands.extension import Changes, Extension, read_extension
+from mig_jax.commands.given_records import read_given
+from mig_jax.commands.pool_inputs import check_worth, read_table, say_read
 from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
 from mig_jax.commands.pool_passes import check_dataset_info, counted
+from mig_jax.commands.problem import read_problem
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
     select_with_bar,
-    told_of_learned,
     write_selection,
 )
 from mig_jax.commands.terminal import say, silent, tell
@@ -112,41 +108,58 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         num_records = hosts.sum(table.num_records)
         say_read(table, hosts)
         check_worth(table, hosts)
-        budget = read_budget(options, table, hosts)
+        given = read_given(options, table, hosts)
+        candidates = num_records - len(given)
+        budget = read_budget(options, table, hosts, given.own if len(given) else None)
+        earlier = read_extension(options, table, given.records, hosts)
+        if isinstance(earlier, Changes):
+            budget = earlier.limit(budget, table, hosts)
         if options.dataset_info is not None:
             with timed(seconds, "checking"):
                 as_rows = options.form == "parquet"
                 check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
         with timed(seconds, "graph"):
-            pool, graph, measure, learned = hosts.together(lambda: _problem(options, table, pool))
+            pool, graph, measure, learned = hosts.together(
+                lambda: read_problem(options, table, pool)
+            )
+        held = given.information(pool, graph, measure, hosts) if len(given) else 0.0
         with timed(seconds, "selection"):
-            selection, resumed_after = _select(options, pool, graph, measure, budget, hosts)
+            problem = pool, graph, measure
+            selection, run = _select(options, *problem, budget, earlier, held, hosts)
         certificate = None
         if options.certificate:
             with timed(seconds, "certificate"):
                 certificate = certify_with_bar(pool, graph, measure, selection, budget, hosts)
         about = {
             **manifest(options.parameters(), table, graph, selection, certificate, hosts),
-            "records_used": num_records,
-            "labels_covered": labels_covered(pool, graph, selection.picks, hosts.mesh),
+            "records_used": candidates,
+            "labels_covered": labels_covered(
+                pool, graph, given.with_picks(selection.picks), hosts.mesh
+            ),
             "random_choice": random_choice(pool, graph, measure, len(selection), hosts.mesh),
-            "resumed_after": resumed_after,
-            **counted(table, selection.picks, options.count_by, hosts),
+            **run,
+            **counted(table, selection.picks, options.count_by, hosts, given.own),
             **learned,
+            **given.told(held),
+            **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
             **budget.told_of(selection.picks, certificate, hosts),
         }
         with timed(seconds, "writing"):
-            picked, picks = table_of_picks(table, selection.picks, hosts)
+            written = given.with_picks(selection.picks) if given.included else selection.picks
+            picked, picks = table_of_picks(table, written, hosts)
+            for_table = {"held": held, "tokens": budget.tokens_of(written, hosts)}
 
             def write() -> list[str]:
-                return [] if outputs is None else _write(options, outputs, picked, picks, selection)
+                if outputs is None:
+                    return []
+                return _write(options, outputs, picked, picks, selection, **for_table)
 
             about["notes"] = hosts.together(write)
             for note in about["notes"]:
                 say(f"note: {note}")
             if outputs is not None and outputs.page is not None:
                 say("drawing the report")
-                parts = (about, table, pool, graph, measure, selection, options.fields)
+                parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
                 outputs.page.write(selection_page(Selected(*parts)))
         if outputs is not None:
             about_run = {**about, "seconds": seconds}
@@ -187,45 +200,28 @@ def _page_file(folder: str) -> str:
     return os.path.join(folder, "index.html")
 
 
-def _problem(
-    options: SelectOptions, table: data.RecordTable, pool: Pool
-) -> tuple[Pool, LabelGraph, Measure, dict[str, Any]]:
-    """Pool, graph and measure to select with; and what of them is learned, for the manifest."""
-    if options.params is None:
-        graph = read_label_graph(options, table, options.similarity_threshold)
-        return pool, graph, options.measure(), {}
-    # Not at the top: only who has learned parameters needs optax, flax and orbax here.
-    from mig_jax.learning import harden, learned_threshold, restore_learned
-
-    graph = read_label_graph(options, table, learned_threshold(options.params))
-    embeddings = label_embeddings(options, table)
-    vectors = None if embeddings is None else embeddings[0]
-    learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
-    pool, graph, measure = harden(learned, pool, graph)
-    about = told_of_learned(learned, measure)
-    say(
-        f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
-        f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
-        f"{about['threshold']:.3g} or more"
-    )
-    return pool, graph, measure, {"learned": about}
-
-
 def _select(
     options: SelectOptions,
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
     budget: Budget,
+    earlier: Extension | Changes | None,
+    held: float,
     hosts: Hosts,
-) -> tuple[Selection, int]:
-    """The selection, and how many of its picks came from a checkpoint."""
+) -> tuple[Selection, dict[str, Any]]:
+    """The selection, and what the manifest tells of the run and of where it went on."""
     gain = GAIN_RULES[options.gain]
+    run = fingerprint(pool, graph, measure, gain, hosts.mesh)
     with contextlib.ExitStack() as stack:
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
-            run = fingerprint(pool, graph, measure, gain, hosts.mesh)
             checkpoints, resume = _checkpoints(options, run, budget, stack, hosts)
+        told: dict[str, Any] = {"run": run, "resumed_after": 0 if resume is None else len(resume)}
+        if isinstance(earlier, Extension):
+            kept, extension = earlier.progress(options, pool, graph, measure, budget, hosts)
+            told |= extension
+            resume = kept if resume is None else resume
 
         def save(progress: Progress) -> None:
             if checkpoints is not None:
@@ -240,8 +236,9 @@ def _select(
             hosts=hosts,
             resume=resume,
             save=save,
+            held=held,
         )
-    return selection, 0 if resume is None else len(resume)
+    return selection, told
 
 
 def _checkpoints(
@@ -277,13 +274,15 @@ def _write(
     table: data.RecordTable,
     picks: np.ndarray,
     selection: Selection,
+    **for_table: Any,
 ) -> list[str]:
     """Writes the records and the tables of them; returns what a trainer's user must know."""
     form = options.written_form
     convert = data.RecordConverter(form, options.fields)
     stay_rows = options.form == "parquet" and form == data.AS_IT_CAME
     how = {"convert": None if stay_rows else convert, "form": options.form, "tell": _warn}
-    write_selection(table, picks, selection, outputs.records, outputs.table, **how)
+    streams = outputs.records, outputs.table
+    write_selection(table, picks, selection, *streams, **for_table, **how)
     notes = data.notes_of_rows(table, picks) if stay_rows else convert.notes
     if outputs.dataset_info is not None:
         folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from typing import Any, Final
 
@@ -28,6 +29,13 @@ from mig_jax.commands.flag_groups import (
     warn_of_threshold,
 )
 from mig_jax.commands.flag_values import AddFlag, adder
+from mig_jax.commands.given_flags import (
+    GivenOptions,
+    check_given_flags,
+    define_given_flags,
+    files_beside,
+)
+from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.process_flags import check_process_flags, define_process_flags
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
@@ -60,7 +68,7 @@ _REPLACED_BY_PARAMS: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectOptions(InputOptions, BudgetOptions):
+class SelectOptions(GivenOptions, InputOptions, BudgetOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
     output: str
@@ -87,10 +95,6 @@ class SelectOptions(InputOptions, BudgetOptions):
     checkpoint_dir: str | None
     checkpoint_every_seconds: float
 
-    def files(self) -> list[str]:
-        """All that is read, which no output may overwrite."""
-        return [*super().files(), *self.budget_files]
-
     @property
     def stem(self) -> str:
         """What the names of the other outputs begin with."""
@@ -109,6 +113,20 @@ class SelectOptions(InputOptions, BudgetOptions):
             without=tuple(self.drop_field),
             for_llama_factory=self.dataset_info is not None,
         )
+
+    @functools.cached_property
+    def sources(self) -> list[data.RecordFile]:
+        """The files of the pool, and behind them those of --given that are not among them."""
+        pool = super().sources
+        beside = files_beside(self.given_places, [file.stamp.path for file in pool])
+        if not beside:
+            return pool
+        how = {"fields": self.fields, "longest_record": self.limits.longest_record}
+        return open_pool([*pool, *beside], cache=self.cache_folder, **how)
+
+    def files(self) -> list[str]:
+        """All that is read, which no output may overwrite."""
+        return [*super().files(), *self.budget_files, *data.local_files(self.given)]
 
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
@@ -131,6 +149,7 @@ def define_select_flags(values: flags.FlagValues) -> None:
     _define_measure_flags(add)
     define_process_flags(add)
     define_budget_flags(add)
+    define_given_flags(add)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
         flags.DEFINE_string,
@@ -269,6 +288,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     check_process_flags(values)
     check_input_flags(values)
     check_count_flag(values)
+    check_given_flags(values)
     for field in values.drop_field:
         if not all(field.split(".")):
             raise InputError(f"--drop_field: found {field or 'nothing'}, expected a field")

@@ -1,4 +1,10 @@
 from . import files, reading, records, writing
+from ._finished_selections import (
+    FinishedSelection,
+    find_manifest,
+    is_selection_name,
+    read_selection,
+)
 from ._label_embeddings import (
     embedding_model_of,
     read_label_embeddings,
@@ -76,6 +82,7 @@ from .writing import (
     dataset_info_notes,
     notes_of_rows,
     output_form,
+    read_manifest,
     updated_dataset_info,
     write_json,
     write_records,
@@ -98,6 +105,7 @@ __all__ = [
     "FactoryReading",
     "FieldNames",
     "FileStamp",
+    "FinishedSelection",
     "KeptCosts",
     "LineFile",
     "Losses",
@@ -135,7 +143,9 @@ __all__ = [
     "encode_conversation",
     "field_values",
     "files",
+    "find_manifest",
     "instruction_and_response",
+    "is_selection_name",
     "local_files",
     "notes_of_rows",
     "open_files",
@@ -145,7 +155,9 @@ __all__ = [
     "read_as_llama_factory",
     "read_conversations",
     "read_label_embeddings",
+    "read_manifest",
     "read_pool",
+    "read_selection",
     "read_texts",
     "read_validation",
     "read_vocabulary",

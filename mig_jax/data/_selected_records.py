@@ -53,9 +53,11 @@ class SelectedRecords:
 
         Args:
           path: the --output of the run: JSON lines, plain or as .gz or .zst, or Parquet.
-          first: only so many records, those picked first.
+          first: only so many records, those picked first; records that were given and are written
+            too stand before them, and count.
           tokens: only the records picked first that have at most so many tokens together, as the
-            run counted them: its table of picks, which stands beside the output, has them.
+            run counted them (records given cost nothing): its table of picks, beside the output,
+            has them.
           longest_record: bytes that a record may have.
 
         Raises:

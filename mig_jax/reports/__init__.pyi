@@ -1,6 +1,7 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
 from ._counts import counts_by_file, counts_by_value, told_counts
+from ._explanation_text import explanation_lines, told_explanation
 from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
@@ -21,6 +22,7 @@ __all__ = [
     "counts_by_file",
     "counts_by_value",
     "describe",
+    "explanation_lines",
     "label_changes",
     "manifest",
     "most_changed",
@@ -31,6 +33,7 @@ __all__ = [
     "selection_page",
     "summary",
     "told_counts",
+    "told_explanation",
     "told_information",
     "write_heat_maps",
     "write_report",

@@ -2,6 +2,8 @@ from ._certificate import Certificate, Prices, certify, upper_bound
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._evaluation import labels_covered, random_choice, selected_information
+from ._explanation import Explainer, Explanation, LabelGain, LeastScore, Loss
+from ._extension import extended, first_part, why_not_extended
 from ._greedy import full_scan_greedy, initial_state, lazy_greedy
 from ._grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
 from ._grid_points import Point, grid_points, paper_point
@@ -21,6 +23,11 @@ __all__ = [
     "Certificate",
     "Checkpoints",
     "Constraints",
+    "Explainer",
+    "Explanation",
+    "LabelGain",
+    "LeastScore",
+    "Loss",
     "PageLayout",
     "Point",
     "Prices",
@@ -28,8 +35,10 @@ __all__ = [
     "Quotas",
     "Selection",
     "certify",
+    "extended",
     "fill_pages",
     "fingerprint",
+    "first_part",
     "full_scan_greedy",
     "grid_points",
     "in_range",
@@ -52,4 +61,5 @@ __all__ = [
     "selected_information",
     "stack_cells",
     "upper_bound",
+    "why_not_extended",
 ]

@@ -51,7 +51,7 @@ def output(tmp_path: Path) -> Callable[..., Path]:
             manifest = files.open_manifest(tmp_path / "picked.manifest.json", path)
             write_records(table, ORDER, files.open(path), form=form)
             told = files.open(tmp_path / "picked.selection.parquet")
-            write_selection_table(told, table, ORDER, np.ones(6), np.ones(6), tokens)
+            write_selection_table(told, table, ORDER, np.ones(6), np.ones(6), tokens=tokens)
             files.write_manifest(manifest, {}, path)
         return path
 
@@ -156,4 +156,4 @@ def test_bad_records_are_told(tmp_path: Path) -> None:
 def test_the_table_of_picks_takes_a_cost_for_each(output: Callable[..., Path]) -> None:
     table = read_pool([output().parent / "pool.jsonl"])
     with pytest.raises(ValueError, match="differ in shape"):
-        write_selection_table(io.BytesIO(), table, [0], [1.0], [1.0], [1, 2])
+        write_selection_table(io.BytesIO(), table, [0], [1.0], [1.0], tokens=[1, 2])

@@ -1,5 +1,5 @@
 from ._dataset_info import dataset_info_entry, dataset_info_notes, updated_dataset_info
-from ._manifests import check_outputs
+from ._manifests import check_outputs, read_manifest
 from ._output_files import OutputFiles
 from ._output_layouts import OUTPUT_LAYOUTS, RecordConverter
 from ._record_sink import OutputForm, RecordSink, output_form
@@ -21,6 +21,7 @@ __all__ = [
     "dataset_info_notes",
     "notes_of_rows",
     "output_form",
+    "read_manifest",
     "updated_dataset_info",
     "write_json",
     "write_records",

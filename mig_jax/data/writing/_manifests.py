@@ -10,7 +10,7 @@ from typing import Any
 from mig_jax.errors import InputError
 from mig_jax.runs import finish_commits
 
-__all__ = ["check_names", "check_outputs", "described"]
+__all__ = ["check_names", "check_outputs", "described", "read_manifest"]
 
 _LONGEST = 1 << 26  # Bytes read of what may be anything.
 
@@ -55,7 +55,7 @@ def check_outputs(
     if may_tell_nothing and not os.path.exists(manifest):
         return
     expected = "expected a manifest that mig-jax wrote, with the digests of its outputs"
-    outputs = _read(manifest).get("outputs", {} if may_tell_nothing else None)
+    outputs = read_manifest(manifest).get("outputs", {} if may_tell_nothing else None)
     if not isinstance(outputs, dict):
         raise InputError(f"{manifest}: tells of no outputs; {expected}")
     for name in [os.path.relpath(os.path.realpath(path), folder) for path in paths] or outputs:
@@ -79,7 +79,7 @@ def check_outputs(
 def check_names(manifest: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
     """Raises InputError if the manifest that is there is of another output, which is there too."""
     try:
-        other = _read(os.path.realpath(manifest)).get("output")
+        other = read_manifest(os.path.realpath(manifest)).get("output")
     except InputError:
         return  # No manifest of ours: replaced, as any output is.
     if not isinstance(other, str):
@@ -92,7 +92,12 @@ def check_names(manifest: str | os.PathLike[str], output: str | os.PathLike[str]
         )
 
 
-def _read(manifest: str) -> dict[str, Any]:
+def read_manifest(manifest: str) -> dict[str, Any]:
+    """What a manifest tells, of whatever command.
+
+    Raises:
+      InputError: if there is none that can be read.
+    """
     try:
         with open(manifest, "rb") as stream:
             found = json.loads(stream.read(_LONGEST))

@@ -24,6 +24,9 @@ def write_selection_table(
     picks: npt.ArrayLike,
     gains: npt.ArrayLike,
     information: npt.ArrayLike,
+    *,
+    increases: npt.ArrayLike | None = None,
+    given: int = 0,
     tokens: npt.ArrayLike | None = None,
 ) -> None:
     """Writes a Parquet table with one row for each pick, in order.
@@ -31,34 +34,54 @@ def write_selection_table(
     Its columns: rank (int64, from 1), file (string) and line (int64) of the record,
     gain (float64) of the pick, information (float64), E with this pick included, and
     what the pick was chosen by: labels (list of strings) and score (float32). These
-    stand here and not in the records, where trainers take `labels` for token labels.
-    If `tokens` is given, int [N], there is a column of it (int64): what each pick costs.
+    stand here and not in the records, where trainers take `labels` for token labels. The last
+    column is increase (float64): by how much the pick raised E, which its gain is if it is exact.
+
+    If records that were given are written too, they come first: `picks` and `information` tell of
+    them as of others, and their rank is 0, their gain and increase null.
+
+    Args:
+      output: where it goes.
+      table: as `read_pool` gives it.
+      picks: record indices, in the order written.
+      gains: of each record of `picks` that was not given.
+      information: of each record of `picks`.
+      increases: as `gains`, which they are by default.
+      given: how many of the records were given.
+      tokens: of each record of `picks`, int; then there is a column of them (int64).
 
     Raises:
       IndexError: for a pick that is not in [0, num_records).
-      ValueError: if picks, gains, information and tokens differ in length.
+      ValueError: if picks, gains, increases, information and tokens differ in length.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     picks = checked_picks(table, picks)
-    gains, information = np.asarray(gains, np.float64), np.asarray(information, np.float64)
-    if not picks.shape == gains.shape == information.shape:
+    increases = gains if increases is None else increases
+    # NaN, which is written as null.
+    gains, increases = (
+        np.append(np.full(given, np.nan), np.asarray(column, np.float64))
+        for column in (gains, increases)
+    )
+    information = np.asarray(information, np.float64)
+    if not picks.shape == gains.shape == increases.shape == information.shape:
         raise ValueError(
-            f"picks {picks.shape}, gains {gains.shape} and information {information.shape} "
-            "differ in shape"
+            f"picks {picks.shape}, gains {gains.shape}, increases {increases.shape} and "
+            f"information {information.shape} differ in shape"
         )
     files = pa.DictionaryArray.from_arrays(
         pa.array(table.file_index[picks]), pa.array(table.files, pa.string())
     )
     columns = {
-        "rank": pa.array(np.arange(1, len(picks) + 1, dtype=np.int64)),
+        "rank": pa.array(np.maximum(np.arange(1, len(picks) + 1, dtype=np.int64) - given, 0)),
         "file": files.cast(pa.string()),
         "line": pa.array(table.line[picks]),
-        "gain": pa.array(gains),
+        "gain": pa.array(gains, from_pandas=True),
         "information": pa.array(information),
         "labels": _labels_of(table, picks),
         "score": pa.array(table.scores[picks]),
+        "increase": pa.array(increases, from_pandas=True),
     }
     if tokens is not None:
         if np.shape(tokens) != picks.shape:
