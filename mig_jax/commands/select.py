@@ -280,9 +280,10 @@ def _write(
     form = options.written_form
     convert = data.RecordConverter(form, options.fields)
     stay_rows = options.form == "parquet" and form == data.AS_IT_CAME
-    how = {"convert": None if stay_rows else convert, "form": options.form, "tell": _warn}
-    streams = outputs.records, outputs.table
-    write_selection(table, picks, selection, *streams, **for_table, **how)
+    for_records: dict[str, Any] = {"form": options.form, "tell": _warn}
+    for_records["convert"] = None if stay_rows else convert
+    how = for_table | for_records
+    write_selection(table, picks, selection, outputs.records, outputs.table, **how)
     notes = data.notes_of_rows(table, picks) if stay_rows else convert.notes
     if outputs.dataset_info is not None:
         folder = os.path.dirname(os.path.realpath(str(options.dataset_info)))

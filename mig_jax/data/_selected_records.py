@@ -13,6 +13,7 @@ from typing import Any, Protocol, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.data._finished_selections import read_selection
 from mig_jax.data.files import LONGEST_RECORD, LineFile, Losses, TableRows
 from mig_jax.data.reading import RecordFile, open_files
 from mig_jax.data.records import BadRecord, parse_record
@@ -78,7 +79,7 @@ class SelectedRecords:
             raise InputError(f"{self.path}: has {held:,} records, expected the first {first:,}")
         self._count = held if first is None else first
         if tokens is not None:
-            self._count = min(self._count, _picks_within(self.path, held, tokens))
+            self._count = min(self._count, _picks_within(self.path, tokens))
 
     def __len__(self) -> int:
         return self._count
@@ -161,38 +162,12 @@ class _Unpacked:
         return _Unpacked, (self._file,)
 
 
-def _picks_within(path: str, held: int, tokens: int) -> int:
+def _picks_within(path: str, tokens: int) -> int:
     """How many of the first picks have at most so many tokens together."""
-    import pyarrow.parquet as pq
-
-    stem = _stem_of(path)
-    table = stem + ".selection.parquet"
-    expected = f"expected the table of picks that select wrote with {path}"
-    if not os.path.exists(table):
-        raise InputError(f"{table}: no such file; {expected}")
-    check_outputs(stem + ".manifest.json", path, table, may_tell_nothing=True)
-    try:
-        with pq.ParquetFile(table) as parquet:
-            names, rows = parquet.schema_arrow.names, parquet.metadata.num_rows
-            found = parquet.read(columns=["tokens"])["tokens"] if "tokens" in names else None
-    except Exception as error:  # Damaged bytes lead pyarrow to raise of many kinds.
-        told = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InputError(f"{table}: {told}; {expected}") from None
-    if found is None:
+    found = read_selection(path)
+    check_outputs(found.place, path)
+    if found.tokens is None:
         raise InputError(
-            f"{table}: has no tokens; expected them, as a run with --budget_tokens writes them"
+            f"{found.place}: its table of picks has no tokens; expected a run with --budget_tokens"
         )
-    if rows != held:
-        raise InputError(
-            f"{table}: tells of {rows:,} picks, but {path} has {held:,} records; {expected}"
-        )
-    return int(np.searchsorted(np.cumsum(found.to_numpy()), tokens, side="right"))
-
-
-def _stem_of(output: str) -> str:
-    """What the names of the other outputs of `mig-jax select` begin with."""
-    base, ending = os.path.splitext(output)
-    if ending.lower() in (".gz", ".zst"):
-        output = base
-        base, ending = os.path.splitext(base)
-    return base if ending.lower() in (".jsonl", ".json", ".parquet") else output
+    return int(np.searchsorted(np.cumsum(found.tokens), tokens, side="right"))

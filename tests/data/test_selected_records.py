@@ -105,17 +105,15 @@ def test_what_cannot_be_had_is_told(output: Callable[..., Path], tmp_path: Path)
         SelectedRecords(path, first=7)
     with pytest.raises(ValueError, match="tokens is -1"):
         SelectedRecords(path, tokens=-1)
-    with pytest.raises(InputError, match=r"picked\.selection\.parquet: has no tokens"):
+    with pytest.raises(
+        InputError, match=r"its table of picks has no tokens"
+    ):
         SelectedRecords(path, tokens=5)
-    table = tmp_path / "picked.selection.parquet"
-    table.write_bytes(b"PAR1 and no more")
+    (tmp_path / "picked.selection.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match="is not what"):
         SelectedRecords(path, tokens=5)
     (tmp_path / "picked.manifest.json").unlink()
-    with pytest.raises(InputError, match=r"picked\.selection\.parquet: .*expected the table of"):
-        SelectedRecords(path, tokens=5)
-    table.unlink()
-    with pytest.raises(InputError, match=r"picked\.selection\.parquet: no such file"):
+    with pytest.raises(InputError, match=r"picked\.jsonl: has no manifest of a selection"):
         SelectedRecords(path, tokens=5)
     with pytest.raises(InputError, match="no such file"):
         SelectedRecords(tmp_path / "other.jsonl")
@@ -126,9 +124,6 @@ def test_a_table_of_other_picks_is_not_believed(output: Callable[..., Path]) -> 
     with path.open("ab") as stream:
         stream.write(b'{"text": "one more"}\n')
     with pytest.raises(InputError, match="is not what"):
-        SelectedRecords(path, tokens=5)
-    (path.parent / "picked.manifest.json").unlink()
-    with pytest.raises(InputError, match=r"tells of 6 picks, but .* has 7 records"):
         SelectedRecords(path, tokens=5)
     assert len(SelectedRecords(path)) == 7
 
