@@ -1,4 +1,4 @@
-from ._certificate import Certificate, Prices, certify, upper_bound
+from ._certificate import Certificate, certify
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._evaluation import labels_covered, random_choice, selected_information
@@ -7,12 +7,14 @@ from ._extension import extended, first_part, why_not_extended
 from ._greedy import full_scan_greedy, initial_state, lazy_greedy
 from ._grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
 from ._grid_points import Point, grid_points, paper_point
+from ._linear_limits import LinearLimits, linear_limits
 from ._number_range import in_range, needs_float64
 from ._page_gains import marginal_gains
 from ._page_layout import EMPTY, PageLayout, lay_out_pages
 from ._pages import fill_pages
 from ._propagated_rows import propagated_rows
 from ._select import Progress, Selection, lay_out, next_chunk, resumed_state, select
+from ._upper_bound import Prices, upper_bound
 
 __all__ = [
     "EMPTY",
@@ -27,6 +29,7 @@ __all__ = [
     "Explanation",
     "LabelGain",
     "LeastScore",
+    "LinearLimits",
     "Loss",
     "PageLayout",
     "Point",
@@ -49,6 +52,7 @@ __all__ = [
     "lay_out_grid",
     "lay_out_pages",
     "lazy_greedy",
+    "linear_limits",
     "marginal_gains",
     "needs_float64",
     "next_chunk",

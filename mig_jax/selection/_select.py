@@ -135,7 +135,7 @@ def page_priority(
     if mesh is not None:
         pool = shard_pool(pool, mesh)
     for _ in range(_ORDERING_STEPS):
-        _, _, z = conditional_gradient_step(pool, graph, measure, z, np.int32(budget), mesh)
+        z = conditional_gradient_step(pool, graph, measure, z, np.int32(budget), mesh).z
     gains = _linear_gains(pool, graph, measure, z, mesh)
     return np.asarray(gains) if mesh is None else unshard_records(gains, records, mesh)
 
