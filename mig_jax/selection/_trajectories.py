@@ -62,7 +62,7 @@ class Trajectories:
         measure: Measure,
         rule: GainRule,
         picks: Int[np.ndarray, " picks"],
-        held: Float[np.ndarray, " labels"] | None = None,
+        held: Float[Array, " labels"] | None = None,
     ) -> Trajectories:
         """Of a selection; `held` is z before its first pick, 0 by default."""
         check_labels(pool, graph)
