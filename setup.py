@@ -9,11 +9,13 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mig_jax/_version.py").read_text())[1]
 
 # Extras that others build on.
+TOKENS = ["tokenizers>=0.22"]
 ANNOTATE = [
     "datasketch>=2.0",
     "sentence-transformers>=5.0",
     "torch>=2.4",
     "transformers>=4.56",
+    *TOKENS,
 ]
 HUB = ["datasets>=3.0"]
 NOTEBOOKS = ["ipykernel>=6.29"]
@@ -39,6 +41,7 @@ TEST = [
     "ruff>=0.6",
     *HUB,
     *RUN_NOTEBOOKS,
+    *TOKENS,
 ]
 DOCS = [
     "furo>=2024.8.6",
@@ -97,6 +100,7 @@ setuptools.setup(
         "hub": HUB,
         "notebooks": NOTEBOOKS,
         "test": TEST,
+        "tokens": TOKENS,
         "tpu": ["jax[tpu]>=0.10"],
         "trainers": TRAINERS,
     },

@@ -33,7 +33,8 @@ OWN_FLAGS: Final = (
 )
 
 #: Flags that name files, perhaps by another path on each host: their contents must be the same.
-FILE_FLAGS: Final = ("pool", "vocabulary", "label_embeddings")
+#: A tokenizer may be on the hub, too.
+FILE_FLAGS: Final = ("pool", "vocabulary", "label_embeddings", "quotas", "tokenizer")
 
 _MOST_FILES_TOLD: Final = 1000  # Messages between processes are not made for megabytes.
 _SETTINGS: Final = ("jax_enable_x64", "jax_default_matmul_precision", "jax_platforms")
@@ -96,7 +97,9 @@ def _told_of_files(options: SelectOptions) -> dict[str, Any]:
         told["all of --pool"] = f"files with the hash {digest(found)}"
     for name in FILE_FLAGS[1:]:
         path = getattr(options, name)
-        if path is not None:
+        if path is not None and name == "tokenizer":
+            told["--tokenizer"] = f"a tokenizer with the hash {data.TokenCounter(path).digest}"
+        elif path is not None:
             stamp = data.FileStamp.of(path)
             told[f"--{name}"] = f"a file of {stamp.size:,} bytes, hash {stamp.digests()[0]}"
     return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import difflib
+import fractions
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -13,19 +14,33 @@ from absl import flags
 
 from mig_jax.errors import InputError
 
-__all__ = ["AddFlag", "adder", "read_flags", "refuse_empty"]
+__all__ = [
+    "AddFlag",
+    "Amount",
+    "AmountParser",
+    "WholeNumber",
+    "adder",
+    "amount_of",
+    "read_flags",
+    "read_share",
+    "refuse_empty",
+]
 
 #: Defines a flag: `add(flags.DEFINE_integer, "budget", None, "What it is.", lower_bound=1)`.
 AddFlag = Callable[..., None]
 
+#: A number of records or tokens; or a share of them, as text such as "10%".
+Amount = int | str
+
 _LARGEST_WHOLE: Final = 2**31 - 1  # What an index of the core can hold.
 _WITH_COMMAS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+_SHARE: Final = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*%\s*", re.ASCII)
 _DIGITS: Final = 18  # Of a whole number with an exponent, at most.
 _NO_VALUE: Final = "Missing value for flag "  # As absl says it.
 _SHOWN: Final = 60  # Characters of a value that are told.
 
 
-class _WholeNumber(flags.IntegerParser):
+class WholeNumber(flags.IntegerParser):
     """As absl's, and 1e4, 10,000 and 10_000, which are exact; no larger than the core holds."""
 
     def __init__(self, lower_bound: int | None = None, upper_bound: int = _LARGEST_WHOLE) -> None:
@@ -61,14 +76,50 @@ class _Number(flags.FloatParser):
         return number
 
 
+class AmountParser(flags.ArgumentParser[Amount]):
+    """A whole number of at least 1, or a share of what there is, above 0 and at most 100%."""
+
+    expected = "a whole number of at least 1, or a share above 0% and at most 100%"
+
+    def parse(self, argument: Amount) -> Amount:
+        if isinstance(argument, str) and (share := read_share(argument)) is not None:
+            if not 0 < share <= 1:
+                raise ValueError("no share")
+            return argument.replace(" ", "")
+        return WholeNumber(1).parse(argument)
+
+    def flag_type(self) -> str:
+        return "amount"
+
+
+def read_share(text: str) -> fractions.Fraction | None:
+    """The share that text such as "12.5%" says, as it is; None if it says none.
+
+    >>> read_share("12.5%"), read_share("12")
+    (Fraction(1, 8), None)
+    """
+    found = _SHARE.fullmatch(text)
+    return None if found is None else fractions.Fraction(decimal.Decimal(found[1])) / 100
+
+
+def amount_of(amount: Amount, total: int) -> int:
+    """How many of `total` an amount is: a share is rounded down, and at least 1.
+
+    >>> amount_of(12, 30), amount_of("10%", 39), amount_of("1%", 30)
+    (12, 3, 1)
+    """
+    share = None if isinstance(amount, int) else read_share(amount)
+    return int(amount) if share is None else max(1, int(share * total))
+
+
 _PARSERS: Final[dict[Callable[..., Any], type[Any]]] = {
-    flags.DEFINE_integer: _WholeNumber,
+    flags.DEFINE_integer: WholeNumber,
     flags.DEFINE_float: _Number,
 }
 
 
 def adder(values: flags.FlagValues) -> AddFlag:
-    """What defines flags in `values`."""
+    """What defines flags in `values`; a kind is a function of absl's, or a class of parsers."""
 
     def add(
         kind: Callable[..., Any],
@@ -78,8 +129,8 @@ def adder(values: flags.FlagValues) -> AddFlag:
         *more: Any,
         **options: Any,
     ) -> None:
-        if kind in _PARSERS:
-            parser = _PARSERS[kind](**options)
+        if kind in _PARSERS or isinstance(kind, type):
+            parser = _PARSERS.get(kind, kind)(**options)
             serializer: Any = flags.ArgumentSerializer()
             flags.DEFINE(parser, name, default, help_text, values, serializer)
         elif more:  # The choices of an enum stand before the help.
@@ -150,6 +201,8 @@ def _expected(flag: flags.Flag[Any]) -> str:
     parser = flag.parser
     if choices := getattr(parser, "enum_values", None):
         return f"one of {', '.join(choices)}"
+    if isinstance(parser, AmountParser):
+        return parser.expected
     if isinstance(parser, flags.BooleanParser):
         return "true or false"
     if isinstance(parser, flags.ListParser):

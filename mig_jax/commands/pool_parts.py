@@ -18,7 +18,7 @@ from mig_jax import data
 from mig_jax.devices import Hosts
 from mig_jax.selection import Progress
 
-__all__ = ["progress_of_first", "read_part", "table_of_picks"]
+__all__ = ["own_picks", "progress_of_first", "read_part", "table_of_picks"]
 
 
 def read_part(hosts: Hosts, share: Callable[[int, int], data.PoolShare], **options: Any) -> Any:
@@ -46,6 +46,16 @@ def read_part(hosts: Hosts, share: Callable[[int, int], data.PoolShare], **optio
     return _unite_labels(table, hosts)
 
 
+def own_picks(num_records: int, picks: np.ndarray, hosts: Hosts) -> np.ndarray:
+    """Of records of the whole pool, those of this process's part, as indices into it.
+
+    `num_records` is how many records the part has.
+    """
+    sizes = hosts.gather(np.array([num_records]))
+    first = int(np.sum(sizes[: hosts.index], dtype=np.int64))
+    return picks[(picks >= first) & (picks < first + num_records)] - first
+
+
 def table_of_picks(
     table: data.RecordTable, picks: np.ndarray, hosts: Hosts
 ) -> tuple[data.RecordTable, np.ndarray]:
@@ -58,10 +68,8 @@ def table_of_picks(
     """
     if hosts.count == 1:
         return table, picks
-    sizes = hosts.gather(np.array([table.num_records]))
-    first = int(np.sum(sizes[: hosts.index], dtype=np.int64))
     # Parts stand in the order of files and lines, as the picks do once they are sorted.
-    own = np.sort(picks[(picks >= first) & (picks < first + table.num_records)]) - first
+    own = np.sort(own_picks(table.num_records, picks, hosts))
     columns: dict[str, Any] = {
         name: np.concatenate(hosts.gather(getattr(table, name)[own]))
         for name in ("scores", "file_index", "line", "position")

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from mig_jax import data
+from mig_jax.commands.pool_parts import own_picks
 from mig_jax.commands.terminal import progress_bar
 from mig_jax.devices import Hosts
 from mig_jax.errors import InputError
@@ -74,9 +75,7 @@ def counted(
         hold no others.
     """
     num_files = len(table.files)
-    sizes = hosts.gather(np.array([table.num_records]))
-    first = int(np.sum(sizes[: hosts.index], dtype=np.int64))
-    own = picks[(picks >= first) & (picks < first + table.num_records)] - first
+    own = own_picks(table.num_records, picks, hosts)
     every: Any = slice(None) if given is None else ~given
     records, kept = (
         np.sum(hosts.gather(np.bincount(table.file_index[which], minlength=num_files)), axis=0)

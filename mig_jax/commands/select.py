@@ -110,7 +110,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         check_worth(table, hosts)
         given = read_given(options, table, hosts)
         candidates = num_records - len(given)
-        budget = given.limit(read_budget(options, table, hosts), candidates)
+        budget = read_budget(options, table, hosts, given.own if len(given) else None)
         earlier = read_extension(options, table, given.records, hosts)
         if isinstance(earlier, Changes):
             budget = earlier.limit(budget, table, hosts)
@@ -142,23 +142,24 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **learned,
             **given.told(held),
             **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
-            **budget.told,
+            **budget.told_of(selection.picks, certificate, hosts),
         }
         with timed(seconds, "writing"):
             written = given.with_picks(selection.picks) if given.included else selection.picks
             picked, picks = table_of_picks(table, written, hosts)
+            for_table = {"held": held, "tokens": budget.tokens_of(written, hosts)}
 
             def write() -> list[str]:
                 if outputs is None:
                     return []
-                return _write(options, outputs, picked, picks, selection, held)
+                return _write(options, outputs, picked, picks, selection, **for_table)
 
             about["notes"] = hosts.together(write)
             for note in about["notes"]:
                 say(f"note: {note}")
             if outputs is not None and outputs.page is not None:
                 say("drawing the report")
-                parts = (about, table, pool, graph, measure, selection, options.fields)
+                parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
                 outputs.page.write(selection_page(Selected(*parts)))
         if outputs is not None:
             about_run = {**about, "seconds": seconds}
@@ -215,7 +216,7 @@ def _select(
     with contextlib.ExitStack() as stack:
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
-            checkpoints, resume = _checkpoints(options, run, stack, hosts)
+            checkpoints, resume = _checkpoints(options, run, budget, stack, hosts)
         told: dict[str, Any] = {"run": run, "resumed_after": 0 if resume is None else len(resume)}
         if isinstance(earlier, Extension):
             kept, extension = earlier.progress(options, pool, graph, measure, budget, hosts)
@@ -241,7 +242,11 @@ def _select(
 
 
 def _checkpoints(
-    options: SelectOptions, run: dict[str, str], stack: contextlib.ExitStack, hosts: Hosts
+    options: SelectOptions,
+    run: dict[str, str],
+    budget: Budget,
+    stack: contextlib.ExitStack,
+    hosts: Hosts,
 ) -> tuple[Checkpoints | None, Progress | None]:
     """The checkpoints, held by the first process only, and where all go on."""
 
@@ -254,7 +259,7 @@ def _checkpoints(
             )
         )
         resume = checkpoints.restore(
-            options.budget,
+            budget.records,
             on_damaged=lambda picks: say(f"passed over a damaged checkpoint after {picks:,} picks"),
         )
         return checkpoints, resume
@@ -269,18 +274,15 @@ def _write(
     table: data.RecordTable,
     picks: np.ndarray,
     selection: Selection,
-    held: float,
+    **for_table: Any,
 ) -> list[str]:
     """Writes the records and the tables of them; returns what a trainer's user must know."""
     form = options.written_form
     convert = data.RecordConverter(form, options.fields)
     stay_rows = options.form == "parquet" and form == data.AS_IT_CAME
-    how: dict[str, Any] = {
-        "convert": None if stay_rows else convert,
-        "form": options.form,
-        "tell": _warn,
-    }
-    how["held"] = held  # E of the records that are given.
+    for_records: dict[str, Any] = {"form": options.form, "tell": _warn}
+    for_records["convert"] = None if stay_rows else convert
+    how = for_table | for_records
     write_selection(table, picks, selection, outputs.records, outputs.table, **how)
     notes = data.notes_of_rows(table, picks) if stay_rows else convert.notes
     if outputs.dataset_info is not None:
@@ -312,5 +314,5 @@ COMMAND = Command(
     summary="choose the most informative records of a pool",
     define_flags=define_select_flags,
     run=run,
-    required=("budget", "output"),
+    required=("output",),
 )

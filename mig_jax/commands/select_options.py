@@ -10,6 +10,11 @@ from typing import Any, Final
 from absl import flags
 
 from mig_jax import data
+from mig_jax.commands.budget_flags import (
+    BudgetOptions,
+    check_budget_options,
+    define_budget_flags,
+)
 from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
@@ -31,6 +36,7 @@ from mig_jax.commands.given_flags import (
     files_beside,
 )
 from mig_jax.commands.pool_files import open_pool
+from mig_jax.commands.process_flags import check_process_flags, define_process_flags
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
@@ -62,10 +68,9 @@ _REPLACED_BY_PARAMS: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectOptions(GivenOptions, InputOptions):
+class SelectOptions(GivenOptions, InputOptions, BudgetOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
-    budget: int
     output: str
     output_layout: str
     drop_field: list[str]
@@ -121,7 +126,7 @@ class SelectOptions(GivenOptions, InputOptions):
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
-        return [*super().files(), *data.local_files(self.given)]
+        return [*super().files(), *self.budget_files, *data.local_files(self.given)]
 
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
@@ -142,9 +147,9 @@ def define_select_flags(values: flags.FlagValues) -> None:
     define_input_flags(add)
     _define_output_flags(add)
     _define_measure_flags(add)
-    _define_process_flags(add)
+    define_process_flags(add)
+    define_budget_flags(add)
     define_given_flags(add)
-    add(flags.DEFINE_integer, "budget", None, "How many records to select.", lower_bound=1)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
         flags.DEFINE_string,
@@ -268,45 +273,6 @@ def _define_measure_flags(add: AddFlag) -> None:
     )
 
 
-def _define_process_flags(add: AddFlag) -> None:
-    add(
-        flags.DEFINE_string,
-        "devices",
-        None,
-        "How many devices to shard the pool over: a number, or `all`. By default 1, or all of "
-        "them with --coordinator_address.",
-    )
-    add(
-        flags.DEFINE_string,
-        "coordinator_address",
-        None,
-        "host:port of process 0, if several processes select together: the same command is "
-        "started once for each of them, with its --process_id. All must get the same flags and "
-        "see the same files, which is checked; each reads a part of --pool; process 0 writes.",
-    )
-    add(
-        flags.DEFINE_integer,
-        "num_processes",
-        1,
-        "How many processes there are, with --coordinator_address.",
-        lower_bound=1,
-    )
-    add(
-        flags.DEFINE_integer,
-        "process_id",
-        0,
-        "Which of the processes this is, from 0.",
-        lower_bound=0,
-    )
-    add(
-        flags.DEFINE_integer,
-        "process_timeout_seconds",
-        60,
-        "How long to wait for the other processes at the start, and for a sign of life later.",
-        lower_bound=1,
-    )
-
-
 def select_options(values: flags.FlagValues) -> SelectOptions:
     """What was given, with the preset applied, which is told.
 
@@ -319,10 +285,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
     if not values.similarity_threshold > 0:
         raise InputError("--similarity_threshold: found 0, expected a number above 0")
-    devices = values.devices
-    if devices not in (None, "all") and not (devices.isdecimal() and int(devices)):
-        raise InputError(f"--devices: found {devices}, expected a number above 0 or all")
-    _check_processes(values)
+    check_process_flags(values)
     check_input_flags(values)
     check_count_flag(values)
     check_given_flags(values)
@@ -335,6 +298,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         # No process has all records, which the page shows.
         raise InputError("--report: does not go with --coordinator_address")
     options = SelectOptions(**values.flag_values_dict())
+    check_budget_options(options)
     return options if options.params is not None else _with_threshold(options, values)
 
 
@@ -366,32 +330,6 @@ def _check_params(values: flags.FlagValues) -> None:
     if values.coordinator_address is not None:
         # What is learned is relative to the whole pool, of which each process reads a part.
         raise InputError("--params: does not go with --coordinator_address")
-
-
-def _check_processes(values: flags.FlagValues) -> None:
-    address = values.coordinator_address
-    if address is None:
-        if values.num_processes > 1:
-            raise InputError("--num_processes: goes with --coordinator_address=HOST:PORT")
-        return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise InputError(
-            f"--coordinator_address: found {address}, expected HOST:PORT with a port of 1 to 65535"
-        )
-    if values.process_id >= values.num_processes:
-        raise InputError(
-            f"--process_id: found {values.process_id}, expected less than --num_processes, "
-            f"which is {values.num_processes}"
-        )
-    if not values.pool:
-        raise InputError("--coordinator_address: goes with --pool=FILE")
-    if values.embedding_model is not None:
-        # Hosts may round differently, and would select over different graphs.
-        raise InputError(
-            "--embedding_model: does not go with --coordinator_address; `mig-jax embed_labels` "
-            "makes embeddings for all processes"
-        )
 
 
 def _check_dataset_info(values: flags.FlagValues) -> None:

@@ -50,10 +50,21 @@ def select_with_bar(
     if done:
         of_all = "" if budget.records is None else f"of {budget.records:,} "
         say(f"resuming after {done:,} {of_all}picks")
-    with progress_bar("selecting", budget.records, unit="records", initial=done) as bar:
+    most_cost = budget.constraints.most_cost
+    in_tokens = most_cost is not None
+
+    def passed(progress: Progress) -> int:
+        return budget.spent(progress.picks, hosts) if in_tokens else len(progress)
+
+    with progress_bar(
+        "selecting",
+        budget.records if most_cost is None else int(most_cost),
+        unit="tokens" if in_tokens else "records",
+        initial=0 if resume is None else passed(resume),
+    ) as bar:
 
         def on_chunk(progress: Progress) -> None:
-            bar.update(len(progress) - bar.n)
+            bar.update(passed(progress) - bar.n)
             if save is not None:
                 save(progress)
 
@@ -136,6 +147,7 @@ def write_selection(
     records_out: BinaryIO,
     table_out: BinaryIO,
     held: float = 0.0,
+    tokens: np.ndarray | None = None,
     **how: Any,
 ) -> None:
     """Writes the records picked and the table that tells of each.
@@ -148,6 +160,7 @@ def write_selection(
       records_out: gets the records.
       table_out: gets the table, in Parquet.
       held: E of the records that are given.
+      tokens: int64 [G + N]: what each costs, if that counts.
       how: the options of `data.write_records`.
     """
     with place_told(tempfile.gettempdir()):  # Outputs tell their own names.
@@ -162,4 +175,5 @@ def write_selection(
         np.append(np.full(given, held), so_far),
         increases=selection.increases,
         given=given,
+        tokens=tokens,
     )

@@ -6,8 +6,10 @@ from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
 from ._learning_text import comparison_lines, report_text
-from ._manifest import manifest, proven_per_cent, summary, told_information
+from ._limits import allowed_selections
+from ._manifest import manifest, summary
 from ._selection_page import Selected, selection_page
+from ._told_numbers import proven_per_cent, told_information
 
 __all__ = [
     "REPORT_FILES",
@@ -15,6 +17,7 @@ __all__ = [
     "LearningReport",
     "Row",
     "Selected",
+    "allowed_selections",
     "comparison_lines",
     "counts_by_file",
     "counts_by_value",

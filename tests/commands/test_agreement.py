@@ -15,6 +15,7 @@ from mig_jax.commands.select_options import SelectOptions, define_select_flags, 
 from mig_jax.data import write_label_embeddings
 from mig_jax.runs import disagreement
 from tests.running import start_together
+from tests.tokenizer_files import write_tokenizer
 
 FLAGS = [field.name for field in dataclasses.fields(SelectOptions)]
 
@@ -59,6 +60,8 @@ def inputs(tmp_path):
         (place / "vocabulary.json").write_text(
             json.dumps(names[: len(folder) - int(sizes[2] == "6")])
         )
+        (place / "quotas.json").write_text(json.dumps({"math": f"..{sizes}t"}))
+        write_tokenizer(place / "tokenizer.json", names[: int(sizes[2]) - 4])
         vectors = np.eye(3, dtype=np.float32) + 0.1 * (folder == "two")
         write_label_embeddings(str(place / "label_embeddings.npz"), names, vectors)
     return tmp_path
@@ -81,13 +84,15 @@ def flag(folder: pathlib.Path, name: str) -> str:
         ("file 1 of --pool is JSON lines of ", ["pool"]),
         ("--vocabulary is ", ["vocabulary"]),
         ("--label_embeddings is ", ["label_embeddings"]),
+        ("--quotas is a file of ", ["quotas"]),
+        ("--tokenizer is a tokenizer with the hash ", ["tokenizer"]),
     ],
 )
 def test_all_end_with_what_differs(inputs, differing, words):
     output = inputs / "out" / "picked.jsonl"
     output.parent.mkdir()
     common = [flag(inputs / "one", name) for name in FILE_FLAGS]
-    common += [f"--output={output}", "--budget=2"]
+    common += [f"--output={output}", "--budget_tokens=2", "--group_field=x"]
     # Multiple flags add up: the pool is named once for each.
     other = [word if word.startswith("--") else flag(inputs / "two", word) for word in words]
     theirs = [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from absl import flags
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mig_jax.commands.flag_values import adder, read_flags
+from mig_jax.commands.flag_values import AmountParser, adder, amount_of, read_flags
 from mig_jax.commands.main import COMMANDS, load
 from mig_jax.errors import InputError
 from tests.running import refused
@@ -31,6 +33,7 @@ OF_TYPE = {
     "float": NUMBERS,
     "bool": ["maybe", "2", ""],
     "string enum": ["nonsense", ""],
+    "amount": [*WHOLE[1:], "0", "0%", "101%", "%", "1e1%", "-5%", "1/2%", "10%%"],
 }
 
 
@@ -53,7 +56,7 @@ def test_all_types_of_flags_are_met():
 def test_nonsense_is_one_line_that_names_the_flag(command, name):
     (flag,) = (flag for flag in flags_of(command) if flag.name == name)
     for value in OF_TYPE.get(flag.flag_type(), []):
-        if value == "-1" and flag.parser.lower_bound < 0:
+        if value == "-1" and getattr(flag.parser, "lower_bound", 0) < 0:
             continue
         shown = value if len(value) <= 60 else value[:60] + "..."
         told = refused(command, f"--{name}={value}")
@@ -80,7 +83,7 @@ def test_flags_that_are_not_there(command):
     ("words", "told"),
     [
         (["--nocertificate=1"], "--nocertificate=1 does not take an argument"),
-        (["--budget"], "--budget: found nothing, expected a whole number of at least 1 "),
+        (["--budget"], "--budget: found nothing, expected a whole number of at least 1, "),
         (["5"], "5: expected flags only, as --flag=value"),
         (["--flagfile=/nowhere/flags"], "/nowhere/flags"),
     ],
@@ -101,13 +104,25 @@ def test_words_that_are_no_flags(words, told):
         (" 7 ", 7),
         ("0x10", 16),
         ("007", 7),
+        ("500,000", 500_000),
+        ("5e5", 500_000),
     ],
 )
 def test_whole_numbers_that_are_exact(text, number):
     values = flags.FlagValues()
-    adder(values)(flags.DEFINE_integer, "budget", None, "How many.", lower_bound=1)
-    read_flags(values, ["program", f"--budget={text}"])
-    assert values.budget == number
+    add = adder(values)
+    add(flags.DEFINE_integer, "budget", None, "How many.", lower_bound=1)
+    add(AmountParser, "budget_tokens", None, "How many.")
+    read_flags(values, ["program", f"--budget={text}", f"--budget_tokens={text}"])
+    assert values.budget == values.budget_tokens == amount_of(values.budget_tokens, 9) == number
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**5), st.sampled_from(["{}%", " {} % "]))
+def test_shares_are_rounded_down_and_at_least_1(total, thousandths, form):
+    values = flags.FlagValues()
+    adder(values)(AmountParser, "budget", None, "How many.")
+    read_flags(values, ["program", f"--budget={form.format(thousandths / 1000)}"])
+    assert amount_of(values.budget, total) == max(1, total * thousandths // 10**5)
 
 
 def test_bounds_are_told():

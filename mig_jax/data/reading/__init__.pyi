@@ -1,5 +1,7 @@
 from ._bad_records import BadRecords
 from ._cache import default_cache_folder
+from ._costs_and_groups import CostsAndGroups, CountTexts, bytes_over_4, costs_and_groups
+from ._kept_costs import KeptCosts
 from ._limits import ReadingLimits
 from ._passes import each_record, field_values
 from ._pool_digests import pool_digests
@@ -9,19 +11,26 @@ from ._readers import read_pool
 from ._record_parts import Decoding, RecordFile
 from ._record_table import RecordTable, sort_entries
 from ._shares import PoolShare, share_of_pool
+from ._token_counter import TokenCounter
 from ._validation_files import ValidationSet, read_validation
 from ._vocabulary import read_vocabulary
 from ._workers import serve
 
 __all__ = [
     "BadRecords",
+    "CostsAndGroups",
+    "CountTexts",
     "Decoding",
+    "KeptCosts",
     "PoolShare",
     "RawRecord",
     "ReadingLimits",
     "RecordFile",
     "RecordTable",
+    "TokenCounter",
     "ValidationSet",
+    "bytes_over_4",
+    "costs_and_groups",
     "default_cache_folder",
     "each_record",
     "field_values",

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.errors import InputError
 from mig_jax.runs import open_temporary
 
-__all__ = ["Writable", "default_cache_folder", "read_through_cache"]
+__all__ = ["Writable", "default_cache_folder", "read_through_cache", "store_arrays"]
 
 # Part of the key, as is the version: a change of what is stored, or of how records are
 # read, needs a new one.
@@ -142,10 +142,19 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
         "about": _as_bytes(json.dumps(about).encode("ascii")),
         "rejects": _as_bytes(rejects),
     }
+    store_arrays(path, members)
+
+
+def store_arrays(path: pathlib.Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Writes a file of the cache, whole or not at all.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_temporary(str(path)) as stream:
         try:
-            np.savez(stream, allow_pickle=False, **members)
+            np.savez(stream, allow_pickle=False, **arrays)
             stream.flush()
             os.replace(stream.name, path)
         except BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from mig_jax.data.files import TableRows
 from mig_jax.data.reading._record_table import RecordTable
 from mig_jax.data.records import FieldDecoder, counted_value
 
-__all__ = ["each_record", "field_values"]
+__all__ = ["each_record", "each_with", "field_values"]
 
 
 def each_record(table: RecordTable) -> Iterator[bytes]:
@@ -42,21 +42,25 @@ def field_values(table: RecordTable, path: str) -> tuple[list[str], npt.NDArray[
     """
     place: dict[str, int] = {}
     found = np.zeros(table.num_records, np.int32)
-    for number, record in enumerate(_each_with(table, path)):
+    for number, record in enumerate(each_with(table, [path])):
         found[number] = place.setdefault(counted_value(record, path), len(place))
     return list(place), found
 
 
-def _each_with(table: RecordTable, path: str) -> Iterator[Any]:
-    """Yields each record with the field at least, if it has it."""
-    root = path.partition(".")[0]
-    decoder = FieldDecoder([root])
+def each_with(table: RecordTable, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yields each record with these fields at least, as far as it has them.
+
+    `paths` are names joined by dots.
+    """
+    roots = [path.partition(".")[0] for path in paths]
+    decoder = FieldDecoder(roots)
     for index, source in enumerate(table.sources):
         positions = table.position[table.file_index == index]
         if isinstance(source, TableRows) and len(positions):
             is_used = np.zeros(int(positions[-1]) + 1, bool)
             is_used[positions] = True
-            columns = [path] if root in source.schema().names else []
+            there = source.schema().names
+            columns = [path for path, root in zip(paths, roots, strict=True) if root in there]
             rows = zip(is_used.tolist(), source.rows(columns), strict=False)
             yield from (row for used, row in rows if used)
         elif len(positions):
