@@ -22,10 +22,12 @@ from mig_jax.commands.asked_records import asked_records
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import check_input_flags, define_input_flags
 from mig_jax.commands.flag_values import adder
+from mig_jax.commands.given_records import read_given
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.problem import read_problem
 from mig_jax.commands.select_options import SelectOptions, define_select_flags
 from mig_jax.commands.terminal import tell
+from mig_jax.devices import ALONE
 from mig_jax.errors import InputError
 from mig_jax.measure import GAIN_RULES, Pool, pool_from_table
 from mig_jax.reports import explanation_lines, told_explanation
@@ -39,7 +41,6 @@ _OWN: Final = ("selection", "record", "id_field", "json", "output")
 _LIMITED: Final = {
     "tokens": "--budget_tokens",
     "quotas": "--quota",
-    "given": "--given",
     "changes": "--at_most_changes",
 }
 # By how much a gain may differ that is computed again: float32 and another machine's rounding.
@@ -99,16 +100,19 @@ def run(values: flags.FlagValues) -> None:
         say_read(table)
         asked = asked_records(table, values.record, values.id_field)
         picks = _picks(finished, table)
+        given = read_given(options, table, ALONE)
         pool, graph, measure, learned = read_problem(options, table, pool_from_table(table))
-        gain = GAIN_RULES[manifest["gain"]]
-        explainer = Explainer(pool, graph, measure, gain, picks, finished.gains)
-        _check_gains(explainer, finished)
+        held = given.held(pool, graph, measure) if len(given) else None
+        rule, gains = GAIN_RULES[manifest["gain"]], finished.gains[finished.ranks > 0]
+        explainer = Explainer(pool, graph, measure, rule, picks, gains, held=held)
+        _check_gains(explainer.gains_found, gains)
         as_read = _as_read(table, pool) if learned else float
         told = []
         for each in asked:
+            about: dict[str, Any] = {} if each.told_id is None else {"id": each.told_id}
+            about["given"] = bool(given.own[each.record])
             found = explainer.explain(each.record)
-            about = told_explanation(found, table, len(picks), as_read=as_read)
-            told.append(about if each.told_id is None else {"id": each.told_id, **about})
+            told.append(about | told_explanation(found, table, len(picks), as_read=as_read))
         text = io.BytesIO()
         data.write_json(text, told)
         if output is not None:
@@ -193,15 +197,13 @@ def _picks(finished: data.FinishedSelection, table: data.RecordTable) -> np.ndar
         first = int(np.argmax(rows < 0))
         raise InputError(
             f"--pool: has no record of {finished.names[finished.file_index[first]]}, line "
-            f"{finished.line[first]:,}, which was picked in rank {first + 1:,}; expected the pool "
-            "of the selection"
+            f"{finished.line[first]:,}, which was selected; expected the pool of the selection"
         )
-    return rows
+    return rows[finished.ranks > 0]
 
 
-def _check_gains(explainer: Explainer, finished: data.FinishedSelection) -> None:
+def _check_gains(found: np.ndarray, told: np.ndarray) -> None:
     """Raises InputError if the picks gain something else than they did."""
-    found, told = explainer.gains_found, finished.gains
     wrong = np.flatnonzero(~np.isclose(found, told, rtol=_TOLERANCE, atol=1e-30))
     if wrong.size:
         rank = int(wrong[0])

@@ -13,9 +13,9 @@ from mig_jax import data
 from mig_jax.commands.budgets import Budget
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import say
-from mig_jax.devices import Hosts
+from mig_jax.devices import ALONE, Hosts
 from mig_jax.errors import InputError
-from mig_jax.measure import LabelGraph, Measure, Pool, information
+from mig_jax.measure import Array, LabelGraph, Measure, Pool, information
 from mig_jax.selection import in_range, selected_information
 
 __all__ = ["GivenRecords", "own_records", "read_given"]
@@ -51,9 +51,13 @@ class GivenRecords:
 
     def information(self, pool: Pool, graph: LabelGraph, measure: Measure, hosts: Hosts) -> float:
         """E of these records alone."""
-        with in_range(pool, graph, measure, hosts.mesh) as (pool, graph, measure):
-            z = selected_information(pool, graph, measure, self.records, mesh=hosts.mesh)
-            return float(information(measure, z))
+        with in_range(pool, graph, measure, hosts.mesh) as problem:
+            return float(information(problem[2], self.held(*problem, hosts)))
+
+    def held(self, pool: Pool, graph: LabelGraph, measure: Measure, hosts: Hosts = ALONE) -> Array:
+        """z of these records alone."""
+        with in_range(pool, graph, measure, hosts.mesh) as problem:
+            return selected_information(*problem, self.records, mesh=hosts.mesh)
 
     def with_picks(self, picks: np.ndarray) -> np.ndarray:
         """These records and then the picks."""

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
+from mig_jax.measure import Array, GainRule, LabelGraph, Measure, Pool
 from mig_jax.selection._trajectories import Trajectories, Walk
 
 __all__ = ["Explainer", "Explanation", "LabelGain", "LeastScore", "Loss"]
@@ -102,7 +102,7 @@ class Explainer:
         picks: Int[np.ndarray, " picks"],
         gains: Float[np.ndarray, " picks"],
         *,
-        held: Float[np.ndarray, " labels"] | None = None,
+        held: Float[Array, " labels"] | None = None,
     ) -> None:
         """Lays out the picks.
 

@@ -47,7 +47,7 @@ class Trajectories:
     graph: LabelGraph
     weights: Float[np.ndarray, " weights"]  # Of A: [diagonal | edges].
     num_picks: int
-    firsts: Int[np.ndarray, " labels+1"]
+    firsts: Int[np.ndarray, " _firsts"]
     #: The rank, from 0, from which on a label holds this; the pick before it has added to it.
     ranks: Int[np.ndarray, " steps"]
     table: Any  # What the rule prepares for each step, widened to float64.
@@ -62,7 +62,7 @@ class Trajectories:
         measure: Measure,
         rule: GainRule,
         picks: Int[np.ndarray, " picks"],
-        held: Float[np.ndarray, " labels"] | None = None,
+        held: Float[Array, " labels"] | None = None,
     ) -> Trajectories:
         """Of a selection; `held` is z before its first pick, 0 by default."""
         check_labels(pool, graph)
@@ -166,7 +166,7 @@ class Walk:
         passed = np.bincount(self.slots[self.ranks <= rank], minlength=len(firsts))
         return firsts + passed - 1
 
-    def by_rank(self, shares: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " picks+1"]:
+    def by_rank(self, shares: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " _ranks"]:
         """Sums of the shares that hold in each rank, and after all picks."""
         falls = np.zeros_like(shares)
         is_later = self.ranks > 0  # Else a label's first step.
