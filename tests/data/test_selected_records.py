@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import json
-import multiprocessing
 import pickle
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -78,10 +77,6 @@ def test_others_read_at_the_same_time(output: Callable[..., Path], ending: str) 
     for other in (pickle.loads(pickle.dumps(records)), copy.deepcopy(records)):
         assert list(other) == PICKED[:5]
         assert repr(other) == repr(records)
-    # Forked ones have the same open files; spawned ones none.
-    fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(2, fork) as processes:
-        assert list(processes.map(records.__getitem__, [*range(5)] * 20)) == PICKED[:5] * 20
 
 
 def test_a_prefix_is_a_smaller_selection(output: Callable[..., Path]) -> None:
