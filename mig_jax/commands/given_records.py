@@ -14,7 +14,7 @@ from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import say
 from mig_jax.devices import ALONE, Hosts
 from mig_jax.errors import InputError
-from mig_jax.measure import Array, LabelGraph, Measure, Pool, information
+from mig_jax.measure import Array, LabelGraph, Measure, Pool
 from mig_jax.selection import in_range, selected_information
 
 __all__ = ["GivenRecords", "own_records", "read_given"]
@@ -31,11 +31,6 @@ class GivenRecords:
 
     def __len__(self) -> int:
         return len(self.records)
-
-    def information(self, pool: Pool, graph: LabelGraph, measure: Measure, hosts: Hosts) -> float:
-        """E of these records alone."""
-        with in_range(pool, graph, measure, hosts.mesh) as problem:
-            return float(information(problem[2], self.held(*problem, hosts)))
 
     def held(self, pool: Pool, graph: LabelGraph, measure: Measure, hosts: Hosts = ALONE) -> Array:
         """z of these records alone."""

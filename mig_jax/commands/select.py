@@ -122,10 +122,9 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             pool, graph, measure, learned = hosts.together(
                 lambda: read_problem(options, table, pool)
             )
-        held = given.information(pool, graph, measure, hosts) if len(given) else 0.0
         with timed(seconds, "selection"):
             problem = pool, graph, measure
-            selection, run = _select(options, *problem, budget, earlier, held, hosts)
+            selection, run = _select(options, *problem, budget, earlier, hosts)
         certificate = None
         if options.certificate:
             with timed(seconds, "certificate"):
@@ -140,19 +139,19 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **run,
             **counted(table, selection.picks, options.count_by, hosts, given.own),
             **learned,
-            **given.told(held),
+            **given.told(selection.given_information),
             **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
             **budget.told_of(selection.picks, certificate, hosts),
         }
         with timed(seconds, "writing"):
             written = given.with_picks(selection.picks) if given.included else selection.picks
             picked, picks = table_of_picks(table, written, hosts)
-            for_table = {"held": held, "tokens": budget.tokens_of(written, hosts)}
+            tokens = budget.tokens_of(written, hosts)
 
             def write() -> list[str]:
                 if outputs is None:
                     return []
-                return _write(options, outputs, picked, picks, selection, **for_table)
+                return _write(options, outputs, picked, picks, selection, tokens)
 
             about["notes"] = hosts.together(write)
             for note in about["notes"]:
@@ -207,12 +206,12 @@ def _select(
     measure: Measure,
     budget: Budget,
     earlier: Extension | Changes | None,
-    held: float,
     hosts: Hosts,
 ) -> tuple[Selection, dict[str, Any]]:
     """The selection, and what the manifest tells of the run and of where it went on."""
     gain = GAIN_RULES[options.gain]
-    run = fingerprint(pool, graph, measure, gain, hosts.mesh)
+    limits: dict[str, Any] = {"budget": budget.records, "constraints": budget.constraints}
+    run = fingerprint(pool, graph, measure, gain, hosts.mesh, **limits)
     with contextlib.ExitStack() as stack:
         checkpoints, resume = None, None
         if options.checkpoint_dir is not None:
@@ -236,7 +235,6 @@ def _select(
             hosts=hosts,
             resume=resume,
             save=save,
-            held=held,
         )
     return selection, told
 
@@ -274,15 +272,14 @@ def _write(
     table: data.RecordTable,
     picks: np.ndarray,
     selection: Selection,
-    **for_table: Any,
+    tokens: np.ndarray | None,
 ) -> list[str]:
     """Writes the records and the tables of them; returns what a trainer's user must know."""
     form = options.written_form
     convert = data.RecordConverter(form, options.fields)
     stay_rows = options.form == "parquet" and form == data.AS_IT_CAME
-    for_records: dict[str, Any] = {"form": options.form, "tell": _warn}
-    for_records["convert"] = None if stay_rows else convert
-    how = for_table | for_records
+    how: dict[str, Any] = {"form": options.form, "tell": _warn, "tokens": tokens}
+    how["convert"] = None if stay_rows else convert
     write_selection(table, picks, selection, outputs.records, outputs.table, **how)
     notes = data.notes_of_rows(table, picks) if stay_rows else convert.notes
     if outputs.dataset_info is not None:

@@ -40,12 +40,8 @@ def select_with_bar(
     hosts: Hosts = ALONE,
     resume: Progress | None = None,
     save: Callable[[Progress], None] | None = None,
-    held: float = 0.0,
 ) -> Selection:
-    """What `select` picks; `save` is called with the picks so far, again and again.
-
-    `held` is E of the records that are given.
-    """
+    """What `select` picks; `save` is called with the picks so far, again and again."""
     done = 0 if resume is None else len(resume)
     if done:
         of_all = "" if budget.records is None else f"of {budget.records:,} "
@@ -79,7 +75,9 @@ def select_with_bar(
             resume=resume,
             on_chunk=on_chunk,
         )
-    check_information(selection.information, np.append(selection.increases, held))
+    check_information(
+        selection.information, np.append(selection.increases, selection.given_information)
+    )
     if idle := int(np.count_nonzero(selection.gains == 0)):
         say(
             f"{idle:,} of {len(selection):,} picks gain nothing: by this measure nothing is left, "
@@ -146,7 +144,6 @@ def write_selection(
     selection: Selection,
     records_out: BinaryIO,
     table_out: BinaryIO,
-    held: float = 0.0,
     tokens: np.ndarray | None = None,
     **how: Any,
 ) -> None:
@@ -159,12 +156,12 @@ def write_selection(
       selection: what was gained by each of the N picks.
       records_out: gets the records.
       table_out: gets the table, in Parquet.
-      held: E of the records that are given.
       tokens: int64 [G + N]: what each costs, if that counts.
       how: the options of `data.write_records`.
     """
     with place_told(tempfile.gettempdir()):  # Outputs tell their own names.
         data.write_records(table, picks, records_out, **how)
+    held = selection.given_information
     so_far = held + np.cumsum(selection.increases, dtype=np.float64)
     given = len(picks) - len(selection)
     data.write_selection_table(

@@ -12,6 +12,8 @@ have given from the start, bit for bit.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,8 +38,9 @@ from mig_jax.selection._number_range import in_range, needs_float64
 from mig_jax.selection._page_gains import marginal_gains
 from mig_jax.selection._page_layout import AREA, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
+from mig_jax.selection._passes import Progress
 from mig_jax.selection._propagated_rows import propagated_rows
-from mig_jax.selection._select import Progress, Selection
+from mig_jax.selection._select import Selection
 
 __all__ = ["extended", "first_part", "why_not_extended"]
 
@@ -69,28 +72,27 @@ def first_part(
     ([0, 1], 2, 0)
     """
     ours = _is_of_first(pool, graph, count)
-    place = np.cumsum(ours) - 1
+    place = (np.cumsum(ours) - 1).astype(np.int32)
     entries = np.searchsorted(np.asarray(pool.records), count)
+    labels = place[np.asarray(pool.labels)[:entries]]
+    part = Pool(labels, np.asarray(pool.records)[:entries], np.asarray(pool.scores)[:count])
+    return part, *_of_labels(graph, measure, ours)
+
+
+def _of_labels(
+    graph: LabelGraph, measure: Measure, ours: Bool[np.ndarray, " labels"]
+) -> tuple[LabelGraph, Measure]:
+    """Graph and measure of some of the labels, numbered from 0."""
+    place = (np.cumsum(ours) - 1).astype(np.int32)
     sources, targets = np.asarray(graph.sources), np.asarray(graph.targets)
     kept = ours[sources] & ours[targets]
 
-    def of_labels(leaf: Any) -> Any:
+    def of_ours(leaf: Any) -> Any:
         return leaf if np.ndim(leaf) == 0 else np.asarray(leaf)[ours]
 
-    return (
-        Pool(
-            place[np.asarray(pool.labels)[:entries]].astype(np.int32),
-            np.asarray(pool.records)[:entries],
-            np.asarray(pool.scores)[:count],
-        ),
-        LabelGraph(
-            place[sources[kept]].astype(sources.dtype),
-            place[targets[kept]].astype(targets.dtype),
-            np.asarray(graph.similarities)[kept],
-            int(ours.sum()),
-        ),
-        jax.tree_util.tree_map(of_labels, measure),
-    )
+    similarities = np.asarray(graph.similarities)[kept]
+    part = LabelGraph(place[sources[kept]], place[targets[kept]], similarities, int(ours.sum()))
+    return part, jax.tree_util.tree_map(of_ours, measure)
 
 
 def why_not_extended(pool: Pool, graph: LabelGraph, measure: Measure, count: int) -> str | None:
@@ -104,8 +106,11 @@ def why_not_extended(pool: Pool, graph: LabelGraph, measure: Measure, count: int
             "labels that only the new records have are joined to labels of the earlier ones, "
             "whose information changes with that"
         )
-    part = first_part(pool, graph, measure, count)
-    if needs_float64(*part) != needs_float64(pool, graph, measure):
+    # Labels play no part in the range of numbers.
+    nothing = np.zeros(0, np.int32)
+    scores = Pool(nothing, nothing, np.asarray(pool.scores)[:count])
+    part = _of_labels(graph, measure, ours)
+    if needs_float64(scores, *part) != needs_float64(pool, graph, measure):
         return "the new records need float64, in which the earlier gains are others"
     return None
 
@@ -172,12 +177,14 @@ def extended(
     with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
         kind = np.result_type(np.asarray(pool.scores), np.float32)
         gains = np.asarray(earlier.gains)[: len(picks)].astype(kind)
-        rows = _Rows.of(_only(pool, picks), graph, measure)
-        held = _hold(pool, graph, measure, gain, rows, gains, count, budget)
+        # Not before they are needed: where a new record wins first, they never are.
+        rows = functools.cache(lambda: _Rows.of(_only(pool, picks), graph, measure))
+        new = _only(pool, np.arange(count, pool.num_records))
+        nothing = np.zeros(max(graph.num_labels, 1), kind)
+        held, z = _hold(new, graph, measure, gain, rows, gains, nothing, budget)
         if held < _WORTHWHILE_SHARE * budget:
             return Progress.none(graph.num_labels)
-        z = rows.added(np.zeros(max(graph.num_labels, 1), kind), 0, held)
-        table = () if held == budget else _table(graph, measure, gain, z, rows.touched(held, z))
+        table = () if held == budget else _table(graph, measure, gain, z, rows().touched(held, z))
         increases = np.asarray(earlier.increases)[:held].astype(kind)
         return Progress(picks[:held], gains[:held], increases, z, table)
 
@@ -185,8 +192,13 @@ def extended(
 def _only(pool: Pool, picks: Int[np.ndarray, " picks"]) -> Pool:
     """The pool of these records, in this order."""
     records, labels = np.asarray(pool.records), np.asarray(pool.labels)
-    starts = np.searchsorted(records, picks)
-    counts = np.searchsorted(records, picks, side="right") - starts
+    # In their order, and of their type: both are looked up several times as fast so.
+    order = np.argsort(picks)
+    ascending = picks[order].astype(records.dtype)
+    starts, counts = np.zeros(len(picks), np.int64), np.zeros(len(picks), np.int64)
+    starts[order] = np.searchsorted(records, ascending)
+    counts[order] = np.searchsorted(records, ascending, side="right")
+    counts -= starts
     entries = _ranges(starts, counts)
     of = np.repeat(np.arange(len(picks), dtype=np.int32), counts)
     return Pool(labels[entries], of, np.asarray(pool.scores)[picks])
@@ -237,36 +249,46 @@ class _Rows:
 
 
 def _hold(
-    pool: Pool,
+    new: Pool,
     graph: LabelGraph,
     measure: Measure,
     gain: GainRule,
-    rows: _Rows,
+    rows: Callable[[], _Rows],
     gains: Float[np.ndarray, " picks"],
-    count: int,
+    z: Float[np.ndarray, " labels"],
     budget: int,
-) -> int:
-    """How many of the earlier picks hold, as far as it is worth while to know."""
-    new = _only(pool, np.arange(count, pool.num_records))
+) -> tuple[int, Float[np.ndarray, " labels"]]:
+    """How many of the earlier picks hold, as far as it is worth while to know, and z after them.
+
+    Args:
+      new: the new records.
+      graph: K labels.
+      measure: score functions and α.
+      gain: the gain rule.
+      rows: gives ê of the earlier picks.
+      gains: theirs.
+      z: before the first pick.
+      budget: N.
+    """
     # Nothing that gains nothing is picked before all earlier records.
     if not new.num_records or not np.asarray(new.scores)[np.asarray(new.records)].any():
-        return len(gains)
+        return len(gains), rows().added(z, 0, len(gains))
     pages = fill_pages(lay_out_pages(new, graph), new, graph, measure)
     # Gains fall from pick to pick; if rounding lifts one, it counts as the one before.
     least = np.minimum.accumulate(gains)
     looks = max(_FEWEST_LOOKS, budget * _SLOTS_A_PICK // int(pages.labels.size))
-    z, held = np.zeros(max(graph.num_labels, 1), rows.values.dtype), 0
+    held = 0
     for _ in range(looks):
         most = float(_most(gain, measure, pages, z, new.num_records))
         limit = max(most * (1 + _SLACK), _TINY)
         further = int(np.searchsorted(-least, -limit, side="left"))  # The first that is no larger.
         if further <= held:
             break
-        z = rows.added(z, held, further)
+        z = rows().added(z, held, further)
         held = further
         if held == len(gains):
             break
-    return held
+    return held, z
 
 
 @partial(jax.jit, static_argnames=("gain", "num_records"))
