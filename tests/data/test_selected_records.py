@@ -105,9 +105,7 @@ def test_what_cannot_be_had_is_told(output: Callable[..., Path], tmp_path: Path)
         SelectedRecords(path, first=7)
     with pytest.raises(ValueError, match="tokens is -1"):
         SelectedRecords(path, tokens=-1)
-    with pytest.raises(
-        InputError, match=r"its table of picks has no tokens"
-    ):
+    with pytest.raises(InputError, match=r"its table of picks has no tokens"):
         SelectedRecords(path, tokens=5)
     (tmp_path / "picked.selection.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match="is not what"):
