@@ -88,9 +88,11 @@ def run(values: flags.FlagValues) -> None:
     Raises:
       InputError: for anything given that cannot be used, or that is not of the selection.
     """
-    check_input_flags(values)
     finished = data.read_selection(values.selection)
     manifest = finished.manifest
+    if not values.pool:
+        values["pool"].value = list(manifest.get("parameters", {}).get("pool", []))
+    check_input_flags(values)
     _refuse_limits(manifest)
     options = _options(values, finished)
     with data.OutputFiles([*options.files(), values.selection]) as files:
@@ -164,7 +166,7 @@ def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> Sele
     if embeddings:
         found |= {"label_embeddings": None, "embedding_model": None}
     found |= {name: given[name] for name in given if name in _MAY_MOVE}
-    missing = [path for path in found["pool"] if _is_gone(path)]
+    missing = [path for path in values.pool if _is_gone(path)]
     if missing and "pool" not in given:
         raise InputError(f"--pool: {missing[0]} is not here any more; expected --pool=FILE")
     return SelectOptions(**found)
