@@ -91,13 +91,13 @@ def progress_of_first(progress: Progress | None, hosts: Hosts) -> Progress | Non
     held = io.BytesIO()
     if progress is not None:
         table = {f"table{i}": leaf for i, leaf in enumerate(progress.table)}
-        np.savez(held, **{**vars(progress), **table, "table": len(table)})
+        np.savez(held, **{**progress.arrays(), **table, "table": len(table)})
     told = hosts.gather(np.frombuffer(held.getvalue(), np.uint8))[0]
     if not told.size:
         return None
     found = dict(np.load(io.BytesIO(told.tobytes())))
-    leaves = tuple(found.pop(f"table{i}") for i in range(int(found["table"])))
-    return Progress(**{**found, "table": leaves})
+    leaves = [found.pop(f"table{i}") for i in range(int(found["table"]))]
+    return Progress.of({**found, "table": leaves})
 
 
 def _unite_labels(table: data.RecordTable, hosts: Hosts) -> data.RecordTable:

@@ -4,6 +4,8 @@ from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._evaluation import labels_covered, random_choice, selected_information
 from ._explanation import Explainer, Explanation, LabelGain, LeastScore, Loss
 from ._extension import extended, first_part, why_not_extended
+from ._feasibility import InfeasibleError, Limits, limits_of
+from ._given import given_information
 from ._greedy import full_scan_greedy, initial_state, lazy_greedy
 from ._grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
 from ._grid_points import Point, grid_points, paper_point
@@ -11,8 +13,9 @@ from ._number_range import in_range, needs_float64
 from ._page_gains import marginal_gains
 from ._page_layout import EMPTY, PageLayout, lay_out_pages
 from ._pages import fill_pages
+from ._passes import Progress, next_chunk, resumed_state
 from ._propagated_rows import propagated_rows
-from ._select import Progress, Selection, lay_out, next_chunk, resumed_state, select
+from ._select import Selection, lay_out, select
 
 __all__ = [
     "EMPTY",
@@ -28,6 +31,8 @@ __all__ = [
     "LabelGain",
     "LeastScore",
     "Loss",
+    "InfeasibleError",
+    "Limits",
     "PageLayout",
     "Point",
     "Prices",
@@ -40,6 +45,7 @@ __all__ = [
     "fingerprint",
     "first_part",
     "full_scan_greedy",
+    "given_information",
     "grid_points",
     "in_range",
     "initial_state",
@@ -49,6 +55,7 @@ __all__ = [
     "lay_out_grid",
     "lay_out_pages",
     "lazy_greedy",
+    "limits_of",
     "marginal_gains",
     "needs_float64",
     "next_chunk",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +19,10 @@ from jax.sharding import Mesh
 
 from mig_jax._version import __version__
 from mig_jax.devices import all_gather_parts
-from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
+from mig_jax.measure import Array, GainRule, LabelGraph, Measure, Pool
 from mig_jax.runs import RunFolder, digest, read_tree, refusal, write_tree
-from mig_jax.selection._select import Progress
+from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
+from mig_jax.selection._passes import Progress
 
 __all__ = ["Checkpoints", "fingerprint", "input_fingerprint"]
 
@@ -33,16 +35,47 @@ def fingerprint(
     measure: Measure,
     gain: GainRule,
     mesh: Mesh | None = None,
+    *,
+    budget: int | None = None,
+    constraints: Constraints = UNCONSTRAINED,
 ) -> dict[str, str]:
     """What decides the picks: a hash or a text for each named part.
 
     If the mesh is of several processes, `pool` is this one's part, and how the pool is
-    cut into parts belongs to the run. The budget does not: the picks of a smaller budget
-    are the first of a larger one.
+    cut into parts belongs to the run. The budget does not, as the picks of a smaller one are
+    the first of a larger one; but it does beside a limit of costs or a minimum.
     """
     leaves, structure = jax.tree_util.tree_flatten(measure)
     parameters = [*leaves, str(structure), gain.name, str(jnp.result_type(float))]
-    return {**input_fingerprint(pool, graph, mesh), "parameters": digest(parameters)}
+    return {
+        **input_fingerprint(pool, graph, mesh),
+        "parameters": digest(parameters),
+        **_constraint_parts(budget, constraints, mesh),
+    }
+
+
+def _constraint_parts(
+    budget: int | None, constraints: Constraints, mesh: Mesh | None
+) -> dict[str, str]:
+    """There without constraints too, so that a run with some is not taken for one without."""
+    quotas, of_costs = constraints.quotas, constraints.most_cost is not None
+    of_groups = [] if quotas is None else [quotas.minima, quotas.maxima, quotas.of_costs]
+    of_costs |= quotas is not None and quotas.of_costs
+    has_minima = quotas is not None and bool(np.any(quotas.minima))
+
+    def of_records(values: Array | None) -> list[np.ndarray]:
+        return [] if values is None else all_gather_parts(np.asarray(values), mesh)
+
+    parts: dict[str, list[Any]] = {
+        "costs": of_records(constraints.costs) if of_costs else [],
+        "quotas": of_groups + of_records(None if quotas is None else quotas.groups),
+        "given records": of_records(constraints.given),
+    }
+    return {
+        "budget": f"{budget}" if of_costs or has_minima else "any",
+        "budget of costs": f"{constraints.most_cost}",
+        **{name: digest(values) if values else "none" for name, values in parts.items()},
+    }
 
 
 def input_fingerprint(pool: Pool, graph: LabelGraph, mesh: Mesh | None = None) -> dict[str, str]:
@@ -90,12 +123,12 @@ class Checkpoints(RunFolder):
         self._newest = 0
 
     def restore(
-        self, budget: int, *, on_damaged: Callable[[int], None] | None = None
+        self, budget: int | None, *, on_damaged: Callable[[int], None] | None = None
     ) -> Progress | None:
         """The newest whole checkpoint; None if there is none.
 
         Args:
-          budget: picks wanted in the end.
+          budget: picks wanted in the end; None if costs alone are limited.
           on_damaged: called with the picks of each newer checkpoint, damaged, before it is
             deleted.
 
@@ -103,7 +136,9 @@ class Checkpoints(RunFolder):
           InputError: if the checkpoint holds more picks than the budget.
         """
         picks, found = next(self.whole(reversed(self.numbers()), _read_progress), (0, None))
-        if picks > budget:
+        # If costs are limited, the picks are those of two passes, and the budget is of the run.
+        _, under_way = (None, ()) if found is None else found.passes()
+        if budget is not None and len(under_way) > budget:
             raise refusal(self.folder, f"holds {picks:,} picks, more than the budget of {budget:,}")
         self.delete_damaged(on_damaged)
         self._newest = picks
@@ -116,11 +151,10 @@ class Checkpoints(RunFolder):
         # Orbax refuses arrays of size 0. A pool without labels takes no time worth saving.
         if len(progress) in (0, self._newest) or not progress.z.size:
             return
-        tree = {**vars(progress), "table": list(progress.table)}
+        tree = progress.arrays()
         self.put(len(progress), lambda path: write_tree(path, tree), keep=_KEPT)
         self._newest, self._saved_at = len(progress), time.monotonic()
 
 
 def _read_progress(folder: str) -> Progress:
-    tree = read_tree(folder)
-    return Progress(**{**tree, "table": tuple(tree["table"])})
+    return Progress.of(read_tree(folder))

@@ -5,6 +5,10 @@ marginal gain, the lowest index among equals. Because every φ is concave, a
 gain computed earlier bounds today's from above. The lazy selection keeps one
 such bound a page and recomputes only pages whose bound reaches the best gain
 known to be current.
+
+Under constraints (`Allowance`) records are compared by their worth: the gain, or
+the gain over the cost. What may be picked only becomes less, so that a bound on
+the worth of a page's records stays one.
 """
 
 from __future__ import annotations
@@ -23,6 +27,15 @@ from jaxtyping import Float, Int
 
 from mig_jax.devices import POOL_AXIS, REPLICATED, SHARDED, num_parts, over_shards
 from mig_jax.measure import EXACT, Array, Count, GainRule, Measure, prepare
+from mig_jax.selection._allowance import (
+    Allowance,
+    allowed_rows,
+    due_rows,
+    fills_up,
+    most_costs,
+    spend,
+    worths,
+)
 from mig_jax.selection._page_gains import page_gains
 from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages, row_of_slot
@@ -38,11 +51,12 @@ _SLACK = 1e-5
 class _Best(NamedTuple):
     """The best record known to be current, and where it stands."""
 
-    gain: jax.Array
+    worth: jax.Array
     record: jax.Array | np.int32
     page: jax.Array
     row: jax.Array
     next: jax.Array | np.int32  # The lowest record that its page keeps.
+    gain: jax.Array | None = None  # None if it is the worth.
 
 
 class _Journal(NamedTuple):
@@ -71,23 +85,29 @@ def initial_state(
     pages: Pages,
     z: Float[Array, " labels"],
     mesh: Mesh | None = None,
+    left: Allowance | None = None,
 ) -> SelectionState:
     """The state before the first pick, for z: zeros, or what is held already.
 
-    `mesh` is that of the pages, if they are sharded.
+    `mesh` is that of the pages, if they are sharded; `left` is what may be picked, if that is
+    limited: the pages then tell costs and groups of their rows.
     """
-    start = over_shards(partial(_start, rule), mesh, (REPLICATED, SHARDED, REPLICATED), STATE_SPECS)
-    return start(measure, pages, jnp.asarray(z))
+    specs = (REPLICATED, SHARDED, REPLICATED, REPLICATED)
+    start = over_shards(partial(_start, rule), mesh, specs, STATE_SPECS)
+    return start(measure, pages, jnp.asarray(z), left)
 
 
-def _start(rule: GainRule, measure: Measure, pages: Pages, z: jax.Array) -> SelectionState:
+def _start(
+    rule: GainRule, measure: Measure, pages: Pages, z: jax.Array, left: Allowance | None
+) -> SelectionState:
     table = prepare(rule, measure, z)
+    most = None if left is None else most_costs(left)
 
     def bound(page: Pages) -> jax.Array:
         gains = page_gains(
             rule, measure, table.gains, page.labels, page.values, page.records, page.width_log2
         )
-        return jnp.max(gains) * (1 + _SLACK)
+        return jnp.max(_worths(left, most, page, page.records, gains)) * (1 + _SLACK)
 
     # The largest of n bounds is found among √n groups, then within one: 30 times an argmax's speed.
     side = max(math.isqrt(max(pages.num_pages - 1, 0)) + 1, 1)
@@ -101,7 +121,21 @@ def _start(rule: GainRule, measure: Measure, pages: Pages, z: jax.Array) -> Sele
         bounds=bounds.reshape(side, side),
         tops=jnp.max(bounds.reshape(side, side), axis=1),
         count=jnp.int32(0),
+        left=left,
     )
+
+
+def _worths(
+    left: Allowance | None,
+    most: jax.Array | None,
+    page: Pages,
+    records: jax.Array,
+    gains: jax.Array,
+) -> jax.Array:
+    """What the records of one page, or of all, are compared by; −1 if none may be picked."""
+    if left is None or most is None:
+        return gains
+    return worths(left, gains, allowed_rows(most, records, page.costs, page.groups), page.costs)
 
 
 @partial(jax.jit, static_argnames=("rule", "length"))
@@ -128,10 +162,19 @@ def full_scan_greedy(
         gains = jax.vmap(partial(page_gains, rule, measure, state.table.gains))(
             pages.labels, pages.values, state.records, pages.width_log2
         )
-        gain = jnp.max(gains)
-        record = jnp.min(jnp.where(gains == gain, state.records, EMPTY))
+        most = None if state.left is None else most_costs(state.left)
+        compared = _worths(state.left, most, pages, state.records, gains)
+        worth = jnp.max(compared)
+        record = jnp.min(jnp.where(compared == worth, state.records, EMPTY))
+        if state.left is not None and most is not None:
+            rows = allowed_rows(most, state.records, pages.costs, pages.groups)
+            due = rows & due_rows(state.left, pages.groups)
+            lowest = jnp.min(jnp.where(due, state.records, EMPTY))
+            worth, record = jnp.maximum(worth, 0), jnp.where(worth > 0, record, lowest)
         page = jnp.argmax(jnp.any(state.records == record, axis=1)).astype(jnp.int32)
-        best = _in_page(gain, record, state.records[page], page)
+        best = _in_page(worth, record, state.records[page], page)
+        if pages.costs is not None:
+            best = best._replace(gain=jnp.maximum(gains[page, best.row], 0))
         return _move_to_selection(
             rule, measure, pages, state, best, budget, jnp.int32(pages.num_pages)
         )
@@ -179,9 +222,15 @@ def _scan_lazily(
         carry: tuple[SelectionState, _Journal], _: None
     ) -> tuple[tuple[SelectionState, _Journal], Picks]:
         state, journal = carry
-        search = _search(rule, measure, pages, state, journal, budget)
+        most = None if state.left is None else most_costs(state.left)
+        search = _search(rule, measure, pages, state, journal, budget, most)
         # If nothing left gains anything, the tie rule names the lowest record.
-        best = lax.cond(search.best.gain > 0, lambda: search.best, lambda: _lowest(state))
+        if state.left is None or most is None:
+            best = lax.cond(search.best.worth > 0, lambda: search.best, lambda: _lowest(state))
+        else:
+            idle = (search.best.worth <= 0) & (state.count < budget)
+            lowest, state = _lowest_allowed(pages, state, state.left, most, idle)
+            best = _choose(search.best.worth > 0, search.best, lowest)
         state = dataclasses.replace(state, bounds=search.bounds, tops=search.tops)
         state, picks = _move_to_selection(
             rule, measure, pages, state, best, budget, search.read, devices_a_part
@@ -203,6 +252,7 @@ def _search(
     state: SelectionState,
     journal: _Journal,
     budget: Count,
+    most: jax.Array | None,
 ) -> _Search:
     """Reads pages until no unread one can hold a better record than the best one read."""
 
@@ -211,7 +261,7 @@ def _search(
     # Pages bounded by 0 need no reading: their gains are 0 and stay 0.
     def unsettled(carry: _Search) -> jax.Array:
         top = jnp.max(carry.tops)
-        return (top >= carry.best.gain) & (top > 0) & (state.count < budget)
+        return (top >= carry.best.worth) & (top > 0) & (state.count < budget)
 
     def read_page(carry: _Search) -> _Search:
         group = _first_largest(carry.tops)
@@ -228,25 +278,30 @@ def _search(
             records,
             pages.width_log2[page],
         )
-        gain = jnp.max(gains)
-        record = jnp.min(jnp.where(gains == gain, records, EMPTY))
+        compared = _worths(state.left, most, _page(pages, page), records, gains)
+        worth = jnp.max(compared)
+        record = jnp.min(jnp.where(compared == worth, records, EMPTY))
         best = carry.best
-        better = (gain > best.gain) | ((gain == best.gain) & (record < best.record))
+        better = (worth > best.worth) | ((worth == best.worth) & (record < best.record))
+        found = _in_page(worth, record, records, page)
+        if pages.costs is not None:
+            found = found._replace(gain=gains[found.row])
         bounds = bounds.at[place].set(-1)
         journal = _Journal(
             carry.journal.pages.at[carry.read].set(page),
-            carry.journal.bounds.at[carry.read].set(gain * (1 + _SLACK)),
+            carry.journal.bounds.at[carry.read].set(worth * (1 + _SLACK)),
         )
         return _Search(
             bounds=carry.bounds.at[group].set(bounds),
             tops=carry.tops.at[group].set(jnp.max(bounds)),
             journal=journal,
-            best=_choose(better, _in_page(gain, record, records, page), best),
+            best=_choose(better, found, best),
             read=carry.read + 1,
         )
 
     zero = jnp.int32(0)
-    none = _Best(jnp.asarray(-1, state.z.dtype), EMPTY, zero, zero, EMPTY)
+    worthless = jnp.asarray(-1, state.z.dtype)
+    none = _Best(worthless, EMPTY, zero, zero, EMPTY, None if pages.costs is None else worthless)
     start = _Search(state.bounds, state.tops, journal, none, zero)
     search = lax.while_loop(unsettled, read_page, start)
 
@@ -266,6 +321,39 @@ def _lowest(state: SelectionState) -> _Best:
     return _in_page(jnp.zeros((), state.z.dtype), state.first[page], state.records[page], page)
 
 
+def _lowest_allowed(
+    pages: Pages, state: SelectionState, left: Allowance, most: jax.Array, idle: jax.Array
+) -> tuple[_Best, SelectionState]:
+    """The lowest record to pick though it gains nothing, if `idle` and if there is one.
+
+    What of a page may be picked only becomes less: `first` bounds its lowest record from below,
+    and only pages that may hold the lowest of all are looked at.
+    """
+    wanted = idle & (fills_up(left) | jnp.any(left.due > 0))
+
+    def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        return wanted & ~carry[2]
+
+    def look(
+        carry: tuple[jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        first, _, _ = carry
+        page = jnp.argmin(first).astype(jnp.int32)
+        here, records = _page(pages, page), state.records[page]
+        rows = allowed_rows(most, records, here.costs, here.groups) & due_rows(left, here.groups)
+        lowest = jnp.min(jnp.where(rows, records, EMPTY))
+        return first.at[page].set(lowest), page, lowest == first[page]
+
+    start = (state.first, jnp.int32(0), jnp.bool_(False))
+    first, page, settled = lax.while_loop(unsettled, look, start)
+    record = jnp.where(settled, first[page], EMPTY)
+    nothing = jnp.zeros((), state.z.dtype)
+    best = _in_page(nothing, record, state.records[page], page)
+    if pages.costs is not None:
+        best = best._replace(gain=nothing)
+    return best, dataclasses.replace(state, first=first)
+
+
 def _move_to_selection(
     rule: GainRule,
     measure: Measure,
@@ -280,28 +368,40 @@ def _move_to_selection(
     labels, values = pages.labels[best.page], pages.values[best.page]
     width_log2 = pages.width_log2[best.page]
     steps = jnp.where(row_of_slot(labels.shape[0], width_log2) == best.row, values, 0)
-    gain, record, part, here = best.gain, best.record, jnp.int32(0), jnp.bool_(True)
+    worth, record, part, here = best.worth, best.record, jnp.int32(0), jnp.bool_(True)
+    gain = worth if best.gain is None else best.gain
     increase = gain
     if not rule.is_exact:
         rows, exact = jnp.zeros(state.records.shape[1], jnp.int32), state.table.increases
         increase = page_gains(EXACT, measure, exact, labels, values, rows, width_log2)[best.row]
+    cost, group = (
+        jnp.int32(0) if of_rows is None else of_rows[best.page, best.row]
+        for of_rows in (pages.costs, pages.groups)
+    )
     if devices_a_part is not None:
         # All that shards exchange for a pick, in two messages: what each found best, then the
         # row of the winner. A message costs more than what is in it.
         bits = jnp.dtype(f"int{gain.dtype.itemsize * 8}")
-        found = jnp.stack([lax.bitcast_convert_type(gain, bits), record.astype(bits)])
+        found = jnp.stack([lax.bitcast_convert_type(worth, bits), record.astype(bits)])
         found = lax.all_gather(found, POOL_AXIS)
-        gains, records = lax.bitcast_convert_type(found[:, 0], gain.dtype), found[:, 1]
-        winner, part = _first_of_best(gains, records, devices_a_part)
-        gain, record = gains[winner], records[winner].astype(record.dtype)
+        worths, records = lax.bitcast_convert_type(found[:, 0], gain.dtype), found[:, 1]
+        winner, part = _first_of_best(worths, records, devices_a_part)
+        worth, record = worths[winner], records[winner].astype(record.dtype)
         here = lax.axis_index(POOL_AXIS) == winner
-        reals = lax.bitcast_convert_type(jnp.append(steps, increase), bits)
-        row = jnp.where(here, jnp.concatenate([labels.astype(bits), reals]), 0)
-        row = lax.psum(jnp.append(row, read.astype(bits)), POOL_AXIS)
-        labels, reals, read = jnp.split(row, [labels.shape[0], row.shape[0] - 1])
-        labels, read = labels.astype(jnp.int32), read[0].astype(jnp.int32)
+        # Whole numbers and others of the winner's row; under constraints what it costs, too.
+        costs = [] if state.left is None else [jnp.stack([cost, group])]
+        gains = [] if best.gain is None else [gain[None]]
+        whole = jnp.concatenate([labels, *costs]).astype(bits)
+        reals = jnp.concatenate([steps, increase[None], *gains])
+        row = jnp.concatenate([whole, lax.bitcast_convert_type(reals, bits)])
+        row = lax.psum(jnp.append(jnp.where(here, row, 0), read.astype(bits)), POOL_AXIS)
+        whole, reals, last = jnp.split(row, [whole.shape[0], row.shape[0] - 1])
+        labels, read = whole[: labels.shape[0]].astype(jnp.int32), last[0].astype(jnp.int32)
         reals = lax.bitcast_convert_type(reals, gain.dtype)
-        steps, increase = reals[:-1], reals[-1]
+        steps, increase = reals[: steps.shape[0]], reals[steps.shape[0]]
+        gain = worth if best.gain is None else reals[-1]
+        if state.left is not None:
+            cost, group = whole[-2].astype(jnp.int32), whole[-1].astype(jnp.int32)
     wanted = (state.count < budget) & (record != EMPTY)
     steps = jnp.where(wanted, steps, 0)
     z = state.z.at[labels].add(steps)
@@ -321,6 +421,7 @@ def _move_to_selection(
         bounds=state.bounds,
         tops=state.tops,
         count=state.count + wanted,
+        left=None if state.left is None else spend(state.left, group, cost, wanted),
     )
     return state, Picks(
         jnp.where(wanted, record, -1),
@@ -332,12 +433,12 @@ def _move_to_selection(
 
 
 def _first_of_best(
-    gains: jax.Array, records: jax.Array, devices_a_part: int
+    worths: jax.Array, records: jax.Array, devices_a_part: int
 ) -> tuple[jax.Array, jax.Array]:
-    """The device [int32] with the largest gain, and its part: among equals the first record's."""
-    parts = jnp.arange(gains.shape[0], dtype=jnp.int32) // devices_a_part
+    """The device [int32] with the largest worth, and its part: among equals the first record's."""
+    parts = jnp.arange(worths.shape[0], dtype=jnp.int32) // devices_a_part
     # EMPTY is the record of a device that has none left.
-    tied = (gains == jnp.max(gains)) & (records != EMPTY)
+    tied = (worths == jnp.max(worths)) & (records != EMPTY)
     part = jnp.min(jnp.where(tied, parts, parts[-1]))
     winner = jnp.argmin(jnp.where(tied & (parts == part), records, EMPTY)).astype(jnp.int32)
     return winner, part
@@ -349,10 +450,15 @@ def _first_largest(values: jax.Array) -> jax.Array:
     return jnp.min(jnp.where(values == jnp.max(values), places, values.shape[0] - 1))
 
 
-def _in_page(gain: jax.Array, record: jax.Array, records: jax.Array, page: jax.Array) -> _Best:
+def _page(pages: Pages, page: jax.Array) -> Pages:
+    """One page, without its axis: [area] and [rows]."""
+    return jax.tree_util.tree_map(lambda leaf: leaf[page], pages)
+
+
+def _in_page(worth: jax.Array, record: jax.Array, records: jax.Array, page: jax.Array) -> _Best:
     """A record as the best one, with its row in its page and the lowest record beside it."""
     row = jnp.argmax(records == record).astype(jnp.int32)
-    return _Best(gain, record, page, row, jnp.min(jnp.where(records == record, EMPTY, records)))
+    return _Best(worth, record, page, row, jnp.min(jnp.where(records == record, EMPTY, records)))
 
 
 def _choose(first: jax.Array, a: _Best, b: _Best) -> _Best:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from mig_jax.devices import REPLICATED, SHARDED
 from mig_jax.measure import Array, GainTable, as_pytree, unchecked
+from mig_jax.selection._allowance import Allowance
 
 __all__ = ["STATE_SPECS", "Picks", "SelectionState"]
 
@@ -20,10 +21,13 @@ class SelectionState:
     z: Float[jax.Array, " labels"]  #: Information held by each label.
     table: GainTable  #: Of the rule, always that of z.
     records: Int[jax.Array, "pages rows"]  #: The pages' records; EMPTY once picked.
-    first: Int[jax.Array, " pages"]  #: Lowest record left in each page, EMPTY if none is.
-    bounds: Float[jax.Array, "groups side"]  #: No record left in a page gains more.
+    #: Lowest record left in each page, EMPTY if none is; under constraints none that may still
+    #: be picked is lower.
+    first: Int[jax.Array, " pages"]
+    bounds: Float[jax.Array, "groups side"]  #: No record left in a page is worth more.
     tops: Float[jax.Array, " groups"]  #: Largest bound of each group.
     count: Int[Array, ""]  #: Picks so far.
+    left: Allowance | None = None  #: What may still be picked, under constraints.
 
 
 class Picks(NamedTuple):
@@ -46,4 +50,5 @@ STATE_SPECS = unchecked(
     bounds=SHARDED,
     tops=SHARDED,
     count=REPLICATED,
+    left=REPLICATED,
 )

@@ -1,0 +1,271 @@
+"""A pass over the pool: picks in chunks, from any point on, until the budget is used up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Int
+
+from mig_jax.devices import own_shards, part_of_picks, place_shards
+from mig_jax.measure import Array, Count, GainRule, Measure
+from mig_jax.selection._feasibility import Limits
+from mig_jax.selection._greedy import initial_state, lazy_greedy
+from mig_jax.selection._number_range import check_finite
+from mig_jax.selection._page_layout import EMPTY
+from mig_jax.selection._pages import Pages
+from mig_jax.selection._selection_state import Picks, SelectionState
+
+__all__ = ["Progress", "Run", "holds_more", "next_chunk", "pick", "resumed_state", "with_limits"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Progress:
+    """A selection under way: all that is needed to go on as if it had never stopped.
+
+    Nothing in it depends on pages or devices: they only decide where records stand.
+    """
+
+    picks: Int[np.ndarray, " picks"]  #: The records picked so far, in order.
+    gains: Float[np.ndarray, " picks"]  #: As in `Selection`.
+    increases: Float[np.ndarray, " picks"]  #: As in `Selection`.
+    z: Float[np.ndarray, " labels"]  #: Information held by each label.
+    #: The leaves of the gain rule's table, a number a label. Not computed from z again: compiled
+    #: into the scan, `prepare` rounds some of them in another way than outside it.
+    table: tuple[Float[np.ndarray, " labels"], ...]
+    #: If costs are limited, so many of the picks are all of the first pass, by gain over cost. The
+    #: others are of the second, by gain, and so are z and the table.
+    finished: int = 0
+    finished_z: Float[np.ndarray, " labels"] | None = None  #: z after the first pass.
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    @classmethod
+    def none(cls, num_labels: int) -> Progress:
+        """No picks yet, and so nothing held by any label, nor a table."""
+        nothing = np.zeros(0, np.float32)
+        z = np.zeros(max(num_labels, 1), np.float32)  # Gathers need a row for no label too.
+        return cls(np.zeros(0, np.int64), nothing, nothing, z, ())
+
+    def passes(self) -> tuple[Progress | None, Progress]:
+        """The first pass, if it is finished, and the one under way."""
+        if self.finished_z is None:
+            return None, self
+
+        def part(which: slice, z: np.ndarray, table: tuple[np.ndarray, ...]) -> Progress:
+            return Progress(self.picks[which], self.gains[which], self.increases[which], z, table)
+
+        first = part(slice(self.finished), self.finished_z, ())
+        return first, part(slice(self.finished, None), self.z, self.table)
+
+    def after(self, first: Progress) -> Progress:
+        """The progress of both passes, of which this is the second's."""
+        return Progress(
+            np.concatenate([first.picks, self.picks]),
+            np.concatenate([first.gains, self.gains]),
+            np.concatenate([first.increases, self.increases]),
+            self.z,
+            self.table,
+            len(first),
+            first.z,
+        )
+
+    def arrays(self) -> dict[str, Any]:
+        """Its fields as arrays, the table as a list of them; `Progress.of` is the inverse."""
+        told = {**vars(self), "table": list(self.table), "finished": np.int64(self.finished)}
+        if self.finished_z is None:
+            del told["finished"], told["finished_z"]
+        return told
+
+    @classmethod
+    def of(cls, arrays: dict[str, Any]) -> Progress:
+        """The progress that `arrays` tells."""
+        finished = int(arrays.get("finished", 0))
+        return cls(**{**arrays, "table": tuple(arrays["table"]), "finished": finished})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What all passes of a selection share."""
+
+    pages: Pages  #: With costs and groups if there are limits, and without the records given.
+    measure: Measure
+    gain: GainRule
+    most_picks: int  #: No selection has more.
+    limits: Limits | None  #: None if there are no others.
+    sizes: Int[np.ndarray, " parts"]  #: Records of each part of the pool.
+    chunk: int
+    mesh: Mesh | None
+
+
+def pick(
+    run: Run,
+    start: Progress,
+    by_cost: bool,
+    on_chunk: Callable[[Progress], None] | None = None,
+    is_enough: Callable[[Progress], bool] | None = None,
+) -> Progress:
+    """Goes on from `start` to the end of the budget, or until `is_enough`, chunk by chunk.
+
+    Args:
+      run: what to pick from, and how.
+      start: picks of this pass so far; without any, a z to start from.
+      by_cost: whether records are compared by gain over cost.
+      on_chunk: called with the progress of this pass after every chunk.
+      is_enough: asked after 32 picks, 64, 128 and so on, and after every chunk.
+    """
+    done, most, limits, mesh = len(start), run.most_picks, run.limits, run.mesh
+    pages = _without(run.pages, part_of_picks(start.picks, run.sizes, mesh), mesh)
+    z = np.asarray(start.z).astype(pages.values.dtype, copy=False)
+    left = None if limits is None else limits.left(start.picks, by_cost, mesh, run.sizes)
+    state = resumed_state(initial_state(run.gain, run.measure, pages, z, mesh, left), start)
+    _check_bounds(state)
+    first_of_part = np.cumsum(run.sizes) - run.sizes
+    picks = np.zeros(most, np.int64)
+    gains, increases = np.zeros(most, state.z.dtype), np.zeros(most, state.z.dtype)
+    picks[:done], gains[:done], increases[:done] = start.picks, start.gains, start.increases
+
+    def progress() -> Progress:
+        # Views: what is picked never changes, so nothing is copied at every chunk.
+        return Progress(
+            picks[:done],
+            gains[:done],
+            increases[:done],
+            np.asarray(state.z),
+            tuple(map(np.asarray, jax.tree_util.tree_leaves(state.table))),
+        )
+
+    while done < most:
+        length = run.chunk if is_enough is None else min(run.chunk, max(done, 32))
+        stop = min(most, done + length)
+        state, found = next_chunk(
+            run.gain, run.measure, pages, state, np.int32(stop), run.chunk, mesh
+        )
+        before, done = done, int(state.count)
+        if done < stop and (limits is None or not limits.of_costs):
+            raise RuntimeError(f"selection stopped at {done} of {most} picks")
+        picks[before:done] = (first_of_part[np.asarray(found.parts)] + np.asarray(found.records))[
+            : done - before
+        ]
+        gains[before:done] = np.asarray(found.gains)[: done - before]
+        increases[before:done] = np.asarray(found.increases)[: done - before]
+        check_finite(state.z, gains[before:done], increases[before:done])
+        _check_bounds(state)
+        if on_chunk is not None and done > before:
+            on_chunk(progress())
+        if done < stop or (is_enough is not None and is_enough(progress())):
+            break
+    return progress()
+
+
+@partial(jax.jit, static_argnames=("gain", "chunk", "mesh"), donate_argnames="state")
+def next_chunk(
+    gain: GainRule,
+    measure: Measure,
+    pages: Pages,
+    state: SelectionState,
+    budget: Count,
+    chunk: int,
+    mesh: Mesh | None,
+) -> tuple[SelectionState, Picks]:
+    """`lazy_greedy` that takes over the state it is given, which cannot be used again.
+
+    Its arrays are updated where they stand: copying the records of all pages at every chunk
+    took longer than the picks, with ten million of them.
+    """
+    return lazy_greedy(gain, measure, pages, state, budget, chunk, mesh)
+
+
+def resumed_state(fresh: SelectionState, progress: Progress) -> SelectionState:
+    """The state after the picks of `progress`, from an initial state for its z and its pages.
+
+    Bounds are not kept: the first pick reads every page and finds them again. Before the first
+    pick the state is the initial one.
+
+    Raises:
+      ValueError: if `progress` is of another number of labels or kind of table.
+    """
+    if not len(progress):
+        return fresh
+    leaves, structure = jax.tree_util.tree_flatten(fresh.table)
+    shapes = [np.shape(leaf) for leaf in leaves]
+    if [leaf.shape for leaf in progress.table] != shapes:
+        found = [leaf.shape for leaf in progress.table]
+        raise ValueError(f"the table to resume from has shapes {found}, expected {shapes}")
+    return dataclasses.replace(
+        fresh,
+        table=jax.tree_util.tree_unflatten(structure, progress.table),
+        count=np.array(len(progress), np.int32),
+    )
+
+
+@jax.jit
+def holds_more(a: Float[Array, " picks"], b: Float[Array, " _others"]) -> Bool[jax.Array, ""]:
+    """Whether increases `b` are more than `a` together.
+
+    Each sum is kept in two numbers, and added up in order: the answer is the same in any program.
+    """
+
+    def add(
+        carry: tuple[jax.Array, jax.Array], x: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
+        total, lost = carry
+        then = total + x
+        added = then - total
+        return (then, lost + ((total - (then - added)) + (x - added))), None
+
+    def total(increases: Array) -> tuple[jax.Array, jax.Array]:
+        zero = jnp.zeros((), increases.dtype)
+        return lax.scan(add, (zero, zero), jnp.asarray(increases))[0]
+
+    (total_a, lost_a), (total_b, lost_b) = total(a), total(b)
+    return (total_b - total_a) + (lost_b - lost_a) > 0
+
+
+def with_limits(pages: Pages, limits: Limits, mesh: Mesh | None) -> Pages:
+    """The pages with the costs and groups of their rows, and without the records given."""
+
+    def of_rows(values: np.ndarray | None) -> jax.Array | None:
+        if values is None:
+            return None
+        padded = np.append(values, np.int32(0))  # For rows without a record.
+        return _on_rows(pages, lambda records: padded[np.minimum(records, len(values))], mesh)
+
+    costs, groups = of_rows(limits.costs), of_rows(limits.groups)
+    if limits.taken is not None:
+        pages = _without(pages, np.flatnonzero(limits.taken), mesh)
+    return dataclasses.replace(pages, costs=costs, groups=groups)
+
+
+def _without(pages: Pages, picks: Int[np.ndarray, " picks"], mesh: Mesh | None) -> Pages:
+    """The pages less the records picked, which are named within this part of the pool."""
+    if not len(picks):
+        return pages
+
+    def rest(records: np.ndarray) -> np.ndarray:
+        return np.where(np.isin(records, picks), EMPTY, records)
+
+    return dataclasses.replace(pages, records=_on_rows(pages, rest, mesh))
+
+
+def _on_rows(
+    pages: Pages, change: Callable[[np.ndarray], np.ndarray], mesh: Mesh | None
+) -> jax.Array:
+    """What `change` makes of the rows' records, where they stand."""
+    if mesh is None:
+        return jnp.asarray(change(np.asarray(pages.records)))
+    shards = {shard.device: shard.data for shard in pages.records.addressable_shards}
+    return place_shards([change(np.asarray(shards[device])) for device in own_shards(mesh)], mesh)
+
+
+def _check_bounds(state: SelectionState) -> None:
+    """Raises InputError if what a record gains is not a number: the search passes over it."""
+    check_finite(*(shard.data for shard in state.tops.addressable_shards))
