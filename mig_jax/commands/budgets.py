@@ -21,7 +21,7 @@ from mig_jax.selection import UNCONSTRAINED, Certificate, Constraints
 
 __all__ = ["Budget", "read_budget"]
 
-_MOST_TOKENS = 2**31 - 1  # Which the core stays below.
+_MOST_TOKENS = 2**31 - 2  # The core has the next number for no limit.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

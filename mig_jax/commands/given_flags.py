@@ -75,7 +75,7 @@ def check_given_flags(values: flags.FlagValues) -> None:
     for name in ("given", "extend"):
         if values[name].value and not values.pool:
             raise InputError(f"--{name}: the built-in pool has no files; give --pool too")
-    if values.at_most_changes is not None and getattr(values, "quota", None):
+    if values.at_most_changes is not None and (values.quota or values.quotas):
         raise InputError(
             "--at_most_changes: does not go with --quota, as it is a quota of its own; give one "
             "of them"

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from mig_jax import data
-from mig_jax.commands.budgets import Budget
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import say
 from mig_jax.devices import ALONE, Hosts
@@ -32,22 +31,6 @@ class GivenRecords:
 
     def __len__(self) -> int:
         return len(self.records)
-
-    def limit(self, budget: Budget, candidates: int) -> Budget:
-        """The budget with these records given, of so many that may be picked.
-
-        Raises:
-          InputError: if there are fewer than the budget wants.
-        """
-        if not len(self):
-            return budget
-        if budget.records is not None and budget.records > candidates:
-            raise InputError(
-                f"--budget: found {budget.records}, expected at most the pool's {candidates:,} "
-                "records that are not given"
-            )
-        constraints = dataclasses.replace(budget.constraints, given=self.own)
-        return dataclasses.replace(budget, constraints=constraints)
 
     def information(self, pool: Pool, graph: LabelGraph, measure: Measure, hosts: Hosts) -> float:
         """E of these records alone."""

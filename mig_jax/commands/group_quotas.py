@@ -16,6 +16,7 @@ from mig_jax import data
 from mig_jax.commands.budget_flags import BY_FILE, BudgetOptions
 from mig_jax.commands.pool_parts import own_picks
 from mig_jax.commands.quotas import RECORDS, TOKENS, Bound, Quota
+from mig_jax.commands.terminal import say
 from mig_jax.devices import Hosts
 from mig_jax.errors import InputError
 from mig_jax.selection import NO_MAXIMUM, Quotas
@@ -116,6 +117,11 @@ def read_group_quotas(
     for quota, of_quota, has in zip(quotas, bounds, pool.tolist(), strict=False):
         _check_quota(quota, of_quota, has, options.quota_unit)
     _check_together(options, bounds, pool, budget)
+    num_others, num_all = int(sizes[-1]), int(np.sum(sizes))
+    say(
+        f"quotas of {by}: {len(quotas)} groups in {options.quota_unit}; {num_others:,} of "
+        f"{num_all:,} records are of none"
+    )
     every = np.full(len(candidates), len(quotas), np.int32)
     every[candidates] = groups
     limits = Quotas(

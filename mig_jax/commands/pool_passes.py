@@ -75,8 +75,8 @@ def counted(
         hold no others.
     """
     num_files = len(table.files)
-    own = own_picks(table.num_records, picks, hosts)
     every: Any = slice(None) if given is None else ~given
+    own = own_picks(table.num_records, picks, hosts)
     records, kept = (
         np.sum(hosts.gather(np.bincount(table.file_index[which], minlength=num_files)), axis=0)
         for which in (every, own)

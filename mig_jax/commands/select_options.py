@@ -95,6 +95,10 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions):
     checkpoint_dir: str | None
     checkpoint_every_seconds: float
 
+    def files(self) -> list[str]:
+        """All that is read, which no output may overwrite."""
+        return [*super().files(), *self.budget_files, *data.local_files(self.given)]
+
     @property
     def stem(self) -> str:
         """What the names of the other outputs begin with."""
@@ -124,10 +128,6 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions):
         how = {"fields": self.fields, "longest_record": self.limits.longest_record}
         return open_pool([*pool, *beside], cache=self.cache_folder, **how)
 
-    def files(self) -> list[str]:
-        """All that is read, which no output may overwrite."""
-        return [*super().files(), *self.budget_files, *data.local_files(self.given)]
-
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
         unused = () if self.params is None else _REPLACED_BY_PARAMS
@@ -147,9 +147,9 @@ def define_select_flags(values: flags.FlagValues) -> None:
     define_input_flags(add)
     _define_output_flags(add)
     _define_measure_flags(add)
+    define_given_flags(add)
     define_process_flags(add)
     define_budget_flags(add)
-    define_given_flags(add)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
         flags.DEFINE_string,

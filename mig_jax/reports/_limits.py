@@ -77,8 +77,8 @@ def told_limits(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "given", f"{given['records']:,} records of E {alone}{written}; the picks add {added}"
     if extended := about.get("extended"):
         reason = f": {extended['reason']}" if extended.get("reason") else ""
-        kept = f"kept the first {extended['kept']:,} picks of {extended['previous']}"
-        yield "extended", kept + reason
+        kept = f"the first {extended['kept']:,} picks" if extended["kept"] else "no pick"
+        yield "extended", f"kept {kept} of {extended['previous']}{reason}"
     if changes := about.get("changes"):
         new = f"{changes['new']:,} new, at most {changes['most']:,}"
         yield "changes", f"{new}; {changes['kept']:,} kept of {changes['previous']}"

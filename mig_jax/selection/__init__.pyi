@@ -1,4 +1,4 @@
-from ._certificate import Certificate, Prices, certify, upper_bound
+from ._certificate import Certificate, certify
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._evaluation import labels_covered, random_choice, selected_information
@@ -9,6 +9,7 @@ from ._given import given_information
 from ._greedy import full_scan_greedy, initial_state, lazy_greedy
 from ._grid import Cell, CellSelection, lay_out_grid, select_grid, stack_cells
 from ._grid_points import Point, grid_points, paper_point
+from ._linear_limits import LinearLimits, linear_limits
 from ._number_range import in_range, needs_float64
 from ._page_gains import marginal_gains
 from ._page_layout import EMPTY, PageLayout, lay_out_pages
@@ -16,6 +17,7 @@ from ._pages import fill_pages
 from ._passes import Progress, next_chunk, resumed_state
 from ._propagated_rows import propagated_rows
 from ._select import Selection, lay_out, select
+from ._upper_bound import Prices, upper_bound
 
 __all__ = [
     "EMPTY",
@@ -30,6 +32,7 @@ __all__ = [
     "Explanation",
     "LabelGain",
     "LeastScore",
+    "LinearLimits",
     "Loss",
     "InfeasibleError",
     "Limits",
@@ -56,6 +59,7 @@ __all__ = [
     "lay_out_pages",
     "lazy_greedy",
     "limits_of",
+    "linear_limits",
     "marginal_gains",
     "needs_float64",
     "next_chunk",

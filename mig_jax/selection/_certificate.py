@@ -1,12 +1,8 @@
-"""How good a selection is at least: an upper bound on E of every selection of its size.
+"""How good a selection is at least: an upper bound on E of every selection that is allowed.
 
-For any z, concavity of every φ gives, for each selection S of N records,
-
-    E(S) ≤ Σ_k [φ_k(z_k) − z_k·φ'_k(z_k)] + the sum of the N largest φ'(z)·ê_d.
-
-At the greedy's own z the bound is loose. It is lowered by conditional gradient
+At the greedy's own z the bound of `upper_bound` is loose. It is lowered by conditional gradient
 (Frank–Wolfe) steps on the relaxed problem, where a record may be selected in
-part: z moves towards the information of the N records with the largest linear
+part: z moves towards the information of the amounts with the largest linear
 gains, by exact line search, and the lowest bound met on the way is kept. Every
 iterate is feasible for the relaxed problem, so that its E tells how far the
 bound can still fall.
@@ -17,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,33 +32,29 @@ from mig_jax.measure import (
     Pool,
     information,
     label_information,
-    linear_gains,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
-from mig_jax.selection._evaluation import selected_information
+from mig_jax.selection._evaluation import selected_information, with_given
+from mig_jax.selection._linear_limits import (
+    LinearLimits,
+    check_allowed,
+    linear_limits,
+    specs_of_limits,
+)
 from mig_jax.selection._number_range import check_finite, widened
+from mig_jax.selection._upper_bound import Prices, bound_at, on_host
 
-__all__ = ["Certificate", "Prices", "certify", "conditional_gradient_step", "upper_bound"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prices:
-    """How much the bound would rise with each limit: the dual of its linear problem at z."""
-
-    record: float  #: A further record of the budget; 0 if there is room or no budget of records.
-    cost: float  #: A further unit of cost, such as a token; 0 if there is room or no such budget.
-    #: A further record, or unit of cost, of each group: above 0 at a maximum, below at a minimum.
-    groups: Float[np.ndarray, " groups"]
+__all__ = ["Certificate", "GradientStep", "certify", "conditional_gradient_step", "lowest_bound"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Certificate:
-    """What is proven of a selection: E(best of this size) ≤ `upper_bound`."""
+    """What is proven of a selection: E(best that is allowed) ≤ `upper_bound`."""
 
-    information: float  #: E of the selection.
+    information: float  #: E of the selection, with what is given.
     upper_bound: float
     steps: int  #: Conditional gradient steps taken.
-    prices: Prices | None = None  #: None if nothing was selected.
+    prices: Prices | None = None  #: At the lowest bound; None if nothing was selected.
 
     @property
     def certified_ratio(self) -> float:
@@ -72,64 +65,13 @@ class Certificate:
         return self.information / self.upper_bound if self.upper_bound > 0 else 1.0
 
 
-def upper_bound(
-    pool: Pool,
-    graph: LabelGraph,
-    measure: Measure,
-    z: Float[Array, " labels"],
-    budget: Count,
-    *,
-    axis: str | None = None,
-) -> tuple[Float[jax.Array, ""], Float[jax.Array, " records"]]:
-    """The bound of the module's docstring at z.
+class GradientStep(NamedTuple):
+    """What a conditional gradient step finds at z, and where it leads."""
 
-    Args:
-      pool: P records.
-      graph: K labels.
-      measure: score functions and α.
-      z: at least 0.
-      budget: N ≤ P; may be traced.
-      axis: name of the mesh axis that the pool is sharded over, inside `shard_map`.
-
-    Returns:
-      The bound and the amounts: 1 for the N records with the
-      largest linear gains (the lowest index among equals), else 0.
-    """
-    gains = linear_gains(pool, graph, measure, z)
-    amounts = _largest(gains, budget, axis)
-    function = measure.score_function
-    held = jnp.sum(function.value(z) - z * function.derivative(z))
-    chosen = jnp.vdot(gains, amounts)
-    return held + (chosen if axis is None else lax.psum(chosen, axis)), amounts
-
-
-def _largest(values: jax.Array, count: Count, axis: str | None) -> jax.Array:
-    """1 for the `count` largest of values ≥ 0, the lowest index among equals, else 0.
-
-    The smallest value that belongs to them is found bit by bit: floats of one
-    sign are ordered as their bits are. That takes a pass a bit, and no sort.
-    """
-    width = values.dtype.itemsize * 8
-    unsigned = jnp.dtype(f"uint{width}")
-    bits = lax.bitcast_convert_type(jnp.maximum(values, 0), unsigned)
-
-    def number(found: jax.Array) -> jax.Array:
-        # No more than is asked for: 32 bits can count the records of a shard, not of all.
-        here = jnp.minimum(jnp.sum(found), count)
-        return here if axis is None else lax.psum(here, axis)
-
-    def set_bit(i: jax.Array, smallest: jax.Array) -> jax.Array:
-        candidate = smallest | (unsigned.type(1) << (width - 1 - i).astype(unsigned))
-        return jnp.where(number(bits >= candidate) >= count, candidate, smallest)
-
-    smallest = lax.fori_loop(0, width, set_bit, unsigned.type(0))
-    above, equal = bits > smallest, bits == smallest
-    room = count - number(above)
-    if axis is not None:
-        on_each = lax.all_gather(jnp.minimum(jnp.sum(equal), count), axis)
-        before = jnp.arange(on_each.shape[0]) < lax.axis_index(axis)
-        room -= jnp.sum(jnp.where(before, on_each, 0))
-    return (above | (equal & (jnp.cumsum(equal) <= room))).astype(values.dtype)
+    bound: Float[Array, ""]  #: The bound at z.
+    information: Float[Array, ""]  #: E at z.
+    z: Float[Array, " labels"]  #: z after the step.
+    prices: Prices  #: At z.
 
 
 @partial(jax.jit, static_argnames="mesh")
@@ -138,23 +80,22 @@ def conditional_gradient_step(
     graph: LabelGraph,
     measure: Measure,
     z: Float[Array, " labels"],
-    budget: Count,
+    budget: Count | LinearLimits,
     mesh: Mesh | None = None,
-) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""], Float[jax.Array, " labels"]]:
+    near: Prices | None = None,
+) -> GradientStep:
     """One conditional gradient step of the relaxed problem, where amounts lie between 0 and 1.
 
-    Args as for `upper_bound`, and `mesh` if the pool is one from `shard_pool`.
-
-    Returns:
-      The bound at z, E at z, and z after the step.
+    Args as for `upper_bound`, `mesh` if the pool is one from `shard_pool`, and `near`, prices such
+    as those of the last step: to find new ones there is quicker.
     """
     step = over_shards(
         partial(_step, None if mesh is None else POOL_AXIS),
         mesh,
-        (SHARDED, REPLICATED, REPLICATED, REPLICATED, REPLICATED),
+        (SHARDED, REPLICATED, REPLICATED, REPLICATED, specs_of_limits(budget), REPLICATED),
         REPLICATED,
     )
-    return step(pool, graph, measure, z, budget)
+    return step(pool, graph, measure, z, budget, near)
 
 
 def _step(
@@ -163,9 +104,10 @@ def _step(
     graph: LabelGraph,
     measure: Measure,
     z: jax.Array,
-    budget: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    bound, amounts = upper_bound(pool, graph, measure, z, budget, axis=axis)
+    budget: jax.Array | LinearLimits,
+    near: Prices | None,
+) -> GradientStep:
+    bound, amounts, prices = bound_at(pool, graph, measure, z, budget, axis, near)
     direction = label_information(pool, graph, measure, amounts, axis=axis) - z
 
     def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -175,7 +117,8 @@ def _step(
         return jnp.where(slope > 0, middle, low), jnp.where(slope > 0, high, middle)
 
     low, high = lax.fori_loop(0, 40, halve, (jnp.zeros_like(bound), jnp.ones_like(bound)))
-    return bound, information(measure, z), z + (low + high) / 2 * direction
+    after = z + (low + high) / 2 * direction
+    return GradientStep(bound, information(measure, z), after, prices)
 
 
 def certify(
@@ -197,15 +140,19 @@ def certify(
       pool: P records; if the mesh is of several processes, this one's part.
       graph: K labels.
       measure: score functions and α.
-      picks: the N records selected, each at most once; indices as in `Selection`.
+      picks: the records selected, each at most once; indices as in `Selection`.
+      budget: N, how many might be picked; by default as many as there are picks, or if costs are
+        limited any number.
+      constraints: what else a selection must keep to; E is then that of the picks and what is
+        given, and the prices tell what each limit costs.
       tolerance: stop once the bound is within this share of the relaxed optimum.
       max_steps: stop after so many steps in any case; each costs a pass over the pool.
       mesh: devices to shard the pool over, from `pool_mesh`; one device by default.
       on_step: called after each step with its number and the lowest bound so far.
 
     Raises:
-      ValueError: if `picks` names a record twice or one that the pool does not have, or the
-        pool has a label that the graph has not.
+      ValueError: if `picks` names a record twice or one that the pool does not have, or does not
+        keep to the budget and the constraints, or the pool has a label that the graph has not.
       InputError: if E or the bound is not finite in float64.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
@@ -215,26 +162,51 @@ def certify(
     >>> round(best.certified_ratio, 2), round(worse.certified_ratio, 2)
     (1.0, 0.91)
     """
-    if not constraints.is_empty:
-        raise NotImplementedError
     chosen = np.asarray(picks, np.int64)
+    if budget is None and constraints.most_cost is None:
+        budget = chosen.size
     with jax.enable_x64(True):
         pool, graph, measure = widened((pool, graph, measure))
-        z = selected_information(pool, graph, measure, chosen, mesh=mesh)
+        check_allowed(pool, chosen, budget, constraints, mesh)
+        held = with_given(pool, chosen, constraints, mesh)
+        z = selected_information(pool, graph, measure, held, mesh=mesh)
+        if budget == 0:
+            own = float(information(measure, z))
+            return Certificate(own, own, 0)
+        limits = linear_limits(pool, budget, constraints, mesh=mesh)
         if mesh is not None:
             pool = shard_pool(pool, mesh)
-        own = float(information(measure, z))
-        if not chosen.size:
-            return Certificate(own, own, 0)
-        lowest, steps = np.inf, 0
-        while steps < max_steps:
-            bound, relaxed, z = conditional_gradient_step(
-                pool, graph, measure, z, np.int32(chosen.size), mesh
-            )
-            check_finite(own, bound)
-            lowest, steps = min(lowest, float(bound)), steps + 1
-            if on_step is not None:
-                on_step(steps, lowest)
-            if lowest - float(relaxed) <= tolerance * lowest:
-                break
-    return Certificate(own, max(lowest, own), steps)
+        return lowest_bound(
+            pool, graph, measure, z, limits, tolerance, max_steps, mesh=mesh, on_step=on_step
+        )
+
+
+def lowest_bound(
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    z: Float[Array, " labels"],
+    limits: Count | LinearLimits,
+    tolerance: float,
+    max_steps: int,
+    *,
+    mesh: Mesh | None = None,
+    near: Prices | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Certificate:
+    """The certificate of a selection that holds z, by steps from there, in the dtype of all.
+
+    Args as for `certify` and `conditional_gradient_step`; the pool is on its shards.
+    """
+    own, lowest, prices, steps = float(information(measure, z)), np.inf, None, 0
+    while steps < max_steps:
+        step = conditional_gradient_step(pool, graph, measure, z, limits, mesh, near)
+        check_finite(own, step.bound)
+        z, near, steps = step.z, step.prices, steps + 1
+        if step.bound < lowest:
+            lowest, prices = float(step.bound), step.prices
+        if on_step is not None:
+            on_step(steps, lowest)
+        if lowest - float(step.information) <= tolerance * lowest:
+            break
+    return Certificate(own, max(lowest, own), steps, None if prices is None else on_host(prices))

@@ -15,6 +15,7 @@ from mig_jax.devices import (
     SHARDED,
     all_gather_parts,
     over_shards,
+    own_part,
     part_of_picks,
     part_sizes,
     shard_pool,
@@ -32,9 +33,10 @@ from mig_jax.measure import (
     information,
     label_information,
 )
+from mig_jax.selection._constraints import Constraints
 from mig_jax.selection._number_range import check_finite, in_range
 
-__all__ = ["labels_covered", "random_choice", "selected_information"]
+__all__ = ["labels_covered", "random_choice", "selected_information", "with_given"]
 
 _RANDOM_CHOICES = 5
 
@@ -76,6 +78,16 @@ def selected_information(
     if mesh is not None:
         pool, amounts = shard_pool(pool, mesh), shard_records(amounts, mesh)
     return _label_information(pool, graph, measure, amounts, mesh)
+
+
+def with_given(
+    pool: Pool, picks: Int[np.ndarray, " picks"], constraints: Constraints, mesh: Mesh | None = None
+) -> Int[np.ndarray, " held"]:
+    """The picks, and what is given of this process's part of the pool, named as they are."""
+    if constraints.given is None:
+        return picks
+    before = part_sizes(pool, mesh)[: own_part(mesh)].sum()
+    return np.concatenate([picks, before + np.flatnonzero(np.asarray(constraints.given))])
 
 
 @partial(jax.jit, static_argnames="mesh")

@@ -37,7 +37,7 @@ from mig_jax.selection._page_gains import marginal_gains
 from mig_jax.selection._page_layout import AREA, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
 from mig_jax.selection._propagated_rows import propagated_rows
-from mig_jax.selection._select import Progress
+from mig_jax.selection._select import Progress, Selection
 
 __all__ = ["extended", "first_part", "why_not_extended"]
 
@@ -123,7 +123,7 @@ def extended(
     pool: Pool,
     graph: LabelGraph,
     budget: int,
-    earlier: Progress,
+    earlier: Progress | Selection,
     count: int,
     *,
     measure: Measure | None = None,
@@ -144,8 +144,8 @@ def extended(
       pool: P records, of one process.
       graph: K labels.
       budget: N, more or fewer than `earlier` has picks.
-      earlier: what was picked of the first records, with the gains as they were; of a
-        `Progress` its picks, gains and increases matter here, and of a `Selection` alike.
+      earlier: what was picked of the first records, with the gains as they were. Of a
+        `Progress` too only picks, gains and increases matter.
       count: how many records there were.
       measure: as it was: score functions and α; the default is the paper's φ and α = 1.
       gain: as it was.
@@ -202,7 +202,7 @@ def _ranges(starts: np.ndarray, counts: np.ndarray) -> Int[np.ndarray, " entries
 class _Rows:
     """ê of records, as pages hold it: entry e of record d stands at `firsts[d] + e`."""
 
-    firsts: Int[np.ndarray, " records+1"]
+    firsts: Int[np.ndarray, " ends"]
     labels: Int[np.ndarray, " entries"]
     values: Float[np.ndarray, " entries"]
 

@@ -129,7 +129,7 @@ def page_priority(
     if mesh is not None:
         pool = shard_pool(pool, mesh)
     for _ in range(_ORDERING_STEPS):
-        _, _, z = conditional_gradient_step(pool, graph, measure, z, likely, mesh)
+        z = conditional_gradient_step(pool, graph, measure, z, likely, mesh).z
     gains = _linear_gains(pool, graph, measure, z, mesh)
     priority = np.asarray(gains) if mesh is None else unshard_records(gains, records, mesh)
     return priority if costs is None else priority / np.maximum(costs, 1).astype(priority.dtype)

@@ -21,14 +21,14 @@ from tests.running import ROOT, free_port, mig, refused
 def write_pools(folder: Path) -> list[Path]:
     """Three files, one a table; `meta.source` is missing, null, a text or a number."""
     rng = np.random.default_rng(3)
-    sources: list[Any] = ["flan", "gsm", "é\n", 7, None]
+    sources: list[Any] = ["flan", ["gsm"], "é\n", 7, None, ["flan", "gsm"]]
     paths = [folder / name for name in ("a.jsonl", "b.jsonl", "c.parquet")]
     for path, count in zip(paths, (40, 25, 10), strict=True):
         rows: list[dict[str, Any]] = []
         for number in range(count):
             source = sources[int(rng.integers(len(sources)))]
             if path.suffix == ".parquet":
-                source = None if source is None else str(source)
+                source = None if source is None else [str(source)]
             row = {
                 "labels": [f"l{rng.integers(9)}"],
                 "score": round(float(rng.gamma(3)), 2),
@@ -44,6 +44,8 @@ def write_pools(folder: Path) -> list[Path]:
 
 def source_of(record: dict[str, Any]) -> str:
     source = (record.get("meta") or {}).get("source")
+    if isinstance(source, list):
+        return str(source[0]) if len(source) == 1 else json.dumps(source, separators=(",", ":"))
     return "(none)" if source is None else str(source)
 
 

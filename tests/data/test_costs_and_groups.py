@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,9 @@ def test_counts_are_kept_by_what_they_are_of(store: Callable[..., Path], tmp_pat
 
     assert kept(["a"]).load() is None
     kept(["a"]).store(costs)
+    # As many records of the same file, but others.
+    others = dataclasses.replace(table, position=table.position + 1)
+    assert data.KeptCosts(tmp_path / "cache", data.open_files([path]), others, ["a"]).load() is None
     found = kept(["a"]).load()
     assert found is not None
     assert found.tolist() == costs.tolist()

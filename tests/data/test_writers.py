@@ -159,9 +159,13 @@ def test_selection_table(store: Store, tmp_path: Path) -> None:
         "information": [3.0, 4.0],
         "labels": [[], ["é"]],
         "score": [2.5, 1.0],
+        "increase": [3.0, 1.0],
     }
     kinds = [str(field.type).partition("<")[0] for field in result.schema]
-    assert kinds == ["int64", "string", "int64", "double", "double", "list", "float"]
+    assert kinds == ["int64", "string", "int64", "double", "double", "list", "float", "double"]
+    write_selection_table(path, table, [0, 2], [3.0], [1.0, 2.0], increases=[1.0], given=1)
+    rows = pq.read_table(path).to_pydict()
+    assert [rows[name] for name in ("rank", "gain", "increase")] == [[0, 1], [None, 3], [None, 1]]
     write_selection_table(path, table, [], [], [])
     assert pq.read_table(path).num_rows == 0
     with pytest.raises(ValueError, match="differ in shape"):
