@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -29,8 +28,8 @@ from mig_jax.commands.select_options import SelectOptions, define_select_flags
 from mig_jax.commands.terminal import tell
 from mig_jax.devices import ALONE
 from mig_jax.errors import InputError
-from mig_jax.measure import GAIN_RULES, Pool, pool_from_table
-from mig_jax.reports import explanation_lines, told_explanation
+from mig_jax.measure import GAIN_RULES, pool_from_table
+from mig_jax.reports import explanation_lines, scores_as_read, told_explanation
 from mig_jax.selection import Explainer
 
 __all__ = ["COMMAND", "run"]
@@ -89,9 +88,11 @@ def run(values: flags.FlagValues) -> None:
     Raises:
       InputError: for anything given that cannot be used, or that is not of the selection.
     """
-    check_input_flags(values)
     finished = data.read_selection(values.selection)
     manifest = finished.manifest
+    if not values.pool:
+        values["pool"].value = list(manifest.get("parameters", {}).get("pool", []))
+    check_input_flags(values)
     _refuse_limits(manifest)
     options = _options(values, finished)
     with data.OutputFiles([*options.files(), values.selection]) as files:
@@ -101,12 +102,12 @@ def run(values: flags.FlagValues) -> None:
         asked = asked_records(table, values.record, values.id_field)
         picks = _picks(finished, table)
         given = read_given(options, table, ALONE)
-        pool, graph, measure, learned = read_problem(options, table, pool_from_table(table))
+        pool, graph, measure, _ = read_problem(options, table, pool_from_table(table))
         held = given.held(pool, graph, measure) if len(given) else None
         rule, gains = GAIN_RULES[manifest["gain"]], finished.gains[finished.ranks > 0]
         explainer = Explainer(pool, graph, measure, rule, picks, gains, held=held)
         _check_gains(explainer.gains_found, gains)
-        as_read = _as_read(table, pool) if learned else float
+        as_read = scores_as_read(table, pool)
         told = []
         for each in asked:
             about: dict[str, Any] = {} if each.told_id is None else {"id": each.told_id}
@@ -165,7 +166,7 @@ def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> Sele
     if embeddings:
         found |= {"label_embeddings": None, "embedding_model": None}
     found |= {name: given[name] for name in given if name in _MAY_MOVE}
-    missing = [path for path in found["pool"] if _is_gone(path)]
+    missing = [path for path in values.pool if _is_gone(path)]
     if missing and "pool" not in given:
         raise InputError(f"--pool: {missing[0]} is not here any more; expected --pool=FILE")
     return SelectOptions(**found)
@@ -212,20 +213,6 @@ def _check_gains(found: np.ndarray, told: np.ndarray) -> None:
             f"{found[rank]:.6g} here: the pool, the embeddings or the parameters are not those of "
             "the selection"
         )
-
-
-def _as_read(table: data.RecordTable, pool: Pool) -> Callable[[float], float]:
-    """Turns scores to which a learned exponent was applied into those of the pool as read."""
-    read, used = np.asarray(table.scores, np.float64), np.asarray(pool.scores, np.float64)
-    low, high = int(np.argmin(np.where(read > 0, read, np.inf))), int(np.argmax(read))
-    if read[low] == read[high]:
-        return lambda score: score * float(read[high] / used[high])
-    exponent = np.log(used[high] / used[low]) / np.log(read[high] / read[low])
-
-    def as_read(score: float) -> float:
-        return float(read[high] * (score / used[high]) ** (1 / exponent))
-
-    return as_read
 
 
 COMMAND = Command(

@@ -1,7 +1,7 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
 from ._counts import counts_by_file, counts_by_value, told_counts
-from ._explanation_text import explanation_lines, told_explanation
+from ._explanation_text import explanation_lines, scores_as_read, told_explanation
 from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
@@ -30,6 +30,7 @@ __all__ = [
     "proven_per_cent",
     "report_content",
     "report_text",
+    "scores_as_read",
     "selection_page",
     "summary",
     "told_counts",

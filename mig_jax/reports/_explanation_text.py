@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from mig_jax import data
+from mig_jax.measure import Pool
 from mig_jax.selection import Explanation
 
-__all__ = ["explanation_lines", "told_explanation"]
+__all__ = [
+    "by_label",
+    "explanation_lines",
+    "number",
+    "per_cent",
+    "rounded_up",
+    "scores_as_read",
+    "told_explanation",
+    "told_place",
+]
 
 _LABELS = 8  # Told of a record.
-_LABELS_OF_LOSS = 3
+_IN_A_LINE = 3
 _WIDEST = 44  # Symbols of a label.
 
 
@@ -73,6 +85,22 @@ def told_explanation(
 def _place(table: data.RecordTable, record: int) -> dict[str, Any]:
     file = table.files[int(table.file_index[record])]
     return {"file": file, "line": int(table.line[record])}
+
+
+def scores_as_read(table: data.RecordTable, pool: Pool) -> Callable[[float], float]:
+    """What turns scores that were selected by into those of the table.
+
+    They differ if an exponent of scores was learned: `mig_jax.learning.harden` makes the pool's
+    scores powers of them, times a constant.
+    """
+    read, used = np.asarray(table.scores, np.float64), np.asarray(pool.scores, np.float64)
+    if np.array_equal(read, used):
+        return float
+    low, high = int(np.argmin(np.where(read > 0, read, np.inf))), int(np.argmax(read))
+    exponent = 1.0  # Of one score only, none can be told.
+    if read[low] < read[high]:
+        exponent = np.log(used[high] / used[low]) / np.log(read[high] / read[low])
+    return lambda score: float(read[high] * (score / used[high]) ** (1 / exponent))
 
 
 def explanation_lines(told: dict[str, Any]) -> list[str]:
@@ -167,15 +195,19 @@ def _taken(told: dict[str, Any]) -> list[str]:
     lost = told["gain_at_rank_1"] - told["gain"]
     lines = [f"  taken     {number(lost)} of its gain since rank 1, most of it by"]
     for loss in told["taken_by"]:
-        shown = loss["labels"][:_LABELS_OF_LOSS]
-        of_labels = [f"{_shortened(each['label'])} {number(each['amount'])}" for each in shown]
-        if more := len(loss["labels"]) - len(shown):
-            of_labels.append(f"{more:,} more")
         lines.append(
             f"    {number(loss['amount']):>8}  the pick of rank {loss['rank']:,}, "
-            f"{told_place(loss)}: {', '.join(of_labels)}"
+            f"{told_place(loss)}: {by_label(loss['labels'], 'amount')}"
         )
     return lines
+
+
+def by_label(labels: Sequence[dict[str, Any]], key: str) -> str:
+    """The first labels with their parts of a gain, in one line."""
+    told = [f"{_shortened(each['label'])} {number(each[key])}" for each in labels[:_IN_A_LINE]]
+    if more := len(labels) - len(told):
+        told.append(f"{more:,} more")
+    return ", ".join(told)
 
 
 def _shortened(name: str) -> str:

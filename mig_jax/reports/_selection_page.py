@@ -8,7 +8,6 @@ import importlib.resources
 import io
 import json
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from jaxtyping import Bool
 
 from mig_jax import data
 from mig_jax._version import __version__
-from mig_jax.data import BadRecord
 from mig_jax.measure import LabelGraph, Measure, Pool
 from mig_jax.reports import plotting
 from mig_jax.reports._limits import (
@@ -26,6 +24,7 @@ from mig_jax.reports._limits import (
     quota_rows,
     told_limits,
 )
+from mig_jax.reports._shown_records import shown_records
 from mig_jax.reports._told_numbers import proven_per_cent, told_information
 from mig_jax.selection import Selection, in_range, selected_information
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Selected", "selection_page"]
 
-_RECORDS = 20
-_LONGEST_TEXT = 600
 # They differ from run to run, or are told elsewhere on the page.
 _NOT_SETTINGS = frozenset(
     "changes extended given parameters prefixes prices quotas random_choice resumed_after run "  # noqa: SIM905
@@ -77,7 +74,7 @@ def selection_page(selected: Selected) -> bytes:
         pictures=list(_pictures(selected)),
         prefixes=prefix_rows(about["prefixes"]) if about.get("prefixes") else None,
         sources=_sources(selected),
-        records=_first_records(selected),
+        **shown_records(selected),
         settings=_settings(about),
         version=__version__,
     )
@@ -240,41 +237,6 @@ def _sources(selected: Selected) -> list[tuple[str, ...]]:
             f"{picked[number] / max(picked.sum(), 1):.1%}",
         )
         for number, file in enumerate(table.files)
-    ]
-
-
-def _first_records(selected: Selected) -> list[dict[str, Any]]:
-    table, picks = selected.table, np.asarray(selected.selection.picks)[:_RECORDS]
-    texts: dict[int, bytes] = {}
-    for index in np.unique(table.file_index[picks]).tolist():
-        rows = np.sort(picks[table.file_index[picks] == index])
-        records = table.sources[index].read_records(table.position[rows])
-        texts.update(zip(rows.tolist(), records, strict=True))
-    return [
-        {
-            "rank": rank,
-            "where": f"{table.files[table.file_index[row]]}, line {table.line[row]:,}",
-            "gain": f"{selected.selection.gains[rank - 1]:.4g}",
-            "labels": [
-                table.label_names[label]
-                for label in table.labels[table.offsets[row] : table.offsets[row + 1]]
-            ],
-            "turns": _turns(texts[row], selected.fields),
-        }
-        for rank, row in enumerate(picks.tolist(), 1)
-    ]
-
-
-def _turns(text: bytes, fields: data.FieldNames) -> list[tuple[str, str]]:
-    """Role and text of each turn, cut if they are long; the record as it is if it has none."""
-    turns: Sequence[tuple[str, str]]
-    try:
-        turns = data.decode_conversation(data.parse_record(text), fields).texts
-    except BadRecord:
-        turns = [("record", text.decode("utf-8", "replace"))]
-    return [
-        (role, said if len(said) <= _LONGEST_TEXT else said[: _LONGEST_TEXT - 1] + "…")
-        for role, said in turns
     ]
 
 
