@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mig_jax
+from mig_jax import data
 from mig_jax.reports import plotting
 from mig_jax.selection import selected_information
 from mig_jax.synthetic import BuiltinPool
@@ -156,8 +157,55 @@ for name, picks in (
     print(f"{name}: {np.floor(1e4 * share) / 100:.2f} % of the bound, {covered:.0%} of the labels")
 
 # %% [markdown]
+# ## Tokens and quotas
+#
+# Training is paid by the token, and no topic should take all of it. `Constraints` say so: what each
+# record costs, what all may cost together, and how many records of each topic there must and may
+# be. Here we spend as many tokens as above, counted roughly as four bytes each.
+
+# %%
+costs = data.costs_and_groups(table, count=data.bytes_over_4).costs
+spent = costs[selection.picks].sum()
+
+# "algebra proofs" is about algebra. A record is of the topic of its first label.
+topics, of_label = np.unique(
+    [name.rsplit(" ", 1)[0] for name in table.label_names], return_inverse=True
+)
+topic = of_label[table.labels[table.offsets[:-1]]]
+quotas = mig_jax.Quotas(
+    topic,
+    minima=np.full(len(topics), BUDGET // 30),
+    maxima=np.full(len(topics), BUDGET // 15),
+)
+
+tokens_only = mig_jax.Constraints(costs, most_cost=spent)
+with_quotas = mig_jax.Constraints(costs, most_cost=spent, quotas=quotas)
+for name, constraints in (("tokens", tokens_only), ("tokens and quotas", with_quotas)):
+    found = mig_jax.select(pool, graph, None, measure=measure, constraints=constraints)
+    proven = mig_jax.certify(pool, graph, measure, found.picks, constraints=constraints)
+    print(
+        f"{name}: {len(found):,} records, {costs[found.picks].sum():,} of {spent:,} tokens, "
+        f"information {found.information:,.1f}, certified "
+        f"{np.floor(1e4 * proven.certified_ratio) / 100:.2f} %"
+    )
+
+# %% [markdown]
+# More information for the same tokens: short records count for what they are. And what does each
+# quota cost? The certificate has a price for it. Above 0, one record more of the topic would bring
+# about so much information; below 0, its minimum forces records in, and each costs so much.
+
+# %%
+counts = np.bincount(topic[found.picks], minlength=len(topics))
+for group in np.argsort(-np.abs(proven.prices.groups))[:5]:
+    print(
+        f"{topics[group]}: {counts[group]} records of {quotas.minima[group]} to "
+        f"{quotas.maxima[group]}, price {proven.prices.groups[group]:+.2f}"
+    )
+
+# %% [markdown]
 # ## Try next
 #
+# - `mig_jax.Constraints(given=...)`: records that you have already, and that picks should complete.
 # - An exponent of 0.3 instead of 0.8: labels saturate sooner, and the picks spread further.
 # - `propagation=0.0`: no graph at all.
 # - Your own pool: `data.read_pool` and `data.read_label_embeddings`.

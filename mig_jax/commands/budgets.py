@@ -65,6 +65,15 @@ class Budget:
         names = None if self.quotas is None else self.quotas.names
         return InputError(f"--quota: {error.told(names, TOKENS)}")
 
+    def tokens_of(self, picks: np.ndarray, hosts: Hosts) -> np.ndarray | None:
+        """int64 [N]: the tokens of each of these records; None if tokens do not count."""
+        costs = self.constraints.costs
+        if costs is None:
+            return None
+        own = np.sort(own_picks(len(costs), picks, hosts))
+        of_sorted = np.concatenate(hosts.gather(np.asarray(costs, np.int64)[own]))
+        return of_sorted[np.searchsorted(np.sort(picks), picks)]
+
     def told_of(
         self, picks: np.ndarray, certificate: Certificate | None, hosts: Hosts
     ) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import numpy as np
 from mig_jax import data
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import say
-from mig_jax.devices import Hosts
+from mig_jax.devices import ALONE, Hosts
 from mig_jax.errors import InputError
+from mig_jax.measure import Array, LabelGraph, Measure, Pool
+from mig_jax.selection import in_range, selected_information
 
 __all__ = ["GivenRecords", "own_records", "read_given"]
 
@@ -29,6 +31,11 @@ class GivenRecords:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def held(self, pool: Pool, graph: LabelGraph, measure: Measure, hosts: Hosts = ALONE) -> Array:
+        """z of these records alone."""
+        with in_range(pool, graph, measure, hosts.mesh) as problem:
+            return selected_information(*problem, self.records, mesh=hosts.mesh)
 
     def with_picks(self, picks: np.ndarray) -> np.ndarray:
         """These records and then the picks."""

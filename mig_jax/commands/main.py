@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "load", "main"]
 #: The module of each command, which is loaded when the command is asked for.
 COMMANDS: Final = {
     "select": "mig_jax.commands.select",
+    "explain": "mig_jax.commands.explain",
     "make_pool": "mig_jax.commands.make_pool",
     "annotate": "mig_jax.commands.annotate",
     "normalise_tags": "mig_jax.commands.normalise_tags",

@@ -32,8 +32,8 @@ _LABELS_A_REPORT = 512
 
 def read_table(
     options: TableOptions,
-    outputs: data.OutputFiles,
-    stem: str,
+    outputs: data.OutputFiles | None,
+    stem: str = "",
     *,
     fits: data.WrittenForm = data.AS_IT_CAME,
     hosts: Hosts = ALONE,
@@ -42,7 +42,7 @@ def read_table(
 
     Args:
       options: the flags given.
-      outputs: get STEM.rejected.jsonl, if bad records are skipped.
+      outputs: get STEM.rejected.jsonl, if bad records are skipped; None to keep it nowhere.
       stem: what the name of that file begins with.
       fits: how records must be writable.
       hosts: the processes that read together; this one alone by default.
@@ -60,11 +60,11 @@ def read_table(
         path = options.vocabulary
         vocabulary = hosts.together(lambda: data.read_vocabulary(path))
     rejects = None
-    if options.on_bad_record == "skip":
+    if options.on_bad_record == "skip" and outputs is not None:
         # If several processes read, each keeps what it rejects.
         part = "" if hosts.is_first else f".{hosts.index}"
-        rejected = f"{stem}.rejected{part}.jsonl"
-        rejects = hosts.together(lambda: outputs.open(rejected))
+        rejected, open_output = f"{stem}.rejected{part}.jsonl", outputs.open
+        rejects = hosts.together(lambda: open_output(rejected))
     common: dict[str, Any] = {
         "layout": options.format,
         "vocabulary": vocabulary,

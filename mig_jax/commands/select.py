@@ -16,20 +16,14 @@ from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
 from mig_jax.commands.extension import Changes, Extension, read_extension
 from mig_jax.commands.given_records import read_given
-from mig_jax.commands.pool_inputs import (
-    check_worth,
-    label_embeddings,
-    read_label_graph,
-    read_table,
-    say_read,
-)
+from mig_jax.commands.pool_inputs import check_worth, read_table, say_read
 from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
 from mig_jax.commands.pool_passes import check_dataset_info, counted
+from mig_jax.commands.problem import read_problem
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
     select_with_bar,
-    told_of_learned,
     write_selection,
 )
 from mig_jax.commands.terminal import say, silent, tell
@@ -125,7 +119,9 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 as_rows = options.form == "parquet"
                 check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
         with timed(seconds, "graph"):
-            pool, graph, measure, learned = hosts.together(lambda: _problem(options, table, pool))
+            pool, graph, measure, learned = hosts.together(
+                lambda: read_problem(options, table, pool)
+            )
         with timed(seconds, "selection"):
             problem = pool, graph, measure
             selection, run = _select(options, *problem, budget, earlier, hosts)
@@ -150,18 +146,19 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         with timed(seconds, "writing"):
             written = given.with_picks(selection.picks) if given.included else selection.picks
             picked, picks = table_of_picks(table, written, hosts)
+            tokens = budget.tokens_of(written, hosts)
 
             def write() -> list[str]:
                 if outputs is None:
                     return []
-                return _write(options, outputs, picked, picks, selection)
+                return _write(options, outputs, picked, picks, selection, tokens)
 
             about["notes"] = hosts.together(write)
             for note in about["notes"]:
                 say(f"note: {note}")
             if outputs is not None and outputs.page is not None:
                 say("drawing the report")
-                parts = (about, table, pool, graph, measure, selection, options.fields)
+                parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
                 outputs.page.write(selection_page(Selected(*parts)))
         if outputs is not None:
             about_run = {**about, "seconds": seconds}
@@ -200,30 +197,6 @@ def _page_file(folder: str) -> str:
             f"--report: {folder}: {error.strerror}; expected a folder that can be made"
         ) from None
     return os.path.join(folder, "index.html")
-
-
-def _problem(
-    options: SelectOptions, table: data.RecordTable, pool: Pool
-) -> tuple[Pool, LabelGraph, Measure, dict[str, Any]]:
-    """Pool, graph and measure to select with; and what of them is learned, for the manifest."""
-    if options.params is None:
-        graph = read_label_graph(options, table, options.similarity_threshold)
-        return pool, graph, options.measure(), {}
-    # Not at the top: only who has learned parameters needs optax, flax and orbax here.
-    from mig_jax.learning import harden, learned_threshold, restore_learned
-
-    graph = read_label_graph(options, table, learned_threshold(options.params))
-    embeddings = label_embeddings(options, table)
-    vectors = None if embeddings is None else embeddings[0]
-    learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
-    pool, graph, measure = harden(learned, pool, graph)
-    about = told_of_learned(learned, measure)
-    say(
-        f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
-        f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
-        f"{about['threshold']:.3g} or more"
-    )
-    return pool, graph, measure, {"learned": about}
 
 
 def _select(
@@ -299,12 +272,13 @@ def _write(
     table: data.RecordTable,
     picks: np.ndarray,
     selection: Selection,
+    tokens: np.ndarray | None,
 ) -> list[str]:
     """Writes the records and the tables of them; returns what a trainer's user must know."""
     form = options.written_form
     convert = data.RecordConverter(form, options.fields)
     stay_rows = options.form == "parquet" and form == data.AS_IT_CAME
-    how: dict[str, Any] = {"form": options.form, "tell": _warn}
+    how: dict[str, Any] = {"form": options.form, "tell": _warn, "tokens": tokens}
     how["convert"] = None if stay_rows else convert
     write_selection(table, picks, selection, outputs.records, outputs.table, **how)
     notes = data.notes_of_rows(table, picks) if stay_rows else convert.notes

@@ -142,6 +142,7 @@ def write_selection(
     selection: Selection,
     records_out: BinaryIO,
     table_out: BinaryIO,
+    tokens: np.ndarray | None = None,
     **how: Any,
 ) -> None:
     """Writes the records picked and the table that tells of each.
@@ -153,6 +154,7 @@ def write_selection(
       selection: what was gained by each of the N picks.
       records_out: gets the records.
       table_out: gets the table, in Parquet.
+      tokens: int64 [G + N]: what each costs, if that counts.
       how: the options of `data.write_records`.
     """
     with place_told(tempfile.gettempdir()):  # Outputs tell their own names.
@@ -168,4 +170,5 @@ def write_selection(
         np.append(np.full(given, held), so_far),
         increases=selection.increases,
         given=given,
+        tokens=tokens,
     )

@@ -10,6 +10,7 @@ from ._label_embeddings import (
     read_label_embeddings,
     write_label_embeddings,
 )
+from ._selected_records import SelectedRecords
 from .files import FileStamp, LineFile, Losses, local_files
 from .reading import (
     BadRecords,
@@ -118,6 +119,7 @@ __all__ = [
     "RecordForm",
     "RecordSink",
     "RecordTable",
+    "SelectedRecords",
     "TokenCounter",
     "ValidationSet",
     "WrittenForm",

@@ -37,6 +37,8 @@ class FinishedSelection:
     gains: npt.NDArray[np.float64]  #: [n]: as they were, NaN for a record that was given.
     #: [n]: by how much each raised E, as they were; None if an older version left them out.
     increases: npt.NDArray[np.float64] | None
+    #: [n]: what each costs, 0 for a record that was given; None if tokens were not limited.
+    tokens: npt.NDArray[np.int64] | None = None
 
     def files(self) -> list[str]:
         """The files of its pool, as they were given then."""
@@ -127,14 +129,14 @@ def read_selection(path: str | os.PathLike[str]) -> FinishedSelection:
         found = pq.read_table(stem + _TABLE)
         columns = {
             name: found[name].to_numpy()
-            for name in ("rank", "line", "gain", "increase")
-            if name != "increase" or name in found.column_names
+            for name in ("rank", "line", "gain", "increase", "tokens")
+            if name not in ("increase", "tokens") or name in found.column_names
         }
         names = found["file"].combine_chunks().dictionary_encode()
     except (OSError, KeyError, pa.ArrowException) as error:
         told = str(error).splitlines()[0]
         raise InputError(f"{stem}{_TABLE}: {told}; {_EXPECTED}") from None
-    increases = columns.get("increase")
+    increases, tokens = columns.get("increase"), columns.get("tokens")
     return FinishedSelection(
         path,
         place,
@@ -145,4 +147,5 @@ def read_selection(path: str | os.PathLike[str]) -> FinishedSelection:
         columns["rank"].astype(np.int64),
         columns["gain"].astype(np.float64),
         None if increases is None else increases.astype(np.float64),
+        None if tokens is None else tokens.astype(np.int64),
     )

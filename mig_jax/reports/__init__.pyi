@@ -1,12 +1,15 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
 from ._counts import counts_by_file, counts_by_value, told_counts
+from ._explanation_text import explanation_lines, scores_as_read, told_explanation
 from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import LearningReport, label_changes, most_changed, report_content
 from ._learning_text import comparison_lines, report_text
-from ._manifest import manifest, proven_per_cent, summary, told_information
+from ._limits import allowed_selections
+from ._manifest import manifest, summary
 from ._selection_page import Selected, selection_page
+from ._told_numbers import proven_per_cent, told_information
 
 __all__ = [
     "REPORT_FILES",
@@ -14,10 +17,12 @@ __all__ = [
     "LearningReport",
     "Row",
     "Selected",
+    "allowed_selections",
     "comparison_lines",
     "counts_by_file",
     "counts_by_value",
     "describe",
+    "explanation_lines",
     "label_changes",
     "manifest",
     "most_changed",
@@ -25,9 +30,11 @@ __all__ = [
     "proven_per_cent",
     "report_content",
     "report_text",
+    "scores_as_read",
     "selection_page",
     "summary",
     "told_counts",
+    "told_explanation",
     "told_information",
     "write_heat_maps",
     "write_report",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["counts_by_file", "counts_by_value", "told_counts"]
+__all__ = ["counts_by_file", "counts_by_value", "on_one_line", "told_counts"]
 
 _MOST_KEPT: Final = 10_000  # Values in a manifest.
 _MOST_TOLD: Final = 10  # Lines of a summary.
@@ -74,7 +74,7 @@ def told_counts(
 def _table(title: str, name: str, rows: Sequence[Mapping[str, Any]], kept_name: str) -> list[str]:
     largest = sorted((row for row in rows if row[name]), key=lambda row: -row["records"])
     cells = [
-        (_short(row[name]), f"{row[kept_name]:,}", f"{row['records']:,}")
+        (on_one_line(row[name]), f"{row[kept_name]:,}", f"{row['records']:,}")
         for row in largest[:_MOST_TOLD]
     ]
     told = {row[name] for row in largest[:_MOST_TOLD]}
@@ -97,7 +97,7 @@ def _together(rows: Sequence[Mapping[str, Any]], kept_name: str) -> dict[str, An
     }
 
 
-def _short(name: str) -> str:
+def on_one_line(name: str) -> str:
     """The name on one line; of a long one the end, which tells files apart."""
     name = "".join(symbol if symbol.isprintable() else "�" for symbol in name)
     return name if len(name) <= _WIDEST else "…" + name[1 - _WIDEST :]

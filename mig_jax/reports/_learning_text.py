@@ -16,8 +16,8 @@ from mig_jax.reports._learning_report import (
     quantiles,
     shared_parameters,
 )
-from mig_jax.reports._manifest import proven_per_cent
 from mig_jax.reports._markdown import cell, counted, interval, number, or_infinite, table
+from mig_jax.reports._told_numbers import proven_per_cent
 
 __all__ = ["comparison_lines", "report_text"]
 

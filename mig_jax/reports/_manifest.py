@@ -13,9 +13,11 @@ from mig_jax._version import __version__
 from mig_jax.devices import Hosts
 from mig_jax.measure import LabelGraph
 from mig_jax.reports._counts import told_counts
+from mig_jax.reports._limits import is_limited, quota_lines, told_limits
+from mig_jax.reports._told_numbers import proven_per_cent, told_information
 from mig_jax.selection import Certificate, Selection
 
-__all__ = ["manifest", "proven_per_cent", "summary", "told_information"]
+__all__ = ["manifest", "summary"]
 
 
 def manifest(
@@ -57,34 +59,28 @@ def manifest(
 def summary(about: dict[str, Any], output: str) -> str:
     """The lines that the command prints in the end, of a manifest."""
     random = about["random_choice"]
-    lines = [
-        f"selected {about['records_selected']:,} of {about['records_used']:,} records -> {output}",
-        f"  information E   {told_information(about['information'])}"
-        f"   (a random choice: {told_information(random['information'])})",
-        f"  labels covered  {about['labels_covered']:,} of {about['labels']:,}"
-        f"   (a random choice: {random['labels_covered']:,.0f})",
+    told = [
+        (
+            "information E",
+            f"{told_information(about['information'])}"
+            f"   (a random choice: {told_information(random['information'])})",
+        ),
+        (
+            "labels covered",
+            f"{about['labels_covered']:,} of {about['labels']:,}"
+            f"   (a random choice: {random['labels_covered']:,.0f})",
+        ),
     ]
     if about["certified_ratio"] is not None:
         share = proven_per_cent(about["certified_ratio"])
-        lines.append(f"  certified       at least {share} of the best possible E")
+        within = " within these limits" if is_limited(about) else ""
+        told.append(("certified", f"at least {share} of the best possible E{within}"))
+    told += told_limits(about)
+    lines = [
+        f"selected {about['records_selected']:,} of {about['records_used']:,} records -> {output}",
+        *(f"  {name:<14}  {text}" for name, text in told),
+    ]
+    if about.get("quotas"):
+        lines += quota_lines(about["quotas"])
     lines += told_counts(about["sources"], about.get("counts"))
     return "\n".join(lines)
-
-
-def told_information(information: float) -> str:
-    """E as people read it.
-
-    >>> told_information(12345.67), told_information(3e-7), told_information(7.04e31)
-    ('12,345.7', '3e-07', '7.04e+31')
-    """
-    is_usual = information == 0 or 0.05 <= information < 1e15
-    return f"{information:,.1f}" if is_usual else f"{information:.4g}"
-
-
-def proven_per_cent(ratio: float) -> str:
-    """A certified ratio in per cent, rounded down: what is said must be proven.
-
-    >>> proven_per_cent(0.99999)
-    '99.99 %'
-    """
-    return f"{np.floor(ratio * 1e4) / 1e2:.2f} %"

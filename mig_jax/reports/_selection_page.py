@@ -8,17 +8,24 @@ import importlib.resources
 import io
 import json
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from mig_jax import data
 from mig_jax._version import __version__
-from mig_jax.data import BadRecord
 from mig_jax.measure import LabelGraph, Measure, Pool
 from mig_jax.reports import plotting
-from mig_jax.reports._manifest import proven_per_cent, told_information
+from mig_jax.reports._limits import (
+    allowed_selections,
+    is_limited,
+    prefix_rows,
+    quota_rows,
+    told_limits,
+)
+from mig_jax.reports._shown_records import shown_records
+from mig_jax.reports._told_numbers import proven_per_cent, told_information
 from mig_jax.selection import Selection, in_range, selected_information
 
 if TYPE_CHECKING:
@@ -26,10 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Selected", "selection_page"]
 
-_RECORDS = 20
-_LONGEST_TEXT = 600
 # They differ from run to run, or are told elsewhere on the page.
-_NOT_SETTINGS = ("seconds", "resumed_after", "random_choice", "parameters", "versions")
+_NOT_SETTINGS = frozenset(
+    "changes extended given parameters prefixes prices quotas random_choice resumed_after run "  # noqa: SIM905
+    "seconds tokens versions".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +51,7 @@ class Selected:
     measure: Measure
     selection: Selection
     fields: data.FieldNames
+    given: Bool[np.ndarray, " records"] | None = None  # Records that z holds from the start.
 
 
 def selection_page(selected: Selected) -> bytes:
@@ -56,15 +65,36 @@ def selection_page(selected: Selected) -> bytes:
     )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
     about = selected.about
+    rendered = page.render(
+        headline=f"{about['records_selected']:,} of {about['records_used']:,} records selected",
+        proof=_proof(about),
+        numbers=_numbers(about),
+        limits=list(told_limits(about)),
+        quotas=quota_rows(about["quotas"]) if about.get("quotas") else None,
+        pictures=list(_pictures(selected)),
+        prefixes=prefix_rows(about["prefixes"]) if about.get("prefixes") else None,
+        sources=_sources(selected),
+        **shown_records(selected),
+        settings=_settings(about),
+        version=__version__,
+    )
+    return rendered.encode("utf-8", "replace")
+
+
+def _proof(about: dict[str, Any]) -> str:
     ratio = about["certified_ratio"]
-    proof = (
-        "How close it is to the best possible was not computed (--nocertificate)."
-        if ratio is None
-        else f"No selection of {about['records_selected']:,} records can hold more than "
+    if ratio is None:
+        return "How close it is to the best possible was not computed (--nocertificate)."
+    return (
+        f"No selection {allowed_selections(about)} can hold more than "
         f"{told_information(about['upper_bound'])} information by this measure; this one holds "
         f"{told_information(about['information'])}, which is at least {proven_per_cent(ratio)} of "
         "the best possible. That is proven, not estimated."
     )
+
+
+def _numbers(about: dict[str, Any]) -> list[tuple[str, str]]:
+    """What stands in large letters, each with what it is."""
     random = about["random_choice"]
     numbers = [
         (
@@ -78,45 +108,40 @@ def selection_page(selected: Selected) -> bytes:
         (f"{about['records_used']:,}", "records in the pool"),
         (f"{about['edges']:,}", "pairs of labels joined"),
     ]
-    if ratio is not None:
-        numbers.insert(0, (f"≥ {proven_per_cent(ratio)}", "of the best possible, certified"))
-    rendered = page.render(
-        headline=f"{about['records_selected']:,} of {about['records_used']:,} records selected",
-        proof=proof,
-        numbers=numbers,
-        pictures=list(_pictures(selected)),
-        sources=_sources(selected),
-        records=_first_records(selected),
-        settings=_settings(about),
-        version=__version__,
-    )
-    return rendered.encode("utf-8", "replace")
+    if about["certified_ratio"] is not None:
+        proven = f"≥ {proven_per_cent(about['certified_ratio'])}"
+        within = " within the limits" if is_limited(about) else ""
+        numbers.insert(0, (proven, f"of the best possible{within}, certified"))
+    if tokens := about.get("tokens"):
+        most = "tokens" if tokens["budget"] is None else f"of {tokens['budget']:,} tokens"
+        numbers.append((f"{tokens['used']:,}", most))
+    return numbers
 
 
 def _pictures(selected: Selected) -> Any:
     from matplotlib.figure import Figure
 
     pool, graph, measure = selected.pool, selected.graph, selected.measure
-    names = selected.table.label_names
-    everything = np.arange(pool.num_records)
-    picks = selected.selection.picks
+    about, names = selected.about, selected.table.label_names
+    everything, picks = np.arange(pool.num_records), selected.selection.picks
+    given = np.flatnonzero([] if selected.given is None else selected.given)
     with in_range(pool, graph, measure) as problem:
         of_pool, held = (
             np.asarray(selected_information(*problem, chosen), np.float64)
-            for chosen in (everything, picks)
+            for chosen in (everything, np.concatenate([given, picks]))
         )
 
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     plotting.plot_gains(selected.selection.gains, ax=left)
-    bound = selected.about["upper_bound"]
-    plotting.plot_information(selected.selection.increases, bound=bound, ax=right)
-    yield (
-        "Pick by pick",
-        "Each pick adds the record that gains most, so the gains fall; what is left adds ever "
-        "less. The dashed line is the proven bound for this budget.",
-        _png(figure),
+    plotting.plot_information(
+        selected.selection.increases,
+        bound=about["upper_bound"],
+        start=(about.get("given") or {}).get("information", 0.0),
+        certified=[(row["records"], row["certified_ratio"]) for row in about.get("prefixes") or ()],
+        ax=right,
     )
+    yield "Pick by pick", _told_picks(about), _png(figure)
 
     shown = plotting.shown_labels(graph, of_pool)
     small, places = _part_of_graph(graph, shown)
@@ -151,6 +176,29 @@ def _pictures(selected: Selected) -> Any:
         "The share of all information that lies on a label, in the pool and in the selection.",
         _png(figure),
     )
+
+
+def _told_picks(about: dict[str, Any]) -> str:
+    """What to read in the picture of the picks."""
+    if (about.get("tokens") or {}).get("budget") is not None:
+        order = (
+            "Each pick adds the record that gains most for its tokens (or most at all, if that led "
+            "further), so the gains may rise again; what is left adds ever less."
+        )
+    elif about.get("quotas") or about.get("changes"):
+        order = (
+            "Each pick adds the record that gains most of those that the limits allow; what is "
+            "left adds ever less."
+        )
+    else:
+        order = (
+            "Each pick adds the record that gains most, so the gains fall; what is left adds ever "
+            "less."
+        )
+    bound = "" if about["upper_bound"] is None else " The dashed line is the proven bound for "
+    if bound:
+        bound += "these limits." if is_limited(about) else "this budget."
+    return order + bound
 
 
 def _part_of_graph(graph: LabelGraph, labels: np.ndarray) -> tuple[LabelGraph, np.ndarray]:
@@ -189,41 +237,6 @@ def _sources(selected: Selected) -> list[tuple[str, ...]]:
             f"{picked[number] / max(picked.sum(), 1):.1%}",
         )
         for number, file in enumerate(table.files)
-    ]
-
-
-def _first_records(selected: Selected) -> list[dict[str, Any]]:
-    table, picks = selected.table, np.asarray(selected.selection.picks)[:_RECORDS]
-    texts: dict[int, bytes] = {}
-    for index in np.unique(table.file_index[picks]).tolist():
-        rows = np.sort(picks[table.file_index[picks] == index])
-        records = table.sources[index].read_records(table.position[rows])
-        texts.update(zip(rows.tolist(), records, strict=True))
-    return [
-        {
-            "rank": rank,
-            "where": f"{table.files[table.file_index[row]]}, line {table.line[row]:,}",
-            "gain": f"{selected.selection.gains[rank - 1]:.4g}",
-            "labels": [
-                table.label_names[label]
-                for label in table.labels[table.offsets[row] : table.offsets[row + 1]]
-            ],
-            "turns": _turns(texts[row], selected.fields),
-        }
-        for rank, row in enumerate(picks.tolist(), 1)
-    ]
-
-
-def _turns(text: bytes, fields: data.FieldNames) -> list[tuple[str, str]]:
-    """Role and text of each turn, cut if they are long; the record as it is if it has none."""
-    turns: Sequence[tuple[str, str]]
-    try:
-        turns = data.decode_conversation(data.parse_record(text), fields).texts
-    except BadRecord:
-        turns = [("record", text.decode("utf-8", "replace"))]
-    return [
-        (role, said if len(said) <= _LONGEST_TEXT else said[: _LONGEST_TEXT - 1] + "…")
-        for role, said in turns
     ]
 
 

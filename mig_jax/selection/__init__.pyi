@@ -2,6 +2,7 @@ from ._certificate import Certificate, certify
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._evaluation import labels_covered, random_choice, selected_information
+from ._explanation import Explainer, Explanation, LabelGain, LeastScore, Loss
 from ._extension import extended, first_part, why_not_extended
 from ._feasibility import InfeasibleError, Limits, limits_of
 from ._given import given_information
@@ -27,9 +28,14 @@ __all__ = [
     "Certificate",
     "Checkpoints",
     "Constraints",
+    "Explainer",
+    "Explanation",
     "InfeasibleError",
+    "LabelGain",
+    "LeastScore",
     "Limits",
     "LinearLimits",
+    "Loss",
     "PageLayout",
     "Point",
     "Prices",

@@ -9,32 +9,24 @@ import os
 from typing import Any
 
 import grain
-import msgspec
 import numpy as np
 
-
-class SelectedRecords:
-    """The records of a JSON lines file by their place, each read when it is asked for."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = os.fspath(path)
-        with open(path, "rb") as stream:
-            sizes = [len(line) for line in stream]
-        self._ends = np.cumsum(sizes)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __getitem__(self, place: int) -> dict[str, Any]:
-        with open(self._path, "rb") as stream:
-            stream.seek(self._ends[place - 1] if place else 0)
-            return msgspec.json.decode(stream.readline())
+from mig_jax.data import SelectedRecords
 
 
-def batches(path: str | os.PathLike[str], tokenizer: Any, length: int, size: int) -> Any:
-    """Endless batches of `size` records of `length` tokens, shuffled, as a Grain dataset.
+def batches(
+    path: str | os.PathLike[str],
+    tokenizer: Any,
+    length: int,
+    size: int,
+    *,
+    first: int | None = None,
+    seed: int | None = 0,
+) -> Any:
+    """Endless batches of `size` records of `length` tokens, as a Grain dataset.
 
-    Each is a dict of `tokens`, int32 [size, length], and `learned`, bool [size, length]: the
+    They are of the `first` records picked, or of all, shuffled; without a seed in the order picked.
+    Each batch is a dict of `tokens`, int32 [size, length], and `learned`, bool [size, length]: the
     tokens that the assistant says.
     """
 
@@ -49,5 +41,6 @@ def batches(path: str | os.PathLike[str], tokenizer: Any, length: int, size: int
         learned[: len(ids)] = found["assistant_masks"][:length]
         return {"tokens": tokens, "learned": learned}
 
-    source = grain.MapDataset.source(SelectedRecords(path))
-    return source.shuffle(seed=0).map(tokenized).repeat().batch(size, drop_remainder=True)
+    records = grain.MapDataset.source(SelectedRecords(path, first=first))
+    order = records if seed is None else records.shuffle(seed=seed)
+    return order.map(tokenized).repeat().batch(size, drop_remainder=True)

@@ -27,6 +27,7 @@ def write_selection_table(
     *,
     increases: npt.ArrayLike | None = None,
     given: int = 0,
+    tokens: npt.ArrayLike | None = None,
 ) -> None:
     """Writes a Parquet table with one row for each pick, in order.
 
@@ -47,10 +48,11 @@ def write_selection_table(
       information: of each record of `picks`.
       increases: as `gains`, which they are by default.
       given: how many of the records were given.
+      tokens: of each record of `picks`, int; then there is a column of them (int64).
 
     Raises:
       IndexError: for a pick that is not in [0, num_records).
-      ValueError: if picks, gains, increases and information differ in length.
+      ValueError: if picks, gains, increases, information and tokens differ in length.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -81,6 +83,10 @@ def write_selection_table(
         "score": pa.array(table.scores[picks]),
         "increase": pa.array(increases, from_pandas=True),
     }
+    if tokens is not None:
+        if np.shape(tokens) != picks.shape:
+            raise ValueError(f"picks {picks.shape} and tokens {np.shape(tokens)} differ in shape")
+        columns["tokens"] = pa.array(np.asarray(tokens, np.int64))
     where = output if hasattr(output, "write") else os.fspath(output)
     pq.write_table(pa.table(columns), where)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_gains", "plot_information", "plot_information_by_label"]
 
+_BOUND, _PROVEN = "#b4552d", "#4d7f3a"
+
 
 def plot_gains(gains: Any, *, ax: Axes | None = None) -> Axes:
     """Draws the marginal gain of each pick against its rank.
@@ -33,27 +35,59 @@ def plot_gains(gains: Any, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_information(increases: Any, *, bound: float | None = None, ax: Axes | None = None) -> Axes:
+def plot_information(
+    increases: Any,
+    *,
+    bound: float | None = None,
+    start: float = 0.0,
+    certified: Sequence[tuple[int, float]] = (),
+    ax: Axes | None = None,
+) -> Axes:
     """Draws E after each pick, and the certificate's bound on what any selection can reach.
 
     Args:
       increases: float [N]: by how much each pick raised E.
       bound: the bound for N records; `Certificate.upper_bound`.
+      start: E before the first pick, of records that were given.
+      certified: numbers of picks and the certified ratio of each, drawn on a scale of its own.
       ax: where to draw.
     """
     ax = styled(ax)
-    reached = np.cumsum(np.asarray(increases, np.float64))
-    ax.plot(
-        np.arange(len(reached) + 1), [0.0, *reached], color=AFTER, linewidth=1.8, label="selected"
-    )
+    reached = start + np.cumsum([0.0, *np.asarray(increases, np.float64)])
+    ax.plot(np.arange(len(reached)), reached, color=AFTER, linewidth=1.8, label="selected")
     title = "Information of the picks so far"
     if bound is not None:
-        ax.axhline(bound, color="#b4552d", linestyle="--", linewidth=1.3, label="upper bound")
-        if len(reached) and bound > 0:
+        ax.axhline(bound, color=_BOUND, linestyle="--", linewidth=1.3, label="upper bound")
+        if len(reached) > 1 and bound > 0:
             title = f"{100 * np.floor(1e4 * reached[-1] / bound) / 1e4:.2f} % of the upper bound"
-        ax.legend(frameon=False, loc="lower right")
     ax.set(xlabel="picks", ylabel="information E", title=title, ylim=(0, None), xlim=(0, None))
+    lines = list(ax.lines)
+    if certified:
+        lines += _plot_certified(ax, certified)
+    if len(lines) > 1:
+        ax.legend(handles=lines, frameon=False, loc="lower right")
     return ax
+
+
+def _plot_certified(ax: Axes, certified: Sequence[tuple[int, float]]) -> list[Any]:
+    """Draws what is proven of smaller budgets, in per cent, in the upper half of the axes."""
+    budgets, ratios = np.array(certified, float).T
+    other = ax.twinx()
+    other.spines[["top", "left"]].set_visible(False)
+    lines = other.plot(
+        *(budgets, 100 * ratios),
+        color=_PROVEN,
+        marker="o",
+        markersize=3.5,
+        linewidth=1.2,
+        label="certified at this budget (right)",
+    )
+    lowest = 100 * float(ratios.min())
+    other.set_ylabel("certified, % of the best possible", color=_PROVEN)
+    other.tick_params(axis="y", colors=_PROVEN)
+    other.set_ylim(100 - 2 * max(100 - lowest, 0.05), 100)
+    other.ticklabel_format(useOffset=False)
+    return lines
 
 
 def plot_information_by_label(

@@ -1,0 +1,224 @@
+"""`mig-jax explain`: why a record was picked, or why not, and what score it would have taken.
+
+    mig-jax explain --selection=picked.jsonl --record=17
+
+tells it of the record in line 17 of the pool. The pool, its label graph and the measure are those
+of the selection, as its manifest tells; a flag names them again if they stand elsewhere now.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+from typing import Any, Final
+
+import numpy as np
+from absl import flags
+
+from mig_jax import data
+from mig_jax.commands.asked_records import asked_records
+from mig_jax.commands.command import Command
+from mig_jax.commands.flag_groups import check_input_flags, define_input_flags
+from mig_jax.commands.flag_values import adder
+from mig_jax.commands.given_records import read_given
+from mig_jax.commands.pool_inputs import read_table, say_read
+from mig_jax.commands.problem import read_problem
+from mig_jax.commands.select_options import SelectOptions, define_select_flags
+from mig_jax.commands.terminal import tell
+from mig_jax.devices import ALONE
+from mig_jax.errors import InputError
+from mig_jax.measure import GAIN_RULES, pool_from_table
+from mig_jax.reports import explanation_lines, scores_as_read, told_explanation
+from mig_jax.selection import Explainer
+
+__all__ = ["COMMAND", "run"]
+
+# Flags that name files or models, which may stand elsewhere now; the others must be as they were.
+_MAY_MOVE: Final = ("pool", "vocabulary", "cache", "label_embeddings", "embedding_model", "params")
+_OWN: Final = ("selection", "record", "id_field", "json", "output")
+_LIMITED: Final = {
+    "tokens": "--budget_tokens",
+    "quotas": "--quota",
+    "changes": "--at_most_changes",
+}
+# By how much a gain may differ that is computed again: float32 and another machine's rounding.
+_TOLERANCE: Final = 1e-3
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines all flags of the command."""
+    add = adder(values)
+    define_input_flags(add)
+    add(
+        flags.DEFINE_string,
+        "params",
+        None,
+        "Directory with learned parameters, if the selection was made with them and they stand "
+        "elsewhere now.",
+    )
+    add(
+        flags.DEFINE_string,
+        "selection",
+        None,
+        "What `mig-jax select` wrote: its --output, with .manifest.json and .selection.parquet "
+        "beside it, or one of these. Flags that are not given are those of its manifest.",
+    )
+    add(
+        flags.DEFINE_multi_string,
+        "record",
+        [],
+        "Record of the pool to explain: LINE; FILE:LINE, if the pool has several files; or its "
+        "ID. May be repeated.",
+    )
+    add(
+        flags.DEFINE_string,
+        "id_field",
+        None,
+        "Field of the IDs, as in --id_field=meta.id; then --record gives IDs, numbers too. "
+        "By default the first of the usual ones: id, _id, uuid and the like.",
+    )
+    add(flags.DEFINE_boolean, "json", False, "Write JSON to standard output, for programs.")
+    add(flags.DEFINE_string, "output", None, "File to write the same JSON to.")
+
+
+def run(values: flags.FlagValues) -> None:
+    """Explains the records that were asked for.
+
+    Raises:
+      InputError: for anything given that cannot be used, or that is not of the selection.
+    """
+    finished = data.read_selection(values.selection)
+    manifest = finished.manifest
+    if not values.pool:
+        values["pool"].value = list(manifest.get("parameters", {}).get("pool", []))
+    check_input_flags(values)
+    _refuse_limits(manifest)
+    options = _options(values, finished)
+    with data.OutputFiles([*options.files(), values.selection]) as files:
+        output = None if values.output is None else files.open(values.output)
+        table = read_table(options, None, fits=options.written_form)
+        say_read(table)
+        asked = asked_records(table, values.record, values.id_field)
+        picks = _picks(finished, table)
+        given = read_given(options, table, ALONE)
+        pool, graph, measure, _ = read_problem(options, table, pool_from_table(table))
+        held = given.held(pool, graph, measure) if len(given) else None
+        rule, gains = GAIN_RULES[manifest["gain"]], finished.gains[finished.ranks > 0]
+        explainer = Explainer(pool, graph, measure, rule, picks, gains, held=held)
+        _check_gains(explainer.gains_found, gains)
+        as_read = scores_as_read(table, pool)
+        told = []
+        for each in asked:
+            about: dict[str, Any] = {} if each.told_id is None else {"id": each.told_id}
+            about["given"] = bool(given.own[each.record])
+            found = explainer.explain(each.record)
+            told.append(about | told_explanation(found, table, len(picks), as_read=as_read))
+        text = io.BytesIO()
+        data.write_json(text, told)
+        if output is not None:
+            output.write(text.getvalue())
+    if values.json:
+        tell(text.getvalue().decode().rstrip("\n"))
+    else:
+        tell("\n\n".join("\n".join(explanation_lines(about)) for about in told))
+
+
+def _refuse_limits(manifest: dict[str, Any]) -> None:
+    """Raises InputError for a selection that had to keep to more than a number of records."""
+    found = [flag for name, flag in _LIMITED.items() if manifest.get(name)]
+    if (manifest.get("tokens") or {"budget": 0}).get("budget") is None:
+        found.remove(_LIMITED["tokens"])  # They were counted, and not limited.
+    if found:
+        raise InputError(
+            f"--selection: was made with {' and '.join(found)}, which explain does not know yet; "
+            "expected one with --budget alone"
+        )
+
+
+def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> SelectOptions:
+    """The flags of the selection, with what is given in place of them.
+
+    Raises:
+      InputError: if what is given cannot have been so in the selection.
+    """
+    then = finished.manifest.get("parameters", {})
+    usual = flags.FlagValues()
+    define_select_flags(usual)
+    usual.mark_as_parsed()
+    known = {field.name for field in dataclasses.fields(SelectOptions)}
+    found = usual.flag_values_dict() | {name: then[name] for name in then if name in known}
+    if "learned" in finished.manifest and found["params"] is None:  # As `mig-jax learn` has them.
+        found["params"] = os.path.join(os.path.dirname(finished.place), "params")
+    given = {name: values[name].value for name in values if values[name].present and name in found}
+    for name in [name for name in given if name not in (*_OWN, *_MAY_MOVE)]:
+        if given[name] != found[name]:
+            raise InputError(
+                f"--{name}: found {_shown(given[name])}, but the selection was made with "
+                f"{_shown(found[name])}; leave it out, what the manifest tells counts"
+            )
+    if "params" in given and found["params"] is None:
+        raise InputError("--params: the selection was made without learned parameters")
+    embeddings = [name for name in ("label_embeddings", "embedding_model") if name in given]
+    had_edges = found["label_embeddings"] or found["embedding_model"] or not found["pool"]
+    if embeddings and not had_edges:
+        raise InputError(f"--{embeddings[0]}: the selection was made without a label graph")
+    if embeddings:
+        found |= {"label_embeddings": None, "embedding_model": None}
+    found |= {name: given[name] for name in given if name in _MAY_MOVE}
+    missing = [path for path in values.pool if _is_gone(path)]
+    if missing and "pool" not in given:
+        raise InputError(f"--pool: {missing[0]} is not here any more; expected --pool=FILE")
+    return SelectOptions(**found)
+
+
+def _is_gone(path: str) -> bool:
+    return ":" not in path and not any(map(os.path.exists, data.local_files([path])))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _picks(finished: data.FinishedSelection, table: data.RecordTable) -> np.ndarray:
+    """The picks as records of the table.
+
+    Raises:
+      InputError: if the table has not all of them.
+    """
+    if finished.files() != list(table.files) and len(finished.files()) == len(table.files):
+        # The same files under other names, in the same order.
+        where = dict(zip(finished.files(), table.files, strict=True))
+        names = tuple(where.get(name, name) for name in finished.names)
+        finished = dataclasses.replace(finished, names=names)
+    rows = finished.rows_in(table)
+    if (rows < 0).any():
+        first = int(np.argmax(rows < 0))
+        raise InputError(
+            f"--pool: has no record of {finished.names[finished.file_index[first]]}, line "
+            f"{finished.line[first]:,}, which was selected; expected the pool of the selection"
+        )
+    return rows[finished.ranks > 0]
+
+
+def _check_gains(found: np.ndarray, told: np.ndarray) -> None:
+    """Raises InputError if the picks gain something else than they did."""
+    wrong = np.flatnonzero(~np.isclose(found, told, rtol=_TOLERANCE, atol=1e-30))
+    if wrong.size:
+        rank = int(wrong[0])
+        raise InputError(
+            f"--selection: its pick of rank {rank + 1:,} gained {told[rank]:.6g}, and gains "
+            f"{found[rank]:.6g} here: the pool, the embeddings or the parameters are not those of "
+            "the selection"
+        )
+
+
+COMMAND = Command(
+    name="explain",
+    summary="tell why a record was picked, or why not",
+    define_flags=define_flags,
+    run=run,
+    required=("selection", "record"),
+)

@@ -1,0 +1,42 @@
+"""What a selection is made on: the pool, the label graph and the measure that flags describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mig_jax import data
+from mig_jax.commands.pool_inputs import label_embeddings, read_label_graph
+from mig_jax.commands.select_options import SelectOptions
+from mig_jax.commands.selection_steps import told_of_learned
+from mig_jax.commands.terminal import say
+from mig_jax.measure import LabelGraph, Measure, Pool
+
+__all__ = ["read_problem"]
+
+
+def read_problem(
+    options: SelectOptions, table: data.RecordTable, pool: Pool
+) -> tuple[Pool, LabelGraph, Measure, dict[str, Any]]:
+    """Pool, graph and measure to select with; and what of them is learned, for the manifest.
+
+    Raises:
+      InputError: if embeddings or learned parameters cannot be used.
+    """
+    if options.params is None:
+        graph = read_label_graph(options, table, options.similarity_threshold)
+        return pool, graph, options.measure(), {}
+    # Not at the top: only who has learned parameters needs optax, flax and orbax here.
+    from mig_jax.learning import harden, learned_threshold, restore_learned
+
+    graph = read_label_graph(options, table, learned_threshold(options.params))
+    embeddings = label_embeddings(options, table)
+    vectors = None if embeddings is None else embeddings[0]
+    learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
+    pool, graph, measure = harden(learned, pool, graph)
+    about = told_of_learned(learned, measure)
+    say(
+        f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
+        f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
+        f"{about['threshold']:.3g} or more"
+    )
+    return pool, graph, measure, {"learned": about}

@@ -1,0 +1,222 @@
+"""`mig-jax explain` by use: what it says of records, and what it refuses in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mig_jax import data
+from mig_jax.learning import Free, save_learned, shared_start
+from tests.running import mig, refused
+
+BUDGET = 30
+
+
+def select(pool, output, *words):
+    embeddings = f"--label_embeddings={pool.with_name('labels.npz')}"
+    command = [f"--pool={pool}", embeddings, "--nocertificate", f"--output={output}", *words]
+    result = mig("select", *command)
+    assert result.returncode == 0, result.stderr
+    return pq.read_table(output.with_suffix(".selection.parquet")).to_pydict()
+
+
+def explain(selection, *words):
+    result = mig("explain", f"--selection={selection}", *words)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def explained(selection, *words):
+    return json.loads(explain(selection, *words, "--json"))
+
+
+@pytest.fixture(scope="module")
+def selection(pool_file, tmp_path_factory):
+    output = tmp_path_factory.mktemp("selected") / "out.jsonl"
+    return output, select(pool_file, output, f"--budget={BUDGET}")
+
+
+def not_picked(picked, pool_file):
+    lines = set(picked["line"])
+    return [line for line in range(1, 301) if line not in lines]
+
+
+def test_a_pick_is_told_by_label(selection, pool_file):
+    output, picked = selection
+    line = picked["line"][9]
+    text = explain(output, f"--record={line}")
+    assert text.startswith(f"{pool_file}, line {line}: picked, rank 10 of {BUDGET}\n")
+    gain = f"{picked['gain'][9]:#.4g}"
+    assert f"  gain      {gain}" in text
+    (told,) = explained(output, f"--record={line}")
+    assert (told["picked"], told["given"], told["rank"]) == (True, False, 10)
+    assert (told["file"], told["line"], told["least_score"]) == (str(pool_file), line, None)
+    np.testing.assert_allclose(told["gain"], picked["gain"][9], rtol=1e-5)
+    np.testing.assert_allclose(sum(each["gain"] for each in told["labels"]), told["gain"])
+    names = [each["label"] for each in told["labels"]]
+    assert set(picked["labels"][9]) <= set(names)
+    through = {name for each in told["labels"] for name in each["through"]}
+    assert through == set(picked["labels"][9])
+
+
+def test_what_is_told_to_be_enough_is(selection, pool_file, tmp_path):
+    """The score that the text names, set in the file, has the record picked where it says."""
+    output, picked = selection
+    line = not_picked(picked, pool_file)[20]
+    text = explain(output, f"--record={line}")
+    pattern = r"with ([0-9.]+) or more it would have been picked, in rank ([0-9,]+)"
+    found = re.search(pattern, text)
+    assert f"{pool_file}, line {line}: not picked\n" in text
+    lines = pool_file.read_bytes().splitlines(keepends=True)
+    again = tmp_path / "pool.jsonl"
+    shutil.copy(pool_file.with_name("labels.npz"), tmp_path)
+    for factor, rank in ((1, int(found[2])), (1 - 1e-4, None)):
+        record = json.loads(lines[line - 1])
+        record["mig_jax"]["score"] = float(found[1]) * factor
+        lines[line - 1] = json.dumps(record).encode() + b"\n"
+        again.write_bytes(b"".join(lines))
+        now = select(again, tmp_path / "now.jsonl", f"--budget={BUDGET}")
+        assert (line in now["line"]) == (rank is not None)
+        if rank is not None:
+            assert now["line"].index(line) + 1 == rank
+
+
+def test_records_by_line_file_and_id(selection, pool_file, tmp_path):
+    output, _ = selection
+    words = ["--record=7", f"--record={pool_file.name}:1_7", f"--record={pool_file}:27"]
+    asked = explained(output, *words, "--record=builtin-00000036")
+    assert [told["line"] for told in asked] == [7, 17, 27, 37]
+    assert [told.get("id") for told in asked] == [None, None, None, "builtin-00000036"]
+    written = tmp_path / "why.json"
+    text = explain(output, "--record=7", f"--output={written}")
+    assert json.loads(written.read_text()) == asked[:1]
+    assert text.count("\n\n") == 0
+    assert explain(output, "--record=7", "--record=17").count("\n\n") == 1
+    by_table = output.with_suffix(".selection.parquet")
+    assert explain(by_table, "--record=7") == text
+    # Numbers are IDs if a field of them is named.
+    (told,) = explained(output, "--record=builtin-00000007", "--id_field=id")
+    assert told["line"] == 8
+    assert "no record has 7 in the field id" in refused(
+        "explain", f"--selection={output}", "--record=7", "--id_field=id"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--record=301"], "has no record in line 301; its last is in 300"),
+        (["--record=0"], "has no record in line 0; its last is in 300"),
+        (["--record=nobody"], "no record has nobody in the field id; expected an ID, LINE or"),
+        (["--record=user", "--id_field=messages"], "no record has user in the field messages"),
+        (["--record=7", "--format=plain"], "found plain, but the selection was made with auto"),
+        (["--record=7", "--field=score=quality"], "but the selection was made with none"),
+        (["--record=7", "--params=there"], "the selection was made without learned parameters"),
+        (["--record=7", "--gain=linear"], "--gain: no such flag"),
+        ([], "--record: missing"),
+    ],
+)
+def test_refusals(selection, words, told):
+    assert told in refused("explain", f"--selection={selection[0]}", *words)
+
+
+def test_ids_that_several_records_have_are_refused_with_their_places(tmp_path):
+    rows = [{"labels": [label], "score": 1, "id": 7} for label in "abc"]
+    pools = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
+    for pool in pools:
+        pool.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
+    output = tmp_path / "out.jsonl"
+    flags = [f"--pool={pool}" for pool in pools]
+    assert mig("select", *flags, "--budget=2", f"--output={output}").returncode == 0
+    common = ["explain", f"--selection={output}"]
+    said = refused(*common, "--record=7", "--id_field=id")
+    assert f"4 records have 7 in the field id; expected one of {pools[0]}:1" in said
+    assert "expected FILE:LINE, as the pool has 2 files" in refused(*common, "--record=1")
+    assert "no usual field of IDs" not in refused(*common, "--record=z")
+    (told,) = explained(output, "--record=b.jsonl:2")
+    assert (told["file"], told["line"]) == (str(pools[1]), 2)
+
+
+def test_another_pool_or_embeddings_are_refused(selection, pool_file, tmp_path):
+    output, _ = selection
+    common = ["explain", f"--selection={output}", "--record=7"]
+    lines = pool_file.read_bytes().splitlines(keepends=True)
+    other = tmp_path / "pool.jsonl"
+    other.write_bytes(b"".join(lines[:200]))
+    assert "was selected; expected the pool of the selection" in refused(*common, f"--pool={other}")
+    other.write_bytes(b"".join(reversed(lines)))
+    said = refused(*common, f"--pool={other}")
+    assert "--selection: its pick of rank 1 gained" in said
+    assert "are not those of the selection" in said
+    other.write_bytes(b"".join(lines))  # The same, elsewhere.
+    assert explain(output, "--record=7", f"--pool={other}").startswith(f"{other}, line 7:")
+    names, vectors = (
+        np.load(pool_file.with_name("labels.npz"))[key] for key in ("labels", "embeddings")
+    )
+    np.savez(tmp_path / "other.npz", labels=names, embeddings=np.roll(vectors, 1, axis=0))
+    said = refused(*common, f"--label_embeddings={tmp_path / 'other.npz'}")
+    assert "are not those of the selection" in said
+    other.unlink()
+    changed = tmp_path / "moved.jsonl"
+    shutil.copy(pool_file, changed)
+    moved = tmp_path / "moved_out.jsonl"
+    shutil.copy(pool_file.with_name("labels.npz"), tmp_path)
+    select(changed, moved, "--budget=5")
+    changed.unlink()
+    said = refused("explain", f"--selection={moved}", "--record=7")
+    assert said.endswith(f"--pool: {changed} is not here any more; expected --pool=FILE")
+
+
+def test_a_record_without_labels_or_score(tmp_path):
+    pool = tmp_path / "pool.jsonl"
+    rows = [(["a"], 3), ([], 9), (["b"], 0), (["a"], 1)]
+    pool.write_text("".join(json.dumps({"labels": a, "score": s}) + "\n" for a, s in rows))
+    output = tmp_path / "out.jsonl"
+    assert mig("select", f"--pool={pool}", "--budget=1", f"--output={output}").returncode == 0
+    bare = explain(output, "--record=2")
+    assert (
+        bare
+        == f"{pool}, line 2: not picked\n  it has no label: whatever its score, it gains nothing\n"
+    )
+    # With 3 it would be as good as line 1, which comes first.
+    worthless = explain(output, "--record=3")
+    assert "it gains nothing in any rank: its score is 0" in worthless
+    assert "  score     0; with 3.00001 or more it would have been picked, in rank 1" in worthless
+    second = explain(output, "--record=4")
+    assert "nearest   rank 1 of 1: gain 1.000" in second
+    assert "taken" not in second
+
+
+def test_scores_are_told_as_the_pool_has_them_if_an_exponent_was_learned(pool_file, tmp_path):
+    table = data.read_pool([pool_file])
+    shared = shared_start(threshold=0.75)
+    parameterisation = Free(num_labels=table.num_labels, start=shared, lowest_threshold=0.6)
+    params = jax.tree_util.tree_map(
+        lambda leaf: leaf + 0.3, parameterisation.init(jax.random.key(0))
+    )
+    learned = parameterisation.learned(params)
+    assert abs(float(learned.score_exponent) - 1) > 0.05
+    save_learned(tmp_path / "params", parameterisation, params, table.label_names)
+    picked = select(
+        pool_file, tmp_path / "out.jsonl", "--budget=20", f"--params={tmp_path / 'params'}"
+    )
+    line = not_picked(picked, pool_file)[5]
+    (told,) = explained(tmp_path / "out.jsonl", f"--record={line}")
+    assert told["score"] == pytest.approx(float(table.scores[line - 1]))
+    np.testing.assert_allclose(told["gain"] / told["gain_needed"], told["ratio"])
+    lines = pool_file.read_bytes().splitlines(keepends=True)
+    shutil.copy(pool_file.with_name("labels.npz"), tmp_path)
+    # A changed score moves the mean, by which all are divided: so the margin is wider.
+    for factor in (1.01, 0.99):
+        record = json.loads(lines[line - 1])
+        record["mig_jax"]["score"] = told["least_score"]["score"] * factor
+        lines[line - 1] = json.dumps(record).encode() + b"\n"
+        (tmp_path / "pool.jsonl").write_bytes(b"".join(lines))
+        now = select(tmp_path / "pool.jsonl", tmp_path / "now.jsonl", *flags)
+        assert (line in now["line"]) == (factor > 1)
