@@ -270,9 +270,7 @@ def _reserves(problem: _Problem, mesh: Mesh | None) -> tuple[np.ndarray, np.ndar
     return padded.astype(np.int32), starts.astype(np.int32)
 
 
-def _refuse_sum(
-    refused: bool | np.bool_, text: str, asked: int, found: int, of_costs: bool
-) -> None:
+def _refuse_sum(refused: bool, text: str, asked: int, found: int, of_costs: bool) -> None:
     if refused:
         raise InfeasibleError(text, asked=int(asked), found=int(found), of_costs=of_costs)
 
