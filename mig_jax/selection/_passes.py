@@ -35,6 +35,8 @@ __all__ = [
     "without",
 ]
 
+_FIRST_LOOK = 16
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Progress:
@@ -130,7 +132,7 @@ def pick(
       start: picks of this pass so far; without any, a z to start from.
       by_cost: whether records are compared by gain over cost.
       on_chunk: called with the progress of this pass after every chunk.
-      is_enough: asked after 32 picks, 64, 128 and so on, and after every chunk.
+      is_enough: asked after 16 picks, 32, 64 and so on, and after every chunk.
     """
     done, most, limits, mesh = len(start), run.most_picks, run.limits, run.mesh
     pages = _without(run.pages, part_of_picks(start.picks, run.sizes, mesh), mesh)
@@ -154,7 +156,7 @@ def pick(
         )
 
     while done < most:
-        length = run.chunk if is_enough is None else min(run.chunk, max(done, 32))
+        length = run.chunk if is_enough is None else min(run.chunk, max(done, _FIRST_LOOK))
         stop = min(most, done + length)
         state, found = next_chunk(
             run.gain, run.measure, pages, state, np.int32(stop), run.chunk, mesh
