@@ -10,6 +10,7 @@ from ._number_range import in_range, needs_float64
 from ._page_gains import marginal_gains
 from ._page_layout import EMPTY, PageLayout, lay_out_pages
 from ._pages import fill_pages
+from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
 from ._select import Progress, Selection, lay_out, next_chunk, resumed_state, select
 from ._upper_bound import Prices, upper_bound
@@ -26,11 +27,13 @@ __all__ = [
     "LinearLimits",
     "PageLayout",
     "Point",
+    "Prefix",
     "Prices",
     "Progress",
     "Quotas",
     "Selection",
     "certify",
+    "certify_prefixes",
     "fill_pages",
     "fingerprint",
     "full_scan_greedy",
