@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -33,8 +34,9 @@ from mig_jax.measure import (
     information,
     label_information,
 )
-from mig_jax.selection._constraints import Constraints
+from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._number_range import check_finite, in_range
+from mig_jax.selection._random_picks import random_picks
 
 __all__ = ["labels_covered", "random_choice", "selected_information", "with_given"]
 
@@ -111,21 +113,45 @@ def random_choice(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
-    budget: int,
+    budget: int | None,
     mesh: Mesh | None = None,
+    *,
+    constraints: Constraints = UNCONSTRAINED,
 ) -> dict[str, float]:
-    """E and labels covered of a random choice of the same size, on average."""
+    """E and labels covered of random choices within the same limits, on average.
+
+    E is that of the choice and what is given; labels are those of the choice alone.
+    """
     rng = np.random.default_rng(0)
     num_records = int(part_sizes(pool, mesh).sum())
+    whole = _of_all_parts(constraints, mesh)
     values, covered = [], []
     with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
         for _ in range(_RANDOM_CHOICES):
-            chosen = rng.choice(num_records, budget, replace=False)
-            z = np.asarray(selected_information(pool, graph, measure, chosen, mesh=mesh))
+            chosen = random_picks(rng, num_records, budget, whole)
+            held = with_given(pool, chosen, constraints, mesh)
+            z = np.asarray(selected_information(pool, graph, measure, held, mesh=mesh))
             values.append(float(information(measure, z)))
             covered.append(labels_covered(pool, graph, chosen, mesh))
     check_finite(values)
     return {"information": float(np.mean(values)), "labels_covered": float(np.mean(covered))}
+
+
+def _of_all_parts(constraints: Constraints, mesh: Mesh | None) -> Constraints:
+    """The constraints with a number for each record of the whole pool."""
+
+    def whole(numbers: Array | None) -> np.ndarray | None:
+        if numbers is None:
+            return None
+        return np.concatenate(all_gather_parts(np.asarray(numbers), mesh))
+
+    quotas = constraints.quotas
+    if quotas is not None:
+        groups = whole(quotas.groups)
+        assert groups is not None
+        quotas = dataclasses.replace(quotas, groups=groups)
+    costs, given = whole(constraints.costs), whole(constraints.given)
+    return dataclasses.replace(constraints, costs=costs, quotas=quotas, given=given)
 
 
 def labels_covered(

@@ -13,7 +13,15 @@ from scipy.optimize import minimize
 
 import mig_jax
 from mig_jax.devices import pool_mesh
-from mig_jax.selection import NO_MAXIMUM, Constraints, Quotas, certify, linear_limits
+from mig_jax.selection import (
+    NO_MAXIMUM,
+    Constraints,
+    Quotas,
+    certify,
+    certify_prefixes,
+    linear_limits,
+    random_choice,
+)
 from tests import oracles
 from tests.strategies import FUNCTIONS, TINY, cases, random_case
 
@@ -104,6 +112,11 @@ def test_no_selection_that_is_allowed_passes_the_bound(kind, case, data):
     np.testing.assert_allclose(certificate.information, values[place], rtol=1e-5, atol=1e-6)
     assert max(values) <= certificate.upper_bound * (1 + 1e-6) + 1e-6
     assert certificate.certified_ratio <= 1
+    if not of_costs:
+        measure = mig_jax.Measure(ours, case.alpha)
+        limits = budget, None
+        random = random_choice(case.pool, case.graph, measure, *limits, constraints=constraints)
+        assert min(values) - 1e-5 <= random["information"] <= max(values) * (1 + 1e-5) + 1e-5
 
 
 def test_prices_are_what_a_further_unit_brings():
@@ -228,3 +241,77 @@ def test_what_nothing_keeps_to_has_no_limits():
     ):
         with pytest.raises(ValueError, match=message):
             linear_limits(pool, budget, constraints)
+
+
+def test_random_choices_take_what_minima_and_maxima_leave_them():
+    """Of each group two records are cheap enough, or one is dear: there is one choice."""
+    case = random_case(6, 40)
+    groups = np.arange(40, dtype=np.int32) % 4
+    costs = np.where(np.arange(40) < 8, 3, 40).astype(np.int32)
+    expected = np.zeros(4, np.int32)
+    for quotas, budget, most_cost in (
+        (Quotas(groups, expected + 2, expected + 2), 8, 24),
+        (Quotas(groups, expected + 2, expected + 9), None, 24),
+        (Quotas(groups, expected + 6, expected + 8, of_costs=True), None, 40),
+        (Quotas(groups, expected, expected + 6, of_costs=True), 8, None),
+    ):
+        found = random_choice(
+            case.pool,
+            case.graph,
+            mig_jax.Measure(),
+            budget,
+            constraints=Constraints(costs, most_cost, quotas),
+        )
+        held = oracles.total_information(oracles.power(0.8, 1e-6), case.rows[:8].sum(axis=0))
+        np.testing.assert_allclose(found["information"], held, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["records", "tokens", "records tokens"])
+def test_prefixes_are_certified_as_selections_of_their_own(kind):
+    case = random_case(8, 200, labels=15)
+    rng = np.random.default_rng(0)
+    costs = rng.integers(1, 9, 200).astype(np.int32)
+    given = np.arange(200) < 3
+    picks = 3 + np.argsort(-case.rows.sum(axis=1)[3:])[:60]
+    has_costs = "tokens" in kind
+    budget = len(picks) if "records" in kind else None
+    problem = case.pool, case.graph, mig_jax.Measure()
+    limits = Constraints(costs, int(costs[picks].sum()), given=given)
+    if not has_costs:
+        limits = Constraints(given=given)
+    prefixes = certify_prefixes(*problem, picks, budget=budget, constraints=limits, tolerance=1e-4)
+    assert [prefix.records for prefix in prefixes] == [1, 2, 5, 10, 20, 50, 60]
+    for prefix in prefixes[2:]:
+        first = picks[: prefix.records]
+        spent = int(costs[first].sum())
+        assert prefix.cost == (spent if has_costs else None)
+        alone = certify(
+            *problem,
+            first,
+            budget=None if budget is None else prefix.records,
+            constraints=Constraints(costs, spent, given=given) if has_costs else limits,
+            tolerance=1e-4,
+            max_steps=60,
+        )
+        found = prefix.certificate
+        np.testing.assert_allclose(found.information, alone.information, rtol=1e-9)
+        np.testing.assert_allclose(found.certified_ratio, alone.certified_ratio, rtol=0.01)
+        assert found.certified_ratio <= 1
+    whole = prefixes[0].certificate
+    again = certify_prefixes(*problem, picks, budget=budget, constraints=limits, whole=whole)
+    assert again[-1].certificate is whole
+
+
+def test_prefixes_of_a_selection_by_quotas_are_refused():
+    case = random_case(4, 10)
+    none = np.zeros(1, np.int32)
+    quotas = Quotas(np.zeros(10, np.int32), none, none + 9)
+    with pytest.raises(ValueError, match="quotas: expected none"):
+        certify_prefixes(
+            case.pool,
+            case.graph,
+            mig_jax.Measure(),
+            [1],
+            budget=1,
+            constraints=Constraints(quotas=quotas),
+        )
