@@ -203,9 +203,8 @@ def test_scores_are_told_as_the_pool_has_them_if_an_exponent_was_learned(pool_fi
     learned = parameterisation.learned(params)
     assert abs(float(learned.score_exponent) - 1) > 0.05
     save_learned(tmp_path / "params", parameterisation, params, table.label_names)
-    picked = select(
-        pool_file, tmp_path / "out.jsonl", "--budget=20", f"--params={tmp_path / 'params'}"
-    )
+    flags = ["--budget=20", f"--params={tmp_path / 'params'}"]
+    picked = select(pool_file, tmp_path / "out.jsonl", *flags)
     line = not_picked(picked, pool_file)[5]
     (told,) = explained(tmp_path / "out.jsonl", f"--record={line}")
     assert told["score"] == pytest.approx(float(table.scores[line - 1]))
