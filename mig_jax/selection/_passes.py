@@ -23,7 +23,17 @@ from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages
 from mig_jax.selection._selection_state import Picks, SelectionState
 
-__all__ = ["Progress", "Run", "holds_more", "next_chunk", "pick", "resumed_state", "with_limits"]
+__all__ = [
+    "Progress",
+    "Run",
+    "holds_more",
+    "next_chunk",
+    "of_rows",
+    "pick",
+    "resumed_state",
+    "with_limits",
+    "without",
+]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -233,13 +243,10 @@ def holds_more(a: Float[Array, " picks"], b: Float[Array, " _others"]) -> Bool[j
 def with_limits(pages: Pages, limits: Limits, mesh: Mesh | None) -> Pages:
     """The pages with the costs and groups of their rows, and without the records given."""
 
-    def of_rows(values: np.ndarray | None) -> jax.Array | None:
-        if values is None:
-            return None
-        padded = np.append(values, np.int32(0))  # For rows without a record.
-        return _on_rows(pages, lambda records: padded[np.minimum(records, len(values))], mesh)
-
-    costs, groups = of_rows(limits.costs), of_rows(limits.groups)
+    costs, groups = (
+        None if values is None else _on_rows(pages, partial(of_rows, values), mesh)
+        for values in (limits.costs, limits.groups)
+    )
     if limits.taken is not None:
         pages = _without(pages, np.flatnonzero(limits.taken), mesh)
     return dataclasses.replace(pages, costs=costs, groups=groups)
@@ -250,10 +257,21 @@ def _without(pages: Pages, picks: Int[np.ndarray, " picks"], mesh: Mesh | None) 
     if not len(picks):
         return pages
 
-    def rest(records: np.ndarray) -> np.ndarray:
-        return np.where(np.isin(records, picks), EMPTY, records)
+    return dataclasses.replace(pages, records=_on_rows(pages, partial(without, picks), mesh))
 
-    return dataclasses.replace(pages, records=_on_rows(pages, rest, mesh))
+
+def of_rows(
+    values: Int[np.ndarray, " records"], records: Int[np.ndarray, "pages rows"]
+) -> Int[np.ndarray, "pages rows"]:
+    """The value of each row's record; 0 for rows without one."""
+    return np.append(values, np.zeros(1, values.dtype))[np.minimum(records, len(values))]
+
+
+def without(
+    picks: Int[np.ndarray, " picks"], records: Int[np.ndarray, "pages rows"]
+) -> Int[np.ndarray, "pages rows"]:
+    """The rows' records, EMPTY if they are picked."""
+    return np.where(np.isin(records, picks), EMPTY, records)
 
 
 def _on_rows(
