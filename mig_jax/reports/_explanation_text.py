@@ -143,8 +143,8 @@ def _why_not(told: dict[str, Any]) -> list[str]:
         return ["  it has no label: whatever its score, it gains nothing"]
     lines = [] if told.get("limit") is None else [f"  limits    {told['limit']}"]
     if told["rank"] is None:
-        lines.append("  nearest   in no rank")
-    elif told["gain"] == 0:
+        return lines or ["  limits    it could not be picked in any rank"]
+    if told["gain"] == 0:
         why = "its score is 0" if told["score"] == 0 else "its labels hold all that counts"
         lines.append(f"  nearest   it gains nothing in any rank: {why}")
     else:
@@ -167,12 +167,12 @@ def _why_not(told: dict[str, Any]) -> list[str]:
 
 def _labels(told: dict[str, Any]) -> list[str]:
     shown = told["labels"][:_LABELS]
-    if not shown or told["gain_at_rank_1"] == 0:
+    if not shown or told["gain_at_rank_1"] == 0 or told["rank"] is None:
         return []
-    is_first = told["rank"] in (1, None)
+    is_first = told["rank"] == 1
     names = [_shortened(each["label"]) for each in shown]
     width = max(map(len, names))
-    here = f"rank {told['rank'] or 1:,}"
+    here = f"rank {told['rank']:,}"
     wide = max(10, len(here) + 2)
     head = "" if is_first else f"{'rank 1':>10}"
     lines = [f"  {'by label':<{width + 2}}{head}{here:>{wide}}"]

@@ -155,7 +155,7 @@ def test_an_equal_record_of_a_higher_index_needs_the_same_score():
     np.testing.assert_allclose([found.ratio, found.least.score], 1, rtol=1e-6)
 
 
-def audited(case, constraints, budget=None, records=range(0, 200, 9), gain="exact"):
+def audited(case, constraints, budget=None, records=range(0, 200, 15), gain="exact"):
     """What is explained of a selection under constraints, its least scores by selecting again.
 
     Returns how many least scores there were, and how many records were shut out at some rank.
@@ -202,7 +202,7 @@ def test_quotas_say_in_which_ranks_a_record_was_allowed(case):
     groups = np.arange(200, dtype=np.int32) % 3
     quotas = Quotas(groups, np.array([0, 12, 0], np.int32), np.array([6, 30, 30], np.int32))
     selection, explainer, audits, shut_out = audited(case, Constraints(quotas=quotas), BUDGET)
-    assert audits > 10
+    assert audits > 4
     assert shut_out > 3
     last = np.flatnonzero(groups[selection.picks] == 0)[5]
     record = next(d for d in range(0, 200, 3) if d not in selection.picks and case.label_lists[d])
@@ -217,8 +217,8 @@ def test_a_record_that_costs_more_than_was_left(case):
     constraints = Constraints(costs=costs, most_cost=np.int32(1500))
     selection, explainer, audits, shut_out = audited(case, constraints)
     assert selection.by_cost
-    assert audits > 10
-    assert shut_out > 10
+    assert audits > 4
+    assert shut_out > 4
     left = 1500 - np.cumsum(np.append(0, costs[selection.picks]))
     for record in range(0, 200, 9):
         found = explainer.explain(record)
@@ -234,7 +234,7 @@ def test_given_records_count_and_are_not_picked(case):
     given = np.zeros(200, bool)
     given[[4, 20, 36, 45]] = True
     _, explainer, audits, _ = audited(case, Constraints(given=given), BUDGET, gain="linear")
-    assert audits > 10
+    assert audits > 4
     held = case.rows[given].sum(axis=0)
     phi = oracles.power(0.5, 0.1)
     first = oracles.gains(phi, lambda x: 0.5 * (x + 0.1) ** -0.5, case.rows, held, "linear")
