@@ -6,7 +6,7 @@ Each with why: what its labels gave of its gain, or which picks had taken it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,10 +23,8 @@ from mig_jax.reports._explanation_text import (
     told_place,
 )
 from mig_jax.reports._limits import is_limited
-from mig_jax.selection import Explainer, in_range, selected_information
-
-if TYPE_CHECKING:
-    from mig_jax.reports._selection_page import Selected
+from mig_jax.reports._selected import Selected
+from mig_jax.selection import Constraints, Explainer, in_range
 
 __all__ = ["shown_records"]
 
@@ -45,11 +43,10 @@ def shown_records(selected: Selected) -> dict[str, list[dict[str, Any]]]:
     """
     problem = selected.pool, selected.graph, selected.measure
     selection, given = selected.selection, selected.given
-    rule, held = GAIN_RULES[selected.about["gain"]], None
-    if given is not None and given.any():
-        with in_range(*problem) as wide:
-            held = selected_information(*wide, np.flatnonzero(given))
-    explainer = Explainer(*problem, rule, selection.picks, selection.gains, held=held)
+    rule = GAIN_RULES[selected.about["gain"]]
+    explainer = Explainer(
+        *problem, rule, selection.picks, selection.gains, constraints=Constraints(given=given)
+    )
     as_read = scores_as_read(selected.table, selected.pool)
 
     def told(records: Sequence[int]) -> list[dict[str, Any]]:
