@@ -50,9 +50,10 @@ def most_costs(left: Allowance) -> Int[jax.Array, " groups"]:
         most = jnp.minimum(left.room, left.cost - _sum(kept) + kept)
         closed = left.records <= 0
     else:
-        kept = left.reserves[left.starts + left.due]
-        then = left.reserves[left.starts + jnp.maximum(left.due - 1, 0)]
-        most = left.cost - _sum(kept) + (kept - then)
+        reserves = jnp.asarray(left.reserves)
+        kept = reserves[left.starts + left.due]
+        then = reserves[left.starts + jnp.maximum(left.due - 1, 0)]
+        most = jnp.asarray(left.cost) - _sum(kept) + (kept - then)
         only_due = left.records <= _sum(left.due)
         closed = (left.records <= 0) | (left.room <= 0) | (only_due & (left.due == 0))
     return jnp.where(closed, -1, most)
@@ -67,6 +68,7 @@ def spend(
 ) -> Allowance:
     """What is left after a record is picked, or the same if `picked` is false."""
     amount = cost if left.of_costs else jnp.int32(1)
+    due, room = jnp.asarray(left.due), jnp.asarray(left.room)
     place = jnp.where(picked, group, left.due.shape[0])
 
     def less(available: Array, amount: Array) -> jax.Array:
@@ -76,8 +78,8 @@ def spend(
         left,
         records=less(left.records, jnp.int32(1)),
         cost=less(left.cost, cost),
-        due=left.due.at[place].set(jnp.maximum(left.due[group] - amount, 0), mode="drop"),
-        room=left.room.at[place].set(less(left.room[group], amount), mode="drop"),
+        due=due.at[place].set(jnp.maximum(due[group] - amount, 0), mode="drop"),
+        room=room.at[place].set(less(room[group], amount), mode="drop"),
     )
 
 
@@ -88,9 +90,9 @@ def fills_up(left: Allowance) -> Bool[Array, ""]:
 
 def allowed_rows(
     most: Int[jax.Array, " groups"],
-    records: Int[jax.Array, "*pages rows"],
-    costs: Int[jax.Array, "*pages rows"] | None,
-    groups: Int[jax.Array, "*pages rows"] | None,
+    records: Int[Array, "*pages rows"],
+    costs: Int[Array, "*pages rows"] | None,
+    groups: Int[Array, "*pages rows"] | None,
 ) -> Bool[jax.Array, "*pages rows"]:
     """Which rows of one page, or of several, may be picked."""
     limit = most[0] if groups is None else most[groups]
@@ -98,18 +100,18 @@ def allowed_rows(
 
 
 def due_rows(
-    left: Allowance, groups: Int[jax.Array, "*pages rows"] | None
+    left: Allowance, groups: Int[Array, "*pages rows"] | None
 ) -> Bool[jax.Array, "*#pages #rows"]:
     """Which rows, if allowed, are picked though nothing gains anything."""
-    due = left.due > 0
-    return fills_up(left) | (due[:1] if groups is None else due[groups])
+    due = jnp.asarray(left.due > 0)
+    return jnp.asarray(fills_up(left)) | (due[:1] if groups is None else due[groups])
 
 
 def worths(
     left: Allowance,
     gains: Float[jax.Array, "*pages rows"],
     allowed: Bool[jax.Array, "*pages rows"],
-    costs: Int[jax.Array, "*pages rows"] | None,
+    costs: Int[Array, "*pages rows"] | None,
 ) -> Float[jax.Array, "*pages rows"]:
     """What records are compared by: gains, or gains over costs of at least 1; −1 if not allowed."""
     if costs is not None:

@@ -1,7 +1,7 @@
-"""Which selections constraints leave, found on the host: before the first pick, all that is missing.
+"""Which selections constraints leave; if none, what is missing, told before the first pick.
 
-The conditions are those under which a selection that keeps to all limits exists; for quotas of
-costs they are sufficient ones, as an exact answer would have to fill knapsacks.
+On the host. The conditions are those under which a selection that keeps to all limits exists;
+for quotas of costs they are sufficient ones, as an exact answer would have to fill knapsacks.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Limits:
         return bool(self.start.by_cost)
 
     def left(
-        self, picks: Int[np.ndarray, " picks"], by_cost: bool, mesh: Mesh | None, sizes: Array
+        self, picks: Int[np.ndarray, " picks"], by_cost: bool, mesh: Mesh | None, sizes: np.ndarray
     ) -> Allowance:
         """What may still be picked after these."""
         own = part_of_picks(picks, sizes, mesh)

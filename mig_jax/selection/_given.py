@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float
@@ -58,7 +59,8 @@ def spread(
 ) -> Float[np.ndarray, " labels"]:
     """A·raw (Eq. 7), float64; edges of similarity 0 change no bit."""
     sources, targets = np.asarray(graph.sources), np.asarray(graph.targets)
-    shared = float(propagation) * np.asarray(graph.similarities, np.float64)
+    alpha = np.asarray(propagation, jnp.result_type(float))  # As all else is computed with.
+    shared = alpha.astype(np.float64) * np.asarray(graph.similarities, np.float64)
     total = 1 + np.bincount(targets, shared, len(raw))
     arriving = np.bincount(targets, shared / total[targets] * raw[sources], len(raw))
     return raw / total + arriving

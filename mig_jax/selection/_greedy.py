@@ -330,27 +330,24 @@ def _lowest_allowed(
     and only pages that may hold the lowest of all are looked at.
     """
     wanted = idle & (fills_up(left) | jnp.any(left.due > 0))
+    nothing, zero = jnp.zeros((), state.z.dtype), jnp.int32(0)
+    gain = None if pages.costs is None else nothing
 
-    def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+    def unsettled(carry: tuple[jax.Array, _Best, jax.Array]) -> jax.Array:
         return wanted & ~carry[2]
 
-    def look(
-        carry: tuple[jax.Array, jax.Array, jax.Array],
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def look(carry: tuple[jax.Array, _Best, jax.Array]) -> tuple[jax.Array, _Best, jax.Array]:
         first, _, _ = carry
         page = jnp.argmin(first).astype(jnp.int32)
         here, records = _page(pages, page), state.records[page]
         rows = allowed_rows(most, records, here.costs, here.groups) & due_rows(left, here.groups)
         lowest = jnp.min(jnp.where(rows, records, EMPTY))
-        return first.at[page].set(lowest), page, lowest == first[page]
+        best = _in_page(nothing, lowest, records, page)._replace(gain=gain)
+        return first.at[page].set(lowest), best, lowest == first[page]
 
-    start = (state.first, jnp.int32(0), jnp.bool_(False))
-    first, page, settled = lax.while_loop(unsettled, look, start)
-    record = jnp.where(settled, first[page], EMPTY)
-    nothing = jnp.zeros((), state.z.dtype)
-    best = _in_page(nothing, record, state.records[page], page)
-    if pages.costs is not None:
-        best = best._replace(gain=nothing)
+    none = _Best(nothing, EMPTY, zero, zero, EMPTY, gain)
+    start = (state.first, none, jnp.bool_(False))
+    first, best, _ = lax.while_loop(unsettled, look, start)
     return best, dataclasses.replace(state, first=first)
 
 

@@ -9,14 +9,16 @@ picks on the graph of its own threshold.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mig_jax.measure import (
     EXACT,
@@ -32,10 +34,15 @@ from mig_jax.measure import (
     information,
     unchecked,
 )
+from mig_jax.selection._allowance import Allowance
+from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
+from mig_jax.selection._feasibility import Limits, limits_of
+from mig_jax.selection._given import raw_of_given, spread
 from mig_jax.selection._greedy import initial_state, lazy_greedy
 from mig_jax.selection._number_range import check_finite, in_range
 from mig_jax.selection._page_layout import AREA, PageLayout, lay_out_pages
 from mig_jax.selection._pages import fill_pages
+from mig_jax.selection._passes import holds_more, of_rows, without
 from mig_jax.selection._select import page_priority
 
 __all__ = ["Cell", "CellSelection", "lay_out_grid", "select_cell", "select_grid", "stack_cells"]
@@ -53,11 +60,22 @@ class Cell:
 class CellSelection:
     """What one cell selects; with a leading axis [n] on every leaf, what n cells do."""
 
-    picks: Int[Array, " picks"]  #: In order.
+    picks: Int[Array, " picks"]  #: In order; −1 after the last, if costs are limited.
     gains: Float[Array, " picks"]  #: Each pick's gain at its moment, exact or linear.
     increases: Float[Array, " picks"]  #: By how much each pick raised E; the gains if exact.
-    information: Float[Array, ""]  #: E of all picks, by the cell's own measure.
+    #: E of all picks, and of the records given, by the cell's own measure.
+    information: Float[Array, ""]
     pages_read: Int[Array, " picks"]  #: Pages whose gains were computed for the pick.
+
+
+@as_pytree
+class CellLimits:
+    """What every cell keeps to: see `Allowance`."""
+
+    costs: Int[Array, "pages rows"] | None
+    groups: Int[Array, "pages rows"] | None
+    start: Allowance
+    by_cost: Bool[Array, " passes"]  #: Of each pass; what holds more information counts.
 
 
 def stack_cells(cells: Sequence[Cell]) -> Cell:
@@ -78,7 +96,13 @@ def stack_cells(cells: Sequence[Cell]) -> Cell:
 
 
 def lay_out_grid(
-    pool: Pool, graph: LabelGraph, cell: Cell, budget: int, *, area: int = AREA
+    pool: Pool,
+    graph: LabelGraph,
+    cell: Cell,
+    budget: int | None,
+    *,
+    constraints: Constraints = UNCONSTRAINED,
+    area: int = AREA,
 ) -> PageLayout:
     """The layout that all cells of a grid share, on the device.
 
@@ -86,12 +110,13 @@ def lay_out_grid(
       pool: P records.
       graph: K labels, built at the lowest threshold of the grid.
       cell: one cell; the records that it likely picks come first. Picks never depend on it.
-      budget: N.
+      budget: N; None if only costs are limited.
+      constraints: as for `select`.
       area: slots a page has, as in `lay_out_pages`.
     """
     with in_range(pool, graph, cell.measure) as (wide_pool, wide_graph, measure):
         cut = cut_edges(wide_graph, cell.threshold)
-        priority = page_priority(wide_pool, cut, measure, budget)
+        priority = page_priority(wide_pool, cut, measure, budget, constraints)
     layout = lay_out_pages(pool, graph, priority=priority, area=area)
     return jax.tree_util.tree_map(jnp.asarray, layout)
 
@@ -103,6 +128,7 @@ def select_cell(
     layout: PageLayout,
     z: Float[Array, " labels"],
     budget: int,
+    limits: CellLimits | None,
     cell: Cell,
 ) -> CellSelection:
     """The selection of one cell, as a pure function.
@@ -114,32 +140,47 @@ def select_cell(
       layout: what `lay_out_grid` gives.
       z: information held by each label before the first pick. Traced even if it
         is zero: XLA rounds otherwise with a constant, and gains would not be those of `select`.
-      budget: static, N ≤ P.
+      budget: static, N ≤ P: no selection has more.
+      limits: None if there are no others; without the records given, as is the layout.
       cell: hyperparameters, traced.
     """
     pages = fill_pages(layout, pool, cut_edges(graph, cell.threshold), cell.measure)
-    state = initial_state(rule, cell.measure, pages, z)
-    state, picks = lazy_greedy(rule, cell.measure, pages, state, jnp.int32(budget), budget)
-    return CellSelection(
-        picks.records,
-        picks.gains,
-        picks.increases,
-        information(cell.measure, state.z),
-        picks.pages_read,
-    )
+    if limits is not None:
+        pages = dataclasses.replace(pages, costs=limits.costs, groups=limits.groups)
+
+    def one_pass(left: Allowance | None) -> CellSelection:
+        state = initial_state(rule, cell.measure, pages, z, left=left)
+        state, picks = lazy_greedy(rule, cell.measure, pages, state, jnp.int32(budget), budget)
+        return CellSelection(
+            picks.records,
+            picks.gains,
+            picks.increases,
+            information(cell.measure, state.z),
+            picks.pages_read,
+        )
+
+    if limits is None:
+        return one_pass(None)
+    start = limits.start
+    passes = lax.map(lambda by: one_pass(dataclasses.replace(start, by_cost=by)), limits.by_cost)
+    better = jnp.int32(0)
+    if len(limits.by_cost) > 1:
+        better = holds_more(passes.increases[0], passes.increases[1]).astype(jnp.int32)
+    return jax.tree_util.tree_map(lambda leaf: leaf[better], passes)
 
 
 def select_grid(
     pool: Pool,
     graph: LabelGraph,
     cells: Cell,
-    budget: int,
+    budget: int | None,
     *,
+    constraints: Constraints = UNCONSTRAINED,
     gain: GainRule = EXACT,
     layout: PageLayout | None = None,
     batch_size: int | None = None,
 ) -> CellSelection:
-    """Selects `budget` records for each of n cells.
+    """Selects `budget` records for each of n cells, or as many as the constraints allow.
 
     The picks and gains of a cell are those of `select` with the cell's measure and the graph
     of the cell's threshold, bit for bit, whatever the other cells are; but if float32 cannot
@@ -149,7 +190,8 @@ def select_grid(
       pool: P records.
       graph: K labels, built at a threshold no higher than the lowest of the grid.
       cells: n cells of one family; each leaf has a leading axis [n].
-      budget: N, from 0 to P; static.
+      budget: N, from 0 to P; static. None if only costs are limited.
+      constraints: what every cell keeps to.
       gain: any rule. Those in `GAIN_RULES` share one compiled program; another has its own.
       layout: what `lay_out_grid` gives; by default for the cell in the middle.
       batch_size: how many cells go through `vmap` together, the others waiting. By default one
@@ -160,6 +202,7 @@ def select_grid(
       A `CellSelection` whose leaves have a leading axis [n].
 
     Raises:
+      InfeasibleError: a ValueError, if no selection keeps to all limits.
       ValueError: if the budget is negative or larger than the pool, or the batch size is
         not positive.
       AssertionError: if leaves of `cells` differ in their leading axis.
@@ -171,7 +214,9 @@ def select_grid(
     >>> select_grid(pool, label_graph_from_edges(3), cells, 2).picks.tolist()
     [[0, 1], [0, 2]]
     """
-    if not 0 <= budget <= pool.num_records:
+    limits = None if constraints.is_empty else limits_of(pool, budget, constraints)
+    most = budget if limits is None else limits.most_picks
+    if most is None or not 0 <= most <= pool.num_records:
         raise ValueError(f"the budget must be in 0 to {pool.num_records}, got {budget}")
     num_cells = jnp.shape(cells.threshold)[0]
     message = "cells: expected one leading axis on every leaf, as `stack_cells` gives"
@@ -182,7 +227,7 @@ def select_grid(
         raise ValueError(f"the batch size must be at least 1, got {batch_size}")
     if layout is None:
         middle = jax.tree_util.tree_map(lambda leaf: leaf[num_cells // 2], cells)
-        layout = lay_out_grid(pool, graph, middle, budget)
+        layout = lay_out_grid(pool, graph, middle, budget, constraints=constraints)
     rules = tuple(GAIN_RULES.values())
     rules = rules if gain in rules else (gain,)
     rule = jnp.int32(rules.index(gain))
@@ -190,10 +235,40 @@ def select_grid(
     with in_range(pool, graph, cells.measure) as (pool, graph, measure):
         z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
         cells = unchecked(Cell, measure=measure, threshold=cells.threshold)
-        found = _select_grid(rule, pool, graph, layout, z, cells, rules, budget, batch_size)
+        if constraints.given is not None:
+            z = _held_of_given(pool, graph, constraints.given, cells)
+        of_cells = None if limits is None else _cell_limits(limits, layout)
+        if limits is not None and limits.taken is not None:
+            kept = without(np.flatnonzero(limits.taken), np.asarray(layout.records))
+            layout = dataclasses.replace(layout, records=jnp.asarray(kept))
+        found = _select_grid(rule, pool, graph, layout, z, of_cells, cells, rules, most, batch_size)
     if not isinstance(found.information, jax.core.Tracer):
         check_finite(found.gains, found.increases, found.information)
     return found
+
+
+def _held_of_given(
+    pool: Pool, graph: LabelGraph, given: Bool[Array, " records"], cells: Cell
+) -> Float[jax.Array, "cells labels"]:
+    """z_G of each cell, as `select` has it."""
+    raw = raw_of_given(pool, graph, given)
+    held = [
+        spread(cut_edges(graph, threshold), alpha, raw)
+        for threshold, alpha in zip(
+            np.asarray(cells.threshold), np.asarray(cells.measure.propagation), strict=True
+        )
+    ]
+    return jnp.asarray(np.stack(held), float)
+
+
+def _cell_limits(limits: Limits, layout: PageLayout) -> CellLimits:
+    records = np.asarray(layout.records)
+    costs, groups = (
+        None if values is None else of_rows(values, records)
+        for values in (limits.costs, limits.groups)
+    )
+    by_cost = np.array([True, False] if limits.two_passes else [False])
+    return CellLimits(costs, groups, limits.start, by_cost)
 
 
 @partial(jax.jit, static_argnames=("rules", "budget", "batch_size"))
@@ -202,16 +277,25 @@ def _select_grid(
     pool: Pool,
     graph: LabelGraph,
     layout: PageLayout,
-    z: Float[Array, " labels"],
+    z: Float[Array, "*cells labels"],
+    limits: CellLimits | None,
     cells: Cell,
     rules: tuple[GainRule, ...],
     budget: int,
     batch_size: int,
 ) -> CellSelection:
     def by_rule(rule: GainRule, cells: Cell) -> CellSelection:
-        select_one = partial(select_cell, rule, pool, graph, layout, z, budget)
         # A batch of one is no batch: under `vmap` every branch would be taken.
-        return lax.map(select_one, cells, batch_size=batch_size if batch_size > 1 else None)
+        batch = batch_size if batch_size > 1 else None
+        select_one = partial(select_cell, rule, pool, graph, layout)
+        if z.ndim == 1:
+            return lax.map(partial(select_one, z, budget, limits), cells, batch_size=batch)
+
+        def each(held_and_cell: tuple[jax.Array, Cell]) -> CellSelection:
+            held, cell = held_and_cell
+            return select_one(held, budget, limits, cell)
+
+        return lax.map(each, (z, cells), batch_size=batch)
 
     # One rule for all cells: the branch is a real one, and the other rule costs nothing.
     return lax.switch(rule, [partial(by_rule, rule) for rule in rules], cells)

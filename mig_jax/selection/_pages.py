@@ -23,8 +23,8 @@ class Pages:
     values: Float[jax.Array, "pages area"]  #: Propagated information ê, 0 if empty.
     records: Int[jax.Array, "pages rows"]  #: Record of each row, EMPTY if there is none.
     width_log2: Int[jax.Array, " pages"]  #: log2 of the slots a row of this page has.
-    costs: Int[jax.Array, "pages rows"] | None = None  #: Of each row's record, if they are limited.
-    groups: Int[jax.Array, "pages rows"] | None = None  #: Of each row's record, under quotas.
+    costs: Int[Array, "pages rows"] | None = None  #: Of each row's record, if they are limited.
+    groups: Int[Array, "pages rows"] | None = None  #: Of each row's record, under quotas.
 
     @property
     def num_pages(self) -> int:

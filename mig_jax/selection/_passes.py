@@ -23,7 +23,19 @@ from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages
 from mig_jax.selection._selection_state import Picks, SelectionState
 
-__all__ = ["Progress", "Run", "holds_more", "next_chunk", "pick", "resumed_state", "with_limits"]
+__all__ = [
+    "Progress",
+    "Run",
+    "holds_more",
+    "next_chunk",
+    "of_rows",
+    "pick",
+    "resumed_state",
+    "with_limits",
+    "without",
+]
+
+_FIRST_LOOK = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,7 +132,7 @@ def pick(
       start: picks of this pass so far; without any, a z to start from.
       by_cost: whether records are compared by gain over cost.
       on_chunk: called with the progress of this pass after every chunk.
-      is_enough: asked after 32 picks, 64, 128 and so on, and after every chunk.
+      is_enough: asked after 16 picks, 32, 64 and so on, and after every chunk.
     """
     done, most, limits, mesh = len(start), run.most_picks, run.limits, run.mesh
     pages = _without(run.pages, part_of_picks(start.picks, run.sizes, mesh), mesh)
@@ -144,7 +156,7 @@ def pick(
         )
 
     while done < most:
-        length = run.chunk if is_enough is None else min(run.chunk, max(done, 32))
+        length = run.chunk if is_enough is None else min(run.chunk, max(done, _FIRST_LOOK))
         stop = min(most, done + length)
         state, found = next_chunk(
             run.gain, run.measure, pages, state, np.int32(stop), run.chunk, mesh
@@ -233,13 +245,10 @@ def holds_more(a: Float[Array, " picks"], b: Float[Array, " _others"]) -> Bool[j
 def with_limits(pages: Pages, limits: Limits, mesh: Mesh | None) -> Pages:
     """The pages with the costs and groups of their rows, and without the records given."""
 
-    def of_rows(values: np.ndarray | None) -> jax.Array | None:
-        if values is None:
-            return None
-        padded = np.append(values, np.int32(0))  # For rows without a record.
-        return _on_rows(pages, lambda records: padded[np.minimum(records, len(values))], mesh)
-
-    costs, groups = of_rows(limits.costs), of_rows(limits.groups)
+    costs, groups = (
+        None if values is None else _on_rows(pages, partial(of_rows, values), mesh)
+        for values in (limits.costs, limits.groups)
+    )
     if limits.taken is not None:
         pages = _without(pages, np.flatnonzero(limits.taken), mesh)
     return dataclasses.replace(pages, costs=costs, groups=groups)
@@ -250,10 +259,21 @@ def _without(pages: Pages, picks: Int[np.ndarray, " picks"], mesh: Mesh | None) 
     if not len(picks):
         return pages
 
-    def rest(records: np.ndarray) -> np.ndarray:
-        return np.where(np.isin(records, picks), EMPTY, records)
+    return dataclasses.replace(pages, records=_on_rows(pages, partial(without, picks), mesh))
 
-    return dataclasses.replace(pages, records=_on_rows(pages, rest, mesh))
+
+def of_rows(
+    values: Int[np.ndarray, " records"], records: Int[np.ndarray, "pages rows"]
+) -> Int[np.ndarray, "pages rows"]:
+    """The value of each row's record; 0 for rows without one."""
+    return np.append(values, np.zeros(1, values.dtype))[np.minimum(records, len(values))]
+
+
+def without(
+    picks: Int[np.ndarray, " picks"], records: Int[np.ndarray, "pages rows"]
+) -> Int[np.ndarray, "pages rows"]:
+    """The rows' records, EMPTY if they are picked."""
+    return np.where(np.isin(records, picks), EMPTY, records)
 
 
 def _on_rows(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 
 import chex
 import jax
@@ -13,26 +12,20 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from mig_jax.devices import (
-    REPLICATED,
-    SHARDED,
     all_gather_parts,
     all_reduce_max,
-    over_shards,
     own_shards,
     part_sizes,
     place_shards,
     shard_pool,
-    unshard_records,
 )
 from mig_jax.measure import (
     EXACT,
-    Array,
     GainRule,
     LabelGraph,
     Measure,
     Pool,
     information,
-    linear_gains,
 )
 from mig_jax.selection._certificate import conditional_gradient_step
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
@@ -42,6 +35,8 @@ from mig_jax.selection._number_range import check_finite, in_range
 from mig_jax.selection._page_layout import AREA, PageLayout, deal_pages, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
 from mig_jax.selection._passes import Progress, Run, holds_more, pick, with_limits
+from mig_jax.selection._pool_gains import gains_of_pool
+from mig_jax.selection._second_pass import has_lost
 
 __all__ = ["Selection", "lay_out", "page_priority", "select"]
 
@@ -125,26 +120,12 @@ def page_priority(
         budget = min(paid, records if budget is None else budget)
     likely = np.int32(0 if budget is None else budget)
     z = np.zeros(graph.num_labels, np.result_type(pool.scores, np.float32))
-    records = pool.num_records
-    if mesh is not None:
-        pool = shard_pool(pool, mesh)
+    sharded = None if mesh is None else shard_pool(pool, mesh)
+    whole = pool if sharded is None else sharded
     for _ in range(_ORDERING_STEPS):
-        z = conditional_gradient_step(pool, graph, measure, z, likely, mesh).z
-    gains = _linear_gains(pool, graph, measure, z, mesh)
-    priority = np.asarray(gains) if mesh is None else unshard_records(gains, records, mesh)
+        z = conditional_gradient_step(whole, graph, measure, z, likely, mesh).z
+    priority = gains_of_pool(pool, graph, measure, z, mesh, sharded)
     return priority if costs is None else priority / np.maximum(costs, 1).astype(priority.dtype)
-
-
-@partial(jax.jit, static_argnames="mesh")
-def _linear_gains(
-    pool: Pool,
-    graph: LabelGraph,
-    measure: Measure,
-    z: Float[Array, " labels"],
-    mesh: Mesh | None,
-) -> Float[jax.Array, " records"]:
-    gains = over_shards(linear_gains, mesh, (SHARDED, REPLICATED, REPLICATED, REPLICATED), SHARDED)
-    return gains(pool, graph, measure, z)
 
 
 def _dealt(
@@ -177,10 +158,10 @@ def select(
     """Picks records greedily, each the one with the largest marginal gain.
 
     N of them; or, if costs are limited, as many as gain something and fit, each the one with the
-    largest gain over its cost. A second pass compares by the gain alone, and what holds more
-    information counts: at least (1 − 1/e)/2 of the best, if costs alone are limited. Quotas are
-    met: among what may be picked are only records that leave enough for the minima, and records
-    of groups with a minimum due are picked though they gain nothing.
+    largest gain over its cost. A second pass compares by the gain alone, for as long as it may
+    win, and what holds more information counts: at least (1 − 1/e)/2 of the best, if costs alone
+    are limited. Quotas are met: only records that leave enough for the minima may be picked, and
+    records of groups with a minimum due are picked though they gain nothing.
 
     In float32; if that cannot hold the scores, their sums or what the measure makes of them,
     all of it is in float64, gains and z of the result too.
@@ -254,7 +235,8 @@ def select(
         if first is None:
             first, now = pick(run, now, True, on_chunk), nothing
         told = None if on_chunk is None else lambda done: on_chunk(done.after(first))
-        second = pick(run, now, False, told)
+        lost = has_lost(pool, graph, measure, limits, first, z, sizes, mesh)
+        second = pick(run, now, False, told, lost)
         return _better(measure, first, second, z)
 
 
