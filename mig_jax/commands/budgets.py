@@ -13,11 +13,12 @@ from mig_jax.commands.flag_values import amount_of
 from mig_jax.commands.group_quotas import GroupQuotas, read_group_quotas
 from mig_jax.commands.pool_inputs import check_budget
 from mig_jax.commands.pool_parts import own_picks
+from mig_jax.commands.quotas import RECORDS, TOKENS
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import Hosts
 from mig_jax.errors import InputError
-from mig_jax.selection import UNCONSTRAINED, Certificate, Constraints
+from mig_jax.selection import UNCONSTRAINED, Certificate, Constraints, InfeasibleError
 
 __all__ = ["Budget", "read_budget"]
 
@@ -33,13 +34,36 @@ class Budget:
     told: dict[str, Any] = dataclasses.field(default_factory=dict)  #: For the manifest.
     quotas: GroupQuotas | None = None
 
+    @property
+    def most_cost(self) -> int | None:
+        """The tokens of the budget; None if only records are limited."""
+        most = self.constraints.most_cost
+        return None if most is None else int(most)
+
+    @property
+    def unit(self) -> str:
+        """What the picking of is shown."""
+        return RECORDS if self.most_cost is None else TOKENS
+
+    @property
+    def total(self) -> int | None:
+        """How much may be picked, in the unit."""
+        return self.records if self.most_cost is None else self.most_cost
+
     def spent(self, picks: np.ndarray, hosts: Hosts) -> int:
+        """How much these records of the whole pool are, in the unit; all processes ask together."""
+        return len(picks) if self.most_cost is None else self.tokens(picks, hosts)
+
+    def tokens(self, picks: np.ndarray, hosts: Hosts) -> int:
         """The tokens of these records of the whole pool; all processes ask together."""
-        costs = self.constraints.costs
-        if costs is None:
-            return 0
+        costs = np.asarray(self.constraints.costs)
         own = own_picks(len(costs), picks, hosts)
-        return hosts.sum(int(np.sum(np.asarray(costs)[own], dtype=np.int64)))
+        return hosts.sum(int(np.sum(costs[own], dtype=np.int64)))
+
+    def refusal(self, error: InfeasibleError) -> InputError:
+        """What is told if the core finds no selection that keeps to the quotas."""
+        names = None if self.quotas is None else self.quotas.names
+        return InputError(f"--quota: {error.told(names, TOKENS)}")
 
     def tokens_of(self, picks: np.ndarray, hosts: Hosts) -> np.ndarray | None:
         """int64 [N]: the tokens of each of these records; None if tokens do not count."""
@@ -59,7 +83,7 @@ class Budget:
         if prices is not None:
             about["prices"] = {"record": prices.record, "token": prices.cost}
         if "tokens" in about:
-            about["tokens"] = {**about["tokens"], "used": self.spent(picks, hosts)}
+            about["tokens"] = {**about["tokens"], "used": self.tokens(picks, hosts)}
         if self.quotas is not None:
             of_groups = None if prices is None else prices.groups
             costs = self.constraints.costs
@@ -182,7 +206,8 @@ def _costs_and_groups(
         count = None
     if count is None and options.cost_field is None and options.group_path is None:
         return data.CostsAndGroups(costs, [], None)
-    with progress_bar("budgeting", table.num_records, unit="records") as bar:
+    name = "counting tokens" if count is not None else "reading fields"
+    with progress_bar(name, table.num_records, unit="records") as bar:
 
         def progress(done: int) -> None:
             bar.update(done - bar.n)

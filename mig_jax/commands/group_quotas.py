@@ -19,6 +19,7 @@ from mig_jax.commands.quotas import RECORDS, TOKENS, Bound, Quota
 from mig_jax.commands.terminal import say
 from mig_jax.devices import Hosts
 from mig_jax.errors import InputError
+from mig_jax.measure import Array
 from mig_jax.selection import NO_MAXIMUM, Quotas
 
 __all__ = ["GroupQuotas", "read_group_quotas"]
@@ -41,8 +42,8 @@ class GroupQuotas:
     def told_of(
         self,
         picks: np.ndarray,
-        costs: Any,
-        prices: Sequence[float] | np.ndarray | None,
+        costs: Array | None,
+        prices: Array | None,
         hosts: Hosts,
     ) -> dict[str, Any]:
         """What the manifest tells of the groups, after picking.

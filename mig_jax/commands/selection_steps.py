@@ -16,7 +16,7 @@ from mig_jax.errors import InputError
 from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
 from mig_jax.reports import proven_per_cent
 from mig_jax.runs import place_told
-from mig_jax.selection import Certificate, Progress, Selection, certify, select
+from mig_jax.selection import Certificate, InfeasibleError, Progress, Selection, certify, select
 
 if TYPE_CHECKING:  # Who learned nothing needs no optax and flax.
     from mig_jax.learning import LearnedMeasure
@@ -42,42 +42,40 @@ def select_with_bar(
     save: Callable[[Progress], None] | None = None,
 ) -> Selection:
     """What `select` picks; `save` is called with the picks so far, again and again."""
-    done = 0 if resume is None else len(resume)
-    if done:
-        of_all = "" if budget.records is None else f"of {budget.records:,} "
-        say(f"resuming after {done:,} {of_all}picks")
-    most_cost = budget.constraints.most_cost
-    in_tokens = most_cost is not None
+    if resume is not None and len(resume):
+        of_all = f"of {budget.records:,} " if budget.most_cost is None else ""
+        say(f"resuming after {len(resume):,} {of_all}picks")
+    with progress_bar("selecting", budget.total, unit=budget.unit) as bar:
 
-    def passed(progress: Progress) -> int:
-        return budget.spent(progress.picks, hosts) if in_tokens else len(progress)
-
-    with progress_bar(
-        "selecting",
-        budget.records if most_cost is None else int(most_cost),
-        unit="tokens" if in_tokens else "records",
-        initial=0 if resume is None else passed(resume),
-    ) as bar:
+        def show(progress: Progress) -> None:
+            first, now = progress.passes()
+            if first is not None:
+                bar.set_description("selecting, by gain alone", refresh=False)
+            bar.update(budget.spent(now.picks, hosts) - bar.n)
 
         def on_chunk(progress: Progress) -> None:
-            bar.update(passed(progress) - bar.n)
+            show(progress)
             if save is not None:
                 save(progress)
 
-        selection = select(
-            pool,
-            graph,
-            budget.records,
-            constraints=budget.constraints,
-            measure=measure,
-            gain=gain,
-            mesh=hosts.mesh,
-            resume=resume,
-            on_chunk=on_chunk,
-        )
-    check_information(
-        selection.information, np.append(selection.increases, selection.given_information)
-    )
+        if resume is not None:
+            show(resume)
+        try:
+            selection = select(
+                pool,
+                graph,
+                budget.records,
+                constraints=budget.constraints,
+                measure=measure,
+                gain=gain,
+                mesh=hosts.mesh,
+                resume=resume,
+                on_chunk=on_chunk,
+            )
+        except InfeasibleError as error:
+            raise budget.refusal(error) from None
+    all_raised = np.append(selection.increases, selection.given_information)
+    check_information(selection.information, all_raised)
     if idle := int(np.count_nonzero(selection.gains == 0)):
         say(
             f"{idle:,} of {len(selection):,} picks gain nothing: by this measure nothing is left, "

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Bool, Int
 
 from mig_jax.devices import all_gather_parts, all_reduce_max, part_of_picks
-from mig_jax.measure import Array, Pool
+from mig_jax.measure import Array, Count, Pool
 from mig_jax.selection._allowance import Allowance
 from mig_jax.selection._constraints import NO_MAXIMUM, Constraints, Quotas
 
@@ -86,7 +86,7 @@ class Limits:
         got = _summed(_by_group(groups, counted, len(self.start.due)), mesh)
         cost = _summed(costs.sum(keepdims=True), mesh)[0]
 
-        def less(available: Array, amount: Array) -> np.ndarray:
+        def less(available: Array, amount: Array | Count) -> np.ndarray:
             available = np.asarray(available)
             rest = np.where(available == NO_MAXIMUM, available, available - amount)
             return rest.astype(np.int32)
@@ -270,7 +270,9 @@ def _reserves(problem: _Problem, mesh: Mesh | None) -> tuple[np.ndarray, np.ndar
     return padded.astype(np.int32), starts.astype(np.int32)
 
 
-def _refuse_sum(refused: bool, text: str, asked: int, found: int, of_costs: bool) -> None:
+def _refuse_sum(
+    refused: bool | np.bool_, text: str, asked: Count, found: Count, of_costs: bool
+) -> None:
     if refused:
         raise InfeasibleError(text, asked=int(asked), found=int(found), of_costs=of_costs)
 
