@@ -15,6 +15,7 @@ from ._page_gains import marginal_gains
 from ._page_layout import EMPTY, PageLayout, lay_out_pages
 from ._pages import fill_pages
 from ._passes import Progress, next_chunk, resumed_state
+from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
 from ._select import Selection, lay_out, select
 from ._upper_bound import Prices, upper_bound
@@ -38,11 +39,13 @@ __all__ = [
     "Loss",
     "PageLayout",
     "Point",
+    "Prefix",
     "Prices",
     "Progress",
     "Quotas",
     "Selection",
     "certify",
+    "certify_prefixes",
     "extended",
     "fill_pages",
     "fingerprint",

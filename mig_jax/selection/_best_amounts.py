@@ -30,7 +30,7 @@ __all__ = ["BestAmounts", "best_amounts"]
 # Digits of a number that are found at once, and how many places all groups may have for them.
 _DIGIT_BITS, _FEWEST_DIGIT_BITS, _PLACES_BITS = 11, 4, 18
 # The price ν is good enough if amounts within all limits reach the bound but for this share.
-_PRICE_TOLERANCE = {"float32": 1e-4, "float64": 1e-7}
+_PRICE_TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
 _MOST_PRICES = 40
 
 
@@ -261,7 +261,7 @@ def _price_found(
 
     def next_price(state: _Search) -> jax.Array:
         low, high = state.low.best.other_price, state.high.best.other_price
-        step = 0.05 * 2.0**state.tried
+        step = 0.01 * 3.0**state.tried
         up = jnp.maximum(low * (1 + step), dearest / 1024)
         up = jnp.where(state.tried < _MOST_PRICES - 1, jnp.minimum(up, dearest), dearest)
         down = high * jnp.maximum(1 - step, 0)

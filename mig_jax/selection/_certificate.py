@@ -30,6 +30,7 @@ from mig_jax.measure import (
     LabelGraph,
     Measure,
     Pool,
+    Scalar,
     information,
     label_information,
 )
@@ -42,7 +43,7 @@ from mig_jax.selection._linear_limits import (
     specs_of_limits,
 )
 from mig_jax.selection._number_range import check_finite, widened
-from mig_jax.selection._upper_bound import Prices, bound_at, on_host
+from mig_jax.selection._upper_bound import Prices, bound_at, on_host, price_beside
 
 __all__ = ["Certificate", "GradientStep", "certify", "conditional_gradient_step", "lowest_bound"]
 
@@ -82,12 +83,12 @@ def conditional_gradient_step(
     z: Float[Array, " labels"],
     budget: Count | LinearLimits,
     mesh: Mesh | None = None,
-    near: Prices | None = None,
+    near: Scalar = 0.0,
 ) -> GradientStep:
     """One conditional gradient step of the relaxed problem, where amounts lie between 0 and 1.
 
-    Args as for `upper_bound`, `mesh` if the pool is one from `shard_pool`, and `near`, prices such
-    as those of the last step: to find new ones there is quicker.
+    Args as for `upper_bound`, `mesh` if the pool is one from `shard_pool`, and `near`, what the
+    last step found as `price_beside`: to find the next one from there is quicker.
     """
     step = over_shards(
         partial(_step, None if mesh is None else POOL_AXIS),
@@ -105,7 +106,7 @@ def _step(
     measure: Measure,
     z: jax.Array,
     budget: jax.Array | LinearLimits,
-    near: Prices | None,
+    near: Scalar,
 ) -> GradientStep:
     bound, amounts, prices = bound_at(pool, graph, measure, z, budget, axis, near)
     direction = label_information(pool, graph, measure, amounts, axis=axis) - z
@@ -170,43 +171,57 @@ def certify(
         check_allowed(pool, chosen, budget, constraints, mesh)
         held = with_given(pool, chosen, constraints, mesh)
         z = selected_information(pool, graph, measure, held, mesh=mesh)
+        own = float(information(measure, z))
         if budget == 0:
-            own = float(information(measure, z))
             return Certificate(own, own, 0)
         limits = linear_limits(pool, budget, constraints, mesh=mesh)
         if mesh is not None:
             pool = shard_pool(pool, mesh)
-        return lowest_bound(
-            pool, graph, measure, z, limits, tolerance, max_steps, mesh=mesh, on_step=on_step
+        certificate, _ = lowest_bound(
+            pool,
+            graph,
+            measure,
+            own,
+            z,
+            limits,
+            tolerance=tolerance,
+            max_steps=max_steps,
+            mesh=mesh,
+            on_step=on_step,
         )
+        return certificate
 
 
 def lowest_bound(
     pool: Pool,
     graph: LabelGraph,
     measure: Measure,
+    own: float,
     z: Float[Array, " labels"],
     limits: Count | LinearLimits,
+    *,
     tolerance: float,
     max_steps: int,
-    *,
     mesh: Mesh | None = None,
-    near: Prices | None = None,
+    near: Scalar = 0.0,
     on_step: Callable[[int, float], None] | None = None,
-) -> Certificate:
-    """The certificate of a selection that holds z, by steps from there, in the dtype of all.
+) -> tuple[Certificate, Float[Array, " labels"]]:
+    """The certificate of a selection with E of `own`, by steps from z, and z after them.
 
-    Args as for `certify` and `conditional_gradient_step`; the pool is on its shards.
+    Args as for `certify` and `conditional_gradient_step`; the pool is on its shards, and z is what
+    amounts within the limits hold, in the dtype of all.
     """
-    own, lowest, prices, steps = float(information(measure, z)), np.inf, None, 0
+    lowest, prices, steps = np.inf, None, 0
+    near = np.asarray(near, z.dtype)
     while steps < max_steps:
         step = conditional_gradient_step(pool, graph, measure, z, limits, mesh, near)
         check_finite(own, step.bound)
-        z, near, steps = step.z, step.prices, steps + 1
+        z, near, steps = step.z, price_beside(step.prices, limits), steps + 1
         if step.bound < lowest:
             lowest, prices = float(step.bound), step.prices
         if on_step is not None:
             on_step(steps, lowest)
         if lowest - float(step.information) <= tolerance * lowest:
             break
-    return Certificate(own, max(lowest, own), steps, None if prices is None else on_host(prices))
+    told = None if prices is None else on_host(prices)
+    return Certificate(own, max(lowest, own), steps, told), z

@@ -29,7 +29,7 @@ from mig_jax.measure import (
 from mig_jax.selection._best_amounts import best_amounts
 from mig_jax.selection._linear_limits import LinearLimits
 
-__all__ = ["Prices", "bound_at", "on_host", "upper_bound"]
+__all__ = ["Prices", "bound_at", "on_host", "price_beside", "upper_bound"]
 
 
 @as_pytree
@@ -45,6 +45,12 @@ class Prices:
 def on_host(prices: Prices) -> Prices:
     """The same as numbers and a NumPy array."""
     return Prices(float(prices.record), float(prices.cost), np.asarray(prices.groups))
+
+
+def price_beside(prices: Prices, limits: Count | LinearLimits) -> Scalar:
+    """The price of the other unit, which the quotas are not in: the one that is searched for."""
+    of_costs = isinstance(limits, LinearLimits) and limits.of_costs
+    return prices.record if of_costs else prices.cost
 
 
 def upper_bound(
@@ -74,7 +80,7 @@ def upper_bound(
       largest linear gains (the lowest index among equals), else 0; within limits the best
       amounts between 0 and 1, and 1 for what is given.
     """
-    bound, amounts, _ = bound_at(pool, graph, measure, z, budget, axis, None)
+    bound, amounts, _ = bound_at(pool, graph, measure, z, budget, axis, 0.0)
     return bound, amounts
 
 
@@ -85,9 +91,9 @@ def bound_at(
     z: Array,
     budget: Count | LinearLimits,
     axis: str | None,
-    near: Prices | None,
+    near: Scalar,
 ) -> tuple[jax.Array, jax.Array, Prices]:
-    """Bound and amounts as in `upper_bound`, and the prices; they are searched for near `near`."""
+    """Bound and amounts as in `upper_bound`, and the prices; `near` is about `price_beside`."""
     gains = linear_gains(pool, graph, measure, z)
     function = measure.score_function
     held = jnp.sum(function.value(z) - z * function.derivative(z))
@@ -101,8 +107,7 @@ def bound_at(
         price = further if axis is None else lax.pmax(further, axis)
         prices = Prices(price, jnp.zeros_like(price), jnp.zeros(0, price.dtype))
         return held + total(jnp.vdot(gains, amounts)), amounts, prices
-    last = 0.0 if near is None else near.record if budget.of_costs else near.cost
-    best = best_amounts(gains, budget, axis, last)
+    best = best_amounts(gains, budget, axis, near)
     own, other = best.price, best.other_price
     prices = Prices(*((other, own) if budget.of_costs else (own, other)), best.group_prices)
     bound, amounts = held + best.bound, best.amounts

@@ -115,11 +115,11 @@ def test_the_best_amounts_are_those_of_a_general_solver(kind, records):
             held = float(np.sum(function.value(z) - z * function.derivative(z)))
         best = solved(gains, budget, constraints)
         given = np.zeros(records) if constraints.given is None else 1.0 * constraints.given
-        np.testing.assert_allclose(bound - held - gains @ given, best, rtol=1e-6, err_msg=f"{seed}")
+        np.testing.assert_allclose(bound - held - gains @ given, best, rtol=2e-6, err_msg=f"{seed}")
         picked = amounts - given
         assert picked.min() >= 0
         assert picked.max() <= 1
-        assert gains @ picked >= best * (1 - 1e-6)
+        assert gains @ picked >= best * (1 - 2e-6)
         if budget is not None:
             assert picked.sum() <= budget * (1 + 1e-9)
         if constraints.most_cost is not None:
