@@ -67,12 +67,14 @@ class FinishedSelection:
     def rows_in(self, table: RecordTable) -> npt.NDArray[np.int64]:
         """The record of the table that each row is, int64 [n]; −1 if the table has it not."""
         files = np.array([*self.places_of(self.names, table.files), -1], np.int64)[self.file_index]
+        if not table.num_records:
+            return np.full(len(files), -1)
         # Records stand in the order of files and lines, and so do these numbers.
-        most = int(max(table.line.max(initial=0), self.line.max(initial=0))) + 1
+        most = int(max(table.line.max(), self.line.max(initial=0))) + 1
         keys = table.file_index.astype(np.int64) * most + table.line
         wanted = files * most + self.line
-        rows = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-        return np.where((files >= 0) & (keys[rows] == wanted), rows, -1) if len(keys) else files - 1
+        rows = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where((files >= 0) & (keys[rows] == wanted), rows, -1)
 
 
 def is_selection_name(path: str) -> bool:

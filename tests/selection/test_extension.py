@@ -66,7 +66,7 @@ def test_new_records_win_at_any_rank_or_never(rule, function):
     held = [
         check(*grown(seed, scale, ties), BUDGET, measure=mig_jax.Measure(function), gain=rule)
         for seed, (scale, ties) in enumerate(
-            itertools.product((0.001, 0.2, 0.3, 0.4, 0.5, 1.0, 3.0), (False, True))
+            itertools.product((0.001, 0.3, 0.4, 3.0), (False, True))
         )
     ]
     assert held[:2] == [1, 1]  # Where nothing new is near, nothing is looked for again.
