@@ -18,10 +18,12 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.asked_records import asked_records
+from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
+from mig_jax.commands.extension import Changes, read_extension
 from mig_jax.commands.flag_groups import check_input_flags, define_input_flags
 from mig_jax.commands.flag_values import adder
-from mig_jax.commands.given_records import read_given
+from mig_jax.commands.given_records import GivenRecords, read_given
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.problem import read_problem
 from mig_jax.commands.select_options import SelectOptions, define_select_flags
@@ -30,18 +32,13 @@ from mig_jax.devices import ALONE
 from mig_jax.errors import InputError
 from mig_jax.measure import GAIN_RULES, pool_from_table
 from mig_jax.reports import explanation_lines, scores_as_read, told_explanation
-from mig_jax.selection import Explainer
+from mig_jax.selection import Explainer, Explanation
 
 __all__ = ["COMMAND", "run"]
 
 # Flags that name files or models, which may stand elsewhere now; the others must be as they were.
 _MAY_MOVE: Final = ("pool", "vocabulary", "cache", "label_embeddings", "embedding_model", "params")
 _OWN: Final = ("selection", "record", "id_field", "json", "output")
-_LIMITED: Final = {
-    "tokens": "--budget_tokens",
-    "quotas": "--quota",
-    "changes": "--at_most_changes",
-}
 # By how much a gain may differ that is computed again: float32 and another machine's rounding.
 _TOLERANCE: Final = 1e-3
 
@@ -93,7 +90,6 @@ def run(values: flags.FlagValues) -> None:
     if not values.pool:
         values["pool"].value = list(manifest.get("parameters", {}).get("pool", []))
     check_input_flags(values)
-    _refuse_limits(manifest)
     options = _options(values, finished)
     with data.OutputFiles([*options.files(), values.selection]) as files:
         output = None if values.output is None else files.open(values.output)
@@ -101,19 +97,25 @@ def run(values: flags.FlagValues) -> None:
         say_read(table)
         asked = asked_records(table, values.record, values.id_field)
         picks = _picks(finished, table)
-        given = read_given(options, table, ALONE)
+        budget, given = _budget(options, table)
         pool, graph, measure, _ = read_problem(options, table, pool_from_table(table))
-        held = given.held(pool, graph, measure) if len(given) else None
         rule, gains = GAIN_RULES[manifest["gain"]], finished.gains[finished.ranks > 0]
-        explainer = Explainer(pool, graph, measure, rule, picks, gains, held=held)
+        by_cost = manifest.get("by_cost", False)
+        explainer = Explainer(
+            *(pool, graph, measure, rule, picks, gains),
+            budget=budget.records,
+            constraints=budget.constraints,
+            by_cost=by_cost,
+        )
         _check_gains(explainer.gains_found, gains)
         as_read = scores_as_read(table, pool)
         told = []
         for each in asked:
-            about: dict[str, Any] = {} if each.told_id is None else {"id": each.told_id}
-            about["given"] = bool(given.own[each.record])
             found = explainer.explain(each.record)
-            told.append(about | told_explanation(found, table, len(picks), as_read=as_read))
+            about: dict[str, Any] = {} if each.told_id is None else {"id": each.told_id}
+            about |= {"given": bool(given.own[each.record]), "by_cost": by_cost}
+            about |= told_explanation(found, table, len(picks), as_read=as_read)
+            told.append(about | _limits(found, budget, len(picks)))
         text = io.BytesIO()
         data.write_json(text, told)
         if output is not None:
@@ -122,18 +124,6 @@ def run(values: flags.FlagValues) -> None:
         tell(text.getvalue().decode().rstrip("\n"))
     else:
         tell("\n\n".join("\n".join(explanation_lines(about)) for about in told))
-
-
-def _refuse_limits(manifest: dict[str, Any]) -> None:
-    """Raises InputError for a selection that had to keep to more than a number of records."""
-    found = [flag for name, flag in _LIMITED.items() if manifest.get(name)]
-    if (manifest.get("tokens") or {"budget": 0}).get("budget") is None:
-        found.remove(_LIMITED["tokens"])  # They were counted, and not limited.
-    if found:
-        raise InputError(
-            f"--selection: was made with {' and '.join(found)}, which explain does not know yet; "
-            "expected one with --budget alone"
-        )
 
 
 def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> SelectOptions:
@@ -170,6 +160,41 @@ def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> Sele
     if missing and "pool" not in given:
         raise InputError(f"--pool: {missing[0]} is not here any more; expected --pool=FILE")
     return SelectOptions(**found)
+
+
+def _budget(options: SelectOptions, table: data.RecordTable) -> tuple[Budget, GivenRecords]:
+    """What the selection had to keep to, and the records that were given."""
+    given = read_given(options, table, ALONE)
+    budget = read_budget(options, table, ALONE, given.own if len(given) else None)
+    if options.at_most_changes is not None:
+        earlier = read_extension(options, table, given.records, ALONE)
+        if isinstance(earlier, Changes):
+            budget = earlier.limit(budget, table, ALONE)
+    return budget, given
+
+
+def _limits(found: Explanation, budget: Budget, picks: int) -> dict[str, Any]:
+    """What the limits of the selection had to do with a record."""
+    costs, quotas = budget.constraints.costs, budget.constraints.quotas
+    told = {} if costs is None else {"tokens": int(costs[found.record])}
+    if found.picked or found.allowed == picks:
+        return told
+    since = f"from rank {found.allowed + 1:,} on" if found.allowed else "in no rank was it allowed:"
+    if found.most_cost >= 0 and costs is not None:
+        why = f"its {told['tokens']:,} tokens were more than the {found.most_cost:,} left for it"
+    elif quotas is None:
+        why = "no record could be picked any more"
+    else:
+        group, names = int(quotas.groups[found.record]), _names_of_groups(budget)
+        name = names[group] if group < len(names) else "of all others"
+        why = f"no more could be picked of its group, {name}"
+    return {**told, "limit": f"{since} {why}", "allowed_ranks": found.allowed}
+
+
+def _names_of_groups(budget: Budget) -> list[str]:
+    if budget.quotas is None:
+        return ["the earlier selection", "what is new"]  # Of --at_most_changes.
+    return budget.quotas.names
 
 
 def _is_gone(path: str) -> bool:

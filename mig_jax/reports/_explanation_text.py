@@ -141,16 +141,19 @@ def _why_not(told: dict[str, Any]) -> list[str]:
     least, score = told["least_score"], f"{told['score']:.6g}"
     if not told["labels"]:
         return ["  it has no label: whatever its score, it gains nothing"]
-    lines = []
+    lines = [] if told.get("limit") is None else [f"  limits    {told['limit']}"]
     if told["rank"] is None:
-        lines.append("  nearest   in no rank was it allowed")
-    elif told["gain"] == 0:
+        return lines or ["  limits    it could not be picked in any rank"]
+    if told["gain"] == 0:
         why = "its score is 0" if told["score"] == 0 else "its labels hold all that counts"
         lines.append(f"  nearest   it gains nothing in any rank: {why}")
     else:
+        whose = "of the pick made there"
+        if told.get("by_cost"):  # Picks of fewer tokens needed less.
+            whose = f"that its {told['tokens']:,} tokens needed there"
         lines.append(
             f"  nearest   rank {told['rank']:,} of {told['picks']:,}: gain {number(told['gain'])}, "
-            f"{per_cent(told['ratio'])} of the {number(told['gain_needed'])} of the pick made there"
+            f"{per_cent(told['ratio'])} of the {number(told['gain_needed'])} {whose}"
         )
     if least is None:
         lines.append(f"  score     {score}; with no score would it have been picked")
@@ -164,12 +167,12 @@ def _why_not(told: dict[str, Any]) -> list[str]:
 
 def _labels(told: dict[str, Any]) -> list[str]:
     shown = told["labels"][:_LABELS]
-    if not shown or told["gain_at_rank_1"] == 0:
+    if not shown or told["gain_at_rank_1"] == 0 or told["rank"] is None:
         return []
-    is_first = told["rank"] in (1, None)
+    is_first = told["rank"] == 1
     names = [_shortened(each["label"]) for each in shown]
     width = max(map(len, names))
-    here = f"rank {told['rank'] or 1:,}"
+    here = f"rank {told['rank']:,}"
     wide = max(10, len(here) + 2)
     head = "" if is_first else f"{'rank 1':>10}"
     lines = [f"  {'by label':<{width + 2}}{head}{here:>{wide}}"]

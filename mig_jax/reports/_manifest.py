@@ -40,6 +40,8 @@ def manifest(
         "budget": parameters["budget"],
         "records_selected": len(selection),
         "gain": parameters["gain"],
+        # Only limits of tokens lead to it.
+        **({"by_cost": True} if selection.by_cost else {}),
         "information": information_held,
         "upper_bound": None if certificate is None else certificate.upper_bound,
         "certified_ratio": None if certificate is None else certificate.certified_ratio,

@@ -23,7 +23,7 @@ from mig_jax.reports._explanation_text import (
     told_place,
 )
 from mig_jax.reports._limits import is_limited
-from mig_jax.selection import Explainer, in_range, selected_information
+from mig_jax.selection import Constraints, Explainer, in_range
 
 if TYPE_CHECKING:
     from mig_jax.reports._selection_page import Selected
@@ -45,11 +45,10 @@ def shown_records(selected: Selected) -> dict[str, list[dict[str, Any]]]:
     """
     problem = selected.pool, selected.graph, selected.measure
     selection, given = selected.selection, selected.given
-    rule, held = GAIN_RULES[selected.about["gain"]], None
-    if given is not None and given.any():
-        with in_range(*problem) as wide:
-            held = selected_information(*wide, np.flatnonzero(given))
-    explainer = Explainer(*problem, rule, selection.picks, selection.gains, held=held)
+    rule = GAIN_RULES[selected.about["gain"]]
+    explainer = Explainer(
+        *problem, rule, selection.picks, selection.gains, constraints=Constraints(given=given)
+    )
     as_read = scores_as_read(selected.table, selected.pool)
 
     def told(records: Sequence[int]) -> list[dict[str, Any]]:

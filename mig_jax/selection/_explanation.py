@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from mig_jax.measure import Array, GainRule, LabelGraph, Measure, Pool
+from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
+from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
+from mig_jax.selection._given import given_information
+from mig_jax.selection._number_range import in_range
+from mig_jax.selection._pick_limits import PickLimits
 from mig_jax.selection._trajectories import Trajectories, Walk
 
 __all__ = ["Explainer", "Explanation", "LabelGain", "LeastScore", "Loss"]
@@ -63,6 +67,10 @@ class Explanation:
     at_first: float  #: Its gain in the first rank.
     gain: float  #: Its gain in `rank`.
     needed: float  #: The least gain by which it would have been picked there.
+    #: In how many ranks, from the first on, the limits of the selection allowed for it.
+    allowed: int
+    #: What it could have cost at most in the rank after these; −1 if its group was closed.
+    most_cost: int
     labels: tuple[LabelGain, ...]  #: The most first. Their gains add up to the record's.
     losses: tuple[Loss, ...]  #: The picks before `rank` that took most of its gain, the most first.
     least: LeastScore | None  #: None of a pick, and of a record that no score would have helped.
@@ -102,7 +110,9 @@ class Explainer:
         picks: Int[np.ndarray, " picks"],
         gains: Float[np.ndarray, " picks"],
         *,
-        held: Float[Array, " labels"] | None = None,
+        budget: int | None = None,
+        constraints: Constraints = UNCONSTRAINED,
+        by_cost: bool = False,
     ) -> None:
         """Lays out the picks.
 
@@ -114,12 +124,22 @@ class Explainer:
             `EXACT` and `LINEAR` are.
           picks: in order.
           gains: each pick's gain at its moment, as in `Selection`.
-          held: z before the first pick, 0 by default.
+          budget: as `select` was given it; it matters only beside constraints.
+          constraints: as `select` was given them.
+          by_cost: as in `Selection`.
+
+        Raises:
+          ValueError: as `select` does, of constraints that cannot be kept.
         """
         self._picks = np.asarray(picks, np.int64)
         self._gains = np.asarray(gains, np.float64)
         self._rank_of = {record: rank for rank, record in enumerate(self._picks.tolist())}
         self._scores = np.asarray(pool.scores)
+        self._limits = PickLimits.of(pool, budget, constraints, self._picks, by_cost)
+        held = None
+        if constraints.given is not None:
+            with in_range(pool, graph, measure) as problem:
+                held = given_information(*problem, constraints.given)[: graph.num_labels]
         self._paths = Trajectories.of(pool, graph, measure, gain, self._picks, held)
 
     @property
@@ -132,32 +152,26 @@ class Explainer:
         walk = self._paths.walk(record)
         return walk.by_rank(walk.shares(float(self._scores[record]))[0])[:-1]
 
-    def explain(
-        self,
-        record: int,
-        *,
-        allowed: Bool[np.ndarray, " picks"] | None = None,
-        factors: Float[np.ndarray, " picks"] | None = None,
-    ) -> Explanation:
-        """Why a record was picked, or why not.
-
-        Args:
-          record: its index in the pool.
-          allowed: whether the constraints let it be picked in each rank; all by default.
-          factors: by what a pick's gain is multiplied for what the record had to gain, such as
-            its cost over the pick's; 1 by default.
-        """
+    def explain(self, record: int) -> Explanation:
+        """Why a record of this index was picked, or why not."""
         score, walk = float(self._scores[record]), self._paths.walk(record)
         shares, slopes = walk.shares(score)
         gains = walk.by_rank(shares)
-        rank = self._rank_of.get(record)
-        needed = self._gains if factors is None else self._gains * factors
-        least = None
+        most = self._limits.most_cost(record)
+        allowed = most >= self._limits.cost(record)
+        needed = np.append(self._gains * self._limits.factors(record), 0)
+        rank, least = self._rank_of.get(record), None
         if rank is None:
-            needed = self._needed(gains[:-1], needed, allowed)
-            rank = _nearest(gains[:-1], needed)
-            least = _least_score(walk, score, needed, gains[:-1], walk.by_rank(slopes)[:-1])
+            # If a pick gains nothing, or none is left, records that gain nothing were passed over
+            # or taken in their order: a gain above 0 is needed. One that only float64 tells from
+            # 0 was none to the selection, and says nothing there.
+            no_gain = np.where(gains > 0, np.inf, _SMALLEST_GAIN)
+            needed = np.where(needed == 0, no_gain, needed)
+            needed = np.where(allowed, needed, np.inf)
+            rank = _nearest(gains, needed)
+            least = _least_score(walk, score, needed, gains, walk.by_rank(slopes))
         place = 0 if rank is None else rank
+        ranks = int(np.count_nonzero(allowed[:-1]))
         return Explanation(
             record=record,
             score=score,
@@ -166,20 +180,12 @@ class Explainer:
             at_first=float(gains[0]),
             gain=float(gains[place]),
             needed=np.inf if rank is None else float(needed[rank]),
+            allowed=ranks,
+            most_cost=int(most[ranks]),
             labels=_label_gains(walk, shares, place),
             losses=self._losses(walk, shares, place),
             least=least,
         )
-
-    def _needed(
-        self, gains: np.ndarray, needed: np.ndarray, allowed: np.ndarray | None
-    ) -> Float[np.ndarray, " picks"]:
-        """What a record that was not picked had to gain in each rank, infinite if not allowed."""
-        idle = self._gains == 0
-        # If a pick gains nothing, records are taken in their order: a gain above 0 is needed. One
-        # that only float64 tells from 0 was none to the selection, and says nothing there.
-        needed = np.where(idle, np.where(gains > 0, np.inf, _SMALLEST_GAIN), needed)
-        return needed if allowed is None else np.where(allowed, needed, np.inf)
 
     def _losses(self, walk: Walk, shares: np.ndarray, rank: int) -> tuple[Loss, ...]:
         """The picks before a rank (from 0) that took most of a gain."""
@@ -229,7 +235,7 @@ def _least_score(
     that a rank whose s is too much is passed in another rank already: that rank's s is less.
     """
     most, _ = walk.shares(_LARGEST_SCORE)
-    reached = walk.by_rank(most)[:-1] >= needed
+    reached = walk.by_rank(most) >= needed
     if not reached.any():
         return None
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -238,7 +244,7 @@ def _least_score(
     best = LeastScore(_score_in_rank(walk, score, needed[rank], rank), rank + 1)
     while True:
         shares, _ = walk.shares(best.score)
-        over = walk.by_rank(shares)[:-1] / needed
+        over = walk.by_rank(shares) / needed
         rank = int(np.argmax(over))
         if over[rank] <= 1 + _CLOSE or rank + 1 == best.rank:
             return best

@@ -193,6 +193,46 @@ def test_a_record_without_labels_or_score(tmp_path):
     assert "taken" not in second
 
 
+def test_limits_are_told_and_kept_to(pool_file, tmp_path):
+    """Tokens, quotas and records given: what the text says of a record, and its least score."""
+    lines = pool_file.read_bytes().splitlines(keepends=True)
+    shutil.copy(pool_file.with_name("labels.npz"), tmp_path)
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    records = [json.loads(line) for line in lines]
+    for number, record in enumerate(records):
+        record |= {"cost": 20 + 30 * (number % 7), "source": "abc"[number % 3]}
+
+    def selected(name, *words):
+        pool.write_text("".join(json.dumps(record) + "\n" for record in records))
+        return select(pool, tmp_path / name, *words)
+
+    tokens = ["--budget_tokens=1000", "--cost_field=cost"]
+    picked = selected("out.jsonl", *tokens)
+    line = next(line for line in not_picked(picked, pool) if (line - 1) % 7 == 6)
+    (told,) = explained(output, f"--record={line}")
+    assert (told["tokens"], told["by_cost"]) == (200, True)
+    assert "tokens were more than the" in told["limit"]
+    assert told["allowed_ranks"] < told["picks"]
+    assert "that its 200 tokens needed there" in explain(output, f"--record={line}")
+    records[line - 1]["mig_jax"]["score"] = told["least_score"]["score"] * (1 + 1e-5)
+    again = selected("again.jsonl", *tokens)
+    assert again["line"].index(line) + 1 == told["least_score"]["rank"]
+
+    quotas = ["--budget=20", "--group_field=source", "--quota=a=..0", "--quota=b=15.."]
+    picked = selected("out.jsonl", *quotas)
+    line = next(line for line in not_picked(picked, pool) if line % 3 == 1)
+    assert explain(output, f"--record={line}") == (
+        f"{pool}, line {line}: not picked\n"
+        "  limits    in no rank was it allowed: no more could be picked of its group, a\n"
+    )
+    given = ["--budget=5", f"--given={output}"]
+    own = picked["line"][0]
+    picked = selected("given.jsonl", *given)
+    text = explain(tmp_path / "given.jsonl", f"--record={own}", f"--record={picked['line'][4]}")
+    assert text.startswith(f"{pool}, line {own}: given, not picked\n\n")
+    assert f"line {picked['line'][4]}: picked, rank 5 of 5\n" in text
+
+
 def test_scores_are_told_as_the_pool_has_them_if_an_exponent_was_learned(pool_file, tmp_path):
     table = data.read_pool([pool_file])
     shared = shared_start(threshold=0.75)
@@ -203,9 +243,8 @@ def test_scores_are_told_as_the_pool_has_them_if_an_exponent_was_learned(pool_fi
     learned = parameterisation.learned(params)
     assert abs(float(learned.score_exponent) - 1) > 0.05
     save_learned(tmp_path / "params", parameterisation, params, table.label_names)
-    picked = select(
-        pool_file, tmp_path / "out.jsonl", "--budget=20", f"--params={tmp_path / 'params'}"
-    )
+    flags = ["--budget=20", f"--params={tmp_path / 'params'}"]
+    picked = select(pool_file, tmp_path / "out.jsonl", *flags)
     line = not_picked(picked, pool_file)[5]
     (told,) = explained(tmp_path / "out.jsonl", f"--record={line}")
     assert told["score"] == pytest.approx(float(table.scores[line - 1]))

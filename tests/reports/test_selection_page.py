@@ -75,6 +75,10 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
         f"{about['edges']:,}pairs of labels joined",
         f"{about['labels_covered']:,}of {about['labels']:,} labels covered",
         "The first 20 records",
+        "its gain: ",
+        "Nearest to being selected",
+        "would have been enough",
+        "taken by pick 1",
         "By file",
     ):
         assert expected in page.text

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mig_jax
-from mig_jax.selection import Explainer
+from mig_jax.selection import Constraints, Explainer, Quotas
 from tests import oracles
 from tests.strategies import FUNCTIONS, random_case
 
@@ -34,10 +34,10 @@ def explained(pool, graph, measure, rule, selection, **options):
     return Explainer(pool, graph, measure, rule, selection.picks, selection.gains, **options)
 
 
-def by_hand(case, problem, picks, gain, start=0.0):
+def by_hand(case, problem, picks, gain):
     """Gains of all records in every rank, [ranks + 1, records], as the definitions say."""
     _, phi, derivative = problem
-    rows, z = case.rows, np.zeros(case.num_labels) + start
+    rows, z = case.rows, np.zeros(case.num_labels)
     found = [oracles.gains(phi, derivative, rows, z, gain)]
     for pick in picks:
         z = z + rows[pick]
@@ -155,27 +155,92 @@ def test_an_equal_record_of_a_higher_index_needs_the_same_score():
     np.testing.assert_allclose([found.ratio, found.least.score], 1, rtol=1e-6)
 
 
-def test_what_is_held_at_the_start_counts(case):
-    pool, graph, measure, rule, selection = selected(case, FUNCTIONS[3][0], "exact")
-    explainer = explained(pool, graph, measure, rule, selection, held=np.full(30, 2.0))
-    expected = by_hand(case, FUNCTIONS[3], selection.picks, "exact", start=2.0)
-    np.testing.assert_allclose(explainer.gains_of(5), expected[:-1, 5], rtol=1e-5)
+def audited(case, constraints, budget=None, records=range(0, 200, 15), gain="exact"):
+    """What is explained of a selection under constraints, its least scores by selecting again.
+
+    Returns how many least scores there were, and how many records were shut out at some rank.
+    """
+    pool, graph, rule = case.pool, case.graph, mig_jax.GAIN_RULES[gain]
+    measure = mig_jax.Measure(mig_jax.Power(0.5, 0.1), case.alpha)
+
+    def again(scores):
+        changed = dataclasses.replace(pool, scores=scores)
+        return mig_jax.select(
+            changed, graph, budget, constraints=constraints, measure=measure, gain=rule
+        )
+
+    selection = again(pool.scores)
+    explainer = explained(
+        *(pool, graph, measure, rule, selection),
+        budget=budget,
+        constraints=constraints,
+        by_cost=selection.by_cost,
+    )
+    np.testing.assert_allclose(explainer.gains_found, selection.gains, rtol=1e-5)
+    audits = shut_out = 0
+    for record in records:
+        found = explainer.explain(record)
+        if found.picked:
+            continue
+        shut_out += found.allowed < len(selection)
+        if found.least is None:
+            continue
+        for factor, is_picked in ((1 + 1e-5, True), (1 - 1e-5, False)):
+            scores = pool.scores.copy()
+            scores[record] = np.float32(found.least.score * factor)
+            now = again(scores)
+            if now.by_cost != selection.by_cost:
+                break  # The other pass is the better one now.
+            assert (record in now.picks) == is_picked, (record, found.least)
+            if is_picked:
+                assert now.picks.tolist().index(record) + 1 == found.least.rank
+                audits += 1
+    return selection, explainer, audits, shut_out
 
 
-def test_ranks_in_which_a_record_is_not_allowed_do_not_count(case):
-    pool, graph, measure, rule, selection = selected(case, FUNCTIONS[0][0], "exact")
-    explainer = explained(pool, graph, measure, rule, selection)
-    record = next(d for d in range(200) if d not in selection.picks and case.label_lists[d])
-    allowed = np.arange(BUDGET) < 4
-    found = explainer.explain(record, allowed=allowed)
-    ratios = explainer.gains_of(record) / selection.gains
-    assert found.rank == np.argmax(ratios[:4]) + 1
-    assert found.least.rank <= 4
-    twice = explainer.explain(record, allowed=allowed, factors=np.full(BUDGET, 2.0))
-    np.testing.assert_allclose(twice.ratio, found.ratio / 2)
-    assert twice.least.score > found.least.score
-    never = explainer.explain(record, allowed=np.zeros(BUDGET, bool))
-    assert (never.rank, never.ratio, never.least) == (None, 0, None)
+def test_quotas_say_in_which_ranks_a_record_was_allowed(case):
+    groups = np.arange(200, dtype=np.int32) % 3
+    quotas = Quotas(groups, np.array([0, 12, 0], np.int32), np.array([6, 30, 30], np.int32))
+    selection, explainer, audits, shut_out = audited(case, Constraints(quotas=quotas), BUDGET)
+    assert audits > 4
+    assert shut_out > 3
+    last = np.flatnonzero(groups[selection.picks] == 0)[5]
+    record = next(d for d in range(0, 200, 3) if d not in selection.picks and case.label_lists[d])
+    found = explainer.explain(record)
+    assert (found.allowed, found.most_cost) == (last + 1, -1)
+    assert found.rank <= last + 1
+    assert found.least.rank <= last + 1
+
+
+def test_a_record_that_costs_more_than_was_left(case):
+    costs = np.random.default_rng(0).integers(20, 200, 200).astype(np.int32)
+    constraints = Constraints(costs=costs, most_cost=np.int32(1500))
+    selection, explainer, audits, shut_out = audited(case, constraints)
+    assert selection.by_cost
+    assert audits > 4
+    assert shut_out > 4
+    left = 1500 - np.cumsum(np.append(0, costs[selection.picks]))
+    for record in range(0, 200, 9):
+        found = explainer.explain(record)
+        fits = left >= costs[record]
+        assert found.allowed == np.count_nonzero(fits[:-1])
+        if not found.picked and found.least is not None and found.rank <= len(selection):
+            pick = selection.picks[found.rank - 1]
+            needed = selection.gains[found.rank - 1] * costs[record] / costs[pick]
+            np.testing.assert_allclose(found.needed, needed, rtol=1e-6)
+
+
+def test_given_records_count_and_are_not_picked(case):
+    given = np.zeros(200, bool)
+    given[[4, 20, 36, 45]] = True
+    _, explainer, audits, _ = audited(case, Constraints(given=given), BUDGET, gain="linear")
+    assert audits > 4
+    held = case.rows[given].sum(axis=0)
+    phi = oracles.power(0.5, 0.1)
+    first = oracles.gains(phi, lambda x: 0.5 * (x + 0.1) ** -0.5, case.rows, held, "linear")
+    np.testing.assert_allclose([explainer.gains_of(d)[0] for d in (3, 5)], first[[3, 5]], rtol=1e-5)
+    found = explainer.explain(45)
+    assert (found.picked, found.rank, found.least, found.allowed) == (False, None, None, 0)
 
 
 def test_a_range_that_float32_cannot_hold_is_explained_in_float64():
