@@ -8,7 +8,8 @@ from ._learning_report import LearningReport, label_changes, most_changed, repor
 from ._learning_text import comparison_lines, report_text
 from ._limits import allowed_selections
 from ._manifest import manifest, summary
-from ._selection_page import Selected, selection_page
+from ._selected import Selected
+from ._selection_page import selection_page
 from ._told_numbers import proven_per_cent, told_information
 
 __all__ = [

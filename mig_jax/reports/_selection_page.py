@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import importlib.resources
 import io
 import json
@@ -11,11 +10,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool
 
-from mig_jax import data
 from mig_jax._version import __version__
-from mig_jax.measure import LabelGraph, Measure, Pool
+from mig_jax.measure import LabelGraph
 from mig_jax.reports import plotting
 from mig_jax.reports._limits import (
     allowed_selections,
@@ -24,34 +21,21 @@ from mig_jax.reports._limits import (
     quota_rows,
     told_limits,
 )
+from mig_jax.reports._selected import Selected
 from mig_jax.reports._shown_records import shown_records
 from mig_jax.reports._told_numbers import proven_per_cent, told_information
-from mig_jax.selection import Selection, in_range, selected_information
+from mig_jax.selection import in_range, selected_information
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Selected", "selection_page"]
+__all__ = ["selection_page"]
 
 # They differ from run to run, or are told elsewhere on the page.
 _NOT_SETTINGS = frozenset(
     "changes extended given parameters prefixes prices quotas random_choice resumed_after run "  # noqa: SIM905
     "seconds tokens versions".split()
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Selected:
-    """All that the page is made of."""
-
-    about: dict[str, Any]  # The manifest.
-    table: data.RecordTable
-    pool: Pool
-    graph: LabelGraph
-    measure: Measure
-    selection: Selection
-    fields: data.FieldNames
-    given: Bool[np.ndarray, " records"] | None = None  # Records that z holds from the start.
 
 
 def selection_page(selected: Selected) -> bytes:

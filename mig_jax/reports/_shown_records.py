@@ -6,7 +6,7 @@ Each with why: what its labels gave of its gain, or which picks had taken it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,10 +23,8 @@ from mig_jax.reports._explanation_text import (
     told_place,
 )
 from mig_jax.reports._limits import is_limited
+from mig_jax.reports._selected import Selected
 from mig_jax.selection import Constraints, Explainer, in_range
-
-if TYPE_CHECKING:
-    from mig_jax.reports._selection_page import Selected
 
 __all__ = ["shown_records"]
 

@@ -137,7 +137,7 @@ class Explainer:
         self._scores = np.asarray(pool.scores)
         self._limits = PickLimits.of(pool, budget, constraints, self._picks, by_cost)
         held = None
-        if constraints.given is not None:
+        if constraints.given is not None and np.any(constraints.given):
             with in_range(pool, graph, measure) as problem:
                 held = given_information(*problem, constraints.given)[: graph.num_labels]
         self._paths = Trajectories.of(pool, graph, measure, gain, self._picks, held)

@@ -19,6 +19,7 @@ TABLE = (*RECORDS, "vocabulary", "cache")
 GRAPH = (*TABLE, "label_embeddings", "embedding_model", "missing_embeddings")
 INPUT_FLAGS = {
     "select": GRAPH,
+    "explain": GRAPH,
     "learn": GRAPH,
     "ablate": GRAPH,
     "embed_labels": TABLE,
