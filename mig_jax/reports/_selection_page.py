@@ -24,7 +24,7 @@ from mig_jax.reports._limits import (
 from mig_jax.reports._selected import Selected
 from mig_jax.reports._shown_records import shown_records
 from mig_jax.reports._told_numbers import proven_per_cent, told_information
-from mig_jax.selection import in_range, selected_information
+from mig_jax.selection import Selection, in_range, selected_information
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
