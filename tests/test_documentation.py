@@ -35,6 +35,19 @@ def test_python_example(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_limits_in_python(capsys):
+    _, example = examples("docs/budgets.md")  # The first reads a file.
+    names: dict = {}
+    exec(example.replace("5000", "1000").replace("20_000", "8_000").replace("150", "50"), names)
+    tokens, of_first, of_second = map(int, re.findall(r"\d+", capsys.readouterr().out)[:3])
+    assert 7_000 < tokens <= 8_000
+    assert of_first >= 50
+    assert of_second <= 40
+    assert min(names["selection"].picks) >= 100
+    assert names["certificate"].certified_ratio > 0.9
+
+
+@pytest.mark.slow
 def test_parts_of_ones_own(tmp_path, monkeypatch, capsys):
     for registry, name in (
         (mig_jax.FAMILIES, "root"),

@@ -24,6 +24,7 @@ from mig_jax.commands.select_options import SelectOptions, define_select_flags, 
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
     select_with_bar,
+    told_prefixes,
     write_selection,
 )
 from mig_jax.commands.terminal import say, silent, tell
@@ -129,6 +130,9 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         if options.certificate:
             with timed(seconds, "certificate"):
                 certificate = certify_with_bar(pool, graph, measure, selection, budget, hosts)
+        with timed(seconds, "prefixes"):
+            problem = pool, graph, measure
+            prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
         about = {
             **manifest(options.parameters(), table, graph, selection, certificate, hosts),
             "records_used": candidates,
@@ -142,6 +146,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **given.told(selection.given_information),
             **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
             **budget.told_of(selection.picks, certificate, hosts),
+            **prefixes,
         }
         with timed(seconds, "writing"):
             written = given.with_picks(selection.picks) if given.included else selection.picks

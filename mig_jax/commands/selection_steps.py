@@ -16,7 +16,15 @@ from mig_jax.errors import InputError
 from mig_jax.measure import GainRule, LabelGraph, Measure, Pool
 from mig_jax.reports import proven_per_cent
 from mig_jax.runs import place_told
-from mig_jax.selection import Certificate, InfeasibleError, Progress, Selection, certify, select
+from mig_jax.selection import (
+    Certificate,
+    InfeasibleError,
+    Progress,
+    Selection,
+    certify,
+    certify_prefixes,
+    select,
+)
 
 if TYPE_CHECKING:  # Who learned nothing needs no optax and flax.
     from mig_jax.learning import LearnedMeasure
@@ -26,6 +34,7 @@ __all__ = [
     "check_information",
     "select_with_bar",
     "told_of_learned",
+    "told_prefixes",
     "write_selection",
 ]
 
@@ -125,6 +134,40 @@ def certify_with_bar(
             mesh=hosts.mesh,
             on_step=on_step,
         )
+
+
+def told_prefixes(
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    selection: Selection,
+    budget: Budget,
+    certificate: Certificate | None,
+    hosts: Hosts = ALONE,
+) -> dict[str, Any]:
+    """What the manifest tells of the first picks as smaller selections; nothing under quotas."""
+    if certificate is None or budget.constraints.quotas is not None:
+        return {}
+    found = certify_prefixes(
+        pool,
+        graph,
+        measure,
+        selection.picks,
+        budget=budget.records,
+        constraints=budget.constraints,
+        whole=certificate,
+        mesh=hosts.mesh,
+    )
+    rows = [
+        {
+            "records": prefix.records,
+            "tokens": prefix.cost,
+            "information": prefix.certificate.information,
+            "certified_ratio": prefix.certificate.certified_ratio,
+        }
+        for prefix in found
+    ]
+    return {"prefixes": rows}
 
 
 def told_of_learned(learned: LearnedMeasure, measure: Measure) -> dict[str, float]:

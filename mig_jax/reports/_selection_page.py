@@ -24,7 +24,7 @@ from mig_jax.reports._limits import (
 from mig_jax.reports._selected import Selected
 from mig_jax.reports._shown_records import shown_records
 from mig_jax.reports._told_numbers import proven_per_cent, told_information
-from mig_jax.selection import in_range, selected_information
+from mig_jax.selection import Selection, in_range, selected_information
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +125,7 @@ def _pictures(selected: Selected) -> Any:
         certified=[(row["records"], row["certified_ratio"]) for row in about.get("prefixes") or ()],
         ax=right,
     )
-    yield "Pick by pick", _told_picks(about), _png(figure)
+    yield "Pick by pick", _told_picks(about, selected.selection), _png(figure)
 
     shown = plotting.shown_labels(graph, of_pool)
     small, places = _part_of_graph(graph, shown)
@@ -162,14 +162,14 @@ def _pictures(selected: Selected) -> Any:
     )
 
 
-def _told_picks(about: dict[str, Any]) -> str:
+def _told_picks(about: dict[str, Any], selection: Selection) -> str:
     """What to read in the picture of the picks."""
-    if (about.get("tokens") or {}).get("budget") is not None:
+    if selection.by_cost:
         order = (
-            "Each pick adds the record that gains most for its tokens (or most at all, if that led "
-            "further), so the gains may rise again; what is left adds ever less."
+            "Each pick adds the record that gains most for its tokens, so the gains rise and fall; "
+            "what is left adds ever less for its tokens."
         )
-    elif about.get("quotas") or about.get("changes"):
+    elif any(about.get(name) for name in ("tokens", "quotas", "changes")):
         order = (
             "Each pick adds the record that gains most of those that the limits allow; what is "
             "left adds ever less."

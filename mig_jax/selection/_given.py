@@ -51,7 +51,8 @@ def raw_of_given(
     scores = np.asarray(pool.scores, np.float64)[records[chosen]]
     # The entries themselves: sums of sums would depend on how the pool is cut into parts.
     labels, scores = (np.concatenate(all_gather_parts(part, mesh)) for part in (labels, scores))
-    return np.bincount(labels, scores, max(graph.num_labels, 1))
+    found = np.bincount(labels, scores, max(graph.num_labels, 1))
+    return found.astype(np.float64)  # Of no entries NumPy makes integers.
 
 
 def spread(

@@ -80,6 +80,25 @@ def test_gains_and_information(ax):
     assert other.get_title() == "99.98 % of the upper bound"  # Never rounded up.
     plotting.plot_gains([], ax=Figure().subplots())
     plotting.plot_information([], ax=Figure().subplots())
+    mixed = Figure().subplots()
+    plotting.plot_gains([4.0, 1.0] * 200, ax=mixed)
+    each, mean = mixed.lines
+    assert len(each.get_ydata()) == 400
+    np.testing.assert_allclose(mean.get_xydata()[[0, -1]], [(2.5, 2.5), (398.5, 2.5)])
+
+
+def test_information_starts_with_what_was_given(ax):
+    plotting.plot_information([3.0, 2.0], bound=9.0, start=2.0, ax=ax)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [2, 5, 7])
+    assert ax.get_title() == "77.77 % of the upper bound"
+
+
+def test_what_smaller_budgets_are_certified_for_has_a_scale_of_its_own(ax):
+    plotting.plot_information([3.0, 2.0], bound=9.0, certified=[(1, 0.98), (2, 0.995)], ax=ax)
+    (other,) = [each for each in ax.figure.axes if each is not ax]
+    np.testing.assert_allclose(other.lines[0].get_xydata(), [(1, 98), (2, 99.5)])
+    assert other.get_ylim() == pytest.approx((96, 100))
+    assert len(ax.get_legend().get_texts()) == 3
 
 
 def test_information_by_label_in_shares(ax):

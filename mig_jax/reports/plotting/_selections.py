@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mig_jax.reports.plotting._style import AFTER, BEFORE, plain, short_name, styled
+from mig_jax.reports.plotting._style import AFTER, BEFORE, QUIET, plain, short_name, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["plot_gains", "plot_information", "plot_information_by_label"]
 
 _BOUND, _PROVEN = "#b4552d", "#4d7f3a"
+# From which share of rises on gains are dots, and how many means there are then.
+_OFTEN, _MEANS = 0.05, 100
 
 
 def plot_gains(gains: Any, *, ax: Axes | None = None) -> Axes:
     """Draws the marginal gain of each pick against its rank.
+
+    Gains that rise and fall, as of picks by gain over cost, are dots, with a line of their means.
 
     Args:
       gains: float [N], in the order picked.
@@ -26,7 +30,15 @@ def plot_gains(gains: Any, *, ax: Axes | None = None) -> Axes:
     """
     ax = styled(ax)
     gains = np.asarray(gains, float)
-    ax.plot(np.arange(1, len(gains) + 1), gains, color=AFTER, linewidth=1.6)
+    ranks = np.arange(1, len(gains) + 1)
+    if np.count_nonzero(np.diff(gains) > 0) > len(gains) * _OFTEN:
+        ax.plot(ranks, gains, ".", color=QUIET, markersize=2, label="each")
+        parts = np.array_split(np.arange(len(gains)), min(_MEANS, len(gains)))
+        means = [[ranks[part].mean(), gains[part].mean()] for part in parts]
+        ax.plot(*np.transpose(means), color=AFTER, linewidth=1.6, label="mean")
+        ax.legend(frameon=False, loc="upper right")
+    else:
+        ax.plot(ranks, gains, color=AFTER, linewidth=1.6)
     if len(gains) and gains.min() > 0 and gains.max() > 20 * gains.min():
         ax.set_yscale("log")
     else:
