@@ -390,7 +390,7 @@ def test_numbers_beyond_float32_and_constraints():
 
 
 QUOTAS_OF = {  # Minima, maxima, budget of records, of costs, then the group and amounts told.
-    "too few candidates": ([9, 0], [9, 9], 9, None, (0, 9, 2)),
+    "too few candidates": ([5, 0], [9, 9], 6, None, (0, 5, 2)),
     "crossed": ([2, 0], [1, 9], 4, None, (0, 2, 1)),
     "minima over the budget": ([2, 2], [9, 9], 3, None, (None, 4, 3)),
     "maxima under the budget": ([0, 0], [1, 2], 4, None, (None, 4, 3)),
