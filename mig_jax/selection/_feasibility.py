@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Bool, Int
 
 from mig_jax.devices import all_gather_parts, all_reduce_max, part_of_picks
-from mig_jax.measure import Array, Count, Pool
+from mig_jax.measure import Array, Pool
 from mig_jax.selection._allowance import Allowance
 from mig_jax.selection._constraints import NO_MAXIMUM, Constraints, Quotas
 
@@ -86,7 +86,7 @@ class Limits:
         got = _summed(_by_group(groups, counted, len(self.start.due)), mesh)
         cost = _summed(costs.sum(keepdims=True), mesh)[0]
 
-        def less(available: Array, amount: Array | Count) -> np.ndarray:
+        def less(available: Array, amount: np.ndarray | np.integer | int) -> np.ndarray:
             available = np.asarray(available)
             rest = np.where(available == NO_MAXIMUM, available, available - amount)
             return rest.astype(np.int32)
@@ -94,7 +94,7 @@ class Limits:
         return dataclasses.replace(
             self.start,
             by_cost=np.asarray(by_cost),
-            records=less(self.start.records, np.asarray(len(picks))),
+            records=less(self.start.records, len(picks)),
             cost=less(self.start.cost, cost),
             due=np.maximum(np.asarray(self.start.due) - got, 0).astype(np.int32),
             room=less(self.start.room, got),
@@ -214,19 +214,16 @@ def _reserves(problem: _Problem, mesh: Mesh | None) -> tuple[np.ndarray, np.ndar
     )
     if problem.budget is not None and not of_costs:
         _refuse_sum(
-            minima.sum() > problem.budget,
-            "the minima are {asked} {unit} together, more than the budget of {found}",
             minima.sum(),
             problem.budget,
+            "the minima are {asked} {unit} together, more than the budget of {found}",
             False,
         )
         if problem.most_cost is None:
-            reachable = np.minimum(maxima, there).sum()
             _refuse_sum(
-                reachable < problem.budget,
-                "the budget is {asked} {unit}, but the maxima leave only {found}",
                 problem.budget,
-                reachable,
+                np.minimum(maxima, there).sum(),
+                "the budget is {asked} {unit}, but the maxima leave only {found}",
                 False,
             )
     cheapest, of_group = _cheapest(groups, costs, counted, minima, mesh)
@@ -256,13 +253,12 @@ def _reserves(problem: _Problem, mesh: Mesh | None) -> tuple[np.ndarray, np.ndar
         reserved = sums[-1]
     if problem.most_cost is not None:
         _refuse_sum(
-            reserved > problem.most_cost,
+            reserved,
+            problem.most_cost,
             "meeting the minima takes up to {asked} {unit}, more than the budget of {found}"
             if of_costs
             else "the cheapest records that meet the minima come to {asked} {unit} together, more "
             "than the budget of {found}",
-            reserved,
-            problem.most_cost,
             True,
         )
     length = max(_SHORTEST, 1 << max(len(reserves) - 1, 1).bit_length())
@@ -271,9 +267,10 @@ def _reserves(problem: _Problem, mesh: Mesh | None) -> tuple[np.ndarray, np.ndar
 
 
 def _refuse_sum(
-    refused: bool | np.bool_, text: str, asked: Count, found: Count, of_costs: bool
+    asked: int | np.integer, found: int | np.integer, text: str, of_costs: bool
 ) -> None:
-    if refused:
+    """Raises InfeasibleError if more is asked for than there is."""
+    if asked > found:
         raise InfeasibleError(text, asked=int(asked), found=int(found), of_costs=of_costs)
 
 

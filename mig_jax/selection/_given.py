@@ -51,8 +51,7 @@ def raw_of_given(
     scores = np.asarray(pool.scores, np.float64)[records[chosen]]
     # The entries themselves: sums of sums would depend on how the pool is cut into parts.
     labels, scores = (np.concatenate(all_gather_parts(part, mesh)) for part in (labels, scores))
-    found = np.bincount(labels, scores, max(graph.num_labels, 1))
-    return found.astype(np.float64)  # Of no entries NumPy makes integers.
+    return _sums(labels, scores, max(graph.num_labels, 1))
 
 
 def spread(
@@ -62,6 +61,11 @@ def spread(
     sources, targets = np.asarray(graph.sources), np.asarray(graph.targets)
     alpha = np.asarray(propagation, jnp.result_type(float))  # As all else is computed with.
     shared = alpha.astype(np.float64) * np.asarray(graph.similarities, np.float64)
-    total = 1 + np.bincount(targets, shared, len(raw))
-    arriving = np.bincount(targets, shared / total[targets] * raw[sources], len(raw))
+    total = 1 + _sums(targets, shared, len(raw))
+    arriving = _sums(targets, shared / total[targets] * raw[sources], len(raw))
     return raw / total + arriving
+
+
+def _sums(places: np.ndarray, values: np.ndarray, length: int) -> Float[np.ndarray, " labels"]:
+    """In order; of nothing NumPy would make whole numbers."""
+    return np.bincount(places, values, length).astype(np.float64)

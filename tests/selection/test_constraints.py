@@ -34,7 +34,7 @@ from mig_jax.selection import (
 )
 from tests import oracles
 from tests.selection.padded_pages import pages_at_most, with_empty_pages
-from tests.strategies import FUNCTIONS, TINY, Case, Shape, cases, random_case
+from tests.strategies import FUNCTIONS, TINY, Case, Shape, cases, random_case, to_float64
 
 SMALL = Shape(24, 3, 36, 0)
 OURS, PHI, SLOPE = FUNCTIONS[0]
@@ -178,15 +178,10 @@ KINDS = ("records", "costs", "records and costs", "both", "quotas of costs")
 
 def select_wide(case: Case, budget, limits: Constraints, gain=mig_jax.EXACT, **options):
     with jax.enable_x64(True):
-        pool = dataclasses.replace(case.pool, scores=case.pool.scores.astype(np.float64))
+        measure = mig_jax.Measure(OURS, case.alpha)
+        pool, graph, measure = to_float64((case.pool, case.graph, measure))
         return mig_jax.select(
-            pool,
-            case.graph,
-            budget,
-            constraints=limits,
-            measure=mig_jax.Measure(OURS, case.alpha),
-            gain=gain,
-            **options,
+            pool, graph, budget, constraints=limits, measure=measure, gain=gain, **options
         )
 
 
@@ -390,7 +385,7 @@ def test_numbers_beyond_float32_and_constraints():
 
 
 QUOTAS_OF = {  # Minima, maxima, budget of records, of costs, then the group and amounts told.
-    "too few candidates": ([9, 0], [9, 9], 9, None, (0, 9, 2)),
+    "too few candidates": ([5, 0], [9, 9], 6, None, (0, 5, 2)),
     "crossed": ([2, 0], [1, 9], 4, None, (0, 2, 1)),
     "minima over the budget": ([2, 2], [9, 9], 3, None, (None, 4, 3)),
     "maxima under the budget": ([0, 0], [1, 2], 4, None, (None, 4, 3)),
