@@ -139,7 +139,14 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             "labels_covered": labels_covered(
                 pool, graph, given.with_picks(selection.picks), hosts.mesh
             ),
-            "random_choice": random_choice(pool, graph, measure, len(selection), hosts.mesh),
+            "random_choice": random_choice(
+                pool,
+                graph,
+                measure,
+                budget.records,
+                hosts.mesh,
+                constraints=budget.constraints,
+            ),
             **run,
             **counted(table, selection.picks, options.count_by, hosts, given.own),
             **learned,
