@@ -1,9 +1,8 @@
 """What may still be picked under constraints: one number a group, and what a pick takes of it.
 
-All constraints come down to the largest cost that a record of each group may have now. It never
-rises from pick to pick, so that bounds on what is allowed stay bounds. It leaves enough for the
-minima that are still due: of the records that a group has left, one is always allowed while the
-group's minimum is due, and so every minimum is met in the end.
+All constraints come down to the largest cost that a record of each group may have now. It leaves
+enough for the minima that are still due: of the records that a group has left, one is always
+allowed while the group's minimum is due, and so every minimum is met in the end.
 
 - Quotas of records: R_g(k) is the sum of the k largest costs among the min_g cheapest candidates
   of g, 0 if costs are not limited. A record of g may cost what is left less Σ R_g(due_g), and
@@ -11,11 +10,18 @@ group's minimum is due, and so every minimum is met in the end.
   closed once as many records are left as are due.
 - Quotas of costs: s_g is the smallest cost such that the candidates of g of at most that cost
   meet min_g together. r_g = due_g + s_g − 1 is kept for g until its minimum is met.
+
+A minimum may be met at less cost than is kept for it, and what is not allowed now may be allowed
+later. So there is a second number a group, which no later one exceeds: it keeps for the minima
+only what they cost at the least. Those are S_g(due_g), the sum of the due_g smallest of the same
+costs, or due_g itself. For any n records of g, S_g(n + k) is at most what they cost and R_g(k).
+Bounds that leave out what is above that number stay bounds.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +31,16 @@ from mig_jax.measure import Array, as_pytree
 from mig_jax.selection._constraints import NO_MAXIMUM
 from mig_jax.selection._page_layout import EMPTY
 
-__all__ = ["Allowance", "allowed_rows", "due_rows", "fills_up", "most_costs", "spend", "worths"]
+__all__ = [
+    "Allowance",
+    "MostCosts",
+    "allowed_rows",
+    "due_rows",
+    "fills_up",
+    "most_costs",
+    "spend",
+    "worths",
+]
 
 
 @as_pytree
@@ -40,23 +55,39 @@ class Allowance:
     #: Quotas of records: R_g(0), …, R_g(min_g) of each group from its start on. Of costs: s_g − 1.
     reserves: Int[Array, " _reserves"]
     starts: Int[Array, " groups"]
+    minima: Int[Array, " groups"]
     of_costs: bool = dataclasses.field(default=False, metadata={"static": True})
 
 
-def most_costs(left: Allowance) -> Int[jax.Array, " groups"]:
-    """The largest cost that a record of each group may have now; −1 if none may be picked."""
+class MostCosts(NamedTuple):
+    """The largest cost that a record of each group may have; −1 if none may be picked."""
+
+    now: Int[jax.Array, " groups"]
+    ever: Int[jax.Array, " groups"]  #: At least what is allowed now or after any further picks.
+
+
+def most_costs(left: Allowance) -> MostCosts:
+    """The largest cost that a record of each group may have, now and at any later time."""
     if left.of_costs:
         kept = jnp.where(left.due > 0, left.due + left.reserves, 0)
-        most = jnp.minimum(left.room, left.cost - _sum(kept) + kept)
         closed = left.records <= 0
+        now, ever = (
+            jnp.minimum(left.room, left.cost - _sum(part) + part)
+            for part in (kept, jnp.asarray(left.due))
+        )
     else:
-        reserves = jnp.asarray(left.reserves)
-        kept = reserves[left.starts + left.due]
-        then = reserves[left.starts + jnp.maximum(left.due - 1, 0)]
-        most = jnp.asarray(left.cost) - _sum(kept) + (kept - then)
+        reserves, first = jnp.asarray(left.reserves), left.starts
+        after = jnp.maximum(left.due - 1, 0)
+        dearest = [reserves[first + due] for due in (left.due, after)]
+        last = first + left.minima
+        cheapest = [reserves[last] - reserves[last - due] for due in (left.due, after)]
         only_due = left.records <= _sum(left.due)
         closed = (left.records <= 0) | (left.room <= 0) | (only_due & (left.due == 0))
-    return jnp.where(closed, -1, most)
+        now, ever = (
+            jnp.asarray(left.cost) - _sum(kept) + (kept - then)
+            for kept, then in (dearest, cheapest)
+        )
+    return MostCosts(jnp.where(closed, -1, now), jnp.where(closed, -1, ever))
 
 
 def _sum(amounts: Int[Array, " groups"]) -> Int[jax.Array, ""]:

@@ -155,6 +155,7 @@ def limits_of(
         maxima.astype(np.int32),
         reserves,
         starts,
+        minima.astype(np.int32),
         quotas_of_costs,
     )
     most = candidates if budget is None else budget

@@ -7,8 +7,8 @@ such bound a page and recomputes only pages whose bound reaches the best gain
 known to be current.
 
 Under constraints (`Allowance`) records are compared by their worth: the gain, or
-the gain over the cost. What may be picked only becomes less, so that a bound on
-the worth of a page's records stays one.
+the gain over the cost. What may be picked at any later time only becomes less, so
+that a bound on the worth of those records of a page stays one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mig_jax.devices import POOL_AXIS, REPLICATED, SHARDED, num_parts, over_shar
 from mig_jax.measure import EXACT, Array, Count, GainRule, Measure, prepare
 from mig_jax.selection._allowance import (
     Allowance,
+    MostCosts,
     allowed_rows,
     due_rows,
     fills_up,
@@ -101,7 +102,7 @@ def _start(
     rule: GainRule, measure: Measure, pages: Pages, z: jax.Array, left: Allowance | None
 ) -> SelectionState:
     table = prepare(rule, measure, z)
-    most = None if left is None else most_costs(left)
+    most = None if left is None else most_costs(left).ever
 
     def bound(page: Pages) -> jax.Array:
         gains = page_gains(
@@ -162,7 +163,7 @@ def full_scan_greedy(
         gains = jax.vmap(partial(page_gains, rule, measure, state.table.gains))(
             pages.labels, pages.values, state.records, pages.width_log2
         )
-        most = None if state.left is None else most_costs(state.left)
+        most = None if state.left is None else most_costs(state.left).now
         compared = _worths(state.left, most, pages, state.records, gains)
         worth = jnp.max(compared)
         record = jnp.min(jnp.where(compared == worth, state.records, EMPTY))
@@ -252,7 +253,7 @@ def _search(
     state: SelectionState,
     journal: _Journal,
     budget: Count,
-    most: jax.Array | None,
+    most: MostCosts | None,
 ) -> _Search:
     """Reads pages until no unread one can hold a better record than the best one read."""
 
@@ -278,8 +279,11 @@ def _search(
             records,
             pages.width_log2[page],
         )
-        compared = _worths(state.left, most, _page(pages, page), records, gains)
+        here = _page(pages, page)
+        now, ever = (None, None) if most is None else most
+        compared = _worths(state.left, now, here, records, gains)
         worth = jnp.max(compared)
+        bound = jnp.max(_worths(state.left, ever, here, records, gains))
         record = jnp.min(jnp.where(compared == worth, records, EMPTY))
         best = carry.best
         better = (worth > best.worth) | ((worth == best.worth) & (record < best.record))
@@ -289,7 +293,7 @@ def _search(
         bounds = bounds.at[place].set(-1)
         journal = _Journal(
             carry.journal.pages.at[carry.read].set(page),
-            carry.journal.bounds.at[carry.read].set(worth * (1 + _SLACK)),
+            carry.journal.bounds.at[carry.read].set(bound * (1 + _SLACK)),
         )
         return _Search(
             bounds=carry.bounds.at[group].set(bounds),
@@ -322,33 +326,48 @@ def _lowest(state: SelectionState) -> _Best:
 
 
 def _lowest_allowed(
-    pages: Pages, state: SelectionState, left: Allowance, most: jax.Array, idle: jax.Array
+    pages: Pages, state: SelectionState, left: Allowance, most: MostCosts, idle: jax.Array
 ) -> tuple[_Best, SelectionState]:
     """The lowest record to pick though it gains nothing, if `idle` and if there is one.
 
-    What of a page may be picked only becomes less: `first` bounds its lowest record from below,
-    and only pages that may hold the lowest of all are looked at.
+    Pages are looked at by `first`, which bounds their lowest record from below, until none that
+    is left can have a lower one than the best.
     """
-    wanted = idle & (fills_up(left) | jnp.any(left.due > 0))
     nothing, zero = jnp.zeros((), state.z.dtype), jnp.int32(0)
     gain = None if pages.costs is None else nothing
 
-    def unsettled(carry: tuple[jax.Array, _Best, jax.Array]) -> jax.Array:
-        return wanted & ~carry[2]
+    class Look(NamedTuple):
+        first: jax.Array
+        last: jax.Array  # The page looked at last had this bound.
+        best: _Best
+        settled: jax.Array
 
-    def look(carry: tuple[jax.Array, _Best, jax.Array]) -> tuple[jax.Array, _Best, jax.Array]:
-        first, _, _ = carry
-        page = jnp.argmin(first).astype(jnp.int32)
+    def look(carry: Look) -> Look:
+        bounds = jnp.where(carry.first > carry.last, carry.first, EMPTY)
+        page = jnp.argmin(bounds).astype(jnp.int32)
         here, records = _page(pages, page), state.records[page]
-        rows = allowed_rows(most, records, here.costs, here.groups) & due_rows(left, here.groups)
-        lowest = jnp.min(jnp.where(rows, records, EMPTY))
-        best = _in_page(nothing, lowest, records, page)._replace(gain=gain)
-        return first.at[page].set(lowest), best, lowest == first[page]
+        due = due_rows(left, here.groups)
+        lowest, bound = (
+            jnp.min(
+                jnp.where(
+                    allowed_rows(limit, records, here.costs, here.groups) & due, records, EMPTY
+                )
+            )
+            for limit in most
+        )
+        found = _in_page(nothing, lowest, records, page)._replace(gain=gain)
+        return Look(
+            carry.first.at[page].set(bound),
+            bounds[page],
+            _choose(lowest < carry.best.record, found, carry.best),
+            bounds[page] >= carry.best.record,
+        )
 
+    wanted = idle & (fills_up(left) | jnp.any(left.due > 0))
     none = _Best(nothing, EMPTY, zero, zero, EMPTY, gain)
-    start = (state.first, none, jnp.bool_(False))
-    first, best, _ = lax.while_loop(unsettled, look, start)
-    return best, dataclasses.replace(state, first=first)
+    start = Look(state.first, jnp.int32(-1), none, ~wanted)
+    end = lax.while_loop(lambda carry: ~carry.settled, look, start)
+    return end.best, dataclasses.replace(state, first=end.first)
 
 
 def _move_to_selection(
