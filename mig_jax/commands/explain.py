@@ -100,12 +100,12 @@ def run(values: flags.FlagValues) -> None:
         budget, given = _budget(options, table)
         pool, graph, measure, _ = read_problem(options, table, pool_from_table(table))
         rule, gains = GAIN_RULES[manifest["gain"]], finished.gains[finished.ranks > 0]
-        by_cost = manifest.get("by_cost", False)
+        rates = Rates.of(manifest["rates"]) if "rates" in manifest else None
         explainer = Explainer(
             *(pool, graph, measure, rule, picks, gains),
             budget=budget.records,
             constraints=budget.constraints,
-            by_cost=by_cost,
+            rates=rates,
         )
         _check_gains(explainer.gains_found, gains)
         as_read = scores_as_read(table, pool)
@@ -113,7 +113,10 @@ def run(values: flags.FlagValues) -> None:
         for each in asked:
             found = explainer.explain(each.record)
             about: dict[str, Any] = {} if each.told_id is None else {"id": each.told_id}
-            about |= {"given": bool(given.own[each.record]), "by_cost": by_cost}
+            about |= {
+                "given": bool(given.own[each.record]),
+                "by_cost": rates is not None and rates.has_costs,
+            }
             about |= told_explanation(found, table, len(picks), as_read=as_read)
             told.append(about | _limits(found, budget, len(picks)))
         text = io.BytesIO()

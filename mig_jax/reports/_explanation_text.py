@@ -150,7 +150,7 @@ def _why_not(told: dict[str, Any]) -> list[str]:
     else:
         whose = "of the pick made there"
         if told.get("by_cost"):  # Picks of fewer tokens needed less.
-            whose = f"that its {told['tokens']:,} tokens needed there"
+            whose = f"that one of its {told['tokens']:,} tokens needed there"
         lines.append(
             f"  nearest   rank {told['rank']:,} of {told['picks']:,}: gain {number(told['gain'])}, "
             f"{per_cent(told['ratio'])} of the {number(told['gain_needed'])} {whose}"

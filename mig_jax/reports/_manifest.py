@@ -41,7 +41,7 @@ def manifest(
         "records_selected": len(selection),
         "gain": parameters["gain"],
         # Only limits of tokens lead to it.
-        **({"by_cost": True} if selection.by_cost else {}),
+        **({} if selection.rates is None else {"rates": selection.rates.told()}),
         "information": information_held,
         "upper_bound": None if certificate is None else certificate.upper_bound,
         "certified_ratio": None if certificate is None else certificate.certified_ratio,

@@ -164,10 +164,10 @@ def _pictures(selected: Selected) -> Any:
 
 def _told_picks(about: dict[str, Any], selection: Selection) -> str:
     """What to read in the picture of the picks."""
-    if selection.by_cost:
+    if selection.rates is not None and selection.rates.has_costs:
         order = (
-            "Each pick adds the record that gains most for its tokens, so the gains rise and fall; "
-            "what is left adds ever less for its tokens."
+            "Each pick adds the record that gains most for what it takes of the limits, such as "
+            "its tokens, so the gains rise and fall; what is left adds ever less for that."
         )
     elif any(about.get(name) for name in ("tokens", "quotas", "changes")):
         order = (

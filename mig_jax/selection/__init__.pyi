@@ -17,6 +17,7 @@ from ._pages import fill_pages
 from ._passes import Progress, next_chunk, resumed_state
 from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
+from ._rates import Rates, by_cost, by_gain
 from ._select import Selection, lay_out, select
 from ._upper_bound import Prices, upper_bound
 
@@ -43,7 +44,10 @@ __all__ = [
     "Prices",
     "Progress",
     "Quotas",
+    "Rates",
     "Selection",
+    "by_cost",
+    "by_gain",
     "certify",
     "certify_prefixes",
     "extended",

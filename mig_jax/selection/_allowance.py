@@ -30,6 +30,7 @@ from jaxtyping import Bool, Float, Int
 from mig_jax.measure import Array, as_pytree
 from mig_jax.selection._constraints import NO_MAXIMUM
 from mig_jax.selection._page_layout import EMPTY
+from mig_jax.selection._rates import Rates
 
 __all__ = [
     "Allowance",
@@ -47,7 +48,7 @@ __all__ = [
 class Allowance:
     """What may still be picked; `NO_MAXIMUM` stands for any amount, and is not used up."""
 
-    by_cost: Bool[Array, ""]  #: Whether records are compared by gain over cost, else by gain.
+    rates: Rates  #: Records are compared by their gains over these.
     records: Int[Array, ""]
     cost: Int[Array, ""]
     due: Int[Array, " groups"]  #: What is missing to each minimum, in the unit of the quotas.
@@ -143,10 +144,10 @@ def worths(
     gains: Float[jax.Array, "*pages rows"],
     allowed: Bool[jax.Array, "*pages rows"],
     costs: Int[Array, "*pages rows"] | None,
+    groups: Int[Array, "*pages rows"] | None,
 ) -> Float[jax.Array, "*pages rows"]:
-    """What records are compared by: gains, or gains over costs of at least 1; −1 if not allowed."""
+    """What records are compared by: gains, over rates if costs are limited; −1 if not allowed."""
     if costs is not None:
-        # One compiled program for both.
-        divisors = jnp.where(left.by_cost, jnp.maximum(costs, 1), 1)
+        divisors = left.rates.of_rows(groups, costs)
         gains = gains / divisors.astype(gains.dtype)
     return jnp.where(allowed, gains, -1)

@@ -12,6 +12,7 @@ from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._given import given_information
 from mig_jax.selection._number_range import in_range
 from mig_jax.selection._pick_limits import PickLimits
+from mig_jax.selection._rates import Rates
 from mig_jax.selection._trajectories import Trajectories, Walk
 
 __all__ = ["Explainer", "Explanation", "LabelGain", "LeastScore", "Loss"]
@@ -112,7 +113,7 @@ class Explainer:
         *,
         budget: int | None = None,
         constraints: Constraints = UNCONSTRAINED,
-        by_cost: bool = False,
+        rates: Rates | None = None,
     ) -> None:
         """Lays out the picks.
 
@@ -126,7 +127,7 @@ class Explainer:
           gains: each pick's gain at its moment, as in `Selection`.
           budget: as `select` was given it; it matters only beside constraints.
           constraints: as `select` was given them.
-          by_cost: as in `Selection`.
+          rates: as in `Selection`.
 
         Raises:
           ValueError: as `select` does, of constraints that cannot be kept.
@@ -135,7 +136,7 @@ class Explainer:
         self._gains = np.asarray(gains, np.float64)
         self._rank_of = {record: rank for rank, record in enumerate(self._picks.tolist())}
         self._scores = np.asarray(pool.scores)
-        self._limits = PickLimits.of(pool, budget, constraints, self._picks, by_cost)
+        self._limits = PickLimits.of(pool, budget, constraints, self._picks, rates)
         held = None
         if constraints.given is not None and np.any(constraints.given):
             with in_range(pool, graph, measure) as problem:

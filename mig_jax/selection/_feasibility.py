@@ -18,6 +18,7 @@ from mig_jax.devices import all_gather_parts, all_reduce_max, part_of_picks
 from mig_jax.measure import Array, Pool
 from mig_jax.selection._allowance import Allowance
 from mig_jax.selection._constraints import NO_MAXIMUM, Constraints, Quotas
+from mig_jax.selection._rates import Rates, by_gain
 
 __all__ = ["InfeasibleError", "Limits", "limits_of"]
 
@@ -61,7 +62,8 @@ class Limits:
     taken: Bool[np.ndarray, " records"] | None  #: The records given, which are not picked.
     costs: Int[np.ndarray, " records"] | None  #: int32; None if costs are not limited.
     groups: Int[np.ndarray, " records"] | None  #: int32; None if there are no quotas.
-    start: Allowance  #: Before the first pick.
+    start: Allowance  #: Before the first pick; gains are compared.
+    costs_differ: bool  #: Whether costs are limited and not all candidates cost the same.
     most_picks: int  #: No selection has more.
 
     @property
@@ -69,15 +71,10 @@ class Limits:
         """Whether costs are limited: fewer than N may then be picked."""
         return self.costs is not None
 
-    @property
-    def two_passes(self) -> bool:
-        """Whether comparing by gain over cost and by gain are two things."""
-        return bool(self.start.by_cost)
-
     def left(
-        self, picks: Int[np.ndarray, " picks"], by_cost: bool, mesh: Mesh | None, sizes: np.ndarray
+        self, picks: Int[np.ndarray, " picks"], rates: Rates, mesh: Mesh | None, sizes: np.ndarray
     ) -> Allowance:
-        """What may still be picked after these."""
+        """What may still be picked after these, by what comparison."""
         own = part_of_picks(picks, sizes, mesh)
         ones = np.ones(len(own), np.int64)
         costs = 0 * ones if self.costs is None else self.costs[own].astype(np.int64)
@@ -93,7 +90,7 @@ class Limits:
 
         return dataclasses.replace(
             self.start,
-            by_cost=np.asarray(by_cost),
+            rates=rates,
             records=less(self.start.records, len(picks)),
             cost=less(self.start.cost, cost),
             due=np.maximum(np.asarray(self.start.due) - got, 0).astype(np.int32),
@@ -148,7 +145,7 @@ def limits_of(
     )
     differ = costs is not None and _differ(np.maximum(costs[free], 1), mesh)
     start = Allowance(
-        np.asarray(differ),
+        by_gain(len(minima)),
         np.asarray(NO_MAXIMUM if budget is None else budget, np.int32),
         np.asarray(NO_MAXIMUM if most_cost is None else most_cost, np.int32),
         minima.astype(np.int32),
@@ -163,7 +160,7 @@ def limits_of(
         fitting = np.cumsum(np.sort(costs[free]), dtype=np.int64)
         own = np.searchsorted(fitting, most_cost, "right")
         most = min(most, int(_summed(np.array([own]), mesh)[0]))
-    return Limits(None if free.all() else ~free, costs, groups, start, most)
+    return Limits(None if free.all() else ~free, costs, groups, start, differ, most)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -43,7 +43,9 @@ from mig_jax.selection._number_range import check_finite, in_range
 from mig_jax.selection._page_layout import AREA, PageLayout, lay_out_pages
 from mig_jax.selection._pages import fill_pages
 from mig_jax.selection._passes import holds_more, of_rows, without
+from mig_jax.selection._rates import Rates
 from mig_jax.selection._select import page_priority
+from mig_jax.selection._typical_rates import rates_of_passes
 
 __all__ = ["Cell", "CellSelection", "lay_out_grid", "select_cell", "select_grid", "stack_cells"]
 
@@ -75,7 +77,6 @@ class CellLimits:
     costs: Int[Array, "pages rows"] | None
     groups: Int[Array, "pages rows"] | None
     start: Allowance
-    by_cost: Bool[Array, " passes"]  #: Of each pass; what holds more information counts.
 
 
 def stack_cells(cells: Sequence[Cell]) -> Cell:
@@ -129,6 +130,7 @@ def select_cell(
     z: Float[Array, " labels"],
     budget: int,
     limits: CellLimits | None,
+    rates: Rates | None,
     cell: Cell,
 ) -> CellSelection:
     """The selection of one cell, as a pure function.
@@ -142,6 +144,7 @@ def select_cell(
         is zero: XLA rounds otherwise with a constant, and gains would not be those of `select`.
       budget: static, N ≤ P: no selection has more.
       limits: None if there are no others; without the records given, as is the layout.
+      rates: of each pass [passes, groups], if there are limits.
       cell: hyperparameters, traced.
     """
     pages = fill_pages(layout, pool, cut_edges(graph, cell.threshold), cell.measure)
@@ -159,14 +162,15 @@ def select_cell(
             picks.pages_read,
         )
 
-    if limits is None:
+    if limits is None or rates is None:
         return one_pass(None)
     start = limits.start
-    passes = lax.map(lambda by: one_pass(dataclasses.replace(start, by_cost=by)), limits.by_cost)
-    better = jnp.int32(0)
-    if len(limits.by_cost) > 1:
-        better = holds_more(passes.increases[0], passes.increases[1]).astype(jnp.int32)
-    return jax.tree_util.tree_map(lambda leaf: leaf[better], passes)
+    passes = lax.map(lambda of: one_pass(dataclasses.replace(start, rates=of)), rates)
+    best = jnp.int32(0)
+    for number in range(1, len(rates.records)):
+        is_better = holds_more(passes.increases[best], passes.increases[number])
+        best = jnp.where(is_better, number, best)
+    return jax.tree_util.tree_map(lambda leaf: leaf[best], passes)
 
 
 def select_grid(
@@ -237,11 +241,17 @@ def select_grid(
         cells = unchecked(Cell, measure=measure, threshold=cells.threshold)
         if constraints.given is not None:
             z = _held_of_given(pool, graph, constraints.given, cells)
-        of_cells = None if limits is None else _cell_limits(limits, layout)
+        of_cells, rates = None, None
+        if limits is not None:
+            of_cells = _cell_limits(limits, layout)
+            rates = _rates_of_cells(pool, graph, cells, budget, constraints, limits)
+            z = jnp.broadcast_to(z, (num_cells, z.shape[-1]))
         if limits is not None and limits.taken is not None:
             kept = without(np.flatnonzero(limits.taken), np.asarray(layout.records))
             layout = dataclasses.replace(layout, records=jnp.asarray(kept))
-        found = _select_grid(rule, pool, graph, layout, z, of_cells, cells, rules, most, batch_size)
+        found = _select_grid(
+            rule, pool, graph, layout, z, of_cells, rates, cells, rules, most, batch_size
+        )
     if not isinstance(found.information, jax.core.Tracer):
         check_finite(found.gains, found.increases, found.information)
     return found
@@ -267,8 +277,31 @@ def _cell_limits(limits: Limits, layout: PageLayout) -> CellLimits:
         None if values is None else of_rows(values, records)
         for values in (limits.costs, limits.groups)
     )
-    by_cost = np.array([True, False] if limits.two_passes else [False])
-    return CellLimits(costs, groups, limits.start, by_cost)
+    return CellLimits(costs, groups, limits.start)
+
+
+def _rates_of_cells(
+    pool: Pool,
+    graph: LabelGraph,
+    cells: Cell,
+    budget: int | None,
+    constraints: Constraints,
+    limits: Limits,
+) -> Rates:
+    """Those of all passes, [cells, passes, groups]; a cell with fewer has its last one again."""
+    found = []
+    for number in range(np.shape(cells.threshold)[0]):
+        cell = jax.tree_util.tree_map(lambda leaf, number=number: leaf[number], cells)
+        cut = cut_edges(graph, cell.threshold)
+        found.append(rates_of_passes(pool, cut, cell.measure, budget, constraints, limits))
+    most = max(map(len, found))
+    rows = [passes + passes[-1:] * (most - len(passes)) for passes in found]
+    return Rates(
+        *(
+            jnp.asarray([[getattr(rates, name) for rates in passes] for passes in rows])
+            for name in Rates._fields
+        )
+    )
 
 
 @partial(jax.jit, static_argnames=("rules", "budget", "batch_size"))
@@ -279,6 +312,7 @@ def _select_grid(
     layout: PageLayout,
     z: Float[Array, "*cells labels"],
     limits: CellLimits | None,
+    rates: Rates | None,
     cells: Cell,
     rules: tuple[GainRule, ...],
     budget: int,
@@ -288,14 +322,14 @@ def _select_grid(
         # A batch of one is no batch: under `vmap` every branch would be taken.
         batch = batch_size if batch_size > 1 else None
         select_one = partial(select_cell, rule, pool, graph, layout)
-        if z.ndim == 1:
-            return lax.map(partial(select_one, z, budget, limits), cells, batch_size=batch)
+        if limits is None:
+            return lax.map(partial(select_one, z, budget, None, None), cells, batch_size=batch)
 
-        def each(held_and_cell: tuple[jax.Array, Cell]) -> CellSelection:
-            held, cell = held_and_cell
-            return select_one(held, budget, limits, cell)
+        def each(of_cell: tuple[jax.Array, Rates, Cell]) -> CellSelection:
+            held, rates, cell = of_cell
+            return select_one(held, budget, limits, rates, cell)
 
-        return lax.map(each, (z, cells), batch_size=batch)
+        return lax.map(each, (z, rates, cells), batch_size=batch)
 
     # One rule for all cells: the branch is a real one, and the other rule costs nothing.
     return lax.switch(rule, [partial(by_rule, rule) for rule in rules], cells)

@@ -21,6 +21,7 @@ from mig_jax.selection._greedy import initial_state, lazy_greedy
 from mig_jax.selection._number_range import check_finite
 from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages
+from mig_jax.selection._rates import Rates
 from mig_jax.selection._selection_state import Picks, SelectionState
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _FIRST_LOOK = 16
+_NUMBERS = ("finished", "best", "under_way")  # Fields of `Progress`.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,10 +54,12 @@ class Progress:
     #: The leaves of the gain rule's table, a number a label. Not computed from z again: compiled
     #: into the scan, `prepare` rounds some of them in another way than outside it.
     table: tuple[Float[np.ndarray, " labels"], ...]
-    #: If costs are limited, so many of the picks are all of the first pass, by gain over cost. The
-    #: others are of the second, by gain, and so are z and the table.
+    #: If there are several passes: so many of the picks are all of the best one that is finished.
+    #: The others are of the pass under way, and so are z and the table.
     finished: int = 0
-    finished_z: Float[np.ndarray, " labels"] | None = None  #: z after the first pass.
+    finished_z: Float[np.ndarray, " labels"] | None = None  #: z after the best one finished.
+    best: int = 0  #: Which pass that is, from 0.
+    under_way: int = 0  #: Which pass is under way.
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -68,40 +72,51 @@ class Progress:
         return cls(np.zeros(0, np.int64), nothing, nothing, z, ())
 
     def passes(self) -> tuple[Progress | None, Progress]:
-        """The first pass, if it is finished, and the one under way."""
+        """The best pass of those that are finished, if there is one, and the one under way."""
         if self.finished_z is None:
             return None, self
 
         def part(which: slice, z: np.ndarray, table: tuple[np.ndarray, ...]) -> Progress:
             return Progress(self.picks[which], self.gains[which], self.increases[which], z, table)
 
-        first = part(slice(self.finished), self.finished_z, ())
-        return first, part(slice(self.finished, None), self.z, self.table)
+        best = part(slice(self.finished), self.finished_z, ())
+        return best, part(slice(self.finished, None), self.z, self.table)
 
-    def after(self, first: Progress) -> Progress:
-        """The progress of both passes, of which this is the second's."""
+    def after(self, finished: Progress, best: int, under_way: int) -> Progress:
+        """The progress of all passes, of which this is the one under way and `finished` the best.
+
+        Args:
+          finished: at its end.
+          best: its number, from 0.
+          under_way: the number of this one.
+        """
         return Progress(
-            np.concatenate([first.picks, self.picks]),
-            np.concatenate([first.gains, self.gains]),
-            np.concatenate([first.increases, self.increases]),
+            np.concatenate([finished.picks, self.picks]),
+            np.concatenate([finished.gains, self.gains]),
+            np.concatenate([finished.increases, self.increases]),
             self.z,
             self.table,
-            len(first),
-            first.z,
+            len(finished),
+            finished.z,
+            best,
+            under_way,
         )
 
     def arrays(self) -> dict[str, Any]:
         """Its fields as arrays, the table as a list of them; `Progress.of` is the inverse."""
-        told = {**vars(self), "table": list(self.table), "finished": np.int64(self.finished)}
+        told = {**vars(self), "table": list(self.table)}
+        for name in _NUMBERS:
+            told[name] = np.int64(told[name])
         if self.finished_z is None:
-            del told["finished"], told["finished_z"]
+            for name in (*_NUMBERS, "finished_z"):
+                del told[name]
         return told
 
     @classmethod
     def of(cls, arrays: dict[str, Any]) -> Progress:
         """The progress that `arrays` tells."""
-        finished = int(arrays.get("finished", 0))
-        return cls(**{**arrays, "table": tuple(arrays["table"]), "finished": finished})
+        numbers = {name: int(arrays.get(name, 0)) for name in _NUMBERS}
+        return cls(**{**arrays, "table": tuple(arrays["table"]), **numbers})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,7 +136,7 @@ class Run:
 def pick(
     run: Run,
     start: Progress,
-    by_cost: bool,
+    rates: Rates,
     on_chunk: Callable[[Progress], None] | None = None,
     is_enough: Callable[[Progress], bool] | None = None,
 ) -> Progress:
@@ -130,14 +145,14 @@ def pick(
     Args:
       run: what to pick from, and how.
       start: picks of this pass so far; without any, a z to start from.
-      by_cost: whether records are compared by gain over cost.
+      rates: what gains are compared over, if costs are limited.
       on_chunk: called with the progress of this pass after every chunk.
       is_enough: asked after 16 picks, 32, 64 and so on, and after every chunk.
     """
     done, most, limits, mesh = len(start), run.most_picks, run.limits, run.mesh
     pages = _without(run.pages, part_of_picks(start.picks, run.sizes, mesh), mesh)
     z = np.asarray(start.z).astype(pages.values.dtype, copy=False)
-    left = None if limits is None else limits.left(start.picks, by_cost, mesh, run.sizes)
+    left = None if limits is None else limits.left(start.picks, rates, mesh, run.sizes)
     state = resumed_state(initial_state(run.gain, run.measure, pages, z, mesh, left), start)
     _check_bounds(state)
     first_of_part = np.cumsum(run.sizes) - run.sizes

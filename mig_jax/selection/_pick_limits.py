@@ -18,6 +18,7 @@ from mig_jax.measure import Pool
 from mig_jax.selection._allowance import Allowance, most_costs, spend
 from mig_jax.selection._constraints import Constraints
 from mig_jax.selection._feasibility import limits_of
+from mig_jax.selection._rates import Rates
 
 __all__ = ["PickLimits"]
 
@@ -30,8 +31,8 @@ class PickLimits:
     costs: Int[np.ndarray, " records"] | None
     groups: Int[np.ndarray, " records"] | None
     taken: Bool[np.ndarray, " records"] | None  #: Records given.
-    #: By what a record's cost is divided for what a pick's gain is multiplied by; None if picks
-    #: were compared by their gains.
+    rates: Rates | None  #: What gains were compared over; None if they were compared as they are.
+    #: Over what the gain of each pick was.
     divisors: Float[np.ndarray, " picks"] | None
 
     @classmethod
@@ -41,21 +42,25 @@ class PickLimits:
         budget: int | None,
         constraints: Constraints,
         picks: Int[np.ndarray, " picks"],
-        by_cost: bool,
+        rates: Rates | None,
     ) -> PickLimits:
-        """Those of picks in order; `by_cost` tells whether they were compared by gain over cost."""
+        """Those of picks in order; `rates` is what gains were compared over."""
         if constraints.most_cost is None and constraints.quotas is None:
             most = np.append(np.zeros(len(picks), np.int32), np.int32(-1))[:, None]
             given = constraints.given
-            return cls(most, None, None, None if given is None else np.asarray(given, bool), None)
+            return cls(
+                most, None, None, None if given is None else np.asarray(given, bool), None, None
+            )
         limits = limits_of(pool, budget, constraints)
         zeros = np.zeros(len(picks), np.int32)
         costs = zeros if limits.costs is None else limits.costs[picks]
         groups = zeros if limits.groups is None else limits.groups[picks]
         last, most = _most_by_rank(limits.start, groups, costs)
         every = np.concatenate([np.asarray(most), np.asarray(last)[None]])
-        divisors = np.maximum(costs, 1).astype(np.float64) if by_cost else None
-        return cls(every, limits.costs, limits.groups, limits.taken, divisors)
+        divisors = None
+        if rates is not None:
+            divisors = np.asarray(rates.of_rows(groups, costs), np.float64)
+        return cls(every, limits.costs, limits.groups, limits.taken, rates, divisors)
 
     def most_cost(self, record: int) -> Int[np.ndarray, " _ranks"]:
         """What a record like this one could cost at most in each rank; −1 if none was allowed."""
@@ -68,7 +73,11 @@ class PickLimits:
 
     def factors(self, record: int) -> Float[np.ndarray, " picks"] | float:
         """What the gain of each pick is multiplied by for the gain that the record needed."""
-        return 1.0 if self.divisors is None else max(self.cost(record), 1) / self.divisors
+        if self.rates is None or self.divisors is None:
+            return 1.0
+        group = None if self.groups is None else self.groups[[record]]
+        own = self.rates.of_rows(group, np.array([self.cost(record)], np.int32))
+        return float(own[0]) / self.divisors
 
 
 @jax.jit
@@ -78,8 +87,8 @@ def _most_by_rank(
     """What is allowed after all picks, and before each of them."""
 
     def pick(left: Allowance, picked: tuple[jax.Array, jax.Array]) -> tuple[Allowance, jax.Array]:
-        return spend(left, *picked, jnp.bool_(True)), most_costs(left)
+        return spend(left, *picked, jnp.bool_(True)), most_costs(left).now
 
     start = jax.tree_util.tree_map(jnp.asarray, start)
     left, most = lax.scan(pick, start, (groups, costs))
-    return most_costs(left), most
+    return most_costs(left).now, most

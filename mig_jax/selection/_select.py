@@ -36,7 +36,9 @@ from mig_jax.selection._page_layout import AREA, PageLayout, deal_pages, lay_out
 from mig_jax.selection._pages import Pages, fill_pages
 from mig_jax.selection._passes import Progress, Run, holds_more, pick, with_limits
 from mig_jax.selection._pool_gains import gains_of_pool
+from mig_jax.selection._rates import Rates
 from mig_jax.selection._second_pass import has_lost
+from mig_jax.selection._typical_rates import rates_of_passes
 
 __all__ = ["Selection", "lay_out", "page_priority", "select"]
 
@@ -56,8 +58,8 @@ class Selection:
     z: Float[np.ndarray, " labels"]
     information: float  #: E of all picks, and of the records given.
     given_information: float = 0.0  #: E of the records given alone.
-    #: Whether records were compared by gain over cost, which only a limit of costs leads to.
-    by_cost: bool = False
+    #: What gains were compared over, if costs are limited.
+    rates: Rates | None = None
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -158,10 +160,12 @@ def select(
     """Picks records greedily, each the one with the largest marginal gain.
 
     N of them; or, if costs are limited, as many as gain something and fit, each the one with the
-    largest gain over its cost. A second pass compares by the gain alone, for as long as it may
+    largest gain over its cost. Another pass compares by the gain alone, for as long as it may
     win, and what holds more information counts: at least (1 − 1/e)/2 of the best, if costs alone
-    are limited. Quotas are met: only records that leave enough for the minima may be picked, and
-    records of groups with a minimum due are picked though they gain nothing.
+    are limited. If records or groups are limited beside costs, a first pass compares by the gain
+    over what a record takes of all limits, each at its price. Quotas are met: only records that
+    leave enough for the minima may be picked, and records of groups with a minimum due are picked
+    though they gain nothing.
 
     In float32; if that cannot hold the scores, their sums or what the measure makes of them,
     all of it is in float64, gains and z of the result too.
@@ -230,26 +234,35 @@ def select(
         run = Run(pages, measure, gain, most, limits, sizes, chunk, mesh)
         nothing = dataclasses.replace(Progress.none(graph.num_labels), z=z)
         now = now if len(now) else nothing
-        if limits is None or not limits.two_passes:
-            return _selection(measure, pick(run, now, False, on_chunk), z)
-        if first is None:
-            first, now = pick(run, now, True, on_chunk), nothing
-        told = None if on_chunk is None else lambda done: on_chunk(done.after(first))
-        lost = has_lost(pool, graph, measure, limits, first, z, sizes, mesh)
-        second = pick(run, now, False, told, lost)
-        return _better(measure, first, second, z)
+        passes = rates_of_passes(pool, graph, measure, budget, constraints, limits, mesh)
+        finished, best = first, start.best
+        for number in range(start.under_way, len(passes)):
+            if finished is None or limits is None:
+                finished = pick(run, now, passes[number], on_chunk)
+                best, now = number, nothing
+                continue
+            told = None if on_chunk is None else _told_after(on_chunk, finished, best, number)
+            lost = has_lost(pool, graph, measure, limits, finished, z, sizes, mesh)
+            other, now = pick(run, now, passes[number], told, lost), nothing
+            if _is_better(other, finished):
+                finished, best = other, number
+        assert finished is not None
+        rates = passes[best] if limits is not None and limits.of_costs else None
+        return dataclasses.replace(_selection(measure, finished, z), rates=rates)
 
 
-def _better(
-    measure: Measure, first: Progress, second: Progress, z: Float[np.ndarray, " labels"]
-) -> Selection:
-    """What holds more information; the first if both hold the same."""
+def _told_after(
+    on_chunk: Callable[[Progress], None], finished: Progress, best: int, under_way: int
+) -> Callable[[Progress], None]:
+    return lambda done: on_chunk(done.after(finished, best, under_way))
+
+
+def _is_better(other: Progress, finished: Progress) -> bool:
+    """Whether a pass holds more information than the one before; both at their ends."""
     # Few lengths: a program is compiled for each.
-    length = 1 << max(len(first), len(second), 1).bit_length()
-    padded = (np.pad(part.increases, (0, length - len(part))) for part in (first, second))
-    if holds_more(*padded):
-        return _selection(measure, second, z)
-    return dataclasses.replace(_selection(measure, first, z), by_cost=True)
+    length = 1 << max(len(finished), len(other), 1).bit_length()
+    padded = (np.pad(part.increases, (0, length - len(part))) for part in (finished, other))
+    return bool(holds_more(*padded))
 
 
 def _selection(
