@@ -16,65 +16,39 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mig_jax.devices import POOL_AXIS, REPLICATED, SHARDED, num_parts, over_shards
 from mig_jax.measure import EXACT, Array, Count, GainRule, Measure, prepare
 from mig_jax.selection._allowance import (
     Allowance,
-    MostCosts,
     allowed_rows,
     due_rows,
-    fills_up,
     most_costs,
     spend,
-    worths,
 )
 from mig_jax.selection._page_gains import page_gains
 from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages, row_of_slot
+from mig_jax.selection._search import (
+    SLACK,
+    Best,
+    Journal,
+    choose,
+    in_page,
+    lowest_allowed,
+    lowest_left,
+    search,
+    worths_of_rows,
+)
 from mig_jax.selection._selection_state import STATE_SPECS, Picks, SelectionState
 
 __all__ = ["full_scan_greedy", "initial_state", "lazy_greedy"]
-
-# Rounding can make a recomputed gain a few units in the last place larger than
-# an older one. Bounds are raised by this much, so that laziness stays exact.
-_SLACK = 1e-5
-
-
-class _Best(NamedTuple):
-    """The best record known to be current, and where it stands."""
-
-    worth: jax.Array
-    record: jax.Array | np.int32
-    page: jax.Array
-    row: jax.Array
-    next: jax.Array | np.int32  # The lowest record that its page keeps.
-    gain: jax.Array | None = None  # None if it is the worth.
-
-
-class _Journal(NamedTuple):
-    """Which pages a pick has read, in order, and their new bounds: only the first entries count."""
-
-    pages: Int[jax.Array, " pages"]
-    bounds: Float[jax.Array, " pages"]
-
-
-class _Search(NamedTuple):
-    """Where the search for one pick stands; the comment in `_search` has the invariant."""
-
-    bounds: jax.Array
-    tops: jax.Array
-    journal: _Journal
-    best: _Best
-    read: jax.Array
 
 
 # Compiled so that parameters are float32 from the start, as in every later step: with Python
@@ -108,7 +82,7 @@ def _start(
         gains = page_gains(
             rule, measure, table.gains, page.labels, page.values, page.records, page.width_log2
         )
-        return jnp.max(_worths(left, most, page, page.records, gains)) * (1 + _SLACK)
+        return jnp.max(worths_of_rows(left, most, page, page.records, gains)) * (1 + SLACK)
 
     # The largest of n bounds is found among √n groups, then within one: 30 times an argmax's speed.
     side = max(math.isqrt(max(pages.num_pages - 1, 0)) + 1, 1)
@@ -124,19 +98,6 @@ def _start(
         count=jnp.int32(0),
         left=left,
     )
-
-
-def _worths(
-    left: Allowance | None,
-    most: jax.Array | None,
-    page: Pages,
-    records: jax.Array,
-    gains: jax.Array,
-) -> jax.Array:
-    """What the records of one page, or of all, are compared by; −1 if none may be picked."""
-    if left is None or most is None:
-        return gains
-    return worths(left, gains, allowed_rows(most, records, page.costs, page.groups), page.costs)
 
 
 @partial(jax.jit, static_argnames=("rule", "length"))
@@ -164,7 +125,7 @@ def full_scan_greedy(
             pages.labels, pages.values, state.records, pages.width_log2
         )
         most = None if state.left is None else most_costs(state.left).now
-        compared = _worths(state.left, most, pages, state.records, gains)
+        compared = worths_of_rows(state.left, most, pages, state.records, gains)
         worth = jnp.max(compared)
         record = jnp.min(jnp.where(compared == worth, state.records, EMPTY))
         if state.left is not None and most is not None:
@@ -173,7 +134,7 @@ def full_scan_greedy(
             lowest = jnp.min(jnp.where(due, state.records, EMPTY))
             worth, record = jnp.maximum(worth, 0), jnp.where(worth > 0, record, lowest)
         page = jnp.argmax(jnp.any(state.records == record, axis=1)).astype(jnp.int32)
-        best = _in_page(worth, record, state.records[page], page)
+        best = in_page(worth, record, state.records[page], page)
         if pages.costs is not None:
             best = best._replace(gain=jnp.maximum(gains[page, best.row], 0))
         return _move_to_selection(
@@ -220,154 +181,30 @@ def _scan_lazily(
     budget: Count,
 ) -> tuple[SelectionState, Picks]:
     def pick(
-        carry: tuple[SelectionState, _Journal], _: None
-    ) -> tuple[tuple[SelectionState, _Journal], Picks]:
+        carry: tuple[SelectionState, Journal], _: None
+    ) -> tuple[tuple[SelectionState, Journal], Picks]:
         state, journal = carry
         most = None if state.left is None else most_costs(state.left)
-        search = _search(rule, measure, pages, state, journal, budget, most)
+        found = search(rule, measure, pages, state, journal, budget, most)
         # If nothing left gains anything, the tie rule names the lowest record.
         if state.left is None or most is None:
-            best = lax.cond(search.best.worth > 0, lambda: search.best, lambda: _lowest(state))
+            best = lax.cond(found.best.worth > 0, lambda: found.best, lambda: lowest_left(state))
         else:
-            idle = (search.best.worth <= 0) & (state.count < budget)
-            lowest, state = _lowest_allowed(pages, state, state.left, most, idle)
-            best = _choose(search.best.worth > 0, search.best, lowest)
-        state = dataclasses.replace(state, bounds=search.bounds, tops=search.tops)
+            idle = (found.best.worth <= 0) & (state.count < budget)
+            lowest, state = lowest_allowed(pages, state, state.left, most, idle)
+            best = choose(found.best.worth > 0, found.best, lowest)
+        state = dataclasses.replace(state, bounds=found.bounds, tops=found.tops)
         state, picks = _move_to_selection(
-            rule, measure, pages, state, best, budget, search.read, devices_a_part
+            rule, measure, pages, state, best, budget, found.read, devices_a_part
         )
-        return (state, search.journal), picks
+        return (state, found.journal), picks
 
     # Space for the journal is allocated once; a pick touches the entries that it uses, no more.
-    journal = _Journal(
+    journal = Journal(
         jnp.zeros(pages.num_pages, jnp.int32), jnp.zeros(pages.num_pages, state.bounds.dtype)
     )
     (state, _), picks = lax.scan(pick, (state, journal), length=length)
     return state, picks
-
-
-def _search(
-    rule: GainRule,
-    measure: Measure,
-    pages: Pages,
-    state: SelectionState,
-    journal: _Journal,
-    budget: Count,
-    most: MostCosts | None,
-) -> _Search:
-    """Reads pages until no unread one can hold a better record than the best one read."""
-
-    # Invariant: a page is either read, with a bound of −1 and its best gain no better than `best`,
-    # or unread, with no gain above its bound. `tops` is the largest bound of each group.
-    # Pages bounded by 0 need no reading: their gains are 0 and stay 0.
-    def unsettled(carry: _Search) -> jax.Array:
-        top = jnp.max(carry.tops)
-        return (top >= carry.best.worth) & (top > 0) & (state.count < budget)
-
-    def read_page(carry: _Search) -> _Search:
-        group = _first_largest(carry.tops)
-        bounds = carry.bounds[group]
-        place = _first_largest(bounds)
-        page = group * bounds.shape[0] + place
-        records = state.records[page]
-        gains = page_gains(
-            rule,
-            measure,
-            state.table.gains,
-            pages.labels[page],
-            pages.values[page],
-            records,
-            pages.width_log2[page],
-        )
-        here = _page(pages, page)
-        now, ever = (None, None) if most is None else most
-        compared = _worths(state.left, now, here, records, gains)
-        worth = jnp.max(compared)
-        bound = jnp.max(_worths(state.left, ever, here, records, gains))
-        record = jnp.min(jnp.where(compared == worth, records, EMPTY))
-        best = carry.best
-        better = (worth > best.worth) | ((worth == best.worth) & (record < best.record))
-        found = _in_page(worth, record, records, page)
-        if pages.costs is not None:
-            found = found._replace(gain=gains[found.row])
-        bounds = bounds.at[place].set(-1)
-        journal = _Journal(
-            carry.journal.pages.at[carry.read].set(page),
-            carry.journal.bounds.at[carry.read].set(bound * (1 + _SLACK)),
-        )
-        return _Search(
-            bounds=carry.bounds.at[group].set(bounds),
-            tops=carry.tops.at[group].set(jnp.max(bounds)),
-            journal=journal,
-            best=_choose(better, found, best),
-            read=carry.read + 1,
-        )
-
-    zero = jnp.int32(0)
-    worthless = jnp.asarray(-1, state.z.dtype)
-    none = _Best(worthless, EMPTY, zero, zero, EMPTY, None if pages.costs is None else worthless)
-    start = _Search(state.bounds, state.tops, journal, none, zero)
-    search = lax.while_loop(unsettled, read_page, start)
-
-    def put_back(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        bounds, tops = carry
-        group, place = jnp.divmod(search.journal.pages[i], bounds.shape[1])
-        bound = search.journal.bounds[i]
-        return bounds.at[group, place].set(bound), tops.at[group].max(bound)
-
-    bounds, tops = lax.fori_loop(0, search.read, put_back, (search.bounds, search.tops))
-    return search._replace(bounds=bounds, tops=tops)
-
-
-def _lowest(state: SelectionState) -> _Best:
-    """The lowest record left, as one that gains nothing."""
-    page = jnp.argmin(state.first).astype(jnp.int32)
-    return _in_page(jnp.zeros((), state.z.dtype), state.first[page], state.records[page], page)
-
-
-def _lowest_allowed(
-    pages: Pages, state: SelectionState, left: Allowance, most: MostCosts, idle: jax.Array
-) -> tuple[_Best, SelectionState]:
-    """The lowest record to pick though it gains nothing, if `idle` and if there is one.
-
-    Pages are looked at by `first`, which bounds their lowest record from below, until none that
-    is left can have a lower one than the best.
-    """
-    nothing, zero = jnp.zeros((), state.z.dtype), jnp.int32(0)
-    gain = None if pages.costs is None else nothing
-
-    class Look(NamedTuple):
-        first: jax.Array
-        last: jax.Array  # The page looked at last had this bound.
-        best: _Best
-        settled: jax.Array
-
-    def look(carry: Look) -> Look:
-        bounds = jnp.where(carry.first > carry.last, carry.first, EMPTY)
-        page = jnp.argmin(bounds).astype(jnp.int32)
-        here, records = _page(pages, page), state.records[page]
-        due = due_rows(left, here.groups)
-        lowest, bound = (
-            jnp.min(
-                jnp.where(
-                    allowed_rows(limit, records, here.costs, here.groups) & due, records, EMPTY
-                )
-            )
-            for limit in most
-        )
-        found = _in_page(nothing, lowest, records, page)._replace(gain=gain)
-        return Look(
-            carry.first.at[page].set(bound),
-            bounds[page],
-            _choose(lowest < carry.best.record, found, carry.best),
-            bounds[page] >= carry.best.record,
-        )
-
-    wanted = idle & (fills_up(left) | jnp.any(left.due > 0))
-    none = _Best(nothing, EMPTY, zero, zero, EMPTY, gain)
-    start = Look(state.first, jnp.int32(-1), none, ~wanted)
-    end = lax.while_loop(lambda carry: ~carry.settled, look, start)
-    return end.best, dataclasses.replace(state, first=end.first)
 
 
 def _move_to_selection(
@@ -375,7 +212,7 @@ def _move_to_selection(
     measure: Measure,
     pages: Pages,
     state: SelectionState,
-    best: _Best,
+    best: Best,
     budget: Count,
     read: jax.Array,
     devices_a_part: int | None = None,
@@ -458,24 +295,3 @@ def _first_of_best(
     part = jnp.min(jnp.where(tied, parts, parts[-1]))
     winner = jnp.argmin(jnp.where(tied & (parts == part), records, EMPTY)).astype(jnp.int32)
     return winner, part
-
-
-def _first_largest(values: jax.Array) -> jax.Array:
-    """`argmax`, as two reductions that vectorise: three times its speed on a CPU."""
-    places = jnp.arange(values.shape[0], dtype=jnp.int32)
-    return jnp.min(jnp.where(values == jnp.max(values), places, values.shape[0] - 1))
-
-
-def _page(pages: Pages, page: jax.Array) -> Pages:
-    """One page, without its axis: [area] and [rows]."""
-    return jax.tree_util.tree_map(lambda leaf: leaf[page], pages)
-
-
-def _in_page(worth: jax.Array, record: jax.Array, records: jax.Array, page: jax.Array) -> _Best:
-    """A record as the best one, with its row in its page and the lowest record beside it."""
-    row = jnp.argmax(records == record).astype(jnp.int32)
-    return _Best(worth, record, page, row, jnp.min(jnp.where(records == record, EMPTY, records)))
-
-
-def _choose(first: jax.Array, a: _Best, b: _Best) -> _Best:
-    return jax.tree_util.tree_map(lambda x, y: jnp.where(first, x, y), a, b)
