@@ -32,7 +32,7 @@ from mig_jax.devices import ALONE
 from mig_jax.errors import InputError
 from mig_jax.measure import GAIN_RULES, pool_from_table
 from mig_jax.reports import explanation_lines, scores_as_read, told_explanation
-from mig_jax.selection import Explainer, Explanation
+from mig_jax.selection import Explainer, Explanation, Rates
 
 __all__ = ["COMMAND", "run"]
 
