@@ -57,9 +57,9 @@ def select_with_bar(
     with progress_bar("selecting", budget.total, unit=budget.unit) as bar:
 
         def show(progress: Progress) -> None:
-            first, now = progress.passes()
-            if first is not None:
-                bar.set_description("selecting, by gain alone", refresh=False)
+            _, now = progress.passes()
+            if progress.under_way:
+                bar.set_description(f"selecting, pass {progress.under_way + 1}", refresh=False)
             bar.update(budget.spent(now.picks, hosts) - bar.n)
 
         def on_chunk(progress: Progress) -> None:

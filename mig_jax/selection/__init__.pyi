@@ -17,7 +17,7 @@ from ._pages import fill_pages
 from ._passes import Progress, next_chunk, resumed_state
 from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
-from ._rates import Rates, by_cost, by_gain
+from ._rates import Rates, by_cost, by_gain, rates_of_prices
 from ._select import Selection, lay_out, select
 from ._upper_bound import Prices, upper_bound
 
@@ -73,6 +73,7 @@ __all__ = [
     "paper_point",
     "propagated_rows",
     "random_choice",
+    "rates_of_prices",
     "resumed_state",
     "select",
     "select_grid",

@@ -31,13 +31,13 @@ from mig_jax.selection._certificate import conditional_gradient_step
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._feasibility import limits_of
 from mig_jax.selection._given import given_information
+from mig_jax.selection._lost_passes import has_lost
 from mig_jax.selection._number_range import check_finite, in_range
 from mig_jax.selection._page_layout import AREA, PageLayout, deal_pages, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
 from mig_jax.selection._passes import Progress, Run, holds_more, pick, with_limits
 from mig_jax.selection._pool_gains import gains_of_pool
 from mig_jax.selection._rates import Rates
-from mig_jax.selection._second_pass import has_lost
 from mig_jax.selection._typical_rates import rates_of_passes
 
 __all__ = ["Selection", "lay_out", "page_priority", "select"]
@@ -242,7 +242,7 @@ def select(
                 best, now = number, nothing
                 continue
             told = None if on_chunk is None else _told_after(on_chunk, finished, best, number)
-            lost = has_lost(pool, graph, measure, limits, finished, z, sizes, mesh)
+            lost = has_lost(pool, graph, measure, limits, passes[0], finished, z, sizes, mesh)
             other, now = pick(run, now, passes[number], told, lost), nothing
             if _is_better(other, finished):
                 finished, best = other, number

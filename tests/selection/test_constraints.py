@@ -21,6 +21,8 @@ from mig_jax.selection import (
     NO_MAXIMUM,
     Checkpoints,
     InfeasibleError,
+    by_cost,
+    by_gain,
     fill_pages,
     fingerprint,
     full_scan_greedy,
@@ -29,6 +31,7 @@ from mig_jax.selection import (
     lay_out_pages,
     lazy_greedy,
     limits_of,
+    rates_of_prices,
     select_grid,
     stack_cells,
 )
@@ -38,7 +41,7 @@ from tests.strategies import FUNCTIONS, TINY, Case, Shape, cases, random_case, t
 
 SMALL = Shape(24, 3, 36, 0)
 OURS, PHI, SLOPE = FUNCTIONS[0]
-PARTS = ("picks", "gains", "increases", "z", "information", "by_cost")
+PARTS = ("picks", "gains", "increases", "z", "information", "rates")
 NONE = int(NO_MAXIMUM)
 
 
@@ -98,7 +101,7 @@ def leaves_enough(picks, budget, limits: Constraints, records: int, candidates) 
     return rest >= reserved and (quotas.of_costs or open_picks >= all_due)
 
 
-def greedy(rows, budget, limits: Constraints, by_cost: bool, gain="exact", function=None):
+def greedy(rows, budget, limits: Constraints, rates, gain="exact", function=None):
     """Picks, and E of them and of what is given."""
     phi, derivative = function or (PHI, SLOPE)
     records = len(rows)
@@ -106,6 +109,7 @@ def greedy(rows, budget, limits: Constraints, by_cost: bool, gain="exact", funct
     z = rows[taken].sum(axis=0) if taken.any() else np.zeros(rows.shape[1])
     candidates = np.flatnonzero(~taken).tolist()
     costs, picks = costs_of(limits, records), []
+    of_quotas = None if limits.quotas is None else np.asarray(limits.quotas.groups)
     counted = amounts(limits, records)
     of_costs = limits.most_cost is not None or (limits.quotas and limits.quotas.of_costs)
     while budget is None or len(picks) < budget:
@@ -115,8 +119,8 @@ def greedy(rows, budget, limits: Constraints, by_cost: bool, gain="exact", funct
             if d not in picks and leaves_enough([*picks, d], budget, limits, records, candidates)
         ]
         worth = oracles.gains(phi, derivative, rows, z, gain)
-        if by_cost:
-            worth = worth / np.maximum(costs, 1)
+        if rates is not None:
+            worth = worth / rates.of_rows(of_quotas, np.asarray(costs))
         best = max((worth[d] for d in allowed), default=0.0)
         if best > 0:
             chosen = min(d for d in allowed if worth[d] >= best * (1 - 1e-9))
@@ -204,10 +208,13 @@ def test_selections_are_feasible_good_and_those_of_the_loop(kind, data, gain):
     assert is_feasible(found.picks.tolist(), budget, limits, records)
     of_costs = limits.most_cost is not None
     assert of_costs or len(found) == budget
-    loops = [greedy(rows, budget, limits, by, gain) for by in ((True, False) if of_costs else (0,))]
-    assert found.picks.tolist() in [picks for picks, _ in loops]
-    reached = max(held for _, held in loops)
-    np.testing.assert_allclose(found.information, reached, rtol=1e-9, atol=1e-12)
+    own, held = greedy(rows, budget, limits, found.rates, gain)
+    assert found.picks.tolist() == own
+    np.testing.assert_allclose(found.information, held, rtol=1e-9, atol=1e-12)
+    if found.rates is not None:  # No pass that any selection makes is better.
+        groups = 1 if limits.quotas is None else limits.quotas.num_groups
+        for other in (by_cost(groups), by_gain(groups)):
+            assert held >= greedy(rows, budget, limits, other, gain)[1] * (1 - 1e-9)
     best = best_of_all(rows, budget, limits, not of_costs)
     assert found.information <= best * (1 + 1e-9)
     gained, before = best - found.given_information, found.given_information
@@ -218,9 +225,9 @@ def test_selections_are_feasible_good_and_those_of_the_loop(kind, data, gain):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(data=st.data(), gain=st.sampled_from(list(mig_jax.GAIN_RULES)), by_cost=st.booleans())
+@given(data=st.data(), gain=st.sampled_from(list(mig_jax.GAIN_RULES)))
 @settings(max_examples=25)
-def test_lazy_equals_full_scan(kind, data, gain, by_cost):
+def test_lazy_equals_full_scan(kind, data, gain):
     case, budget, limits = data.draw(problems(SMALL, kind))
     area, chunk = data.draw(st.sampled_from([(8, 24), (16, 7)]))
     try:
@@ -242,7 +249,10 @@ def test_lazy_equals_full_scan(kind, data, gain, by_cost):
         taken[:-1] = limited.taken
     records = jnp.where(taken[place], np.int32(NO_MAXIMUM), pages.records)
     pages = dataclasses.replace(pages, records=records, **columns)
-    left = dataclasses.replace(limited.start, by_cost=np.asarray(by_cost))
+    groups = len(limited.start.due)
+    prices = np.array(data.draw(st.lists(st.floats(0, 9), min_size=groups, max_size=groups)))
+    rates = [by_cost(groups), by_gain(groups), rates_of_prices(prices, prices[::-1], 20)]
+    left = dataclasses.replace(limited.start, rates=data.draw(st.sampled_from(rates)))
     found = []
     for way in (full_scan_greedy, lazy_greedy):
         state = initial_state(rule, measure, pages, jnp.zeros(case.num_labels), left=left)
@@ -312,7 +322,7 @@ def test_a_second_pass_that_may_win_is_finished_and_resumed():
     limits = Constraints(np.array([1, 50, *[1] * 40], np.int32), 50)
     seen: list[mig_jax.Progress] = []
     whole = mig_jax.select(pool, graph, None, constraints=limits, chunk=8, on_chunk=seen.append)
-    assert (whole.picks.tolist(), whole.by_cost) == ([1], False)
+    assert (whole.picks.tolist(), whole.rates.told()) == ([1], by_gain(1).told())
     assert seen[-1].finished == 41
     for progress in seen:
         again = mig_jax.select(pool, graph, None, constraints=limits, chunk=8, resume=progress)
@@ -354,7 +364,7 @@ def test_without_constraints_that_say_anything_picks_stay_as_they_are():
         Constraints(quotas=Quotas(GROUPS, np.zeros(3, np.int32), np.full(3, NONE, np.int32))),
     ):
         found = mig_jax.select(CASE.pool, CASE.graph, 60, constraints=limits)
-        assert not found.by_cost
+        assert found.rates is None or not found.rates.has_costs
         np.testing.assert_array_equal(found.picks, plain.picks)
         np.testing.assert_array_equal(found.gains, plain.gains)
 

@@ -1,13 +1,14 @@
-"""When the second pass, which compares by the gain alone, has lost against the first.
+"""When a pass has lost against the best one that is finished.
 
-For any z and any price λ ≥ 0 of a unit of cost, a selection S of cost at most T has
+Each record takes t_d = a + b·c_d of what all records may take together, a·N + b·T = R, for a record
+and b a unit of cost. For any z and any price λ ≥ 0 of that, a selection S within the limits has
 
-    E(G ∪ S) ≤ Σ_k [φ_k(z_k) − z_k·φ'_k(z_k)] + φ'(z)·z_G + λ·T + Σ_{d∈S} (w_d − λ·c_d)
+    E(G ∪ S) ≤ Σ_k [φ_k(z_k) − z_k·φ'_k(z_k)] + φ'(z)·z_G + λ·R + Σ_{d∈S} (w_d − λ·t_d)
 
 with w = φ'(z)·ê, as every φ is concave. The last sum is at most that of its positive terms over
 all records; and if S holds records whose terms are negative, it is less by these. So with what
-the first pass leads to for z, and the price at which T is used up there, each record that is
-dear for what it brings lowers what the second pass can still reach. Mostly a few dozen picks
+the finished pass leads to for z, and the price at which R is used up there, each record that is
+dear for what it brings lowers what another pass can still reach. Mostly a few dozen picks
 prove that it cannot win.
 """
 
@@ -26,6 +27,7 @@ from mig_jax.selection._constraints import NO_MAXIMUM
 from mig_jax.selection._feasibility import Limits
 from mig_jax.selection._passes import Progress
 from mig_jax.selection._pool_gains import gains_of_pool
+from mig_jax.selection._rates import Rates
 
 __all__ = ["has_lost"]
 
@@ -39,50 +41,61 @@ def has_lost(
     graph: LabelGraph,
     measure: Measure,
     limits: Limits,
-    first: Progress,
+    rates: Rates,
+    finished: Progress,
     given: Float[np.ndarray, " labels"],
     sizes: Int[np.ndarray, " parts"],
     mesh: Mesh | None,
 ) -> Callable[[Progress], bool]:
-    """Tells of a second pass under way whether it is proven to end below the first.
+    """Tells of a pass under way whether it is proven to end below the one that is finished.
 
     Args:
       pool: P records; if the mesh is of several processes, this one's part.
       graph: K labels.
       measure: score functions and α.
-      limits: with a limit of costs.
-      first: the first pass, at its end.
+      limits: with costs.
+      rates: of the first pass; a and b are the least of any group.
+      finished: the best pass so far, at its end.
       given: z_G.
       sizes: of the parts of the pool.
       mesh: devices of all processes, which decide alike.
     """
-    most_cost = int(limits.start.cost)
-    if most_cost == NO_MAXIMUM or limits.costs is None:
+    # What is not limited takes nothing.
+    of_record, of_cost = (
+        0.0 if most == NO_MAXIMUM else float(np.min(of_groups))
+        for most, of_groups in (
+            (limits.start.records, rates.records),
+            (limits.start.cost, rates.costs),
+        )
+    )
+    room = of_record * int(limits.start.records) + of_cost * int(limits.start.cost)
+    if limits.costs is None or not room:
         return lambda _: False
-    z = np.asarray(first.z, np.float64)
-    slopes = np.asarray(measure.score_function.derivative(jnp.asarray(first.z)), np.float64)
-    worth = gains_of_pool(pool, graph, measure, first.z[: graph.num_labels], mesh)
-    worth, costs = worth.astype(np.float64), limits.costs.astype(np.float64)
+    z = np.asarray(finished.z, np.float64)
+    slopes = np.asarray(measure.score_function.derivative(jnp.asarray(finished.z)), np.float64)
+    worth = gains_of_pool(pool, graph, measure, finished.z[: graph.num_labels], mesh)
+    worth, taken = worth.astype(np.float64), of_record + of_cost * limits.costs.astype(np.float64)
     if limits.taken is not None:
         worth = np.where(limits.taken, 0, worth)
 
     def total(values: np.ndarray) -> float:
         return float(np.sum(all_gather_parts(values.sum(keepdims=True), mesh)))
 
-    dearest = (worth / np.maximum(costs, 1)).max(initial=0.0, keepdims=True)
+    least = taken[taken > 0].min(initial=np.inf)
+    dearest = (worth / np.maximum(taken, least)).max(initial=0.0, keepdims=True)
     low, high = 0.0, float(np.max(all_gather_parts(dearest, mesh)))
     for _ in range(_HALVINGS):
         price = (low + high) / 2
-        over = total(np.where(worth > price * costs, costs, 0)) > most_cost
+        over = total(np.where(worth > price * taken, taken, 0)) > room
         low, high = (price, high) if over else (low, price)
-    rest = worth - high * costs
-    own = float(information(measure, first.z))
+    rest = worth - high * taken
+    own = float(information(measure, finished.z))
     bound = own + float(np.dot(slopes, given.astype(np.float64) - z))
-    bound += high * most_cost + total(np.maximum(rest, 0))
+    bound += high * room + total(np.maximum(rest, 0))
     gap = bound - own + _MARGIN * abs(bound)
 
-    def lost(second: Progress) -> bool:
-        picks = part_of_picks(second.picks, sizes, mesh)
+    def lost(other: Progress) -> bool:
+        picks = part_of_picks(other.picks, sizes, mesh)
         return total(np.maximum(-rest[picks], 0)) > gap
 
     return lost
