@@ -68,9 +68,9 @@ class Explanation:
     at_first: float  #: Its gain in the first rank.
     gain: float  #: Its gain in `rank`.
     needed: float  #: The least gain by which it would have been picked there.
-    #: In how many ranks, from the first on, the limits of the selection allowed for it.
+    #: The last rank in which the limits of the selection allowed for it; 0 if none did.
     allowed: int
-    #: What it could have cost at most in the rank after these; −1 if its group was closed.
+    #: What it could have cost at most in the rank after that; −1 if its group was closed.
     most_cost: int
     labels: tuple[LabelGain, ...]  #: The most first. Their gains add up to the record's.
     losses: tuple[Loss, ...]  #: The picks before `rank` that took most of its gain, the most first.
@@ -172,7 +172,7 @@ class Explainer:
             rank = _nearest(gains, needed)
             least = _least_score(walk, score, needed, gains, walk.by_rank(slopes))
         place = 0 if rank is None else rank
-        ranks = int(np.count_nonzero(allowed[:-1]))
+        ranks = int(np.flatnonzero(allowed[:-1]).max(initial=-1)) + 1
         return Explanation(
             record=record,
             score=score,

@@ -1,7 +1,7 @@
 """In which ranks of a selection that is done a record was allowed to be picked, and at what price.
 
-The limits of a selection come down to the largest cost that a record of each group may have; it
-falls from pick to pick, so that a record is allowed up to some rank and never again.
+The limits of a selection come down to the largest cost that a record of each group may have. It
+falls from pick to pick, but for what a minimum met at less cost than was kept for it sets free.
 """
 
 from __future__ import annotations
