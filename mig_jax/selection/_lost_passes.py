@@ -1,7 +1,7 @@
 """When a pass has lost against the best one that is finished.
 
-Each record takes t_d = a + b·c_d of what all records may take together, a·N + b·T = R, for a record
-and b a unit of cost. For any z and any price λ ≥ 0 of that, a selection S within the limits has
+A record of group g takes t_d = a_g + b_g·c_d, and R is the most that records within the limits can
+take together. For any z and any price λ ≥ 0 of that, a selection S within the limits has
 
     E(G ∪ S) ≤ Σ_k [φ_k(z_k) − z_k·φ'_k(z_k)] + φ'(z)·z_G + λ·R + Σ_{d∈S} (w_d − λ·t_d)
 
@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from mig_jax.devices import all_gather_parts, part_of_picks
-from mig_jax.measure import LabelGraph, Measure, Pool, information
+from mig_jax.measure import Array, LabelGraph, Measure, Pool, information
 from mig_jax.selection._constraints import NO_MAXIMUM
 from mig_jax.selection._feasibility import Limits
 from mig_jax.selection._passes import Progress
@@ -54,27 +54,27 @@ def has_lost(
       graph: K labels.
       measure: score functions and α.
       limits: with costs.
-      rates: of the first pass; a and b are the least of any group.
+      rates: of the first pass; a and b.
       finished: the best pass so far, at its end.
       given: z_G.
       sizes: of the parts of the pool.
       mesh: devices of all processes, which decide alike.
     """
-    # What is not limited takes nothing.
-    of_record, of_cost = (
-        0.0 if most == NO_MAXIMUM else float(np.min(of_groups))
-        for most, of_groups in (
-            (limits.start.records, rates.records),
-            (limits.start.cost, rates.costs),
-        )
-    )
-    room = of_record * int(limits.start.records) + of_cost * int(limits.start.cost)
+    start, groups = limits.start, 0 if limits.groups is None else limits.groups
+    of_groups = (np.asarray(part, np.float64) for part in (start.due, start.room))
+    quotas = np.stack(list(of_groups))
+    none = np.stack([0 * quotas[0], np.full_like(quotas[1], NO_MAXIMUM)])
+    of_records, of_costs = (none, quotas) if start.of_costs else (quotas, none)
+    a, room_of_records = _most_taken(rates.records, int(start.records), *of_records)
+    b, room_of_costs = _most_taken(rates.costs, int(start.cost), *of_costs)
+    room = room_of_records + room_of_costs
     if limits.costs is None or not room:
         return lambda _: False
+    taken = a[groups] + b[groups] * limits.costs
     z = np.asarray(finished.z, np.float64)
     slopes = np.asarray(measure.score_function.derivative(jnp.asarray(finished.z)), np.float64)
     worth = gains_of_pool(pool, graph, measure, finished.z[: graph.num_labels], mesh)
-    worth, taken = worth.astype(np.float64), of_record + of_cost * limits.costs.astype(np.float64)
+    worth = worth.astype(np.float64)
     if limits.taken is not None:
         worth = np.where(limits.taken, 0, worth)
 
@@ -99,3 +99,17 @@ def has_lost(
         return total(np.maximum(-rest[picks], 0)) > gap
 
     return lost
+
+
+def _most_taken(
+    rates: Array, total: int, minima: np.ndarray, maxima: np.ndarray
+) -> tuple[Float[np.ndarray, " groups"], float]:
+    """The rates, 0 if nothing limits a group, and the most that amounts within limits take."""
+    rates = np.asarray(rates, np.float64)
+    if total == NO_MAXIMUM:
+        rates = np.where(maxima == NO_MAXIMUM, 0.0, rates)
+    most, left = float(rates @ minima), total - float(minima.sum())
+    for group in np.argsort(-rates, kind="stable"):
+        more = min(maxima[group] - minima[group], max(left, 0.0))
+        most, left = most + float(rates[group] * more), left - more
+    return rates, most

@@ -329,6 +329,30 @@ def test_a_second_pass_that_may_win_is_finished_and_resumed():
         assert_same(again, whole)
 
 
+def test_a_pass_by_prices_uses_both_budgets():
+    """By gain over cost the cheapest records fill N; by gain T is used up by a few."""
+    rng = np.random.default_rng(1)
+    costs = np.exp(rng.normal(3, 1.2, 300)).astype(np.int32) + 1
+    scores = CASE.pool.scores * costs**0.7  # Dear records bring more.
+    pool = dataclasses.replace(CASE.pool, scores=scores.astype(np.float32))
+    limits, budget = Constraints(costs, 1500), 40
+    found = mig_jax.select(pool, CASE.graph, budget, constraints=limits)
+    assert found.rates.has_costs
+    assert found.rates.records.any()
+    assert len(found) == budget
+    assert 1350 < costs[found.picks].sum() <= 1500
+    measure = mig_jax.Measure()
+    proven = mig_jax.certify(
+        pool, CASE.graph, measure, found.picks, budget=budget, constraints=limits
+    )
+    assert proven.certified_ratio > 0.97
+    cheap = mig_jax.select(pool, CASE.graph, None, constraints=limits)
+    assert cheap.increases[:budget].sum() < 0.9 * found.information
+    dear = mig_jax.select(pool, CASE.graph, budget)
+    fitting = np.cumsum(costs[dear.picks]) <= 1500
+    assert dear.increases[fitting].sum() < 0.9 * found.information
+
+
 @pytest.mark.parametrize("batch_size", [1, 2])
 @pytest.mark.parametrize(("budget", "limits"), LARGER.values(), ids=LARGER)
 def test_cells_of_a_grid_pick_what_select_picks(budget, limits, batch_size):
