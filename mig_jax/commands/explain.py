@@ -91,7 +91,7 @@ def run(values: flags.FlagValues) -> None:
         values["pool"].value = list(manifest.get("parameters", {}).get("pool", []))
     check_input_flags(values)
     options = _options(values, finished)
-    with data.OutputFiles([*options.files(), values.selection]) as files:
+    with data.OutputFiles([*options.files(), *finished.outputs()]) as files:
         output = None if values.output is None else files.open(values.output)
         table = read_table(options, None, fits=options.written_form)
         say_read(table)
@@ -213,9 +213,10 @@ def _picks(finished: data.FinishedSelection, table: data.RecordTable) -> np.ndar
     Raises:
       InputError: if the table has not all of them.
     """
-    if finished.files() != list(table.files) and len(finished.files()) == len(table.files):
+    then, now = finished.files(), list(table.files)
+    if sorted(then) != sorted(now) and len(then) == len(now):
         # The same files under other names, in the same order.
-        where = dict(zip(finished.files(), table.files, strict=True))
+        where = dict(zip(then, now, strict=True))
         names = tuple(where.get(name, name) for name in finished.names)
         finished = dataclasses.replace(finished, names=names)
     rows = finished.rows_in(table)
