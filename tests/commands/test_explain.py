@@ -111,7 +111,10 @@ def test_records_by_line_file_and_id(selection, pool_file, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--record=301"], "no record in line 301; its last is in 300; if this is an ID, --id_field"),
+        (
+            ["--record=301"],
+            "no record in line 301; its last is in 300; if this is an ID, --id_field",
+        ),
         (["--record=0"], "has no record in line 0; its last is in 300"),
         (["--record=nobody"], "no record has nobody in the field id; expected an ID, LINE or"),
         (["--record=user", "--id_field=messages"], "no record has user in the field messages"),
@@ -263,6 +266,14 @@ def test_limits_are_told_and_kept_to(pool_file, tmp_path):
     text = explain(tmp_path / "given.jsonl", f"--record={own}", f"--record={picked['line'][4]}")
     assert text.startswith(f"{pool}, line {own}: given, not picked\n\n")
     assert f"line {picked['line'][4]}: picked, rank 5 of 5\n" in text
+
+    changes = ["--budget=20", f"--extend={output}", "--at_most_changes=0"]
+    picked = selected("same.jsonl", *changes)
+    line = next(line for line in not_picked(picked, pool) if line % 3 == 1)
+    assert explain(tmp_path / "same.jsonl", f"--record={line}") == (
+        f"{pool}, line {line}: not picked\n"
+        "  limits    in no rank was it allowed: no further change was allowed\n"
+    )
 
 
 def test_scores_are_told_as_the_pool_has_them_if_an_exponent_was_learned(pool_file, tmp_path):
