@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ def _place(table: data.RecordTable, asked: str) -> int | None:
                 f"{len(table.files):,} files: {shown}"
             )
         return _in_file(table, 0, line)
-    files = [i for i, file in enumerate(table.files) if name in (file, os.path.basename(file))]
+    files = _files_of(table, name)
     if not files:
         return None
     if len(files) > 1:
@@ -73,6 +73,19 @@ def _place(table: data.RecordTable, asked: str) -> int | None:
             "expected one of these paths"
         )
     return _in_file(table, files[0], line)
+
+
+def _files_of(table: data.RecordTable, name: str) -> list[int]:
+    """The files of this path; else those that this is another path of, or the last part of."""
+    readings: tuple[Callable[[str], bool], ...] = (
+        lambda file: file == name,
+        lambda file: os.path.realpath(file) == os.path.realpath(name),
+        lambda file: os.path.basename(file) == name,
+    )
+    for is_meant in readings:
+        if found := [i for i, file in enumerate(table.files) if is_meant(file)]:
+            return found
+    return []
 
 
 def _in_file(table: data.RecordTable, file: int, told: str) -> int:
@@ -86,6 +99,7 @@ def _in_file(table: data.RecordTable, file: int, told: str) -> int:
         raise InputError(
             f"--record: {table.files[file]} has no record in line {line:,}"
             + (": it is blank or was skipped" if is_inside else f"; its last is in {last:,}")
+            + ("" if is_inside else "; if this is an ID, --id_field=FIELD names its field")
         )
     return int(start) + place
 

@@ -91,7 +91,7 @@ def run(values: flags.FlagValues) -> None:
         values["pool"].value = list(manifest.get("parameters", {}).get("pool", []))
     check_input_flags(values)
     options = _options(values, finished)
-    with data.OutputFiles([*options.files(), values.selection]) as files:
+    with data.OutputFiles([*options.files(), *finished.outputs()]) as files:
         output = None if values.output is None else files.open(values.output)
         table = read_table(options, None, fits=options.written_form)
         say_read(table)
@@ -182,22 +182,20 @@ def _limits(found: Explanation, budget: Budget, picks: int) -> dict[str, Any]:
     told = {} if costs is None else {"tokens": int(costs[found.record])}
     if found.picked or found.allowed == picks:
         return told
-    since = f"from rank {found.allowed + 1:,} on" if found.allowed else "in no rank was it allowed:"
+    since = (
+        f"from rank {found.allowed + 1:,} on," if found.allowed else "in no rank was it allowed:"
+    )
     if found.most_cost >= 0 and costs is not None:
         why = f"its {told['tokens']:,} tokens were more than the {found.most_cost:,} left for it"
     elif quotas is None:
         why = "no record could be picked any more"
+    elif budget.quotas is None:  # Of --at_most_changes.
+        why = "no further change was allowed"
     else:
-        group, names = int(quotas.groups[found.record]), _names_of_groups(budget)
+        group, names = int(quotas.groups[found.record]), budget.quotas.names
         name = names[group] if group < len(names) else "of all others"
         why = f"no more could be picked of its group, {name}"
     return {**told, "limit": f"{since} {why}", "allowed_ranks": found.allowed}
-
-
-def _names_of_groups(budget: Budget) -> list[str]:
-    if budget.quotas is None:
-        return ["the earlier selection", "what is new"]  # Of --at_most_changes.
-    return budget.quotas.names
 
 
 def _is_gone(path: str) -> bool:
@@ -216,9 +214,10 @@ def _picks(finished: data.FinishedSelection, table: data.RecordTable) -> np.ndar
     Raises:
       InputError: if the table has not all of them.
     """
-    if finished.files() != list(table.files) and len(finished.files()) == len(table.files):
+    then, now = finished.files(), list(table.files)
+    if sorted(then) != sorted(now) and len(then) == len(now):
         # The same files under other names, in the same order.
-        where = dict(zip(finished.files(), table.files, strict=True))
+        where = dict(zip(then, now, strict=True))
         names = tuple(where.get(name, name) for name in finished.names)
         finished = dataclasses.replace(finished, names=names)
     rows = finished.rows_in(table)

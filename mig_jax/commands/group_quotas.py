@@ -120,8 +120,8 @@ def read_group_quotas(
     _check_together(options, bounds, pool, budget)
     num_others, num_all = int(sizes[-1]), int(np.sum(sizes))
     say(
-        f"quotas of {by}: {len(quotas)} groups in {options.quota_unit}; {num_others:,} of "
-        f"{num_all:,} records are of none"
+        f"quotas of {by}: {len(quotas)} group{'s' * (len(quotas) > 1)} in {options.quota_unit}; "
+        f"{num_others:,} of {num_all:,} records are of none"
     )
     every = np.full(len(candidates), len(quotas), np.int32)
     every[candidates] = groups

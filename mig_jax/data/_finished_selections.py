@@ -44,6 +44,11 @@ class FinishedSelection:
         """The files of its pool, as they were given then."""
         return [str(name) for name in self.manifest.get("files", ())]
 
+    def outputs(self) -> list[str]:
+        """The files that the selection is made of: its manifest, and all that this tells of."""
+        folder = os.path.dirname(self.place)
+        return [self.place, *(os.path.join(folder, name) for name in self.manifest["outputs"])]
+
     def places_of(self, names: Iterable[str], files: Sequence[str]) -> list[int]:
         """For each of the names, which of the files it is, by index; −1 if it is none.
 

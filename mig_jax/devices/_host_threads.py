@@ -27,5 +27,8 @@ def over_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[
     >>> over_threads(abs, [-1, 2])
     [1, 2]
     """
+    parts = list(parts)
+    if len(parts) < 2:  # A thread would take longer to start than most work takes.
+        return [work(part) for part in parts]
     with ThreadPoolExecutor(cores()) as threads:
         return list(threads.map(work, parts))

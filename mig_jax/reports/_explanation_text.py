@@ -155,12 +155,14 @@ def _why_not(told: dict[str, Any]) -> list[str]:
             f"  nearest   rank {told['rank']:,} of {told['picks']:,}: gain {number(told['gain'])}, "
             f"{per_cent(told['ratio'])} of the {number(told['gain_needed'])} {whose}"
         )
+    # With another score the other way of comparing under tokens may be the better one.
+    proviso = "" if told.get("tokens") is None else ", if picks are still compared in the same way"
     if least is None:
         lines.append(f"  score     {score}; with no score would it have been picked")
     else:
         lines.append(
             f"  score     {score}; with {rounded_up(least['score'])} or more it would have been "
-            f"picked, in rank {least['rank']:,}"
+            f"picked, in rank {least['rank']:,}{proviso}"
         )
     return lines
 

@@ -17,6 +17,7 @@ __all__ = [
     "told_limits",
 ]
 
+_NO_PRICES: Final = "What each limit costs was not computed (--nocertificate)."
 _PRICE_TOLD: Final = (
     "A price is about how much E {one} more of the group would bring in the same budget. Above "
     "0, its maximum holds it back; below 0, its minimum forces it in, and each costs so much. "
@@ -99,7 +100,7 @@ def quota_rows(quotas: Mapping[str, Any]) -> tuple[list[str], list[list[str]], s
     """The quotas as a table: the names of its columns, its rows, and what a price is.
 
     Groups whose limits have a price come first, then those with most in the pool; the last of more
-    than a hundred stand together in one row.
+    than a hundred stand together in one row. Without a certificate no prices are known.
     """
     unit = quotas["unit"]
     of_tokens = unit == "tokens"
@@ -118,6 +119,8 @@ def quota_rows(quotas: Mapping[str, Any]) -> tuple[list[str], list[list[str]], s
     if rest := groups[_MOST_SHOWN:]:
         pool, selected = (sum(group[name] for group in rest) for name in ("pool", "selected"))
         rows.append([f"{len(rest):,} others", _NONE, _NONE, f"{pool:,}", f"{selected:,}", _NONE])
+    if not any("price" in group for group in groups):
+        return names[:-1], [row[:-1] for row in rows], _NO_PRICES
     return names, rows, _PRICE_TOLD.format(one=one)
 
 

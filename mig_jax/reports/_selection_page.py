@@ -54,6 +54,7 @@ def selection_page(selected: Selected) -> bytes:
         proof=_proof(about),
         numbers=_numbers(about),
         limits=list(told_limits(about)),
+        limits_name="Within these limits" if is_limited(about) else "Extended",
         quotas=quota_rows(about["quotas"]) if about.get("quotas") else None,
         pictures=list(_pictures(selected)),
         prefixes=prefix_rows(about["prefixes"]) if about.get("prefixes") else None,
@@ -80,6 +81,7 @@ def _proof(about: dict[str, Any]) -> str:
 def _numbers(about: dict[str, Any]) -> list[tuple[str, str]]:
     """What stands in large letters, each with what it is."""
     random = about["random_choice"]
+    where = "in the pool, beside those given" if about.get("given") else "in the pool"
     numbers = [
         (
             told_information(about["information"]),
@@ -89,7 +91,7 @@ def _numbers(about: dict[str, Any]) -> list[tuple[str, str]]:
             f"{about['labels_covered']:,}",
             f"of {about['labels']:,} labels covered; {random['labels_covered']:,.0f} at random",
         ),
-        (f"{about['records_used']:,}", "records in the pool"),
+        (f"{about['records_used']:,}", f"records {where}"),
         (f"{about['edges']:,}", "pairs of labels joined"),
     ]
     if about["certified_ratio"] is not None:

@@ -22,7 +22,6 @@ from mig_jax.reports._explanation_text import (
     told_explanation,
     told_place,
 )
-from mig_jax.reports._limits import is_limited
 from mig_jax.reports._selected import Selected
 from mig_jax.selection import Constraints, Explainer, in_range
 
@@ -39,7 +38,7 @@ _LONGEST_TEXT: Final = 600
 def shown_records(selected: Selected) -> dict[str, list[dict[str, Any]]]:
     """The first `records`, and the `nearest` to being selected, as the page's template has them.
 
-    None are nearest if limits decided what could be picked, beside a number of records.
+    None are nearest if limits decided which records could be picked, and not how many only.
     """
     problem = selected.pool, selected.graph, selected.measure
     selection, given = selected.selection, selected.given
@@ -58,7 +57,8 @@ def shown_records(selected: Selected) -> dict[str, list[dict[str, Any]]]:
         ]
 
     first = np.asarray(selection.picks)[:_FIRST].tolist()
-    nearest = [] if is_limited(selected.about) else _likely(selected)
+    is_any = any(selected.about.get(name) for name in ("tokens", "quotas", "changes"))
+    nearest = [] if is_any else _likely(selected)
     explained = sorted(
         zip(told(nearest), nearest, strict=True), key=lambda pair: (-pair[0]["ratio"], pair[1])
     )
@@ -98,6 +98,8 @@ def _likely(selected: Selected) -> list[int]:
         z = np.asarray(selected.selection.z)[: selected.graph.num_labels]
         gains = np.array(linear_gains(*problem, z))
     gains[np.asarray(selected.selection.picks)] = -1
+    if selected.given is not None:
+        gains[selected.given] = -1
     order = np.argsort(-gains, kind="stable")[:_COMPARED]
     return order[gains[order] > 0].tolist()
 

@@ -16,7 +16,7 @@ from jaxtyping import Int, Int32, Int64
 from mig_jax.devices import over_threads
 from mig_jax.measure import LabelGraph, Pool
 
-__all__ = ["ExtraEntries", "PropagatedRows", "propagated_rows"]
+__all__ = ["ExtraEntries", "Neighbourhoods", "PropagatedRows", "propagated_rows"]
 
 # As many contributions are united at once as the processor's cache holds.
 _RECORDS_LOG2, _CONTRIBUTIONS_LOG2 = 16, 18
@@ -51,9 +51,14 @@ class PropagatedRows:
         return records, (nonzeros - self.starts[records]).astype(np.int32), entries
 
 
-def propagated_rows(pool: Pool, graph: LabelGraph) -> PropagatedRows:
-    """Unites the closed neighbourhoods of each record's labels."""
-    near = _Neighbourhoods.of(graph)
+def propagated_rows(
+    pool: Pool, graph: LabelGraph, near: Neighbourhoods | None = None
+) -> PropagatedRows:
+    """Unites the closed neighbourhoods of each record's labels.
+
+    `near`, if given, is `Neighbourhoods.of(graph)`, which takes time that grows with the graph.
+    """
+    near = Neighbourhoods.of(graph) if near is None else near
     labels = np.asarray(pool.labels)
     held = np.bincount(np.asarray(pool.records), minlength=pool.num_records)
     first_label = _sums_before(held)
@@ -84,7 +89,7 @@ def propagated_rows(pool: Pool, graph: LabelGraph) -> PropagatedRows:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Neighbourhoods:
+class Neighbourhoods:
     """What each label contributes to a record: itself, then its edges."""
 
     firsts: Int64[np.ndarray, " labels"]  # Where the label's part of `keys` begins.
@@ -96,7 +101,7 @@ class _Neighbourhoods:
     weakness_bits: int
 
     @classmethod
-    def of(cls, graph: LabelGraph) -> _Neighbourhoods:
+    def of(cls, graph: LabelGraph) -> Neighbourhoods:
         count = graph.num_labels
         sources, targets = np.asarray(graph.sources), np.asarray(graph.targets)
         degrees = np.bincount(sources, minlength=count)
@@ -121,7 +126,7 @@ class _Neighbourhoods:
 
 
 def _united(
-    near: _Neighbourhoods, records: np.ndarray, labels: np.ndarray, count: int
+    near: Neighbourhoods, records: np.ndarray, labels: np.ndarray, count: int
 ) -> PropagatedRows:
     """The rows of `count` records, whose labels are given, each with its record.
 
@@ -167,7 +172,7 @@ def _united(
     )
 
 
-def _cuts(contributions: np.ndarray, near: _Neighbourhoods) -> list[int]:
+def _cuts(contributions: np.ndarray, near: Neighbourhoods) -> list[int]:
     """Where to cut the records into chunks of few contributions each."""
     widest = max(near.label_bits + near.entry_bits, near.weakness_bits + _CONTRIBUTIONS_LOG2 + 1)
     most = 1 << min(62 - widest, _RECORDS_LOG2)  # All of a chunk's numbers fit 63 bits.

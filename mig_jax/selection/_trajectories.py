@@ -26,7 +26,11 @@ from mig_jax.measure import (
     propagation_weights,
 )
 from mig_jax.selection._number_range import in_range, widened
-from mig_jax.selection._propagated_rows import propagated_rows
+from mig_jax.selection._propagated_rows import (
+    Neighbourhoods,
+    PropagatedRows,
+    propagated_rows,
+)
 
 __all__ = ["Trajectories", "Walk", "of_records"]
 
@@ -45,6 +49,7 @@ class Trajectories:
     score_function: ScoreFunction  # In float64, as selection rounds its parameters.
     pool: Pool
     graph: LabelGraph
+    near: Neighbourhoods  # Of the graph's labels.
     weights: Float[np.ndarray, " weights"]  # Of A: [diagonal | edges].
     num_picks: int
     firsts: Int[np.ndarray, " _firsts"]
@@ -70,7 +75,8 @@ class Trajectories:
             weights = np.concatenate(propagation_weights(graph, measure.propagation))
             picks, num_picks = np.asarray(picks, np.int64), len(picks)
             small = of_records(pool, picks)
-            places, owners, labels = _nonzeros(small, graph)
+            near = Neighbourhoods.of(graph)
+            places, owners, labels = _nonzeros(propagated_rows(small, graph, near))
             # As `fill_pages` rounds them, and below z as the scan does: the same bits.
             steps = places(weights) * np.asarray(small.scores)[owners]
             start = np.zeros(graph.num_labels, steps.dtype)
@@ -101,12 +107,15 @@ class Trajectories:
             one = jax.tree_util.tree_map(lambda leaf, size=size: np.repeat(leaf[:1], size), table)
             _shares_of(rule, function, one, np.ones(size if len(z) else 0), 1.0)
         gains = np.bincount(owners, shares, num_picks)
-        return cls(rule, function, pool, graph, weights, num_picks, firsts, ranks, table, gains)
+        return cls(
+            *(rule, function, pool, graph, near, weights),
+            *(num_picks, firsts, ranks, table, gains),
+        )
 
     def walk(self, record: int) -> Walk:
         """A record's labels with their steps."""
         small = of_records(self.pool, np.array([record]))
-        rows = propagated_rows(small, self.graph)
+        rows = propagated_rows(small, self.graph, self.near)
         here = slice(int(rows.starts[0]), int(rows.starts[0] + rows.lengths[0]))
         labels, units = rows.labels[here].copy(), self.weights[rows.entries[here]]
         entries = [[entry] for entry in rows.entries[here].tolist()]
@@ -191,11 +200,10 @@ def of_records(pool: Pool, records: Int[np.ndarray, " n"]) -> Pool:
     return Pool(np.asarray(pool.labels)[entries], owners, np.asarray(pool.scores)[ids])
 
 
-def _nonzeros(pool: Pool, graph: LabelGraph) -> tuple[Any, np.ndarray, np.ndarray]:
+def _nonzeros(rows: PropagatedRows) -> tuple[Any, np.ndarray, np.ndarray]:
     """ê for scores of 1, as a function of A's entries; each nonzero's record; its label."""
-    rows = propagated_rows(pool, graph)
     before = np.cumsum(rows.lengths, dtype=np.int64) - rows.lengths
-    owners = np.repeat(np.arange(pool.num_records), rows.lengths)
+    owners = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
     places = np.arange(len(owners)) + np.repeat(rows.starts - before, rows.lengths)
 
     def units(weights: np.ndarray) -> np.ndarray:

@@ -111,7 +111,10 @@ def test_records_by_line_file_and_id(selection, pool_file, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--record=301"], "has no record in line 301; its last is in 300"),
+        (
+            ["--record=301"],
+            "no record in line 301; its last is in 300; if this is an ID, --id_field",
+        ),
         (["--record=0"], "has no record in line 0; its last is in 300"),
         (["--record=nobody"], "no record has nobody in the field id; expected an ID, LINE or"),
         (["--record=user", "--id_field=messages"], "no record has user in the field messages"),
@@ -141,6 +144,38 @@ def test_ids_that_several_records_have_are_refused_with_their_places(tmp_path):
     assert "no usual field of IDs" not in refused(*common, "--record=z")
     (told,) = explained(output, "--record=b.jsonl:2")
     assert (told["file"], told["line"]) == (str(pools[1]), 2)
+
+
+def test_files_are_known_by_their_paths_and_in_any_order(tmp_path, monkeypatch):
+    """A file has the record that its own path names, whatever others are called."""
+    rows = [{"labels": [label], "score": 1 + i} for i, label in enumerate("abcdef")]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more").mkdir()
+    for name, part in (("a.jsonl", rows[:3]), ("more/a.jsonl", rows[3:])):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in part))
+
+    def run(*words):
+        result = mig(*words)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    pools = ["--pool=a.jsonl", "--pool=more/a.jsonl"]
+    run("select", *pools, "--budget=2", "--output=out.jsonl")
+    for name in ("a.jsonl", "./a.jsonl", str(tmp_path / "a.jsonl")):
+        text = run("explain", "--selection=out.jsonl", f"--record={name}:2")
+        assert text.startswith("a.jsonl, line 2: not picked\n")
+    words = ["explain", "--selection=out.jsonl", "--record=more/a.jsonl:3"]
+    assert run(*words, *reversed(pools)) == run(*words)
+    assert run(*words).startswith("more/a.jsonl, line 3: picked, rank 1 of 2\n")
+
+
+def test_no_file_of_the_selection_is_overwritten(selection):
+    output, _ = selection
+    for path in (output, *map(output.with_suffix, (".manifest.json", ".selection.parquet"))):
+        before = path.read_bytes()
+        words = ["explain", f"--selection={output}", "--record=7", f"--output={path}"]
+        assert "is an input; expected another file to write to" in refused(*words)
+        assert path.read_bytes() == before
 
 
 def test_another_pool_or_embeddings_are_refused(selection, pool_file, tmp_path):
@@ -213,7 +248,9 @@ def test_limits_are_told_and_kept_to(pool_file, tmp_path):
     assert (told["tokens"], told["by_cost"]) == (200, True)
     assert "tokens were more than the" in told["limit"]
     assert told["allowed_ranks"] < told["picks"]
-    assert "that its 200 tokens needed there" in explain(output, f"--record={line}")
+    text = explain(output, f"--record={line}")
+    assert "that its 200 tokens needed there" in text
+    assert ", if picks are still compared in the same way\n" in text
     records[line - 1]["mig_jax"]["score"] = told["least_score"]["score"] * (1 + 1e-5)
     again = selected("again.jsonl", *tokens)
     assert again["line"].index(line) + 1 == told["least_score"]["rank"]
@@ -231,6 +268,14 @@ def test_limits_are_told_and_kept_to(pool_file, tmp_path):
     text = explain(tmp_path / "given.jsonl", f"--record={own}", f"--record={picked['line'][4]}")
     assert text.startswith(f"{pool}, line {own}: given, not picked\n\n")
     assert f"line {picked['line'][4]}: picked, rank 5 of 5\n" in text
+
+    changes = ["--budget=20", f"--extend={output}", "--at_most_changes=0"]
+    picked = selected("same.jsonl", *changes)
+    line = next(line for line in not_picked(picked, pool) if line % 3 == 1)
+    assert explain(tmp_path / "same.jsonl", f"--record={line}") == (
+        f"{pool}, line {line}: not picked\n"
+        "  limits    in no rank was it allowed: no further change was allowed\n"
+    )
 
 
 def test_scores_are_told_as_the_pool_has_them_if_an_exponent_was_learned(pool_file, tmp_path):

@@ -185,6 +185,18 @@ def test_the_page_tells_every_limit(problem):
     assert not {row[0] for row in settings} & (LIMITS.keys() - {"budget"})
 
 
+def test_prices_that_are_not_known_are_not_told_to_be_nothing(problem):
+    about, parts = problem
+    groups = [{name: group[name] for name in group if name != "price"} for group in GROUPS]
+    about = {**about, "quotas": {**LIMITS["quotas"], "groups": groups}, "certified_ratio": None}
+    page = Page(selection_page(Selected(about, *parts)))
+    names, *rows = page.tables[0]
+    assert names == ["meta.source", "minimum", "maximum", "records in the pool", "selected"]
+    assert [row[0] for row in rows] == ["books", "web", "<b>"]
+    assert "What each limit costs was not computed" in page.text
+    assert "Without a price" not in page.text
+
+
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [

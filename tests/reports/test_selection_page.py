@@ -117,6 +117,29 @@ def test_a_resumed_selection_has_the_page_of_an_uninterrupted_one(pool, tmp_path
     assert pages[0] == pages[1]
 
 
+def test_what_is_given_is_not_near_and_more_is_told_by_the_command(pool, tmp_path):
+    """Beside a number of records, only what is given leaves records that come nearest."""
+    first = tmp_path / "first"
+    first.mkdir()
+    assert select(first, *pool, "--budget=10").returncode == 0
+    rows = [json.loads(line) for line in (first / "out.jsonl").read_text().splitlines()]
+    told = "mig-jax explain tells why any record was picked or not"
+    for words, has_nearest in (
+        ([f"--given={first / 'out.jsonl'}"], True),
+        (["--group_field=file", f"--quota={pool[0].removeprefix('--pool=')}=2.."], False),
+        ([f"--extend={first / 'out.jsonl'}"], True),
+    ):
+        done = select(tmp_path, *pool, *words, "--budget=15", f"--report={tmp_path}")
+        assert done.returncode == 0, done.stderr
+        text = Page(tmp_path / "index.html").text
+        assert ("Nearest to being selected" in text, told in text) == (has_nearest, not has_nearest)
+        assert ("Within these limits" in text) != ("--extend" in words[0])
+        if "--given" in words[0]:
+            assert "50records in the pool, beside those given" in text
+            for row in rows:
+                assert row["messages"][0]["content"] + "assistant" not in text
+
+
 def test_learned_parameters_have_a_page(pool, tmp_path):
     start = shared_start(threshold=0.6)
     parameterisation = Free(start=start, lowest_threshold=0.5, num_labels=2)

@@ -266,6 +266,15 @@ def test_random_choices_take_what_minima_and_maxima_leave_them():
         np.testing.assert_allclose(found["information"], held, rtol=1e-5)
 
 
+def test_random_choices_hold_what_is_given():
+    case = random_case(6, 40)
+    given = Constraints(given=np.arange(40) >= 2)
+    found = random_choice(case.pool, case.graph, mig_jax.Measure(), 2, constraints=given)
+    held = oracles.total_information(oracles.power(0.8, 1e-6), case.rows.sum(axis=0))
+    np.testing.assert_allclose(found["information"], held, rtol=1e-5)
+    assert found["labels_covered"] == len(np.unique(case.pool.labels))
+
+
 @pytest.mark.parametrize("kind", ["records", "tokens", "records tokens"])
 def test_prefixes_are_certified_as_selections_of_their_own(kind):
     case = random_case(8, 200, labels=15)
