@@ -123,16 +123,16 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             pool, graph, measure, learned = hosts.together(
                 lambda: read_problem(options, table, pool)
             )
+        problem = pool, graph, measure
         with timed(seconds, "selection"):
-            problem = pool, graph, measure
             selection, run = _select(options, *problem, budget, earlier, hosts)
-        certificate = None
+        certificate, prefixes = None, {}
         if options.certificate:
             with timed(seconds, "certificate"):
-                certificate = certify_with_bar(pool, graph, measure, selection, budget, hosts)
-        with timed(seconds, "prefixes"):
-            problem = pool, graph, measure
-            prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
+                certificate = certify_with_bar(*problem, selection, budget, hosts)
+            if budget.constraints.quotas is None:  # A prefix need not meet the minima.
+                with timed(seconds, "prefixes"):
+                    prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
         about = {
             **manifest(options.parameters(), table, graph, selection, certificate, hosts),
             "records_used": candidates,

@@ -142,12 +142,10 @@ def told_prefixes(
     measure: Measure,
     selection: Selection,
     budget: Budget,
-    certificate: Certificate | None,
+    certificate: Certificate,
     hosts: Hosts = ALONE,
 ) -> dict[str, Any]:
-    """What the manifest tells of the first picks as smaller selections; nothing under quotas."""
-    if certificate is None or budget.constraints.quotas is not None:
-        return {}
+    """What the manifest tells of the first picks as smaller selections; not under quotas."""
     found = certify_prefixes(
         pool,
         graph,
