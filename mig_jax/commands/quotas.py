@@ -116,7 +116,7 @@ def read_quotas(path: str) -> list[Quota]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"--quotas: {path}: {error}; {expected}") from None
     if not isinstance(found, _Pairs) or not found:
-        raise InputError(f"--quotas: {path}: found {type(found).__name__.lower()}; {expected}")
+        raise InputError(f"--quotas: {path}: found {_shown(found)}; {expected}")
     quotas = []
     for name, span in found:
         if isinstance(span, bool) or not isinstance(span, int | str):
@@ -173,5 +173,9 @@ def _number(bound: Bound | None, budget: int, whole: Callable[[Any], int]) -> in
 
 
 def _shown(value: Any) -> str:
-    text = "an object" if isinstance(value, _Pairs) else json.dumps(value)
+    if isinstance(value, _Pairs):
+        return "an object" if value else "an empty object"
+    if isinstance(value, list):
+        return "a list"
+    text = json.dumps(value)
     return text if len(text) <= 60 else text[:60] + "..."

@@ -106,9 +106,10 @@ def test_a_file_of_quotas(tmp_path):
     [
         ("", "Expecting value"),
         ("{", "Expecting property name"),
-        ("[]", "found list"),
-        ("{}", "expected a JSON object"),
-        ("3", "found int"),
+        ("[]", "found a list; expected"),
+        ("{}", "found an empty object; expected a JSON object"),
+        ("3", "found 3; expected"),
+        ("null", "found null; expected"),
         ('{"a": null}', "a: found null"),
         ('{"a": true}', "a: found true"),
         ('{"a": {"min": 1}}', "a: found an object"),
