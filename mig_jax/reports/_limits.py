@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from mig_jax.reports._counts import on_one_line
-from mig_jax.reports._told_numbers import proven_per_cent, told_information
+from mig_jax.reports._told_numbers import proven_per_cent, told_information, told_price
 
 __all__ = [
     "allowed_selections",
@@ -90,9 +90,10 @@ def _told_prices(about: Mapping[str, Any]) -> Iterator[str]:
     """What more of each budget would bring."""
     prices = about.get("prices")
     if prices and about.get("budget") is not None:
-        yield f"{prices['record']:.3g} for a further record"
+        yield f"{told_price(prices['record'], at_most=True)} for a further record"
     if prices and (about.get("tokens") or {}).get("budget") is not None:
-        yield f"{_TOKENS * prices['token']:.3g} for {_TOKENS:,} further tokens"
+        price = told_price(_TOKENS * prices["token"], at_most=True)
+        yield f"{price} for {_TOKENS:,} further tokens"
 
 
 def quota_rows(quotas: Mapping[str, Any]) -> tuple[list[str], list[list[str]], str]:
@@ -176,7 +177,7 @@ def _told_number(number: int | None) -> str:
 
 
 def _told_price(price: float | None, of_tokens: bool) -> str:
-    return f"{price * (_TOKENS if of_tokens else 1):+.3g}" if price else _NONE
+    return told_price(price * (_TOKENS if of_tokens else 1), sign=True) if price else _NONE
 
 
 def _told_range(minimum: int | None, maximum: int | None) -> str:
