@@ -25,6 +25,7 @@ from mig_jax.selection import NO_MAXIMUM, Quotas
 __all__ = ["GroupQuotas", "read_group_quotas"]
 
 _MOST_NAMES: Final = 5  # That are told.
+_WIDEST: Final = 60  # Symbols of such a name.
 _MOST_COMPARED: Final = 10_000
 
 
@@ -120,8 +121,8 @@ def read_group_quotas(
     _check_together(options, bounds, pool, budget)
     num_others, num_all = int(sizes[-1]), int(np.sum(sizes))
     say(
-        f"quotas of {by}: {len(quotas)} groups in {options.quota_unit}; {num_others:,} of "
-        f"{num_all:,} records are of none"
+        f"quotas of {by}: {len(quotas)} group{'s' * (len(quotas) > 1)} in {options.quota_unit}; "
+        f"{num_others:,} of {num_all:,} records are of none"
     )
     every = np.full(len(candidates), len(quotas), np.int32)
     every[candidates] = groups
@@ -206,8 +207,10 @@ def _refuse_unknown(name: str, values: Sequence[str], by: str, hosts: Hosts) -> 
 
 def _listed(names: Iterable[str]) -> str:
     every = [*names]
-    told = ", ".join(every[:_MOST_NAMES])
-    return told if len(every) <= _MOST_NAMES else f"{told} or {len(every) - _MOST_NAMES:,} others"
+    some = every[:_MOST_NAMES]
+    told = ", ".join(name if len(name) <= _WIDEST else name[:_WIDEST] + "…" for name in some)
+    rest = len(every) - len(some)
+    return f"{told} or {rest:,} other{'s' * (rest > 1)}" if rest else told
 
 
 def _names_of_first(files: Sequence[str], hosts: Hosts) -> list[str]:
