@@ -161,7 +161,9 @@ def _token_budget(
     own_least = np.array([np.min(costs, initial=_MOST_TOKENS)])
     least = int(np.min(np.concatenate(hosts.gather(own_least))))
     expected = ""
-    if most > in_pool:
+    if not in_pool:
+        expected = f"a pool that has any tokens ({about['counted_by']})"
+    elif most > in_pool:
         expected = f"at most the pool's {in_pool:,} tokens"
     elif most < least:
         expected = f"at least the {least:,} tokens of the record that has fewest"

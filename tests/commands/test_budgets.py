@@ -307,6 +307,14 @@ def test_contradictions_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_pool_without_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "pool.jsonl"
+    path.write_text('{"labels": ["l"], "score": 1, "tokens": 0}\n' * 3)
+    words = ["select", f"--pool={path}", f"--output={tmp_path / 'o.jsonl'}", "--cache=none"]
+    line = refused(*words, "--budget_tokens=10%", "--cost_field=tokens")
+    assert line.endswith("found 10%, expected a pool that has any tokens (field tokens)")
+
+
 def test_names_that_are_offered_are_few_and_short(tmp_path: Path) -> None:
     path = tmp_path / "pool.jsonl"
     values = ["a" * 100, "b", "c", "d", "e", "f"]
