@@ -191,8 +191,8 @@ def _costs_and_groups(
     """
     count: data.CountTexts | None = None
     kept, costs = None, None
-    if options.costs_count and options.tokenizer is not None:
-        count = tokens = data.TokenCounter(options.tokenizer)
+    if options.costs_count and options.token_counter is not None:
+        count = tokens = options.token_counter
         if alone and options.pool and options.cache_folder is not None:
             choices = [tokens.digest, options.fields.mapped]
             kept = data.KeptCosts(options.cache_folder, options.sources, table, choices)

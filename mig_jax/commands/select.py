@@ -98,8 +98,9 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
     """The command in one process, or in one of several: the first of them speaks and writes."""
     seconds: dict[str, float] = {}
     with data.OutputFiles(options.files()) as files:
-        # Opened first: a folder that is not there is known before the work, not after.
+        # First: a folder or a tokenizer that is not there is known before the work, not after.
         outputs = hosts.together(lambda: _open(options, files) if hosts.is_first else None)
+        hosts.together(lambda: options.token_counter)
         with timed(seconds, "reading"):
             form = options.written_form
             table = read_table(options, files, options.stem, fits=form, hosts=hosts)

@@ -307,6 +307,15 @@ def test_contradictions_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_tokenizer_that_is_not_there_is_known_before_the_pool_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers", reason="the package tokenizers is not here")
+    path = tmp_path / "pool.jsonl"
+    path.write_text("no records")
+    words = ["select", f"--pool={path}", f"--output={tmp_path / 'o.jsonl'}", "--cache=none"]
+    line = refused(*words, "--budget_tokens=9", "--tokenizer=./nowhere.json")
+    assert line.startswith("mig-jax: --tokenizer: ./nowhere.json: no such file")
+
+
 def test_a_pool_without_tokens(tmp_path: Path) -> None:
     path = tmp_path / "pool.jsonl"
     path.write_text('{"labels": ["l"], "score": 1, "tokens": 0}\n' * 3)

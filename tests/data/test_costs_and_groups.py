@@ -167,7 +167,9 @@ def test_tokenizers_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             data.TokenCounter(str(tmp_path / name))
         assert str(refusal.value).startswith(f"--tokenizer: {tmp_path / name}")
         assert "expected" in str(refusal.value)
-    with pytest.raises(InputError, match=r"--tokenizer: nobody/has-this: .*[^.]; expected a tokenizer"):
+    with pytest.raises(
+        InputError, match=r"--tokenizer: nobody/has-this: .*[^.]; expected a tokenizer"
+    ):
         data.TokenCounter("nobody/has-this")
 
 
