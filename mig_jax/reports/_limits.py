@@ -41,15 +41,18 @@ def allowed_selections(about: Mapping[str, Any]) -> str:
 
     >>> allowed_selections({"budget": 500, "records_selected": 500})
     'of 500 records'
+    >>> allowed_selections({"budget": 500, "records_selected": 80, "quotas": {"unit": "tokens"}})
+    'of at most 500 records that keeps to the quotas'
     >>> limits = {"tokens": {"budget": 9000}, "quotas": {}, "given": {"records": 3}}
     >>> allowed_selections({"budget": 500, "records_selected": 80, **limits})
     'of at most 500 records and 9,000 tokens, together with the 3 records given,'
     """
     tokens = about.get("tokens") or {}
     most = tokens.get("budget")
-    budget = about.get("budget")
+    budget = about["budget"]
     if most is None:
-        sizes = f"{about['records_selected']:,} records"
+        fewer = about["records_selected"] < budget  # As maxima in tokens may leave.
+        sizes = f"{'at most ' * fewer}{budget:,} records"
     elif budget is None:
         sizes = f"at most {most:,} tokens"
     else:
