@@ -130,9 +130,7 @@ def read_group_quotas(
         every,
         np.array([minimum or 0 for minimum, _ in bounds] + [0], np.int32),
         np.array(
-            [NO_MAXIMUM if most is None else min(most, NO_MAXIMUM) for _, most in bounds]
-            + [NO_MAXIMUM],
-            np.int32,
+            [*(NO_MAXIMUM if most is None else most for _, most in bounds), NO_MAXIMUM], np.int32
         ),
         of_costs=options.quota_unit == TOKENS,
     )

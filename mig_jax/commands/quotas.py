@@ -29,6 +29,7 @@ RECORDS: Final = "records"
 TOKENS: Final = "tokens"
 SHARES: Final = "per cent"
 
+_LARGEST: Final = 2**31 - 2  # The core has the next number for no maximum.
 _EXPECTED: Final = (
     "expected NAME=MIN..MAX, NAME=MIN.., NAME=..MAX or NAME=EXACT, with bounds in records (100), "
     "per cent of the budget (5%) or tokens (20000t)"
@@ -163,7 +164,7 @@ def _bound(text: str) -> Bound:
         return Bound(share, SHARES)
     number = text.strip()
     unit = TOKENS if number[-1:] == "t" else RECORDS
-    return Bound(WholeNumber(0).parse(number.removesuffix("t")), unit)
+    return Bound(WholeNumber(0, _LARGEST).parse(number.removesuffix("t")), unit)
 
 
 def _number(bound: Bound | None, budget: int, whole: Callable[[Any], int]) -> int | None:
