@@ -8,6 +8,7 @@ from typing import Final
 
 from absl import flags
 
+from mig_jax import data
 from mig_jax.commands.flag_values import AddFlag, Amount, AmountParser
 from mig_jax.commands.quotas import (
     RECORDS,
@@ -54,6 +55,15 @@ class BudgetOptions:
         every = [*map(parse_quota, self.quota), *of_file]
         refuse_repeats(every)
         return every
+
+    @functools.cached_property
+    def token_counter(self) -> data.TokenCounter | None:
+        """What counts tokens; None if they are read, estimated or not needed.
+
+        Raises:
+          InputError: if there is no such tokenizer.
+        """
+        return None if self.tokenizer is None else data.TokenCounter(self.tokenizer)
 
     @property
     def group_path(self) -> str | None:

@@ -161,7 +161,9 @@ def _token_budget(
     own_least = np.array([np.min(costs, initial=_MOST_TOKENS)])
     least = int(np.min(np.concatenate(hosts.gather(own_least))))
     expected = ""
-    if most > in_pool:
+    if not in_pool:
+        expected = f"a pool that has any tokens ({about['counted_by']})"
+    elif most > in_pool:
         expected = f"at most the pool's {in_pool:,} tokens"
     elif most < least:
         expected = f"at least the {least:,} tokens of the record that has fewest"
@@ -189,8 +191,8 @@ def _costs_and_groups(
     """
     count: data.CountTexts | None = None
     kept, costs = None, None
-    if options.costs_count and options.tokenizer is not None:
-        count = tokens = data.TokenCounter(options.tokenizer)
+    if options.costs_count and options.token_counter is not None:
+        count = tokens = options.token_counter
         if alone and options.pool and options.cache_folder is not None:
             choices = [tokens.digest, options.fields.mapped]
             kept = data.KeptCosts(options.cache_folder, options.sources, table, choices)

@@ -25,6 +25,7 @@ from mig_jax.selection import NO_MAXIMUM, Quotas
 __all__ = ["GroupQuotas", "read_group_quotas"]
 
 _MOST_NAMES: Final = 5  # That are told.
+_WIDEST: Final = 60  # Symbols of such a name.
 _MOST_COMPARED: Final = 10_000
 
 
@@ -129,9 +130,7 @@ def read_group_quotas(
         every,
         np.array([minimum or 0 for minimum, _ in bounds] + [0], np.int32),
         np.array(
-            [NO_MAXIMUM if most is None else min(most, NO_MAXIMUM) for _, most in bounds]
-            + [NO_MAXIMUM],
-            np.int32,
+            [*(NO_MAXIMUM if most is None else most for _, most in bounds), NO_MAXIMUM], np.int32
         ),
         of_costs=options.quota_unit == TOKENS,
     )
@@ -206,8 +205,10 @@ def _refuse_unknown(name: str, values: Sequence[str], by: str, hosts: Hosts) -> 
 
 def _listed(names: Iterable[str]) -> str:
     every = [*names]
-    told = ", ".join(every[:_MOST_NAMES])
-    return told if len(every) <= _MOST_NAMES else f"{told} or {len(every) - _MOST_NAMES:,} others"
+    some = every[:_MOST_NAMES]
+    told = ", ".join(name if len(name) <= _WIDEST else name[:_WIDEST] + "…" for name in some)
+    rest = len(every) - len(some)
+    return f"{told} or {rest:,} other{'s' * (rest > 1)}" if rest else told
 
 
 def _names_of_first(files: Sequence[str], hosts: Hosts) -> list[str]:

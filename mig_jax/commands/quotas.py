@@ -29,6 +29,7 @@ RECORDS: Final = "records"
 TOKENS: Final = "tokens"
 SHARES: Final = "per cent"
 
+_LARGEST: Final = 2**31 - 2  # The core has the next number for no maximum.
 _EXPECTED: Final = (
     "expected NAME=MIN..MAX, NAME=MIN.., NAME=..MAX or NAME=EXACT, with bounds in records (100), "
     "per cent of the budget (5%) or tokens (20000t)"
@@ -116,7 +117,7 @@ def read_quotas(path: str) -> list[Quota]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"--quotas: {path}: {error}; {expected}") from None
     if not isinstance(found, _Pairs) or not found:
-        raise InputError(f"--quotas: {path}: found {type(found).__name__.lower()}; {expected}")
+        raise InputError(f"--quotas: {path}: found {_shown(found)}; {expected}")
     quotas = []
     for name, span in found:
         if isinstance(span, bool) or not isinstance(span, int | str):
@@ -163,7 +164,7 @@ def _bound(text: str) -> Bound:
         return Bound(share, SHARES)
     number = text.strip()
     unit = TOKENS if number[-1:] == "t" else RECORDS
-    return Bound(WholeNumber(0).parse(number.removesuffix("t")), unit)
+    return Bound(WholeNumber(0, _LARGEST).parse(number.removesuffix("t")), unit)
 
 
 def _number(bound: Bound | None, budget: int, whole: Callable[[Any], int]) -> int | None:
@@ -173,5 +174,9 @@ def _number(bound: Bound | None, budget: int, whole: Callable[[Any], int]) -> in
 
 
 def _shown(value: Any) -> str:
-    text = "an object" if isinstance(value, _Pairs) else json.dumps(value)
+    if isinstance(value, _Pairs):
+        return "an object" if value else "an empty object"
+    if isinstance(value, list):
+        return "a list"
+    text = json.dumps(value)
     return text if len(text) <= 60 else text[:60] + "..."

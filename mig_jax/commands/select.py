@@ -98,8 +98,9 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
     """The command in one process, or in one of several: the first of them speaks and writes."""
     seconds: dict[str, float] = {}
     with data.OutputFiles(options.files()) as files:
-        # Opened first: a folder that is not there is known before the work, not after.
+        # First: a folder or a tokenizer that is not there is known before the work, not after.
         outputs = hosts.together(lambda: _open(options, files) if hosts.is_first else None)
+        hosts.together(lambda: options.token_counter)
         with timed(seconds, "reading"):
             form = options.written_form
             table = read_table(options, files, options.stem, fits=form, hosts=hosts)
@@ -123,16 +124,16 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             pool, graph, measure, learned = hosts.together(
                 lambda: read_problem(options, table, pool)
             )
+        problem = pool, graph, measure
         with timed(seconds, "selection"):
-            problem = pool, graph, measure
             selection, run = _select(options, *problem, budget, earlier, hosts)
-        certificate = None
+        certificate, prefixes = None, {}
         if options.certificate:
             with timed(seconds, "certificate"):
-                certificate = certify_with_bar(pool, graph, measure, selection, budget, hosts)
-        with timed(seconds, "prefixes"):
-            problem = pool, graph, measure
-            prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
+                certificate = certify_with_bar(*problem, selection, budget, hosts)
+            if budget.constraints.quotas is None:  # A prefix need not meet the minima.
+                with timed(seconds, "prefixes"):
+                    prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
         about = {
             **manifest(options.parameters(), table, graph, selection, certificate, hosts),
             "records_used": candidates,

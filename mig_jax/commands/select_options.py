@@ -156,8 +156,8 @@ def define_select_flags(values: flags.FlagValues) -> None:
         "checkpoint_dir",
         None,
         "Directory where the selection is saved as it goes on: the same command resumes after a "
-        "kill. It stays in the end, so that the same command, or one with a larger --budget, "
-        "goes on from there; delete it when done. Not used by default.",
+        "kill. It stays in the end, so that the same command, or one with a larger --budget and no "
+        "other limit, goes on from there; delete it when done. Not used by default.",
     )
     add(
         flags.DEFINE_float,

@@ -83,6 +83,7 @@ def select_with_bar(
             )
         except InfeasibleError as error:
             raise budget.refusal(error) from None
+    _check_picks(len(selection), budget)
     all_raised = np.append(selection.increases, selection.given_information)
     check_information(selection.information, all_raised)
     if idle := int(np.count_nonzero(selection.gains == 0)):
@@ -91,6 +92,17 @@ def select_with_bar(
             "and the first records in the pool are taken"
         )
     return selection
+
+
+def _check_picks(count: int, budget: Budget) -> None:
+    """Says that fewer records were picked than were asked for, and raises InputError if none."""
+    if not count:
+        raise InputError(
+            "nothing was picked: no record keeps to all limits and adds information; expected a "
+            "larger budget, or larger maxima"
+        )
+    if budget.most_cost is None and budget.records is not None and count < budget.records:
+        say(f"{count:,} of {budget.records:,} records were picked: any other would pass a quota")
 
 
 def check_information(information: Any, increases: Any) -> None:
@@ -142,12 +154,10 @@ def told_prefixes(
     measure: Measure,
     selection: Selection,
     budget: Budget,
-    certificate: Certificate | None,
+    certificate: Certificate,
     hosts: Hosts = ALONE,
 ) -> dict[str, Any]:
-    """What the manifest tells of the first picks as smaller selections; nothing under quotas."""
-    if certificate is None or budget.constraints.quotas is not None:
-        return {}
+    """What the manifest tells of the first picks as smaller selections; not under quotas."""
     found = certify_prefixes(
         pool,
         graph,

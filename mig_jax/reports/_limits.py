@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from mig_jax.reports._counts import on_one_line
-from mig_jax.reports._told_numbers import proven_per_cent, told_information
+from mig_jax.reports._told_numbers import proven_per_cent, told_information, told_price
 
 __all__ = [
     "allowed_selections",
@@ -42,15 +42,18 @@ def allowed_selections(about: Mapping[str, Any]) -> str:
 
     >>> allowed_selections({"budget": 500, "records_selected": 500})
     'of 500 records'
+    >>> allowed_selections({"budget": 500, "records_selected": 80, "quotas": {"unit": "tokens"}})
+    'of at most 500 records that keeps to the quotas'
     >>> limits = {"tokens": {"budget": 9000}, "quotas": {}, "given": {"records": 3}}
     >>> allowed_selections({"budget": 500, "records_selected": 80, **limits})
     'of at most 500 records and 9,000 tokens, together with the 3 records given,'
     """
     tokens = about.get("tokens") or {}
     most = tokens.get("budget")
-    budget = about.get("budget")
+    budget = about["budget"]
     if most is None:
-        sizes = f"{about['records_selected']:,} records"
+        fewer = about["records_selected"] < budget  # As maxima in tokens may leave.
+        sizes = f"{'at most ' * fewer}{budget:,} records"
     elif budget is None:
         sizes = f"at most {most:,} tokens"
     else:
@@ -91,9 +94,10 @@ def _told_prices(about: Mapping[str, Any]) -> Iterator[str]:
     """What more of each budget would bring."""
     prices = about.get("prices")
     if prices and about.get("budget") is not None:
-        yield f"{prices['record']:.3g} for a further record"
+        yield f"{told_price(prices['record'], at_most=True)} for a further record"
     if prices and (about.get("tokens") or {}).get("budget") is not None:
-        yield f"{_TOKENS * prices['token']:.3g} for {_TOKENS:,} further tokens"
+        price = told_price(_TOKENS * prices["token"], at_most=True)
+        yield f"{price} for {_TOKENS:,} further tokens"
 
 
 def quota_rows(quotas: Mapping[str, Any]) -> tuple[list[str], list[list[str]], str]:
@@ -179,7 +183,7 @@ def _told_number(number: int | None) -> str:
 
 
 def _told_price(price: float | None, of_tokens: bool) -> str:
-    return f"{price * (_TOKENS if of_tokens else 1):+.3g}" if price else _NONE
+    return told_price(price * (_TOKENS if of_tokens else 1), sign=True) if price else _NONE
 
 
 def _told_range(minimum: int | None, maximum: int | None) -> str:

@@ -19,7 +19,7 @@ from mig_jax.devices import (
     shard_records,
 )
 from mig_jax.measure import Array, Count, Pool, Scalar, as_pytree, unchecked
-from mig_jax.selection._constraints import NO_MAXIMUM, Constraints
+from mig_jax.selection._constraints import NO_MAXIMUM, Constraints, Quotas
 
 __all__ = ["LinearLimits", "check_allowed", "linear_limits", "specs_of_limits"]
 
@@ -96,7 +96,7 @@ def linear_limits(
     else:
         groups, count = np.asarray(quotas.groups), quotas.num_groups
         totals = _sum_over_parts(np.bincount(groups, masses, count), mesh)
-        minima, maxima = (np.asarray(ends, np.float64) for ends in (quotas.minima, quotas.maxima))
+        minima, maxima = _ends(quotas)
         _check_quotas(totals, minima, maxima, most)
         maxima = np.where(maxima < totals, maxima, np.inf)
         reached = np.minimum(maxima, totals)
@@ -165,14 +165,23 @@ def check_allowed(
     masses = costs if quotas.of_costs else ones
     held = np.bincount(np.asarray(quotas.groups)[own], masses, quotas.num_groups)
     held = _sum_over_parts(held, mesh)
-    minima, maxima = np.asarray(quotas.minima), np.asarray(quotas.maxima)
+    minima, maxima = _ends(quotas)
     if (wrong := np.flatnonzero((held < minima) | (held > maxima))).size:
         group = wrong[0]
-        most = "" if maxima[group] == NO_MAXIMUM else f" and at most {maxima[group]}"
+        most = "" if np.isinf(maxima[group]) else f" and at most {maxima[group]:.0f}"
         raise ValueError(
-            f"picks: expected at least {minima[group]}{most} of group {group}, "
+            f"picks: expected at least {minima[group]:.0f}{most} of group {group}, "
             f"found {held[group]:.0f}"
         )
+
+
+def _ends(quotas: Quotas) -> tuple[np.ndarray, np.ndarray]:
+    """The minima and the maxima in float64, where no maximum is infinite.
+
+    Costs of a group may come to more than `NO_MAXIMUM` together.
+    """
+    minima, maxima = np.asarray(quotas.minima, np.float64), np.asarray(quotas.maxima, np.float64)
+    return minima, np.where(maxima == NO_MAXIMUM, np.inf, maxima)
 
 
 def _check_shapes(pool: Pool, constraints: Constraints) -> None:

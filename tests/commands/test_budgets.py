@@ -307,6 +307,33 @@ def test_contradictions_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_tokenizer_that_is_not_there_is_known_before_the_pool_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers", reason="the package tokenizers is not here")
+    path = tmp_path / "pool.jsonl"
+    path.write_text("no records")
+    words = ["select", f"--pool={path}", f"--output={tmp_path / 'o.jsonl'}", "--cache=none"]
+    line = refused(*words, "--budget_tokens=9", "--tokenizer=./nowhere.json")
+    assert line.startswith("mig-jax: --tokenizer: ./nowhere.json: no such file")
+
+
+def test_a_pool_without_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "pool.jsonl"
+    path.write_text('{"labels": ["l"], "score": 1, "tokens": 0}\n' * 3)
+    words = ["select", f"--pool={path}", f"--output={tmp_path / 'o.jsonl'}", "--cache=none"]
+    line = refused(*words, "--budget_tokens=10%", "--cost_field=tokens")
+    assert line.endswith("found 10%, expected a pool that has any tokens (field tokens)")
+
+
+def test_names_that_are_offered_are_few_and_short(tmp_path: Path) -> None:
+    path = tmp_path / "pool.jsonl"
+    values = ["a" * 100, "b", "c", "d", "e", "f"]
+    rows = [{"labels": ["l"], "score": 1, "from": value} for value in values]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["select", f"--pool={path}", f"--output={tmp_path / 'o.jsonl'}", "--cache=none"]
+    line = refused(*words, "--budget=2", "--group_field=from", "--quota=zz=1..")
+    assert line.endswith(f"expected one such as {'a' * 60}…, b, c, d, e or 1 other")
+
+
 @settings(max_examples=60)
 @given(
     st.integers(1, len(ROWS)),

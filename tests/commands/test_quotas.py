@@ -59,7 +59,7 @@ def test_a_minimum_and_a_maximum(name, low, high):
     "word",
     [
         *("", "a", "a=", "a=..", "a=-1", "a=5..x", "a=1.5", "a=101%", "a=%", "a=t", "a=1..2..3"),
-        *("a=5T", "a=1-2", "a=nan", "a=2x.."),
+        *("a=5T", "a=1-2", "a=nan", "a=2x..", f"a=..{2**31 - 1}t"),
     ],
 )
 def test_words_that_say_none(word):
@@ -106,9 +106,10 @@ def test_a_file_of_quotas(tmp_path):
     [
         ("", "Expecting value"),
         ("{", "Expecting property name"),
-        ("[]", "found list"),
-        ("{}", "expected a JSON object"),
-        ("3", "found int"),
+        ("[]", "found a list; expected"),
+        ("{}", "found an empty object; expected a JSON object"),
+        ("3", "found 3; expected"),
+        ("null", "found null; expected"),
         ('{"a": null}', "a: found null"),
         ('{"a": true}', "a: found true"),
         ('{"a": {"min": 1}}', "a: found an object"),

@@ -56,7 +56,7 @@ def test_selects_what_the_library_selects(pool_file, tmp_path):
     assert manifest["information"] <= manifest["upper_bound"]
     ratio = manifest["information"] / manifest["upper_bound"]
     np.testing.assert_allclose(manifest["certified_ratio"], ratio)
-    stages = {"reading", "graph", "selection", "certificate", "writing"}
+    stages = {"reading", "graph", "selection", "certificate", "prefixes", "writing"}
     assert set(manifest["seconds"]) == stages
     assert manifest["parameters"]["similarity_threshold"] == 0.9
     assert "jax" in manifest["versions"]

@@ -166,6 +166,28 @@ def test_processes_select_what_one_does(pool: Path, tmp_path: Path) -> None:
     assert both[0]["tokens"] == both[1]["tokens"]
 
 
+def test_maxima_in_tokens_may_leave_fewer_records_which_is_said(pool: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    words = ["select", f"--pool={pool}", f"--output={output}", "--cache=none", FIELD, "--budget=40"]
+    words += ["--group_field=source", "--nocertificate"]
+    done = mig(*words, *(f"--quota={name}=..30t" for name in NAMES))
+    assert done.returncode == 0, done.stderr
+    rows, about = selected(output)
+    assert 0 < len(rows) == about["records_selected"] < 40
+    assert f"{len(rows)} of 40 records were picked: any other would pass a quota" in done.stderr
+    room = {name: 30 - of_group for name, of_group in amounts(rows, in_field).items()}
+    left = [json.loads(line) for line in pool.read_text().splitlines()]
+    picked = {row["id"] for row in rows}
+    assert all(r["tokens"] > room[r["source"][0]] for r in left if r["id"] not in picked)
+    # Records that cost nothing are left out of the pool here.
+    costly = tmp_path / "costly.jsonl"
+    costly.write_text("".join(json.dumps(row) + "\n" for row in left if row["tokens"]))
+    words[1:3] = [f"--pool={costly}", f"--output={tmp_path / 'none.jsonl'}"]
+    line = refused(*words, *(f"--quota={name}=..0t" for name in NAMES))
+    assert line.startswith("mig-jax: nothing was picked: no record keeps to all limits")
+    assert not (tmp_path / "none.jsonl").exists()
+
+
 def test_what_only_the_core_can_tell_is_told_by_name(pool: Path, tmp_path: Path) -> None:
     words = ["select", f"--pool={pool}", f"--output={tmp_path / 'o.jsonl'}", "--cache=none", FIELD]
     words += ["--group_field=source"]

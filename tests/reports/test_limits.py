@@ -83,7 +83,7 @@ def test_the_summary_tells_every_limit(problem):
         "  given           30 records of E 100.0, written too; the picks add 90.5",
         "  extended        kept the first 17 picks of last.jsonl: a new record wins",
         "  changes         3 new, at most 4; 16 kept of last.jsonl",
-        "  price           the bound on E rises by at most 2.5 for a further record, 12.3 for "
+        "  price           the bound on E rises by at most 2.5 for a further record, 12.4 for "
         "1,000 further tokens",
         "  quotas, records by meta.source; price: E for one more:",
         "    web    8 of 200  (at most 8)  price +12.3",
@@ -102,7 +102,7 @@ def test_tokens_have_prices_by_the_thousand(problem):
     quotas = {"unit": "tokens", "by": "file", "groups": GROUPS}
     lines = lines_of(about, quotas=quotas, prices={"record": 0.0, "token": 0.5}, budget=None)
     assert "  quotas, tokens by file; price: E for 1,000 tokens more:" in lines
-    assert "    web    8 of 200  (at most 8)  price +1.23e+04" in lines
+    assert "    web    8 of 200  (at most 8)  price +12,300" in lines
     assert not [line for line in lines if "the bound on E" in line]  # Neither is limited.
 
 

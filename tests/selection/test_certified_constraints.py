@@ -205,6 +205,30 @@ def test_shards_certify_as_one_device(kind):
         np.testing.assert_allclose(theirs, ours, rtol=1e-2, atol=1e-6)
 
 
+def test_a_group_without_a_maximum_may_cost_more_than_a_number_holds():
+    case = random_case(6, 30)
+    rng = np.random.default_rng(1)
+    costs, groups = (rng.integers(low, high, 30).astype(np.int32) for low, high in ((1, 8), (0, 2)))
+    picks = np.concatenate([np.flatnonzero(groups == g)[:n] for g, n in ((0, 6), (1, 1))])
+    most = int(costs[picks[6]])
+    bounds = []
+    for scale in (1, 2**28):
+        maxima = np.array([NO_MAXIMUM, most * scale], np.int32)
+        quotas = Quotas(groups, np.zeros(2, np.int32), maxima, of_costs=True)
+        constraints = Constraints(costs * np.int32(scale), quotas=quotas)
+        certificate = certify(
+            case.pool,
+            case.graph,
+            mig_jax.Measure(),
+            picks,
+            budget=len(picks),
+            constraints=constraints,
+        )
+        bounds.append(certificate.upper_bound)
+    assert int(costs[picks[:6]].sum()) * scale > NO_MAXIMUM
+    np.testing.assert_allclose(bounds[1], bounds[0], rtol=1e-5)
+
+
 def test_picks_must_keep_to_the_limits():
     case = random_case(4, 10)
     costs, groups = np.arange(10, dtype=np.int32), np.zeros(10, np.int32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +31,8 @@ _LARGEST_COST: Final = 2**31 - 2  # Below what the core has for no limit.
 _RECORDS_A_BATCH: Final = 1024
 _SYMBOLS_A_BATCH: Final = 1 << 22  # A batch is ended at so much text.
 _SHOWN: Final = 60  # Symbols of a value that are told.
+# Columns of whole numbers with gaps become 12.0, also where a table is written as text.
+_WHOLE_TEXT: Final = re.compile(r"(\d{1,10})(\.0*)?", re.ASCII)
 
 
 class CostsAndGroups(NamedTuple):
@@ -61,8 +65,8 @@ def costs_and_groups(
 
     Args:
       table: P records, which are read again.
-      cost_field: names joined by dots that lead to the cost: a whole number of at least 0, or
-        text that is one, as in CSV.
+      cost_field: names joined by dots that lead to the cost: a whole number of at least 0, also
+        as 12.0, or text that is one, as in CSV.
       count: gives the costs, in place of a field, by the texts of the turns.
       group_field: names joined by dots that lead to the value, as `counted_value` has it.
       fields: the pool's names of fields, by the usual ones, for the turns.
@@ -134,13 +138,13 @@ def _cost(value: Any, path: str) -> int:
       BadRecord: if it is none.
     """
     found = value
-    if isinstance(found, str) and len(found) <= 10 and found.isascii() and found.isdecimal():
-        found = int(found)
+    if isinstance(found, str) and (text := _WHOLE_TEXT.fullmatch(found)):
+        found = int(text[1])
     if isinstance(found, float) and found.is_integer():
-        found = int(found)  # As columns of whole numbers with gaps become.
+        found = int(found)
     if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _LARGEST_COST:
         return found
-    told = "nothing" if value is None else repr(value)
+    told = "nothing" if value is None else json.dumps(value, default=str)
     shown = told if len(told) <= _SHOWN else told[:_SHOWN] + "..."
     expected = f"a whole number of at least 0 and at most {_LARGEST_COST:,}"
     raise BadRecord(f"found {shown}; expected {expected}", path)

@@ -64,7 +64,7 @@ def _load(name: str, flag: str) -> Any:
     except InputError:
         raise
     except Exception as error:  # Of Rust, of the network, or of a file that is something else.
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise InputError(
             f"{flag}: {name}: {reason}; expected a tokenizer of Hugging Face: a tokenizer.json, a "
             "folder that has one, or the name of a model on the hub"
