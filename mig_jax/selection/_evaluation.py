@@ -120,7 +120,7 @@ def random_choice(
 ) -> dict[str, float]:
     """E and labels covered of random choices within the same limits, on average.
 
-    E is that of the choice and what is given; labels are those of the choice alone.
+    Both are of the choice and what is given together.
     """
     rng = np.random.default_rng(0)
     num_records = int(part_sizes(pool, mesh).sum())
@@ -132,7 +132,7 @@ def random_choice(
             held = with_given(pool, chosen, constraints, mesh)
             z = np.asarray(selected_information(pool, graph, measure, held, mesh=mesh))
             values.append(float(information(measure, z)))
-            covered.append(labels_covered(pool, graph, chosen, mesh))
+            covered.append(labels_covered(pool, graph, held, mesh))
     check_finite(values)
     return {"information": float(np.mean(values)), "labels_covered": float(np.mean(covered))}
 

@@ -145,9 +145,21 @@ def test_what_cannot_be_given_is_told(folder):
     assert "give --pool too" in refused(*words(folder, "out", f"--given={other}", pool=()))
     assert not (folder / "out.jsonl").exists()
     # The output of another pool is a file of records as any other.
-    about = selected(folder, "out", f"--given={folder / 'first.jsonl'}")
+    flag = f"--given={folder / 'first.jsonl'}"
+    assert "was selected from other files" in mig(*words(folder, "out", flag)).stderr
+    about = selected(folder, "out", flag)
     assert about["given"]["records"] == 4
     assert about["files"][1] == str(folder / "first.jsonl")
+
+
+def test_what_is_told_beside_the_selection_counts_the_same_records(folder):
+    """A random choice has what is given too; a value that only given records have is no row."""
+    apart = records_of(folder, "apart")
+    given = f"--given={folder / 'apart.jsonl'}"
+    about = selected(folder, "out", given, "--count_by=id", budget=1)
+    labels = {label for record in apart for label in record["labels"]}
+    assert len(labels) <= about["random_choice"]["labels_covered"] <= about["labels_covered"]
+    assert len(about["counts"]["values"]) == 20
 
 
 def test_several_processes_know_what_is_given(folder):
