@@ -212,6 +212,14 @@ def test_no_more_changes_than_are_allowed(folder, most):
             assert sorted(found) == sorted(first)
 
 
+def test_records_that_are_given_cannot_stay(folder):
+    selected(folder, "first", budget=3)
+    first = folder / "first.jsonl"
+    flags = (f"--extend={first}", f"--given={first}", "--at_most_changes=2")
+    told = refused(*words(folder, "out", *flags, budget=3))
+    assert "which has 0 that are not given; expected at least 3" in told
+
+
 def test_changes_within_a_budget_of_tokens(folder):
     selected(folder, "first")
     first = ids(folder / "first.jsonl")
