@@ -136,7 +136,10 @@ def test_what_cannot_be_given_is_told(folder):
     told = refused(*words(folder, "out", f"--given={other}"))
     assert "4 of its 4 records are not in --pool; expected a selection of files of" in told
     told = refused(*words(folder, "out", f"--given={folder / 'pool.jsonl'}"))
-    assert "--budget: found 5, expected at most the pool's 0 records" in told
+    assert "--given: all records of --pool are given" in told
+    flags = (f"--given={folder / 'more.jsonl'}",)
+    told = refused(*words(folder, "out", *flags, budget=21, pool=("pool", "more")))
+    assert "expected at most the pool's 20 records that are not given" in told
     told = refused(*words(folder, "out", f"--given={folder / 'none.jsonl'}"))
     assert "none.jsonl" in told
     told = refused(*words(folder, "out", f"--given={folder / 'none.manifest.json'}"))
