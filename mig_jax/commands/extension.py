@@ -231,15 +231,21 @@ def _limits_of(earlier: data.FinishedSelection) -> list[str]:
 def _check_flags(options: SelectOptions, earlier: data.FinishedSelection) -> None:
     """Raises InputError if the flags differ from those of the earlier run."""
     were, now = earlier.manifest.get("parameters", {}), options.parameters()
-    differing = [
-        f"--{name} was {were.get(name)} and is {now.get(name)}"
-        for name in _COMPARED
-        if were.get(name) != now.get(name)
-    ]
+    differing = [name for name in _COMPARED if were.get(name) != now.get(name)]
+    if "params" in differing:
+        differing = ["params"]  # They take the place of others.
     if differing:
+
+        def told(value: Any) -> str:
+            return "not given" if value is None else str(value)
+
+        texts = (
+            f"--{name} was {told(were.get(name))} and is {told(now.get(name))}"
+            for name in differing
+        )
         raise InputError(
-            f"--extend: {earlier.path} is of another run: {'; '.join(differing)}; expected the "
-            "same flags, or no --extend"
+            f"--extend: {earlier.path} is of another run: {'; '.join(texts)}; expected the same "
+            "flags, or no --extend"
         )
 
 

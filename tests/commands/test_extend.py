@@ -112,6 +112,10 @@ def test_other_runs_are_refused_in_a_line(folder):
     assert "--exponent was 0.8 and is 0.5; expected the same flags" in line(
         "old", "weak", extra=("--exponent=0.5",)
     )
+    # Told by itself, though flags whose place it takes are not given either.
+    assert "another run: --params was not given and is learned; expected" in line(
+        "old", "weak", extra=("--params=learned",)
+    )
     assert "file 1 of --pool is " in line("weak", "old")
     assert "expected its files first, in the same order" in line("weak")
     assert "file 1 of --pool is" in line("weak")
