@@ -113,7 +113,7 @@ def read_budget(
     num_records = hosts.sum(int(np.count_nonzero(candidates)))
     records = None if options.budget is None else amount_of(options.budget, num_records)
     if records is not None:
-        check_budget(records, num_records)
+        check_budget(records, num_records, beside_given=given is not None)
         if records != options.budget:
             say(f"budget: {records:,} of {num_records:,} records ({options.budget})")
     alone = hosts.count == 1

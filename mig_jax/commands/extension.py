@@ -68,9 +68,10 @@ class Changes:
         stay = max(wanted - self.most, 0)
         about = f"--at_most_changes: with {self.most:,} of {wanted:,} records new, {stay:,} must be"
         if stay > len(self.records):
+            beside = "" if budget.constraints.given is None else " that are not given"
             raise InputError(
-                f"{about} of {self.previous}, which has {len(self.records):,}; expected at least "
-                f"{wanted - len(self.records):,}"
+                f"{about} of {self.previous}, which has {len(self.records):,}{beside}; expected "
+                f"at least {wanted - len(self.records):,}"
             )
         costs, most_cost = budget.constraints.costs, budget.constraints.most_cost
         if costs is not None and most_cost is not None:
@@ -154,9 +155,9 @@ class Extension:
         manifest = self.earlier.manifest
         if not budget.constraints.is_empty or budget.records is None:
             return "limits beside --budget, or given records, are weighed anew"
-        if limits := [name for name in _LIMITS if name in manifest]:
+        if limits := _limits_of(self.earlier):
             return f"the earlier selection had {', '.join(limits)}"
-        if hosts.count > 1 or manifest.get("processes", 1) > 1:
+        if hosts.count > 1 or manifest.get("processes", 1) != 1:
             return "several processes divide the pool, which divides in another way as it grows"
         if not isinstance(manifest.get("run"), dict) or self.earlier.increases is None:
             return "the earlier selection is of a version that did not keep what this needs"
@@ -206,7 +207,9 @@ def read_extension(
     records = own_records(rows, table, hosts)
     if options.at_most_changes is None:
         _check_flags(options, earlier)
-        _check_files(earlier, table)
+        # If it had limits, nothing of it is kept, and its files may be those of --given too.
+        if not _limits_of(earlier):
+            _check_files(earlier, table)
     if lacking := int(np.count_nonzero(records < 0)):
         raise InputError(
             f"--extend: {path}: {lacking:,} of its {len(records):,} records are not in --pool; "
@@ -220,18 +223,29 @@ def read_extension(
     return Extension(earlier, records, count)
 
 
+def _limits_of(earlier: data.FinishedSelection) -> list[str]:
+    """By their names in the manifest, the limits beside a budget that the earlier run had."""
+    return [name for name in _LIMITS if name in earlier.manifest]
+
+
 def _check_flags(options: SelectOptions, earlier: data.FinishedSelection) -> None:
     """Raises InputError if the flags differ from those of the earlier run."""
     were, now = earlier.manifest.get("parameters", {}), options.parameters()
-    differing = [
-        f"--{name} was {were.get(name)} and is {now.get(name)}"
-        for name in _COMPARED
-        if were.get(name) != now.get(name)
-    ]
+    differing = [name for name in _COMPARED if were.get(name) != now.get(name)]
+    if "params" in differing:
+        differing = ["params"]  # They take the place of others.
     if differing:
+
+        def told(value: Any) -> str:
+            return "not given" if value is None else str(value)
+
+        texts = (
+            f"--{name} was {told(were.get(name))} and is {told(now.get(name))}"
+            for name in differing
+        )
         raise InputError(
-            f"--extend: {earlier.path} is of another run: {'; '.join(differing)}; expected the "
-            "same flags, or no --extend"
+            f"--extend: {earlier.path} is of another run: {'; '.join(texts)}; expected the same "
+            "flags, or no --extend"
         )
 
 

@@ -11,6 +11,7 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 
 __all__ = ["GivenOptions", "check_given_flags", "define_given_flags", "files_beside"]
@@ -100,6 +101,12 @@ def files_beside(places: Iterable[str], pool: Sequence[str]) -> list[str]:
         if data.is_selection_name(place):
             return True
         earlier = data.read_selection(manifest)
-        return max(earlier.places_of(earlier.files(), pool), default=-1) >= 0
+        if max(earlier.places_of(earlier.files(), pool), default=-1) >= 0:
+            return True
+        say(
+            f"--given: {place} was selected from other files than those of --pool, so that its "
+            "records are given beside all of the pool's"
+        )
+        return False
 
     return [place for place in places if not is_known(place)]

@@ -78,6 +78,10 @@ def read_given(options: SelectOptions, table: data.RecordTable, hosts: Hosts) ->
     here = (records >= start) & (records < start + table.num_records)
     own[records[here] - start] = True
     if len(records):
+        if len(records) == hosts.sum(table.num_records):
+            raise InputError(
+                "--given: all records of --pool are given; expected some that can be picked"
+            )
         say(f"{len(records):,} records are given")
     return GivenRecords(records, own, list(options.given), options.include_given)
 

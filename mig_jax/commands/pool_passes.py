@@ -95,5 +95,7 @@ def counted(
         for part in hosts.gather(text):
             for total, some in zip(sums, msgspec.json.decode(part.tobytes()), strict=True):
                 total.update(some)
-        told["counts"] = counts_by_value(count_by, *sums)
+        records, kept = sums
+        # Without values that only given records have.
+        told["counts"] = counts_by_value(count_by, +records, kept)
     return told

@@ -233,7 +233,8 @@ def _select(
         if isinstance(earlier, Extension):
             kept, extension = earlier.progress(options, pool, graph, measure, budget, hosts)
             told |= extension
-            resume = kept if resume is None else resume
+            if kept is not None and len(kept) > told["resumed_after"]:
+                resume, told["resumed_after"] = kept, 0
 
         def save(progress: Progress) -> None:
             if checkpoints is not None:

@@ -130,6 +130,10 @@ def read_selection(path: str | os.PathLike[str]) -> FinishedSelection:
         raise InputError(f"{path}: has no manifest of a selection; {_EXPECTED}")
     stem = place.removesuffix(_MANIFEST)
     check_outputs(place, stem + _TABLE)
+    manifest = read_manifest(place)
+    for name, kind in (("files", list), ("parameters", dict)):
+        if not isinstance(manifest.get(name, kind()), kind):
+            raise InputError(f"{place}: its {name} are not as a selection has them; {_EXPECTED}")
     try:
         found = pq.read_table(stem + _TABLE)
         columns = {
@@ -145,7 +149,7 @@ def read_selection(path: str | os.PathLike[str]) -> FinishedSelection:
     return FinishedSelection(
         path,
         place,
-        read_manifest(place),
+        manifest,
         tuple(names.dictionary.to_pylist()),
         names.indices.to_numpy().astype(np.int32),
         columns["line"].astype(np.int64),

@@ -58,7 +58,7 @@ def selection_page(selected: Selected) -> bytes:
         quotas=quota_rows(about["quotas"]) if about.get("quotas") else None,
         pictures=list(_pictures(selected)),
         prefixes=prefix_rows(about["prefixes"]) if about.get("prefixes") else None,
-        sources=_sources(selected),
+        sources=_sources(about),
         **shown_records(selected),
         settings=_settings(about),
         version=__version__,
@@ -111,10 +111,11 @@ def _pictures(selected: Selected) -> Any:
     about, names = selected.about, selected.table.label_names
     everything, picks = np.arange(pool.num_records), selected.selection.picks
     given = np.flatnonzero([] if selected.given is None else selected.given)
+    chosen = "the selection and what is given" if len(given) else "the selection"
     with in_range(pool, graph, measure) as problem:
         of_pool, held = (
-            np.asarray(selected_information(*problem, chosen), np.float64)
-            for chosen in (everything, np.concatenate([given, picks]))
+            np.asarray(selected_information(*problem, some), np.float64)
+            for some in (everything, np.concatenate([given, picks]))
         )
 
     figure = Figure(figsize=(11, 4), layout="constrained")
@@ -133,7 +134,7 @@ def _pictures(selected: Selected) -> Any:
     small, places = _part_of_graph(graph, shown)
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     for ax, values, title in zip(
-        figure.subplots(1, 2), (of_pool, held), ("the pool", "the selection"), strict=True
+        figure.subplots(1, 2), (of_pool, held), ("the pool", chosen), strict=True
     ):
         share = values[shown] / (values[shown].max(initial=0.0) or 1.0)
         plotting.plot_label_graph(
@@ -159,7 +160,7 @@ def _pictures(selected: Selected) -> Any:
     plotting.plot_information_by_label(of_pool, held, names, ax=figure.subplots())
     yield (
         "Label by label",
-        "The share of all information that lies on a label, in the pool and in the selection.",
+        f"The share of all information that lies on a label, in the pool and in {chosen}.",
         _png(figure),
     )
 
@@ -210,19 +211,16 @@ def _png(figure: Figure) -> str:
     return base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _sources(selected: Selected) -> list[tuple[str, ...]]:
-    table = selected.table
-    counts = np.bincount(table.file_index, minlength=len(table.files))
-    picked = np.bincount(table.file_index[selected.selection.picks], minlength=len(table.files))
+def _sources(about: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
-            file,
-            f"{counts[number]:,}",
-            f"{picked[number]:,}",
-            f"{counts[number] / max(counts.sum(), 1):.1%}",
-            f"{picked[number] / max(picked.sum(), 1):.1%}",
+            row["file"],
+            f"{row['records']:,}",
+            f"{row['selected']:,}",
+            f"{row['records'] / max(about['records_used'], 1):.1%}",
+            f"{row['selected'] / max(about['records_selected'], 1):.1%}",
         )
-        for number, file in enumerate(table.files)
+        for row in about["sources"]
     ]
 
 

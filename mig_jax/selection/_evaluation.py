@@ -120,7 +120,7 @@ def random_choice(
 ) -> dict[str, float]:
     """E and labels covered of random choices within the same limits, on average.
 
-    Both are those of the choice and what is given together.
+    Both are of the choice and what is given together.
     """
     rng = np.random.default_rng(0)
     num_records = int(part_sizes(pool, mesh).sum())

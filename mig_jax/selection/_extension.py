@@ -19,25 +19,25 @@ from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
 from mig_jax.measure import (
     EXACT,
+    Array,
     GainRule,
     LabelGraph,
     Measure,
     Pool,
     check_labels,
+    prepare,
     propagation_weights,
 )
 from mig_jax.selection._greedy import initial_state, lazy_greedy
 from mig_jax.selection._number_range import in_range, needs_float64
-from mig_jax.selection._page_gains import marginal_gains
 from mig_jax.selection._page_layout import AREA, lay_out_pages
-from mig_jax.selection._pages import Pages, fill_pages
+from mig_jax.selection._pages import fill_pages
 from mig_jax.selection._passes import Progress
 from mig_jax.selection._propagated_rows import propagated_rows
 from mig_jax.selection._select import Selection
@@ -273,13 +273,16 @@ def _hold(
     # Nothing that gains nothing is picked before all earlier records.
     if not new.num_records or not np.asarray(new.scores)[np.asarray(new.records)].any():
         return len(gains), rows().added(z, 0, len(gains))
-    pages = fill_pages(lay_out_pages(new, graph), new, graph, measure)
+    arriving = _Rows.of(new, graph, measure)
+    of = np.repeat(np.arange(new.num_records), np.diff(arriving.firsts))
     # Gains fall from pick to pick; if rounding lifts one, it counts as the one before.
     least = np.minimum.accumulate(gains)
-    looks = max(_FEWEST_LOOKS, budget * _SLOTS_A_PICK // int(pages.labels.size))
+    looks = max(_FEWEST_LOOKS, budget * _SLOTS_A_PICK // arriving.labels.size)
     held = 0
     for _ in range(looks):
-        most = float(_most(gain, measure, pages, z, new.num_records))
+        shares = np.asarray(_shares(gain, measure, arriving.labels, arriving.values, z))
+        most = np.bincount(of, shares).max()
+        most = np.inf if np.isnan(most) else most  # What is no number is no bound.
         limit = max(most * (1 + _SLACK), _TINY)
         further = int(np.searchsorted(-least, -limit, side="left"))  # The first that is no larger.
         if further <= held:
@@ -291,17 +294,18 @@ def _hold(
     return held, z
 
 
-@partial(jax.jit, static_argnames=("gain", "num_records"))
-def _most(
+@partial(jax.jit, static_argnames="gain")
+def _shares(
     gain: GainRule,
     measure: Measure,
-    pages: Pages,
-    z: Float[jax.Array, " labels"],
-    num_records: int,
-) -> Float[jax.Array, ""]:
-    gains = marginal_gains(gain, measure, pages, z, num_records)
-    # What is no number is no bound.
-    return jnp.max(jnp.where(jnp.isnan(gains), jnp.inf, gains))
+    labels: Int[Array, " entries"],
+    values: Float[Array, " entries"],
+    z: Float[Array, " labels"],
+) -> Float[jax.Array, " entries"]:
+    """What each entry of records' ê adds to their gains at z."""
+    prepared = prepare(gain, measure, z).gains
+    prepared = jax.tree_util.tree_map(lambda leaf: leaf[labels], prepared)
+    return gain.of_slot(measure.score_function, prepared, values)
 
 
 def _table(

@@ -90,6 +90,19 @@ def test_labels_that_are_joined_mean_a_start_anew(folder, pool_file):
     assert about["kept"] == 0
 
 
+def test_limits_and_given_files_mean_a_start_anew(folder):
+    """The files of an earlier run with --given stand behind those of its pool."""
+    given = (f"--given={folder / 'good.jsonl'}",)
+    assert not select(folder, "was", "old", extra=given).returncode
+    for extra, reason in (((), "the earlier selection had given"), (given, "or given records")):
+        assert not select(folder, "straight", "old", "weak", extra=extra).returncode
+        more = (*extra, f"--extend={folder / 'was.jsonl'}")
+        extended = select(folder, "extended", "old", "weak", extra=more)
+        assert not extended.returncode, extended.stderr
+        assert outputs(folder, "extended") == outputs(folder, "straight")
+        assert reason in told(folder, "extended")["extended"]["reason"]
+
+
 def test_other_runs_are_refused_in_a_line(folder):
     extend = f"--extend={folder / 'prev.jsonl'}"
 
@@ -98,6 +111,10 @@ def test_other_runs_are_refused_in_a_line(folder):
 
     assert "--exponent was 0.8 and is 0.5; expected the same flags" in line(
         "old", "weak", extra=("--exponent=0.5",)
+    )
+    # Told by itself, though flags whose place it takes are not given either.
+    assert "another run: --params was not given and is learned; expected" in line(
+        "old", "weak", extra=("--params=learned",)
     )
     assert "file 1 of --pool is " in line("weak", "old")
     assert "expected its files first, in the same order" in line("weak")
@@ -128,8 +145,14 @@ def test_other_runs_are_refused_in_a_line(folder):
 def test_devices_and_checkpoints_go_with_it(folder, tmp_path):
     assert not select(folder, "straight", "old", "weak", budget=40).returncode
     given = (f"--extend={folder / 'prev.jsonl'}", f"--checkpoint_dir={tmp_path / 'saved'}")
+    # A checkpoint after fewer picks than hold is passed over.
+    few = (given[1],)
+    assert not select(folder, "few", "old", "weak", budget=3, extra=few).returncode
     for more in ((), ("--devices=2",), ()):
         extra = (*given, *more)
         result = select(folder, "extended", "old", "weak", budget=40, extra=extra)
         assert not result.returncode, result.stderr
         assert outputs(folder, "extended") == outputs(folder, "straight")
+        after = told(folder, "extended")["resumed_after"]
+        assert after == (40 if "resuming after 40 of 40 picks" in result.stderr else 0)
+        assert after or "resuming after 30 of 40 picks" in result.stderr

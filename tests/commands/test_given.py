@@ -136,7 +136,10 @@ def test_what_cannot_be_given_is_told(folder):
     told = refused(*words(folder, "out", f"--given={other}"))
     assert "4 of its 4 records are not in --pool; expected a selection of files of" in told
     told = refused(*words(folder, "out", f"--given={folder / 'pool.jsonl'}"))
-    assert "--budget: found 5, expected at most the pool's 0 records" in told
+    assert "--given: all records of --pool are given" in told
+    flags = (f"--given={folder / 'more.jsonl'}",)
+    told = refused(*words(folder, "out", *flags, budget=21, pool=("pool", "more")))
+    assert "expected at most the pool's 20 records that are not given" in told
     told = refused(*words(folder, "out", f"--given={folder / 'none.jsonl'}"))
     assert "none.jsonl" in told
     told = refused(*words(folder, "out", f"--given={folder / 'none.manifest.json'}"))
@@ -145,9 +148,21 @@ def test_what_cannot_be_given_is_told(folder):
     assert "give --pool too" in refused(*words(folder, "out", f"--given={other}", pool=()))
     assert not (folder / "out.jsonl").exists()
     # The output of another pool is a file of records as any other.
-    about = selected(folder, "out", f"--given={folder / 'first.jsonl'}")
+    flag = f"--given={folder / 'first.jsonl'}"
+    assert "was selected from other files" in mig(*words(folder, "out", flag)).stderr
+    about = selected(folder, "out", flag)
     assert about["given"]["records"] == 4
     assert about["files"][1] == str(folder / "first.jsonl")
+
+
+def test_what_is_told_beside_the_selection_counts_the_same_records(folder):
+    """A random choice has what is given too; a value that only given records have is no row."""
+    apart = records_of(folder, "apart")
+    given = f"--given={folder / 'apart.jsonl'}"
+    about = selected(folder, "out", given, "--count_by=id", budget=1)
+    labels = {label for record in apart for label in record["labels"]}
+    assert len(labels) <= about["random_choice"]["labels_covered"] <= about["labels_covered"]
+    assert len(about["counts"]["values"]) == 20
 
 
 def test_several_processes_know_what_is_given(folder):
@@ -198,6 +213,14 @@ def test_no_more_changes_than_are_allowed(folder, most):
         assert about["information"] <= best * (1 + 1e-6) <= about["upper_bound"] * (1 + 2e-6)
         if not most and budget == 3:
             assert sorted(found) == sorted(first)
+
+
+def test_records_that_are_given_cannot_stay(folder):
+    selected(folder, "first", budget=3)
+    first = folder / "first.jsonl"
+    flags = (f"--extend={first}", f"--given={first}", "--at_most_changes=2")
+    told = refused(*words(folder, "out", *flags, budget=3))
+    assert "which has 0 that are not given; expected at least 3" in told
 
 
 def test_changes_within_a_budget_of_tokens(folder):

@@ -80,6 +80,13 @@ def test_what_is_no_selection_is_told(written, tmp_path):
     assert data.find_manifest("out/picked.jsonl") is None
     with pytest.raises(InputError, match="has no manifest of a selection; expected the --output"):
         data.read_selection("out/picked.jsonl")
+    place = pathlib.Path("out/picked.manifest.json")
+    manifest = json.loads(place.read_text())
+    for name, value in (("files", 3), ("parameters", [])):
+        place.write_text(json.dumps(manifest | {name: value}))
+        with pytest.raises(InputError, match=f"its {name} are not as a selection has them"):
+            data.read_selection(place)
+    place.write_text(json.dumps(manifest))
     table = pathlib.Path("out/picked.selection.parquet")
     table.write_bytes(table.read_bytes() + b" ")
     with pytest.raises(InputError, match=r"is not what .* tells of"):

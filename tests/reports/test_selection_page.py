@@ -103,6 +103,19 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
     assert own.replace(str(again).encode(), str(tmp_path).encode()) == path.read_bytes()
 
 
+def test_given_records_are_not_counted_as_what_may_be_selected(pool, tmp_path):
+    assert select(tmp_path, *pool, "--budget=7", f"--output={tmp_path / 'have.jsonl'}").stdout
+    given = f"--given={tmp_path / 'have.jsonl'}"
+    done = select(tmp_path, *pool, "--budget=5", given, f"--report={tmp_path / 'report'}")
+    assert done.returncode == 0, done.stderr
+    page = Page(tmp_path / "report" / "index.html")
+    about = json.loads((tmp_path / "out.manifest.json").read_text())
+    assert sum(row["records"] for row in about["sources"]) == 53
+    for row in about["sources"]:
+        assert f"{row['file']}{row['records']}{row['selected']}" in page.text.replace("\n", "")
+    assert "in the pool and in the selection and what is given" in page.text
+
+
 def test_a_resumed_selection_has_the_page_of_an_uninterrupted_one(pool, tmp_path):
     pages = []
     for name, budgets in (("whole", [25]), ("parts", [10, 25])):
