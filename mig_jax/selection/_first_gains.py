@@ -29,6 +29,7 @@ from mig_jax.devices import all_gather_parts
 from mig_jax.measure import (
     EXACT,
     Array,
+    Count,
     LabelGraph,
     Measure,
     Pool,
@@ -62,7 +63,7 @@ class FirstGains(NamedTuple):
     other_rate: float  #: Over cost.
     free: float  #: What all others that cost nothing add together.
 
-    def at_most(self, budget: int | None, most_cost: int | None) -> SumOfGains:
+    def at_most(self, budget: int | None, most_cost: Count | None) -> SumOfGains:
         """The lower one of the bounds that so many records and so much cost allow."""
         bounds = [SumOfGains(np.inf, 0.0, 0.0)]
         if budget is not None:
