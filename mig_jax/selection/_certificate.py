@@ -5,7 +5,8 @@ At the greedy's own z the bound of `upper_bound` is loose. It is lowered by cond
 part: z moves towards the information of the amounts with the largest linear
 gains, by exact line search, and the lowest bound met on the way is kept. Every
 iterate is feasible for the relaxed problem, so that its E tells how far the
-bound can still fall.
+bound can still fall. For few picks the bound of `first_gains` is lower than any
+of these, and holds from the start.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from mig_jax.measure import (
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._evaluation import selected_information, with_given
+from mig_jax.selection._first_gains import SumOfGains, first_gains
+from mig_jax.selection._given import given_information
 from mig_jax.selection._linear_limits import (
     LinearLimits,
     check_allowed,
@@ -56,6 +59,8 @@ class Certificate:
     upper_bound: float
     steps: int  #: Conditional gradient steps taken.
     prices: Prices | None = None  #: At the lowest bound; None if nothing was selected.
+    #: Where the steps ended, in float64: near the relaxed optimum.
+    z: Float[Array, " labels"] | None = None
 
     @property
     def certified_ratio(self) -> float:
@@ -175,21 +180,25 @@ def certify(
         if budget == 0:
             return Certificate(own, own, 0)
         limits = linear_limits(pool, budget, constraints, mesh=mesh)
+        given = np.zeros_like(z)
+        if constraints.given is not None:
+            given = given_information(pool, graph, measure, constraints.given, mesh)
+        first = first_gains(pool, graph, measure, given[: graph.num_labels], constraints, mesh)
         if mesh is not None:
             pool = shard_pool(pool, mesh)
-        certificate, _ = lowest_bound(
+        return lowest_bound(
             pool,
             graph,
             measure,
             own,
             z,
             limits,
+            first=first.at_most(budget, constraints.most_cost),
             tolerance=tolerance,
             max_steps=max_steps,
             mesh=mesh,
             on_step=on_step,
         )
-        return certificate
 
 
 def lowest_bound(
@@ -200,18 +209,22 @@ def lowest_bound(
     z: Float[Array, " labels"],
     limits: Count | LinearLimits,
     *,
+    first: SumOfGains,
     tolerance: float,
     max_steps: int,
     mesh: Mesh | None = None,
     near: Scalar = 0.0,
     on_step: Callable[[int, float], None] | None = None,
-) -> tuple[Certificate, Float[Array, " labels"]]:
-    """The certificate of a selection with E of `own`, by steps from z, and z after them.
+) -> Certificate:
+    """The certificate of a selection with E of `own`, by steps from z.
 
-    Args as for `certify` and `conditional_gradient_step`; the pool is on its shards, and z is what
-    amounts within the limits hold, in the dtype of all.
+    Args as for `certify` and `conditional_gradient_step`; the pool is on its shards, z is what
+    amounts within the limits hold, in the dtype of all, and `first` is a bound at hand already.
     """
-    lowest, prices, steps = np.inf, None, 0
+    lowest, steps = first.bound, 0
+    # It holds whatever the quotas are, and so rises with none of them.
+    num_groups = limits.num_groups if isinstance(limits, LinearLimits) else 0
+    prices = Prices(first.record, first.cost, np.zeros(num_groups))
     near = np.asarray(near, z.dtype)
     while steps < max_steps:
         step = conditional_gradient_step(pool, graph, measure, z, limits, mesh, near)
@@ -223,5 +236,4 @@ def lowest_bound(
             on_step(steps, lowest)
         if lowest - float(step.information) <= tolerance * lowest:
             break
-    told = None if prices is None else on_host(prices)
-    return Certificate(own, max(lowest, own), steps, told), z
+    return Certificate(own, max(lowest, own), steps, on_host(prices), np.asarray(z))

@@ -50,6 +50,10 @@ class LinearLimits:
     #: Whether the unit is costs; else it is records.
     of_costs: bool = dataclasses.field(default=False, metadata={"static": True})
 
+    @property
+    def num_groups(self) -> int:
+        return 0 if self.minima is None else int(self.minima.shape[0])
+
 
 def linear_limits(
     pool: Pool, budget: int | None, constraints: Constraints, *, mesh: Mesh | None = None

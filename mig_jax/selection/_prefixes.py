@@ -14,6 +14,7 @@ from mig_jax.devices import all_gather_parts, own_part, part_sizes, shard_pool
 from mig_jax.measure import Indices, LabelGraph, Measure, Pool, information, propagate
 from mig_jax.selection._certificate import Certificate, lowest_bound
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
+from mig_jax.selection._first_gains import first_gains
 from mig_jax.selection._linear_limits import check_allowed, linear_limits
 from mig_jax.selection._number_range import widened
 from mig_jax.selection._upper_bound import price_beside
@@ -46,20 +47,22 @@ def certify_prefixes(
     constraints: Constraints = UNCONSTRAINED,
     whole: Certificate | None = None,
     tolerance: float = 2e-3,
-    max_steps: int = 12,
+    max_steps: int = 16,
     mesh: Mesh | None = None,
 ) -> list[Prefix]:
     """Certifies a dozen beginnings of a selection: of 1, 2, 5, 10, 20, … picks, the longest of all.
 
     Each is held against the budget that it uses itself: as many records, or if costs are limited
     the same cost, and then as many records only if `budget` is given. The bounds are less tight
-    than that of `certify`, and loose for a few picks: a few records in many small parts, which
-    the relaxed problem allows, hold more than any few records.
+    than that of `certify`, and least for some ten to some hundred picks: too many for the gains
+    of the first pick to bound what they add, and so few that many small parts of records, which
+    the relaxed problem allows, hold more than any of so many records.
 
     Args:
       pool, graph, measure, picks, budget, constraints, mesh: as for `certify`; no quotas, which a
         beginning has no part of.
-      whole: what `certify` found for all picks; by default it is computed like the others.
+      whole: what `certify` found for all picks, within all of the limits; by default it is computed
+        like the others.
       tolerance: of each, stop once the bound is within this share of the relaxed optimum.
       max_steps: of each, stop after so many steps in any case.
 
@@ -81,36 +84,44 @@ def certify_prefixes(
         pool, graph, measure = widened((pool, graph, measure))
         raw, spent = _held(pool, graph.num_labels, chosen, [0, *lengths], constraints, mesh)
         given, *held = np.asarray(jax.vmap(partial(propagate, graph, measure.propagation))(raw))
+        gains = first_gains(pool, graph, measure, given, constraints, mesh)
         on_shards = pool if mesh is None else shard_pool(pool, mesh)
+        prefixes = list(zip(lengths, held, spent[1:], strict=True))
         found: list[Prefix] = []
-        start, near = held[-1] if held else given, np.float64(0)
-        for length, z, cost in reversed(list(zip(lengths, held, spent[1:], strict=True))):
+        if whole is not None and prefixes:
+            length, _, cost = prefixes.pop()
+            found.append(Prefix(length, cost if has_costs else None, whole))
+        # What the last one had to keep to.
+        most, most_cost = budget or len(chosen), float(constraints.most_cost or 0)
+        for length, z, cost in reversed(prefixes):
             within = dataclasses.replace(constraints, most_cost=cost) if has_costs else constraints
-            limits = linear_limits(
-                pool, None if budget is None and has_costs else length, within, mesh=mesh
-            )
-            if found:
-                shares = [length / found[-1].records]
-                if has_costs:
-                    shares.append(cost / max(found[-1].cost or 0, 1))
-                start = (1 - _OF_LONGER) * z + _OF_LONGER * (given + min(shares) * (start - given))
-            certificate, start = lowest_bound(
+            records = None if budget is None and has_costs else length
+            limits = linear_limits(pool, records, within, mesh=mesh)
+            own, start, near = float(information(measure, z)), z, 0.0
+            if found and (of_longer := found[-1].certificate).z is not None:
+                share = min(length / most, cost / max(most_cost, 1) if has_costs else 1)
+                longer = given + share * (np.asarray(of_longer.z) - given)
+                start = (1 - _OF_LONGER) * z + _OF_LONGER * longer
+                # If all picks use little of a limit, the others start from little, too.
+                if of_longer is whole and float(information(measure, start)) < own:
+                    start = z
+                if of_longer.prices is not None:
+                    near = float(price_beside(of_longer.prices, limits))
+            certificate = lowest_bound(
                 on_shards,
                 graph,
                 measure,
-                float(information(measure, z)),
+                own,
                 start,
                 limits,
+                first=gains.at_most(records, cost if has_costs else None),
                 tolerance=tolerance,
                 max_steps=max_steps,
                 mesh=mesh,
                 near=near,
             )
-            if certificate.prices is not None:
-                near = np.float64(price_beside(certificate.prices, limits))
             found.append(Prefix(length, cost if has_costs else None, certificate))
-    if whole is not None and found:
-        found[0] = dataclasses.replace(found[0], certificate=whole)
+            most, most_cost = length, cost
     return found[::-1]
 
 
