@@ -19,6 +19,7 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
@@ -305,7 +306,7 @@ def _shares(
     """What each entry of records' ê adds to their gains at z."""
     prepared = prepare(gain, measure, z).gains
     prepared = jax.tree_util.tree_map(lambda leaf: leaf[labels], prepared)
-    return gain.of_slot(measure.score_function, prepared, values)
+    return jnp.asarray(gain.of_slot(measure.score_function, prepared, values))
 
 
 def _table(
