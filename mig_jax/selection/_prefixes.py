@@ -73,7 +73,7 @@ def certify_prefixes(
     >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
     >>> found = certify_prefixes(pool, label_graph_from_edges(2), Measure(), [0, 2, 1])
     >>> [(prefix.records, round(prefix.certificate.certified_ratio, 2)) for prefix in found]
-    [(1, 0.93), (2, 1.0), (3, 1.0)]
+    [(1, 1.0), (2, 1.0), (3, 1.0)]
     """
     if constraints.quotas is not None:
         raise ValueError("quotas: expected none, as they are of all picks and not of the first")

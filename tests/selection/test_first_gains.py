@@ -67,6 +67,16 @@ def test_the_largest_gains_are_found_among_many(records):
         np.testing.assert_allclose(bound(3, most), min(found, of_records), rtol=1e-5)
 
 
+def test_what_is_not_computed_counts_for_no_less_than_it_may_add():
+    """Records are so alike that a bound of the others a little too low would be below the sum."""
+    scores = np.random.default_rng(0).uniform(1, 1.02, 4000)
+    pool = mig_jax.pool_from_label_lists([[0]] * 2000 + [[1]] * 2000, scores)
+    graph = mig_jax.label_graph_from_edges(2)
+    bound = certify(pool, graph, mig_jax.Measure(), [], budget=4000, max_steps=0).upper_bound
+    true = sum(POWER(score) for score in scores)
+    assert true <= bound <= 1.04 * true
+
+
 def test_prices_are_those_of_the_next_record_and_the_next_unit_of_cost():
     case = random_case(3, 50, labels=20)
     costs = np.random.default_rng(0).integers(1, 9, 50).astype(np.int32)
