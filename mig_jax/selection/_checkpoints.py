@@ -136,7 +136,7 @@ class Checkpoints(RunFolder):
           InputError: if the checkpoint holds more picks than the budget.
         """
         picks, found = next(self.whole(reversed(self.numbers()), _read_progress), (0, None))
-        # If costs are limited, the picks are those of two passes, and the budget is of the run.
+        # If costs are limited, there are several passes, and the budget is of the run.
         _, under_way = (None, ()) if found is None else found.passes()
         if budget is not None and len(under_way) > budget:
             raise refusal(self.folder, f"holds {picks:,} picks, more than the budget of {budget:,}")
@@ -149,11 +149,11 @@ class Checkpoints(RunFolder):
         if not now and time.monotonic() - self._saved_at < self._every_seconds:
             return
         # Orbax refuses arrays of size 0. A pool without labels takes no time worth saving.
-        if len(progress) in (0, self._newest) or not progress.z.size:
+        if progress.made in (0, self._newest) or not progress.z.size:
             return
         tree = progress.arrays()
-        self.put(len(progress), lambda path: write_tree(path, tree), keep=_KEPT)
-        self._newest, self._saved_at = len(progress), time.monotonic()
+        self.put(progress.made, lambda path: write_tree(path, tree), keep=_KEPT)
+        self._newest, self._saved_at = progress.made, time.monotonic()
 
 
 def _read_progress(folder: str) -> Progress:

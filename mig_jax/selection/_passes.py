@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _FIRST_LOOK = 16
-_NUMBERS = ("finished", "best", "under_way")  # Fields of `Progress`.
+_NUMBERS = ("finished", "best", "under_way", "before")  # Fields of `Progress`.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,9 +60,15 @@ class Progress:
     finished_z: Float[np.ndarray, " labels"] | None = None  #: z after the best one finished.
     best: int = 0  #: Which pass that is, from 0.
     under_way: int = 0  #: Which pass is under way.
+    before: int = 0  #: Picks of all passes that are finished, whether they are kept or not.
 
     def __len__(self) -> int:
         return len(self.picks)
+
+    @property
+    def made(self) -> int:
+        """Picks made so far in all passes: it only rises."""
+        return self.before + len(self.picks) - self.finished
 
     @classmethod
     def none(cls, num_labels: int) -> Progress:
@@ -82,13 +88,14 @@ class Progress:
         best = part(slice(self.finished), self.finished_z, ())
         return best, part(slice(self.finished, None), self.z, self.table)
 
-    def after(self, finished: Progress, best: int, under_way: int) -> Progress:
+    def after(self, finished: Progress, best: int, under_way: int, before: int) -> Progress:
         """The progress of all passes, of which this is the one under way and `finished` the best.
 
         Args:
           finished: at its end.
           best: its number, from 0.
           under_way: the number of this one.
+          before: picks of all passes that are finished.
         """
         return Progress(
             np.concatenate([finished.picks, self.picks]),
@@ -100,6 +107,7 @@ class Progress:
             finished.z,
             best,
             under_way,
+            before,
         )
 
     def arrays(self) -> dict[str, Any]:

@@ -235,15 +235,18 @@ def select(
         nothing = dataclasses.replace(Progress.none(graph.num_labels), z=z)
         now = now if len(now) else nothing
         passes = rates_of_passes(pool, graph, measure, budget, constraints, limits, mesh)
-        finished, best = first, start.best
+        finished, best, before = first, start.best, start.before
         for number in range(start.under_way, len(passes)):
             if finished is None or limits is None:
                 finished = pick(run, now, passes[number], on_chunk)
-                best, now = number, nothing
+                best, before, now = number, len(finished), nothing
                 continue
-            told = None if on_chunk is None else _told_after(on_chunk, finished, best, number)
+            told = None
+            if on_chunk is not None:
+                told = _told_after(on_chunk, finished, best, number, before)
             lost = has_lost(pool, graph, measure, limits, passes[0], finished, z, sizes, mesh)
             other, now = pick(run, now, passes[number], told, lost), nothing
+            before += len(other)
             if _is_better(other, finished):
                 finished, best = other, number
         assert finished is not None
@@ -252,9 +255,13 @@ def select(
 
 
 def _told_after(
-    on_chunk: Callable[[Progress], None], finished: Progress, best: int, under_way: int
+    on_chunk: Callable[[Progress], None],
+    finished: Progress,
+    best: int,
+    under_way: int,
+    before: int,
 ) -> Callable[[Progress], None]:
-    return lambda done: on_chunk(done.after(finished, best, under_way))
+    return lambda done: on_chunk(done.after(finished, best, under_way, before))
 
 
 def _is_better(other: Progress, finished: Progress) -> bool:
