@@ -289,9 +289,11 @@ def assert_same(found, expected) -> None:
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), part
 
 
-@pytest.mark.parametrize("gain", mig_jax.GAIN_RULES.values(), ids=lambda rule: rule.name)
-@pytest.mark.parametrize(("budget", "limits"), LARGER.values(), ids=LARGER)
-def test_chunks_areas_devices_and_every_cut_give_the_same_bits(budget, limits, gain):
+@pytest.mark.parametrize("kind", LARGER)
+def test_chunks_areas_devices_and_every_cut_give_the_same_bits(kind):
+    budget, limits = LARGER[kind]
+    # Each rule by half of the kinds, as every program is compiled for its own.
+    gain = mig_jax.LINEAR if "quotas" in kind else mig_jax.EXACT
     options = {"constraints": limits, "gain": gain}
     pool, graph, seen = CASE.pool, CASE.graph, []
     whole = mig_jax.select(pool, graph, budget, **options)
@@ -353,9 +355,10 @@ def test_a_pass_by_prices_uses_both_budgets():
     assert dear.increases[fitting].sum() < 0.9 * found.information
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
-@pytest.mark.parametrize(("budget", "limits"), LARGER.values(), ids=LARGER)
-def test_cells_of_a_grid_pick_what_select_picks(budget, limits, batch_size):
+@pytest.mark.parametrize("kind", LARGER)
+def test_cells_of_a_grid_pick_what_select_picks(kind):
+    budget, limits = LARGER[kind]
+    batch_size = 1 + kind.startswith("both")
     cells = [
         Cell(mig_jax.Measure(mig_jax.Power(exponent), alpha), threshold)
         for exponent, alpha, threshold in ((0.8, 1.0, 0.5), (0.3, 0.3, 0.75))
