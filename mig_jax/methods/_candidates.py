@@ -1,0 +1,93 @@
+"""What a method of selection may look at, and how many records or tokens it may take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Candidates", "Limits", "Method", "Texts", "Wanted", "take"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """The conversations of N records, each as what was asked and what was answered."""
+
+    instructions: list[str]  #: [N]: what was said before the last response.
+    responses: list[str]  #: [N]: the last response.
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is selected for: records that nobody will be tested on, with their tasks."""
+
+    texts: Texts  #: Of V records.
+    groups: npt.NDArray[np.str_]  #: [V]: the task of each.
+    embeddings: Callable[[], npt.NDArray[np.float32]]  #: [V, D], unit length; of the same model.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidates:
+    """N records that a method chooses from. What is dear to make is made when it is asked for.
+
+    `labels[offsets[n]:offsets[n + 1]]` are the labels of record n.
+    """
+
+    labels: npt.NDArray[np.int32]  #: [entries], ids from 0, ascending in a record.
+    offsets: npt.NDArray[np.int64]  #: [N + 1].
+    num_labels: int
+    scores: npt.NDArray[np.float32]  #: [N], at least 0: quality, the higher the better.
+    costs: npt.NDArray[np.int64]  #: [N]: tokens of each record.
+    texts: Callable[[], Texts]  #: Of the N records; made once.
+    embeddings: Callable[[], npt.NDArray[np.float32]]  #: [N, D], unit length; made once.
+    #: Nats a response token of each record, by a language model: float32 [N] with the
+    #: instruction before the response, and [N] without. None where no model is at hand.
+    response_losses: Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None
+    wanted: Wanted | None  #: None where nobody said what the records are wanted for.
+
+    @property
+    def num_records(self) -> int:
+        return len(self.scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How much is taken: records, tokens or both."""
+
+    records: int | None = None
+    tokens: int | None = None
+
+
+class Method(Protocol):
+    """A way to choose: yields records, the best first, no one twice, until the caller stops."""
+
+    def __call__(
+        self, candidates: Candidates, rng: np.random.Generator, limits: Limits
+    ) -> Iterator[int]: ...
+
+
+def take(
+    order: Iterable[int], costs: npt.NDArray[np.int64], limits: Limits
+) -> npt.NDArray[np.int64]:
+    """The picks: records in their order, those left out that no longer fit the tokens left.
+
+    It stops when the records are had, when no record could still fit, or at the order's end.
+    Records without tokens cost nothing. int64.
+    """
+    least = int(costs.min(initial=0))
+    left = limits.tokens
+    picks: list[int] = []
+    for record in order:
+        if limits.records is not None and len(picks) >= limits.records:
+            break
+        if left is not None:
+            if left < least:
+                break
+            if costs[record] > left:
+                continue
+            left -= int(costs[record])
+        picks.append(record)
+    return np.array(picks, np.int64)
