@@ -1,1 +1,46 @@
-__all__: list[str] = []
+from ._activations import Activations
+from ._architecture import (
+    Architecture,
+    Weights,
+    embed,
+    layers_between,
+    random_weights,
+    run_layers,
+    token_logits,
+    token_losses,
+)
+from ._encoding import CHAT_TEMPLATES, ChatTemplate, EncodedRecords, encode, encode_responses
+from ._gguf import GgufFile
+from ._judge import JudgedRecords, Losses, training_batches
+from ._packing import Batch, lay_out, pack
+from ._tokenizer_of_gguf import tokenizer_of_gguf
+from ._tuning import Recipe, TunedModel, Tuning, fine_tune
+
+__all__ = [
+    "CHAT_TEMPLATES",
+    "Activations",
+    "Architecture",
+    "Batch",
+    "ChatTemplate",
+    "EncodedRecords",
+    "GgufFile",
+    "JudgedRecords",
+    "Losses",
+    "Recipe",
+    "TunedModel",
+    "Tuning",
+    "Weights",
+    "embed",
+    "encode",
+    "encode_responses",
+    "fine_tune",
+    "lay_out",
+    "layers_between",
+    "pack",
+    "random_weights",
+    "run_layers",
+    "token_logits",
+    "token_losses",
+    "tokenizer_of_gguf",
+    "training_batches",
+]

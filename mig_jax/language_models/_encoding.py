@@ -1,0 +1,134 @@
+"""Conversations as token ids, with the place at which the response starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mig_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["CHAT_TEMPLATES", "ChatTemplate", "EncodedRecords", "encode", "encode_responses"]
+
+CHAT_TEMPLATES = {
+    "chatml": (
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+        "{{ message.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    ),
+    "gemma": (
+        "<bos>{% for message in messages %}<start_of_turn>"
+        "{{ 'model' if message.role == 'assistant' else message.role }}\n"
+        "{{ message.content }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    ),
+}
+"""Templates in Jinja by name, for models that bring none or one that says too much."""
+
+
+class Renders(Protocol):
+    """A chat template of Jinja."""
+
+    def render(self, **values: object) -> str: ...
+
+
+class ChatTemplate:
+    """How a model wants a question and its answer to be written down."""
+
+    def __init__(self, source: str, place: str) -> None:
+        """Takes a template in Jinja as Hugging Face writes them; `place` names it in errors.
+
+        Raises:
+          InputError: if it is not a template, or its answer does not follow its question.
+        """
+        import jinja2
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        self._place = place
+        try:
+            environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+            self._template: Renders = environment.from_string(source)
+            self.parts("question", "answer")
+        except jinja2.TemplateError as error:
+            raise InputError(f"{place}: expected a chat template: {error}") from error
+
+    def parts(self, instruction: str, response: str) -> tuple[str, str]:
+        """What comes before the response, and the response with what ends it."""
+        asked = [{"role": "user", "content": instruction}]
+        answered = [*asked, {"role": "assistant", "content": response}]
+        prompt = self._template.render(messages=asked, add_generation_prompt=True)
+        whole = self._template.render(messages=answered, add_generation_prompt=False)
+        if not whole.startswith(prompt):
+            raise InputError(
+                f"{self._place}: expected a chat template whose answer follows its question"
+            )
+        return prompt, whole[len(prompt) :].rstrip()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedRecords:
+    """N records as token ids: `ids[offsets[n]:offsets[n + 1]]`, instruction and response.
+
+    The last token of each record is the one that ends its answer.
+    """
+
+    ids: npt.NDArray[np.int32]  #: [tokens].
+    offsets: npt.NDArray[np.int64]  #: [N + 1].
+    starts: npt.NDArray[np.int32]  #: [N]: the first token of the response, from 0 in the record.
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each record, int64 [N]."""
+        return np.diff(self.offsets)
+
+    def of(self, record: int) -> npt.NDArray[np.int32]:
+        """The token ids of one record."""
+        return self.ids[self.offsets[record] : self.offsets[record + 1]]
+
+    def take(self, records: npt.NDArray[np.int64]) -> EncodedRecords:
+        """Some of the records, in the order given."""
+        parts = [self.of(record) for record in records.tolist()]
+        return _joined(parts, self.starts[records])
+
+
+def encode(
+    tokenizer: Tokenizer, template: ChatTemplate, conversations: Sequence[tuple[str, str]]
+) -> EncodedRecords:
+    """Instructions and responses as a model reads them; nothing is cut."""
+    written = [template.parts(instruction, response) for instruction, response in conversations]
+    return _encoded(tokenizer, written)
+
+
+def encode_responses(
+    tokenizer: Tokenizer, template: ChatTemplate, conversations: Sequence[tuple[str, str]]
+) -> EncodedRecords:
+    """The same responses after an empty instruction: what IFD compares with."""
+    opening, _ = template.parts("", "answer")
+    ends = [template.parts(instruction, response)[1] for instruction, response in conversations]
+    return _encoded(tokenizer, [(opening, end) for end in ends])
+
+
+def _encoded(tokenizer: Tokenizer, written: list[tuple[str, str]]) -> EncodedRecords:
+    def ids(texts: list[str]) -> list[list[int]]:
+        found = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [one.ids for one in found]
+
+    prompts = ids([prompt for prompt, _ in written])
+    responses = ids([response for _, response in written])
+    parts = [np.array(p + r, np.int32) for p, r in zip(prompts, responses, strict=True)]
+    return _joined(parts, np.array([len(prompt) for prompt in prompts], np.int32))
+
+
+def _joined(parts: list[npt.NDArray[np.int32]], starts: npt.NDArray[np.int32]) -> EncodedRecords:
+    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    ids = np.concatenate(parts) if parts else np.zeros(0, np.int32)
+    return EncodedRecords(ids, offsets, starts)

@@ -1,0 +1,129 @@
+"""What a model loses on records it was not trained on, token by token."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._activations import Activations
+from ._architecture import Weights
+from ._encoding import EncodedRecords
+from ._packing import Batch, lay_out, pack
+from ._tuning import TunedModel
+
+__all__ = ["JudgedRecords", "Losses", "training_batches"]
+
+_ROWS = 8  # Of a batch.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Losses:
+    """Nats of N records: of what an answer says, and of the token that ends it."""
+
+    content: npt.NDArray[np.float32]  #: [N]: mean over the response's tokens but the last one.
+    end: npt.NDArray[np.float32]  #: [N]: of the last token.
+    tokens: npt.NDArray[np.int32]  #: [N]: of the response, the last one included.
+
+    @property
+    def all(self) -> npt.NDArray[np.float32]:
+        """Mean over all tokens of the response, float32 [N]."""
+        said = self.tokens - 1
+        return ((self.content * said + self.end) / self.tokens).astype(np.float32)
+
+
+class JudgedRecords:
+    """Records in batches, to be judged again and again by models that differ above."""
+
+    def __init__(
+        self,
+        encoded: EncodedRecords,
+        records: npt.NDArray[np.int64],
+        row: int,
+        activations: Activations | None,
+    ) -> None:
+        """Lays the records out; what the layers below make of them is read once.
+
+        Args:
+          encoded: all records of a file.
+          records: those that are judged.
+          row: tokens of a row.
+          activations: of the same records, ensured; None if all weights of the models learn.
+        """
+        self.records = records
+        self._batches = _batches(encoded, pack(encoded.lengths, records, row), row, activations)
+
+    def losses(
+        self,
+        model: TunedModel,
+        own: Weights,
+        progress: Callable[[int], None] | None = None,
+    ) -> Losses:
+        """The losses of each record, in the order of `records`."""
+        count = int(self.records.max(initial=-1)) + 1
+        content, end = np.zeros(count), np.zeros(count)
+        tokens = np.zeros(count, np.int32)
+        for number, (batch, x) in enumerate(self._batches):
+            asked = batch.owners >= 0
+            found = np.asarray(model.losses(own, batch, x))[asked].astype(np.float64)
+            owners = batch.owners[asked]
+            last = np.append(owners[1:] != owners[:-1], True)
+            content += np.bincount(owners[~last], found[~last], count)
+            end[owners[last]] = found[last]
+            tokens += np.bincount(owners, minlength=count).astype(np.int32)
+            if progress is not None:
+                progress(number + 1)
+        own_tokens = tokens[self.records]
+        said = np.maximum(own_tokens - 1, 1)
+        return Losses(
+            (content[self.records] / said).astype(np.float32),
+            end[self.records].astype(np.float32),
+            own_tokens,
+        )
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return len(self._batches)
+
+
+def training_batches(
+    encoded: EncodedRecords,
+    records: npt.NDArray[np.int64],
+    row: int,
+    rows: int,
+    rng: np.random.Generator,
+    activations: Activations | None,
+) -> list[tuple[Batch, npt.NDArray[Any] | None]]:
+    """One epoch: records packed into rows in an order of chance, some rows a batch.
+
+    Args:
+      encoded: all records.
+      records: those that are trained on.
+      row: tokens of a row.
+      rows: of a batch.
+      rng: the order.
+      activations: as for `JudgedRecords`.
+    """
+    packed = pack(encoded.lengths, records, row)
+    order = rng.permutation(len(packed))
+    return _batches(encoded, [packed[n] for n in order], row, activations, rows)
+
+
+def _batches(
+    encoded: EncodedRecords,
+    packed: list[list[int]],
+    row: int,
+    activations: Activations | None,
+    rows: int = _ROWS,
+) -> list[tuple[Batch, npt.NDArray[Any] | None]]:
+    parts = [packed[first : first + rows] for first in range(0, len(packed), rows)]
+    return [
+        (
+            lay_out(encoded, part, rows, row),
+            None if activations is None else activations.of(part, rows),
+        )
+        for part in parts
+    ]

@@ -1,0 +1,104 @@
+"""Records side by side in rows of one length, so that programs see few shapes."""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mig_jax.errors import InputError
+
+from ._encoding import EncodedRecords
+
+__all__ = ["Batch", "Rows", "lay_out", "pack"]
+
+_SIZES_OF_QUESTIONS = 8  # How many sizes the questions of a batch are padded to.
+
+
+class Batch(NamedTuple):
+    """B rows of S tokens, and the M tokens that are asked for; padding has weight 0."""
+
+    tokens: npt.NDArray[np.int32]  #: [B, S].
+    positions: npt.NDArray[np.int32]  #: [B, S], from 0 within a record.
+    segments: npt.NDArray[np.int32]  #: [B, S]: the record's number within its row, or -1.
+    at: npt.NDArray[np.int32]  #: [M]: places in the B · S tokens; the next token is asked for.
+    targets: npt.NDArray[np.int32]  #: [M].
+    weights: npt.NDArray[np.float32]  #: [M]: 1, or 0 for padding.
+    owners: npt.NDArray[np.int64]  #: [M]: the record of each; -1 for padding.
+
+
+Rows = list[list[int]]
+"""The records of each row."""
+
+
+def pack(lengths: npt.NDArray[np.int64], records: npt.NDArray[np.int64], length: int) -> Rows:
+    """Puts records into few rows: the longest first, each where least room is left over.
+
+    Args:
+      lengths: tokens of all records.
+      records: those to be packed.
+      length: tokens of a row.
+
+    Raises:
+      InputError: if a record is longer than a row.
+    """
+    order = records[np.argsort(-lengths[records], kind="stable")]
+    if len(order) and lengths[order[0]] > length:
+        raise InputError(
+            f"record {order[0]} has {lengths[order[0]]} tokens; expected at most {length}, a row"
+        )
+    rows: Rows = []
+    by_room: list[list[int]] = [[] for _ in range(length + 1)]  # Rows by what is left of them.
+    for record in order.tolist():
+        need = int(lengths[record])
+        room = next((r for r in range(need, length + 1) if by_room[r]), None)
+        if room is None:
+            rows.append([])
+            row, room = len(rows) - 1, length
+        else:
+            row = heapq.heappop(by_room[room])
+        rows[row].append(record)
+        heapq.heappush(by_room[room - need], row)
+    return rows
+
+
+def lay_out(encoded: EncodedRecords, rows: Rows, count: int, length: int) -> Batch:
+    """One batch of `count` rows, those of `rows` and empty ones; all response tokens are asked.
+
+    The number of questions is rounded up, so that batches have few shapes.
+    """
+    tokens = np.zeros((count, length), np.int32)
+    positions = np.zeros((count, length), np.int32)
+    segments = np.full((count, length), -1, np.int32)
+    at, targets, owners = [], [], []
+    for b, row in enumerate(rows):
+        place = 0
+        for number, record in enumerate(row):
+            ids = encoded.of(record)
+            span = slice(place, place + len(ids))
+            tokens[b, span], positions[b, span] = ids, np.arange(len(ids))
+            segments[b, span] = number
+            asked = np.arange(encoded.starts[record] - 1, len(ids) - 1)
+            at.append(b * length + place + asked)
+            targets.append(ids[asked + 1])
+            owners.append(np.full(len(asked), record))
+            place += len(ids)
+    found = sum(map(len, at))
+    step = -(-count * length // _SIZES_OF_QUESTIONS)
+    padding = max(-(-found // step), 1) * step - found
+
+    def padded(parts: list, fill: int, kind: type) -> np.ndarray:
+        return np.concatenate([*parts, np.full(padding, fill)]).astype(kind)
+
+    weights = np.concatenate([np.ones(found, np.float32), np.zeros(padding, np.float32)])
+    return Batch(
+        tokens,
+        positions,
+        segments,
+        padded(at, 0, np.int32),
+        padded(targets, 0, np.int32),
+        weights,
+        padded(owners, -1, np.int64),
+    )

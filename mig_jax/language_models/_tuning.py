@@ -1,0 +1,203 @@
+"""Fine-tuning: which weights learn, and one step of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+import optax
+
+from ._architecture import (
+    Architecture,
+    Weights,
+    embed,
+    layers_between,
+    run_layers,
+    token_logits,
+    token_losses,
+)
+from ._packing import Batch
+
+__all__ = ["Recipe", "TunedModel", "Tuning", "fine_tune"]
+
+_MATRICES = ("query", "key", "value", "out", "gate", "up", "down")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """Which weights learn: the layers from `first` on, whole or by adapters of `rank`.
+
+    With `first` 0 and no rank all weights learn, the embedding, too. Else the layers below
+    and the embedding stay, and what comes out of the layers below is cached (`Activations`).
+    """
+
+    first: int = 0
+    rank: int = 0  #: Of the adapters (LoRA, arXiv 2106.09685); 0 trains the matrices.
+
+    @property
+    def whole(self) -> bool:
+        """Whether all weights learn."""
+        return not self.first and not self.rank
+
+
+class TunedModel:
+    """A model whose upper weights learn, and the programs that train and judge it."""
+
+    def __init__(self, architecture: Architecture, weights: Weights, tuning: Tuning) -> None:
+        self.architecture, self.tuning = architecture, tuning
+        head = weights.get("head", weights["embedding"])
+        upper = {
+            "layers": layers_between(weights, tuning.first, architecture.layers),
+            "norm": weights["norm"],
+        }
+        if tuning.whole:
+            self._start = upper | {n: weights[n] for n in ("embedding", "head") if n in weights}
+            self._fixed: Weights = {}
+        elif tuning.rank:
+            self._start, self._fixed = {}, upper | {"head": head}
+        else:
+            self._start, self._fixed = upper, {"head": head}
+        self._programs = _programs(architecture, tuning)
+
+    def start(self, key: jax.Array) -> Weights:
+        """The weights that learn, before they have; the key is for adapters."""
+        if not self.tuning.rank:
+            return jax.tree.map(jnp.array, self._start)
+        adapters = {}
+        for name, k in zip(_MATRICES, jax.random.split(key, len(_MATRICES)), strict=True):
+            layers, inputs, outputs = self._fixed["layers"][name].shape
+            adapters[name] = {
+                "a": jax.random.normal(k, (layers, inputs, self.tuning.rank)) * inputs**-0.5,
+                "b": jnp.zeros((layers, self.tuning.rank, outputs)),
+            }
+        return {"adapters": adapters}
+
+    def step(
+        self,
+        own: Weights,
+        moments: Any,
+        batch: Batch,
+        x: npt.NDArray[Any] | None,
+        step_size: float | np.floating,
+    ) -> tuple[Weights, Any, jax.Array]:
+        """Weights, the optimizer's moments and the loss after one step; `own` is used up."""
+        return self._programs.step(own, moments, self._fixed, batch, x, step_size)
+
+    def losses(self, own: Weights, batch: Batch, x: npt.NDArray[Any] | None) -> jax.Array:
+        """Nats of each token that is asked for, float32 [M]."""
+        return self._programs.losses(own, self._fixed, batch, x)
+
+    def logits(
+        self, own: Weights, batch: Batch, x: npt.NDArray[Any] | None, at: npt.NDArray[np.int32]
+    ) -> jax.Array:
+        """Logits of the tokens after some places, float32 [M, V]."""
+        return self._programs.logits(own, self._fixed, batch, x, at)
+
+
+class _Programs(NamedTuple):
+    step: Callable[..., Any]
+    losses: Callable[..., jax.Array]
+    logits: Callable[..., jax.Array]
+
+
+@functools.cache
+def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
+    """Compiled once for all models of a shape. The weights that stay are an argument, too: a
+    program that closes over them would hold a copy."""
+
+    def end(own: Weights, fixed: Weights, batch: Batch, x: Any) -> tuple:
+        """Head, norm, and what the last layer leaves, [B, S, d]."""
+        both = fixed | own
+        x = embed(architecture, both, batch.tokens) if tuning.whole else x.astype(jnp.float32)
+        x = run_layers(
+            architecture,
+            both["layers"],
+            x,
+            batch.positions,
+            batch.segments,
+            tuning.first,
+            own.get("adapters"),
+        )
+        return both["head"] if "head" in both else both["embedding"], both["norm"], x
+
+    def losses(own: Weights, fixed: Weights, batch: Batch, x: Any) -> jax.Array:
+        head, norm, states = end(own, fixed, batch, x)
+        return token_losses(architecture, head, norm, states, batch.at, batch.targets)
+
+    def step(
+        own: Weights, moments: Any, fixed: Weights, batch: Batch, x: Any, step_size: jax.Array
+    ) -> tuple:
+        def loss(own: Weights) -> jax.Array:
+            found = losses(own, fixed, batch, x) * batch.weights
+            return jnp.sum(found) / jnp.maximum(jnp.sum(batch.weights), 1)
+
+        value, gradient = jax.value_and_grad(loss)(own)
+        change, moments = _OPTIMIZER.update(gradient, moments)
+        own = jax.tree.map(lambda w, c: w - step_size * c, own, change)
+        return own, moments, value
+
+    def logits(own: Weights, fixed: Weights, batch: Batch, x: Any, at: jax.Array) -> jax.Array:
+        head, norm, states = end(own, fixed, batch, x)
+        return token_logits(architecture, head, norm, states, at)
+
+    return _Programs(jax.jit(step, donate_argnums=(0, 1)), jax.jit(losses), jax.jit(logits))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How it is trained: Adam, a short rise of the step size, and a straight way down to 0."""
+
+    step_size: float
+    rise: float = 0.1  #: The share of the steps in which the step size rises.
+
+    def step_sizes(self, steps: int) -> npt.NDArray[np.float32]:
+        """The step size of each step, float32 [steps].
+
+        >>> Recipe(1.0, rise=0.4).step_sizes(5).tolist()
+        [0.5, 1.0, 0.75, 0.5, 0.25]
+        """
+        rise = max(1, round(steps * self.rise))
+        number = np.arange(steps)
+        falling = (steps - number + 1) / (steps - rise + 1)
+        return (self.step_size * np.minimum((number + 1) / rise, falling)).astype(np.float32)
+
+
+_OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.95))
+
+
+def fine_tune(
+    model: TunedModel,
+    batches: Iterable[tuple[Batch, npt.NDArray[Any] | None]],
+    steps: int,
+    recipe: Recipe,
+    key: jax.Array,
+    progress: Callable[[int, float], None] | None = None,
+) -> tuple[Weights, npt.NDArray[np.float32]]:
+    """The weights after one step a batch, and the loss of each batch, float32 [steps].
+
+    The loss is the mean over a batch's response tokens, as trainers have it.
+
+    Args:
+      model: what learns.
+      batches: each with what the layers below made of it, [B, S, d], or None if all learn.
+      steps: how many batches there are.
+      recipe: the step sizes.
+      key: for adapters.
+      progress: gets the number of each step, and its loss.
+    """
+    own = model.start(key)
+    moments = _OPTIMIZER.init(own)
+    losses = []
+    sizes = recipe.step_sizes(steps)
+    for number, (batch, x) in enumerate(batches):
+        own, moments, loss = model.step(own, moments, batch, x, sizes[number])
+        losses.append(loss)
+        if progress is not None:
+            progress(number, float(loss))
+    return own, np.array(losses, np.float32)
