@@ -19,6 +19,12 @@ class Texts:
     instructions: list[str]  #: [N]: what was said before the last response.
     responses: list[str]  #: [N]: the last response.
 
+    @property
+    def whole(self) -> list[str]:
+        """[N]: the instruction, a line break and the response."""
+        pairs = zip(self.instructions, self.responses, strict=True)
+        return [f"{instruction}\n{response}" for instruction, response in pairs]
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:

@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from mig_jax.errors import InputError
 from mig_jax.methods._candidates import Candidates, Limits, Method, take
-from mig_jax.methods._controls import random_order
+from mig_jax.methods._compression import zip_stages
+from mig_jax.methods._controls import random_lengths, random_order, random_quotas
+from mig_jax.methods._importance import dsir, dsir_pooled
+from mig_jax.methods._instag import instag
 from mig_jax.methods._single_numbers import longest, top_score
 
 __all__ = ["METHODS", "Need", "RegisteredMethod", "choose", "method_named"]
@@ -41,8 +44,32 @@ def _needing(*needs: Need) -> frozenset[Need]:
 #: Every method, controls first.
 METHODS: Final[dict[str, RegisteredMethod]] = {
     "random": RegisteredMethod(random_order, "records in random order"),
+    "random_lengths": RegisteredMethod(
+        random_lengths,
+        "random records as long as the wanted ones",
+        needs=_needing("costs", "wanted"),
+    ),
+    "random_quotas": RegisteredMethod(
+        random_quotas, "random records, an equal share of each group", needs=_needing("groups")
+    ),
     "top_score": RegisteredMethod(top_score, "the highest scores"),
     "longest": RegisteredMethod(longest, "the longest responses", "2402.04833", _needing("texts")),
+    "zip": RegisteredMethod(
+        zip_stages(), "texts that compress least together", "2407.06645", _needing("texts")
+    ),
+    "instag": RegisteredMethod(instag, "most tags first, each with a new tag", "2308.07074"),
+    "dsir": RegisteredMethod(
+        dsir,
+        "texts likely among the wanted ones, task by task",
+        "2302.03169",
+        _needing("texts", "wanted"),
+    ),
+    "dsir_pooled": RegisteredMethod(
+        dsir_pooled,
+        "texts likely among the wanted ones",
+        "2302.03169",
+        _needing("texts", "wanted"),
+    ),
 }
 
 
