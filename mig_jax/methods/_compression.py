@@ -29,9 +29,9 @@ def zip_stages(k1: int = 10_000, k2: int = 200, k3: int = 100) -> Method:
     response of one record after the other. Ties go to the first record in the pool.
 
     The compressor's state is copied for each record tried, not fed anew, so that a try costs as
-    much as one record and not as all that is chosen; the ratio is the same. The paper's own code
-    leaves out for good the K2 − K3 records of a round that were not taken; here, as in the paper,
-    they stay.
+    much as one record and not as all that is chosen; the ratio is the same. Records that have
+    more tokens than are left are not looked at. The paper's own code leaves out for good the
+    K2 − K3 records of a round that were not taken; here, as in the paper, they stay.
 
     Raises:
       ValueError: if K1, K2 and K3 do not descend, or are not positive.
@@ -42,19 +42,26 @@ def zip_stages(k1: int = 10_000, k2: int = 200, k3: int = 100) -> Method:
     def order(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
         texts = [f"{text}\n".encode() for text in candidates.texts().whole]
         redundancy = np.array([compression_ratio(text) for text in texts])
-        left = np.ones(len(texts), bool)
+        costs, tokens = candidates.costs, limits.tokens
+        left = np.ones(len(texts), bool) if tokens is None else costs <= tokens
         chosen = _Compressed()
         while left.any():
             first = _lowest(redundancy, np.flatnonzero(left), k1)
             redundancy[first] = [chosen.ratio_with(texts[record]) for record in first]
             second = _lowest(redundancy, first, k2).tolist()
             of_round = _Compressed()
-            for _ in range(min(k3, len(second))):
+            for _ in range(k3):
+                second = [record for record in second if left[record]]
+                if not second:
+                    break
                 ratios = [of_round.ratio_with(texts[record]) for record in second]
-                record = second.pop(int(np.argmin(ratios)))
+                record = second[int(np.argmin(ratios))]
                 of_round.add(texts[record])
                 chosen.add(texts[record])
                 left[record] = False
+                if tokens is not None:
+                    tokens -= int(costs[record])
+                    left &= costs <= tokens
                 yield record
 
     return order

@@ -65,10 +65,8 @@ def log_importance(
       wanted: each bucket's share among the wanted records.
     """
     ratio = np.log(wanted + _SMOOTHING) - np.log(ngrams.shares() + _SMOOTHING)
-    sums: npt.NDArray[np.float64] = np.bincount(
-        ngrams.texts, weights=ratio[ngrams.buckets], minlength=ngrams.num_texts
-    )
-    return sums
+    weights = np.bincount(ngrams.texts, ratio[ngrams.buckets], ngrams.num_texts)
+    return weights.astype(np.float64)
 
 
 def dsir(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
