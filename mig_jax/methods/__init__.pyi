@@ -1,3 +1,27 @@
 from ._candidates import Candidates, Limits, Method, Texts, Wanted, take
+from ._compression import compression_ratio, zip_stages
+from ._controls import random_of_lengths
+from ._importance import HashedNgrams, hashed_ngrams, log_importance
+from ._registry import METHODS, Need, RegisteredMethod, choose, method_named
+from ._turns import take_turns
 
-__all__ = ["Candidates", "Limits", "Method", "Texts", "Wanted", "take"]
+__all__ = [
+    "METHODS",
+    "Candidates",
+    "HashedNgrams",
+    "Limits",
+    "Method",
+    "Need",
+    "RegisteredMethod",
+    "Texts",
+    "Wanted",
+    "choose",
+    "compression_ratio",
+    "hashed_ngrams",
+    "log_importance",
+    "method_named",
+    "random_of_lengths",
+    "take",
+    "take_turns",
+    "zip_stages",
+]
