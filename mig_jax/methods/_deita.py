@@ -1,4 +1,4 @@
-"""DEITA: score first, then whatever is not like what was taken (2312.15685, algorithm 1).
+"""DEITA: score first, then whatever is not like what was taken (2312.15685).
 
 Records are looked at in the order of their scores, in the paper quality times complexity summed
 over turns. One is taken if its cosine with every record taken before is at most 0.9 (the paper's

@@ -47,16 +47,11 @@ def text_embeddings(
       float32 [N, D] and [V, D], or None: rows of unit length, or of zeros for a text without
       a word that the pool has.
     """
-    texts = _joined(pool)
-    others = None if wanted is None else _joined(wanted)
+    texts = pool.whole
+    others = None if wanted is None else wanted.whole
     if encode is None:
         return _latent_semantics(texts, others, min(dimensions, len(texts)), seed)
     return encode(texts), None if others is None else encode(others)
-
-
-def _joined(texts: Texts) -> list[str]:
-    pairs = zip(texts.instructions, texts.responses, strict=True)
-    return [f"{instruction}\n{response}" for instruction, response in pairs]
 
 
 def _latent_semantics(
@@ -75,9 +70,7 @@ def _latent_semantics(
         fitted = decomposition.fit_transform(weights.fit_transform(words.transform(texts)))
     if others is None:
         return _unit(fitted), None
-    return _unit(fitted), _unit(
-        decomposition.transform(weights.transform(words.transform(others)))
-    )
+    return _unit(fitted), _unit(decomposition.transform(weights.transform(words.transform(others))))
 
 
 def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -21,13 +21,8 @@ __all__ = ["ifd"]
 
 
 def ifd(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
-    """Records by their difficulty, the highest first; ties to the lowest index.
-
-    Raises:
-      ValueError: if the candidates have no losses.
-    """
-    if candidates.response_losses is None:
-        raise ValueError("ifd: the candidates have no losses; expected those of a language model")
+    """Records by their difficulty, the highest first; ties to the lowest index."""
+    assert candidates.response_losses is not None
     ratios = difficulty(*candidates.response_losses())
     order = np.argsort(-ratios, kind="stable")
     yield from order[ratios[order] > 0].tolist()

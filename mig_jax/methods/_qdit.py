@@ -70,7 +70,7 @@ def qdit(
                 old = old[np.argpartition(-bounds[old], block - 1)[:block]]
             bounds[old] = values(old)
             known_in[old] = round_
-        bounds[best] = -np.inf
+        bounds[best], known_in[best] = -np.inf, len(rows)
         np.maximum(covered, rows[best] @ points.T, out=covered)
         yield best
 

@@ -13,9 +13,11 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from mig_jax.methods._candidates import Candidates, Limits
 from mig_jax.methods._cosines import rounded
+from mig_jax.methods._turns import take_turns
 
 __all__ = ["rds"]
 
@@ -23,24 +25,31 @@ __all__ = ["rds"]
 def rds(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
     """Records in turn for each wanted one, or for each task if there are several.
 
-    Tasks come by name, wanted records as they are; ties go to the lowest index.
-
-    Raises:
-      ValueError: if nothing is wanted.
+    Next is always the task that has had the least so far, in tokens if these are limited, else
+    in records as in the paper; of several the first by name. Wanted records of a single task
+    come one after the other. Ties go to the lowest index.
     """
     wanted = candidates.wanted
-    if wanted is None or not len(wanted.groups):
-        raise ValueError("rds: nothing is wanted; expected at least one wanted record")
+    assert wanted is not None
     rows = rounded(candidates.embeddings())
     aims = rounded(wanted.embeddings())
     tasks = np.unique(wanted.groups)
     if len(tasks) == 1:
-        nearness = aims @ rows.T
+        yield from _nearest_in_turn(aims @ rows.T)
     else:
-        of_tasks = [(rows @ aims[wanted.groups == task].T).max(axis=1) for task in tasks]
-        nearness = np.stack(of_tasks)
-    turns = itertools.cycle(range(len(nearness)))
-    for turn in itertools.islice(turns, len(rows)):
-        record = int(nearness[turn].argmax())
-        nearness[:, record] = -np.inf
-        yield record
+        nearness = [(rows @ aims[wanted.groups == task].T).max(axis=1) for task in tasks]
+        orders = [np.argsort(-of_task, kind="stable").tolist() for of_task in nearness]
+        yield from take_turns(orders, None if limits.tokens is None else candidates.costs)
+
+
+def _nearest_in_turn(nearness: npt.NDArray[np.float32]) -> Iterator[int]:
+    """Each row takes its largest column not yet taken, row by row, until all are; overwrites it.
+
+    >>> list(_nearest_in_turn(np.array([[3.0, 2.0, 1.0], [3.0, 0.0, 1.0]])))
+    [0, 2, 1]
+    """
+    rows, columns = nearness.shape
+    for row in itertools.islice(itertools.cycle(range(rows)), columns):
+        best = int(nearness[row].argmax())
+        nearness[:, best] = -np.inf
+        yield best
