@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from typing import Final, Literal
 
 import numpy as np
@@ -11,10 +12,15 @@ import numpy.typing as npt
 
 from mig_jax.errors import InputError
 from mig_jax.methods._candidates import Candidates, Limits, Method, take
+from mig_jax.methods._car import car
 from mig_jax.methods._compression import zip_stages
 from mig_jax.methods._controls import random_lengths, random_order, random_quotas
+from mig_jax.methods._deita import deita
+from mig_jax.methods._ifd import ifd
 from mig_jax.methods._importance import dsir, dsir_pooled
 from mig_jax.methods._instag import instag
+from mig_jax.methods._qdit import qdit
+from mig_jax.methods._rds import rds
 from mig_jax.methods._single_numbers import longest, top_score
 
 __all__ = ["METHODS", "Need", "RegisteredMethod", "choose", "method_named"]
@@ -56,6 +62,36 @@ METHODS: Final[dict[str, RegisteredMethod]] = {
     "longest": RegisteredMethod(longest, "the longest responses", "2402.04833", _needing("texts")),
     "zip": RegisteredMethod(
         zip_stages(), "texts that compress least together", "2407.06645", _needing("texts")
+    ),
+    "ifd": RegisteredMethod(
+        ifd,
+        "responses that the instruction helps least to say",
+        "2308.12032",
+        _needing("response_losses"),
+    ),
+    "deita": RegisteredMethod(
+        deita,
+        "the highest scores that are not near one before",
+        "2312.15685",
+        _needing("embeddings"),
+    ),
+    "car": RegisteredMethod(
+        car, "the best of each cluster, then of all", "2402.18191", _needing("embeddings")
+    ),
+    "qdit": RegisteredMethod(
+        qdit, "quality (0.7) and coverage of the pool", "2311.14736", _needing("embeddings")
+    ),
+    "qdit_0.9": RegisteredMethod(
+        functools.partial(qdit, alpha=0.9),
+        "quality (0.9) and coverage of the pool",
+        "2311.14736",
+        _needing("embeddings"),
+    ),
+    "rds": RegisteredMethod(
+        rds,
+        "the nearest to the wanted records, task by task",
+        "2503.01807",
+        _needing("embeddings", "wanted"),
     ),
     "instag": RegisteredMethod(instag, "most tags first, each with a new tag", "2308.07074"),
     "dsir": RegisteredMethod(
