@@ -19,6 +19,12 @@ class Texts:
     instructions: list[str]  #: [N]: what was said before the last response.
     responses: list[str]  #: [N]: the last response.
 
+    @property
+    def whole(self) -> list[str]:
+        """[N]: the instruction, a line break and the response."""
+        pairs = zip(self.instructions, self.responses, strict=True)
+        return [f"{instruction}\n{response}" for instruction, response in pairs]
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -27,6 +33,7 @@ class Wanted:
     texts: Texts  #: Of V records.
     groups: npt.NDArray[np.str_]  #: [V]: the task of each.
     embeddings: Callable[[], npt.NDArray[np.float32]]  #: [V, D], unit length; of the same model.
+    costs: npt.NDArray[np.int64] | None = None  #: [V]: tokens, counted as the candidates' are.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +54,7 @@ class Candidates:
     #: instruction before the response, and [N] without. None where no model is at hand.
     response_losses: Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None
     wanted: Wanted | None  #: None where nobody said what the records are wanted for.
+    groups: npt.NDArray[np.int32] | None = None  #: [N], from 0; None where there are none.
 
     @property
     def num_records(self) -> int:
