@@ -1,0 +1,209 @@
+"""The data of a study: records that fit a row, what they cost, and who judges."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from mig_jax import data
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.errors import InputError
+from mig_jax.language_models import (
+    Activations,
+    Architecture,
+    ChatTemplate,
+    EncodedRecords,
+    JudgedRecords,
+    Losses,
+    Recipe,
+    TunedModel,
+    Tuning,
+    Weights,
+    encode,
+    fine_tune,
+    training_batches,
+)
+from mig_jax.runs import digest
+
+__all__ = ["BaseModel", "Evaluated", "Study", "chosen_per_task"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BaseModel:
+    """What is fine-tuned."""
+
+    name: str
+    digest: str
+    architecture: Architecture
+    weights: Weights
+    tokenizer: Any
+    template: ChatTemplate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluated:
+    """Records that models are judged on: those of a file that fit, so many of each task."""
+
+    losses: Callable[[TunedModel, Weights], Losses]
+    groups: npt.NDArray[np.str_]  #: [n].
+    records: npt.NDArray[np.int64]  #: [n], in the file.
+
+
+class Study:
+    """One pool, one base model, one way to train, one set of test records.
+
+    Whatever is the same for all selections is computed once: token ids, what the lower layers
+    make of each record, the layout of the test records.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        model: BaseModel,
+        tuning: Tuning,
+        *,
+        row: int,
+        rows: int,
+        table: data.RecordTable,
+        validation: data.ValidationSet,
+        test: data.ValidationSet,
+        test_records: int,
+    ) -> None:
+        """Reads and encodes everything.
+
+        Args:
+          folder: where activations are kept.
+          model: the base.
+          tuning: what of it learns.
+          row: tokens of a row: longer records are left out, of the pool and of the test alike.
+          rows: of a training batch.
+          table: the pool.
+          validation: what methods may look at.
+          test: what nothing looks at before models are judged.
+          test_records: how many are judged of each task, at most.
+
+        Raises:
+          InputError: if no record fits, or activations are of another run.
+        """
+        self.folder, self.model, self.tuning = folder, model, tuning
+        self.row, self.rows = row, rows
+        self.table, self.validation, self.test = table, validation, test
+        self.tuned = TunedModel(model.architecture, model.weights, tuning)
+        say("encoding the pool")
+        self.conversations = list(data.read_texts(table))
+        self.encoded = self._encode(self.conversations)
+        self.fits = np.flatnonzero(self.encoded.lengths <= row)
+        if not len(self.fits):
+            raise InputError(f"--pool: no record has at most {row} tokens; expected --row larger")
+        say(
+            f"{len(self.fits):,} of {len(self.encoded):,} records have at most {row} tokens: "
+            f"{int(self.encoded.lengths[self.fits].sum()):,} in all"
+        )
+        self._pool_activations = self._activations("pool", self.encoded)
+        self.judged = self._evaluated("test", test, test_records)
+
+    @property
+    def costs(self) -> npt.NDArray[np.int64]:
+        """Tokens of each record of the pool, by the base model's tokenizer and template."""
+        return self.encoded.lengths
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the losses of a selection, part by part, in types that JSON has."""
+        return {
+            "model": self.model.digest,
+            "records": digest([self.encoded.ids]),
+            "test": digest([self.judged.records]),
+            "tuning": dataclasses.asdict(self.tuning),
+            "row": self.row,
+            "rows": self.rows,
+        }
+
+    def response_losses(
+        self, seen: npt.NDArray[np.int64]
+    ) -> Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None:
+        """What methods may ask of the base model; None so far."""
+        return None
+
+    def validated(self, records: int) -> Evaluated:
+        """Validation records, so many of each task, to choose by."""
+        return self._evaluated("validation", self.validation, records)
+
+    def prepare(self, picks: npt.NDArray[np.int64]) -> None:
+        """Computes what the lower layers make of a selection, where it is not there."""
+        if self._pool_activations is not None:
+            self._pool_activations.ensure(picks)
+
+    def train(
+        self,
+        picks: npt.NDArray[np.int64],
+        recipe: Recipe,
+        seed: int,
+        epochs: int = 1,
+    ) -> tuple[Weights, npt.NDArray[np.float32]]:
+        """The weights after some epochs on a selection, and the loss of each batch."""
+        self.prepare(picks)
+        activations = self._pool_activations
+        rng = np.random.default_rng([seed, 1])
+        batches = []
+        for _ in range(epochs):
+            batches += training_batches(self.encoded, picks, self.row, self.rows, rng, activations)
+        with progress_bar("training", len(batches), unit=" steps", leave=False) as bar:
+            return fine_tune(
+                self.tuned,
+                batches,
+                len(batches),
+                recipe,
+                jax.random.key(seed),
+                lambda number, loss: bar.update(),
+            )
+
+    def _encode(self, conversations: list[tuple[str, str]]) -> EncodedRecords:
+        return encode(self.model.tokenizer, self.model.template, conversations)
+
+    def _activations(self, name: str, encoded: EncodedRecords) -> Activations | None:
+        if self.tuning.whole:
+            return None
+        run = {"model": self.model.digest, "records": digest([encoded.ids])}
+        return Activations(
+            self.folder / "activations" / name,
+            run,
+            encoded,
+            self.model.architecture,
+            self.model.weights,
+            self.tuning.first,
+            self.row,
+        )
+
+    def _evaluated(self, name: str, judged: data.ValidationSet, most: int) -> Evaluated:
+        encoded = self._encode(judged.conversations)
+        records = chosen_per_task(encoded.lengths <= self.row, judged.groups, most)
+        activations = self._activations(name, encoded)
+        if activations is not None:
+            left = int(encoded.lengths[activations.missing(records)].sum())
+            with progress_bar(f"{name} records", left, unit=" tokens", leave=False) as bar:
+                activations.ensure(records, lambda done: bar.update(done - bar.n))
+        laid_out = JudgedRecords(encoded, records, self.row, activations)
+        if activations is not None:
+            activations.close()
+        say(f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks")
+        return Evaluated(laid_out.losses, judged.groups[records], records)
+
+
+def chosen_per_task(
+    allowed: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_], most: int
+) -> npt.NDArray[np.int64]:
+    """So many allowed records of each task, by a fixed draw: ascending int64.
+
+    The first of a draw are those of a smaller one.
+    """
+    chosen = []
+    for group in np.unique(groups):
+        own = np.flatnonzero(allowed & (groups == group))
+        chosen.append(np.random.default_rng(5).permutation(own)[:most])
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
