@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import json
 import math
 import pathlib
 import sys
@@ -89,6 +90,7 @@ def run(options: Options) -> None:
         groups = _judged_groups(options, cells[0], selections, encoder, test)
         inputs = inputs_of_table(options, table, budget=0)
         decides = {
+            "study": digest([json.dumps(cells[0], sort_keys=True)]),
             "pool": _digest(conversations),
             "labels": digest([table.labels, table.offsets, table.scores, inputs.embeddings]),
             "validation": _digest(validation.conversations),
@@ -160,11 +162,11 @@ def _of_study(path: str, run: dict[str, Any], budget: str, groups: npt.NDArray[n
 
     def values(selected: Selected) -> dict[str, float]:
         key = f"{selected.method} | {budget} | {selected.seed}"
-        if key not in cells or chosen[key] != selected.picks.tolist():
+        if key not in cells or chosen.get(key) != selected.picks.tolist():
             return {ALL_TASKS: math.nan}
         return by_task(np.array(cells[key]["content"]), groups)
 
-    return Proxy(pathlib.Path(path).name, "loss of this study's model", values)
+    return Proxy(path, "loss of this study's model", values)
 
 
 def _values(

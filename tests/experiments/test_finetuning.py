@@ -224,7 +224,7 @@ def test_proxies_are_what_they_say_and_go_on(study, folder, files, tmp_path, cap
     assert "10 selections of 5 methods" in (tmp_path / "w" / "correlations.md").read_text()
     with (tmp_path / "w" / "correlations.csv").open(newline="") as stream:
         rows = {row["proxy"]: row for row in csv.DictReader(stream)}
-    for name, count, sign in (("score", "10", 1), ("j", "8", -1)):
+    for name, count, sign in (("score", "10", 1), (str(tmp_path / "j"), "8", -1)):
         assert rows[name]["selections"] == count
         for column in ("all tasks", "all tasks, low", "all tasks, high", "task 0", "task 1"):
             assert float(rows[name][column]) == pytest.approx(sign)
