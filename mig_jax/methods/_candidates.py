@@ -78,12 +78,16 @@ class Method(Protocol):
 
 
 def take(
-    order: Iterable[int], costs: npt.NDArray[np.int64], limits: Limits
+    order: Iterable[int],
+    costs: npt.NDArray[np.int64],
+    limits: Limits,
+    *,
+    on_pick: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.int64]:
     """The picks: records in their order, those left out that no longer fit the tokens left.
 
     It stops when the records are had, when no record could still fit, or at the order's end.
-    Records without tokens cost nothing. int64.
+    Records without tokens cost nothing. `on_pick` is called with each record picked. int64.
     """
     least = int(costs.min(initial=0))
     left = limits.tokens
@@ -98,4 +102,6 @@ def take(
                 continue
             left -= int(costs[record])
         picks.append(record)
+        if on_pick is not None:
+            on_pick(record)
     return np.array(picks, np.int64)

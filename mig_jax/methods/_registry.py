@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+from collections.abc import Callable
 from typing import Final, Literal
 
 import numpy as np
@@ -123,11 +124,16 @@ def method_named(name: str) -> RegisteredMethod:
 
 
 def choose(
-    name: str, candidates: Candidates, limits: Limits, *, seed: int = 0
+    name: str,
+    candidates: Candidates,
+    limits: Limits,
+    *,
+    seed: int = 0,
+    on_pick: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.int64]:
     """The records that a method takes first, within the limits: int64, no one twice.
 
-    The same seed gives the same picks.
+    The same seed gives the same picks. `on_pick` is called with each of them.
 
     Raises:
       InputError: if there is no such method, or it lacks what it needs.
@@ -136,4 +142,4 @@ def choose(
     if lacking := method.lacks(candidates):
         raise InputError(f"method {name}: needs {', '.join(lacking)}, which are not given")
     order = method.order(candidates, np.random.default_rng(seed), limits)
-    return take(order, candidates.costs, limits)
+    return take(order, candidates.costs, limits, on_pick=on_pick)
