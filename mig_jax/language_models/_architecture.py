@@ -17,6 +17,7 @@ __all__ = [
     "Architecture",
     "Weights",
     "embed",
+    "last_states",
     "layers_between",
     "random_weights",
     "run_layers",
@@ -126,6 +127,13 @@ def run_layers(
     return lax.scan(step, x, (layers, adapters, numbers))[0]
 
 
+def last_states(
+    architecture: Architecture, norm: jax.Array, x: jax.Array, at: jax.Array
+) -> jax.Array:
+    """What the head is applied to at M places: [M, d], the last layer's output after its norm."""
+    return _norm(architecture, x.reshape(-1, x.shape[-1])[at], norm)
+
+
 def token_logits(
     architecture: Architecture,
     head: jax.Array,
@@ -145,7 +153,7 @@ def token_logits(
       x: [B, S, d], what the last layer left.
       at: int [M], places in the B · S tokens.
     """
-    states = _norm(architecture, x.reshape(-1, x.shape[-1])[at], norm)
+    states = last_states(architecture, norm, x, at)
     return jnp.matmul(states, head.T, preferred_element_type=jnp.float32)
 
 
