@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from mig_jax.methods import Candidates, Texts, Wanted, text_embeddings
@@ -31,8 +33,12 @@ def random_candidates(
         texts.responses[record] = texts.responses[record - 1]
     rows = [np.sort(rng.choice(12, rng.integers(0, 5), replace=False)) for _ in range(number)]
     wanted_texts = random_texts(rng, 9)
-    embeddings, wanted_embeddings = text_embeddings(texts, wanted_texts, dimensions=4)
-    assert wanted_embeddings is not None
+
+    @functools.cache
+    def embeddings() -> tuple[np.ndarray, np.ndarray]:
+        of_pool, of_wanted = text_embeddings(texts, wanted_texts, dimensions=4)
+        assert of_wanted is not None
+        return of_pool, of_wanted
 
     def costs_of(some: Texts) -> np.ndarray:
         return np.array([len(text.split()) for text in some.whole], np.int64)
@@ -44,7 +50,7 @@ def random_candidates(
         scores=rng.integers(0, 6, number).astype(np.float32),
         costs=costs_of(texts),
         texts=lambda: texts,
-        embeddings=lambda: embeddings,
+        embeddings=lambda: embeddings()[0],
         response_losses=lambda: (
             rng.integers(1, 9, number).astype(np.float32),
             np.full(number, 8, np.float32),
@@ -52,7 +58,7 @@ def random_candidates(
         wanted=Wanted(
             wanted_texts,
             np.array(list("aaabbbbcc")),
-            lambda: wanted_embeddings,
+            lambda: embeddings()[1],
             costs_of(wanted_texts),
         ),
         groups=rng.integers(0, 3, number).astype(np.int32),
