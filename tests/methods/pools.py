@@ -33,6 +33,7 @@ def random_candidates(
         texts.responses[record] = texts.responses[record - 1]
     rows = [np.sort(rng.choice(12, rng.integers(0, 5), replace=False)) for _ in range(number)]
     wanted_texts = random_texts(rng, 9)
+    losses = rng.integers(1, 9, number).astype(np.float32)
 
     @functools.cache
     def embeddings() -> tuple[np.ndarray, np.ndarray]:
@@ -51,10 +52,7 @@ def random_candidates(
         costs=costs_of(texts),
         texts=lambda: texts,
         embeddings=lambda: embeddings()[0],
-        response_losses=lambda: (
-            rng.integers(1, 9, number).astype(np.float32),
-            np.full(number, 8, np.float32),
-        ),
+        response_losses=lambda: (losses, np.full(number, 8, np.float32)),
         wanted=Wanted(
             wanted_texts,
             np.array(list("aaabbbbcc")),
