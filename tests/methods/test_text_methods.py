@@ -60,7 +60,7 @@ def tags_in_rounds(tags: list[set[int]]) -> list[int]:
 
 @given(SEEDS)
 def test_instag_takes_complex_records_with_a_new_tag(seed):
-    pool = random_candidates(np.random.default_rng(seed), 25, most_words=2)
+    pool = random_candidates(np.random.default_rng(seed), 10, most_words=2)
     tags = [set(pool.labels[a:b].tolist()) for a, b in itertools.pairwise(pool.offsets)]
     assert order_of("instag", pool) == tags_in_rounds(tags)
 
