@@ -102,7 +102,8 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
-        wanted = [] if self.validation is None else [self.validation]
+        # By MIG, what a manifest of `mig-jax learn` tells of is not read again.
+        wanted = [] if self.by_mig or self.validation is None else [self.validation]
         read = data.local_files([*self.given, *wanted])
         return [*super().files(), *self.budget_files, *read]
 
