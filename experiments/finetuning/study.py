@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -31,7 +31,12 @@ from mig_jax.language_models import (
 )
 from mig_jax.runs import digest
 
-__all__ = ["BaseModel", "Evaluated", "Study", "chosen_per_task"]
+__all__ = ["BaseModel", "Encoder", "Evaluated", "Study", "chosen_per_task"]
+
+Encoder = Callable[[Sequence[tuple[str, str]]], EncodedRecords]
+"""Instructions and responses as token ids."""
+
+_ROWS_ARE = 64  # Rows of a model that counts otherwise than budgets do are a multiple of it.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +79,7 @@ class Study:
         validation: data.ValidationSet,
         test: data.ValidationSet,
         test_records: int,
+        counted: Encoder | None = None,
     ) -> None:
         """Reads and encodes everything.
 
@@ -81,37 +87,39 @@ class Study:
           folder: where activations are kept.
           model: the base.
           tuning: what of it learns.
-          row: tokens of a row: longer records are left out, of the pool and of the test alike.
+          row: longer records, in tokens as budgets count them, are left out, of the pool and of
+            the test alike. It is the length of a row, too; rows are longer if another model
+            counts, and the longest record has more tokens for this one.
           rows: of a training batch.
           table: the pool.
           validation: what methods may look at.
           test: what nothing looks at before models are judged.
           test_records: how many are judged of each task, at most.
+          counted: of the model whose tokens budgets count; the base by default. Studies with one
+            of them have the same selections, and the same records judge.
 
         Raises:
           InputError: if no record fits, or activations are of another run.
         """
         self.folder, self.model, self.tuning = folder, model, tuning
-        self.row, self.rows = row, rows
+        self.limit, self.rows, self._counted = row, rows, counted
         self.table, self.validation, self.test = table, validation, test
         self.tuned = TunedModel(model.architecture, model.weights, tuning)
         say("encoding the pool")
         self.conversations = list(data.read_texts(table))
-        self.encoded = self._encode(self.conversations)
-        self.fits = np.flatnonzero(self.encoded.lengths <= row)
+        self.encoded, counts = self._encode(self.conversations)
+        self.costs = counts.lengths
+        self.response_costs = counts.lengths - counts.starts
+        self.fits = np.flatnonzero(self.costs <= row)
         if not len(self.fits):
             raise InputError(f"--pool: no record has at most {row} tokens; expected --row larger")
         say(
             f"{len(self.fits):,} of {len(self.encoded):,} records have at most {row} tokens: "
-            f"{int(self.encoded.lengths[self.fits].sum()):,} in all"
+            f"{int(self.costs[self.fits].sum()):,} in all"
         )
-        self._pool_activations = self._activations("pool", self.encoded)
+        self.row = self._row(self.encoded.lengths[self.fits])
+        self._pool_activations = self._activations("pool", self.encoded, self.row)
         self.judged = self._evaluated("test", test, test_records)
-
-    @property
-    def costs(self) -> npt.NDArray[np.int64]:
-        """Tokens of each record of the pool, by the base model's tokenizer and template."""
-        return self.encoded.lengths
 
     def identity(self) -> dict[str, Any]:
         """What decides the losses of a selection, part by part, in types that JSON has."""
@@ -120,9 +128,9 @@ class Study:
             "records": digest([self.encoded.ids]),
             "test": digest([self.judged.records]),
             "tuning": dataclasses.asdict(self.tuning),
-            "row": self.row,
+            "row": self.limit,
             "rows": self.rows,
-        }
+        } | ({} if self._counted is None else {"costs": digest([self.costs])})
 
     def response_losses(
         self, seen: npt.NDArray[np.int64]
@@ -163,10 +171,18 @@ class Study:
                 lambda number, loss: bar.update(),
             )
 
-    def _encode(self, conversations: list[tuple[str, str]]) -> EncodedRecords:
-        return encode(self.model.tokenizer, self.model.template, conversations)
+    def _encode(
+        self, conversations: list[tuple[str, str]]
+    ) -> tuple[EncodedRecords, EncodedRecords]:
+        """Records as the base reads them, and as budgets count them."""
+        read = encode(self.model.tokenizer, self.model.template, conversations)
+        return read, read if self._counted is None else self._counted(conversations)
 
-    def _activations(self, name: str, encoded: EncodedRecords) -> Activations | None:
+    def _row(self, lengths: npt.NDArray[np.int64]) -> int:
+        longest = -(-int(lengths.max(initial=1)) // _ROWS_ARE) * _ROWS_ARE
+        return self.limit if self._counted is None else max(self.limit, longest)
+
+    def _activations(self, name: str, encoded: EncodedRecords, row: int) -> Activations | None:
         if self.tuning.whole:
             return None
         run = {"model": self.model.digest, "records": digest([encoded.ids])}
@@ -177,18 +193,19 @@ class Study:
             self.model.architecture,
             self.model.weights,
             self.tuning.first,
-            self.row,
+            row,
         )
 
     def _evaluated(self, name: str, judged: data.ValidationSet, most: int) -> Evaluated:
-        encoded = self._encode(judged.conversations)
-        records = chosen_per_task(encoded.lengths <= self.row, judged.groups, most)
-        activations = self._activations(name, encoded)
+        encoded, counts = self._encode(judged.conversations)
+        records = chosen_per_task(counts.lengths <= self.limit, judged.groups, most)
+        row = max(self.row, self._row(encoded.lengths[records]))
+        activations = self._activations(name, encoded, row)
         if activations is not None:
             left = int(encoded.lengths[activations.missing(records)].sum())
             with progress_bar(f"{name} records", left, unit=" tokens", leave=False) as bar:
                 activations.ensure(records, lambda done: bar.update(done - bar.n))
-        laid_out = JudgedRecords(encoded, records, self.row, activations)
+        laid_out = JudgedRecords(encoded, records, row, activations)
         if activations is not None:
             activations.close()
         say(f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks")
