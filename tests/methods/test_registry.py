@@ -11,7 +11,7 @@ from mig_jax.errors import InputError
 from mig_jax.methods import METHODS, Limits, choose, method_named, take, take_turns
 from tests.methods.pools import random_candidates
 
-DRAWN = {"random", "random_lengths", "random_quotas", "dsir", "dsir_pooled"}
+DRAWN = {"random", "random_lengths", "random_quotas", "dsir", "dsir_pooled", "car"}
 
 
 def pool():
