@@ -13,6 +13,8 @@ from mig_jax.methods import Candidates, Texts, Wanted, text_embeddings
 
 __all__ = ["candidates_of_table"]
 
+Pair = Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+
 
 def candidates_of_table(
     table: data.RecordTable,
@@ -24,8 +26,8 @@ def candidates_of_table(
     validation: data.ValidationSet | None = None,
     count: data.CountTexts = data.bytes_over_4,
     encode: Callable[[Sequence[str]], npt.NDArray[np.float32]] | None = None,
-    response_losses: Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
-    | None = None,
+    response_losses: Pair | None = None,
+    gradients: Pair | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Candidates:
     """The records of a table as `mig_jax.methods` chooses from them.
@@ -43,6 +45,7 @@ def candidates_of_table(
       count: gives the tokens of its records, by their texts.
       encode: texts to embeddings, as for `mig_jax.methods.text_embeddings`.
       response_losses: gives what `Candidates` has by this name, of the N records.
+      gradients: the same, of the N records and of the wanted ones.
       progress: gets the records read so far, of P.
 
     Raises:
@@ -83,6 +86,7 @@ def candidates_of_table(
         texts=texts,
         embeddings=lambda: embeddings()[0],
         response_losses=response_losses,
+        gradients=gradients,
         wanted=wanted,
         groups=None if groups is None else np.asarray(groups, np.int32)[rows],
     )

@@ -9,7 +9,7 @@ of such vectors tell, to first order, by how much a step on one record lowers th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,8 @@ from ._packing import Batch
 from ._tuning import TunedModel
 
 __all__ = ["Projections", "gradients_of", "main_directions"]
+
+_RECORDS_A_ROW = 32  # As many as most rows hold.
 
 
 class Projections(NamedTuple):
@@ -49,51 +51,32 @@ def gradients_of(
     records, numbers = np.unique(batch.owners[asked], return_inverse=True)
     place = np.zeros(len(batch.owners), np.int32)
     place[asked] = numbers
-    # One shape for all batches: a row holds at least two tokens a record.
-    count = batch.tokens.shape[0] * 32
+    count = _RECORDS_A_ROW * len(batch.tokens)  # One shape for most batches.
     while count < len(records):
         count *= 2
-    sums, losses = _sums(model, own, projections, batch, x, asked.astype(np.float32), place, count)
+    states, errors, nats = model.errors(own, batch, x)
+    sums, losses = _sums(projections, states, errors, nats, asked, place, count)
     tokens = np.bincount(numbers, minlength=len(records))
     found = np.asarray(sums)[: len(records)].reshape(len(records), -1)
-    return records, found, np.asarray(losses)[: len(records)] / tokens
+    means = np.asarray(losses)[: len(records)] / tokens
+    return records, found, means.astype(np.float32)
 
 
+@partial(jax.jit, static_argnames="count")
 def _sums(
-    model: TunedModel,
-    own: Weights,
-    projections: Projections,
-    batch: Batch,
-    x: Any,
-    asked: npt.NDArray[np.float32],
-    place: npt.NDArray[np.int32],
-    count: int,
-) -> tuple[jax.Array, jax.Array]:
-    states, errors, losses = model.errors(own, batch, x)
-    return _segment_sums(projections, states, errors, losses, asked, place, count)
-
-
-def _outer_sums(
     projections: Projections,
     states: jax.Array,
     errors: jax.Array,
-    losses: jax.Array,
+    nats: jax.Array,
     asked: jax.Array,
     place: jax.Array,
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
+    """The sums over tokens of each record, by its place: [count, a, b] and [count]."""
     a = states @ projections.states
     b = (errors @ projections.errors) * asked[:, None]
-    products = a[:, :, None] * b[:, None, :]
-    return (
-        jax.ops.segment_sum(products, place, count),
-        jax.ops.segment_sum(losses * asked, place, count),
-    )
-
-
-_segment_sums: Callable[..., tuple[jax.Array, jax.Array]] = jax.jit(
-    _outer_sums, static_argnames="count"
-)
+    sums = jax.ops.segment_sum(a[:, :, None] * b[:, None, :], place, count)
+    return sums, jax.ops.segment_sum(nats * asked, place, count)
 
 
 def main_directions(rows: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:

@@ -55,6 +55,9 @@ class Candidates:
     response_losses: Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None
     wanted: Wanted | None  #: None where nobody said what the records are wanted for.
     groups: npt.NDArray[np.int32] | None = None  #: [N], from 0; None where there are none.
+    #: What a language model would learn from each record, and from each wanted one: gradients
+    #: [N, F] and [V, F], projected; rows of zeros for records that it was not asked about.
+    gradients: Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None
 
     @property
     def num_records(self) -> int:

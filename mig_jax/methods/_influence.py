@@ -30,14 +30,14 @@ def influences(
     """How much each record would lower each wanted loss, curvature accounted for: [N, T].
 
     g (C + λ·c̄·I)⁻¹ v for a record's gradient g and a wanted one v, with C the mean of g gᵀ a
-    response token (the Fisher matrix of the projected gradients, as influence functions have it:
+    token (the Fisher matrix of the projected gradients, as influence functions have it:
     Koh and Liang, arXiv 1703.04730; TRAK, arXiv 2303.14186) and c̄ its mean diagonal. What most
     records would teach alike counts for less than what tells records apart.
 
     Args:
       gradients: [N, F]; rows of zeros are records that nobody asked the model about.
       wanted: [T, F].
-      tokens: [N], at least 1, of each response.
+      tokens: [N], at least 1: of each record.
       damping: λ, above 0.
     """
     known = gradients[gradients.any(axis=1)].astype(np.float64)
@@ -81,7 +81,8 @@ def less(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> It
 
 def _mean_of_tasks(candidates: Candidates) -> npt.NDArray[np.float32]:
     """The mean gradient of the wanted records of each task, tasks by name: [T, F]."""
-    assert candidates.gradients is not None and candidates.wanted is not None
+    assert candidates.gradients is not None
+    assert candidates.wanted is not None
     _, wanted = candidates.gradients()
     groups = candidates.wanted.groups
     return np.stack([wanted[groups == task].mean(axis=0) for task in np.unique(groups)])

@@ -19,6 +19,7 @@ from mig_jax.methods._controls import random_lengths, random_order, random_quota
 from mig_jax.methods._deita import deita
 from mig_jax.methods._ifd import ifd
 from mig_jax.methods._importance import dsir, dsir_pooled
+from mig_jax.methods._influence import influence, less
 from mig_jax.methods._instag import instag
 from mig_jax.methods._qdit import qdit
 from mig_jax.methods._rds import rds
@@ -27,7 +28,7 @@ from mig_jax.methods._single_numbers import longest, top_score
 __all__ = ["METHODS", "Need", "RegisteredMethod", "choose", "method_named"]
 
 #: What a method looks at beside labels and scores, as `Candidates` names it.
-Need = Literal["costs", "texts", "embeddings", "groups", "wanted", "response_losses"]
+Need = Literal["costs", "texts", "embeddings", "groups", "wanted", "response_losses", "gradients"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,17 @@ METHODS: Final[dict[str, RegisteredMethod]] = {
         "the nearest to the wanted records, task by task",
         "2503.01807",
         _needing("embeddings", "wanted"),
+    ),
+    "less": RegisteredMethod(
+        less,
+        "gradients along those of any task's wanted records",
+        "2402.04333",
+        _needing("gradients", "wanted"),
+    ),
+    "influence": RegisteredMethod(
+        influence,
+        "what lowers the wanted losses most by a language model's gradients, task by task",
+        needs=_needing("gradients", "wanted"),
     ),
     "instag": RegisteredMethod(instag, "most tags first, each with a new tag", "2308.07074"),
     "dsir": RegisteredMethod(
