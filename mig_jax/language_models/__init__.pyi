@@ -13,6 +13,7 @@ from ._encoding import CHAT_TEMPLATES, ChatTemplate, EncodedRecords, encode, enc
 from ._gguf import GgufFile
 from ._judge import JudgedRecords, Losses, training_batches
 from ._packing import Batch, lay_out, pack
+from ._read_model import LanguageModel, read_model
 from ._tokenizer_of_gguf import tokenizer_of_gguf
 from ._tuning import Recipe, TunedModel, Tuning, fine_tune
 
@@ -25,6 +26,7 @@ __all__ = [
     "EncodedRecords",
     "GgufFile",
     "JudgedRecords",
+    "LanguageModel",
     "Losses",
     "Recipe",
     "TunedModel",
@@ -38,6 +40,7 @@ __all__ = [
     "layers_between",
     "pack",
     "random_weights",
+    "read_model",
     "run_layers",
     "token_logits",
     "token_losses",
