@@ -9,6 +9,7 @@ from ._architecture import (
     token_logits,
     token_losses,
 )
+from ._choices import Choices, choices_of, shared_candidates
 from ._encoding import CHAT_TEMPLATES, ChatTemplate, EncodedRecords, encode, encode_responses
 from ._gguf import GgufFile
 from ._judge import JudgedRecords, Losses, training_batches
@@ -23,6 +24,7 @@ __all__ = [
     "Architecture",
     "Batch",
     "ChatTemplate",
+    "Choices",
     "EncodedRecords",
     "GgufFile",
     "JudgedRecords",
@@ -32,6 +34,7 @@ __all__ = [
     "TunedModel",
     "Tuning",
     "Weights",
+    "choices_of",
     "embed",
     "encode",
     "encode_responses",
@@ -42,6 +45,7 @@ __all__ = [
     "random_weights",
     "read_model",
     "run_layers",
+    "shared_candidates",
     "token_logits",
     "token_losses",
     "tokenizer_of_gguf",

@@ -134,7 +134,11 @@ class EncodedRecords:
 def encode(
     tokenizer: Tokenizer, template: ChatTemplate, conversations: Sequence[tuple[str, str]]
 ) -> EncodedRecords:
-    """Instructions and responses as a model reads them; nothing is cut."""
+    """Instructions and responses as a model reads them; nothing is cut.
+
+    Raises:
+      InputError: if the template leaves an instruction or a response without any token.
+    """
     written = [template.parts(instruction, response) for instruction, response in conversations]
     return _encoded(tokenizer, written)
 
@@ -155,6 +159,10 @@ def _encoded(tokenizer: Tokenizer, written: list[tuple[str, str]]) -> EncodedRec
 
     prompts = ids([prompt for prompt, _ in written])
     responses = ids([response for _, response in written])
+    for record, (before, after) in enumerate(zip(prompts, responses, strict=True)):
+        if not before or not after:
+            part = "response" if before else "instruction"
+            raise InputError(f"record {record}: expected a token of the {part} at least, got none")
     parts = [np.array(p + r, np.int32) for p, r in zip(prompts, responses, strict=True)]
     return _joined(parts, np.array([len(prompt) for prompt in prompts], np.int32))
 
