@@ -10,11 +10,13 @@ from ._architecture import (
     token_logits,
     token_losses,
 )
+from ._choices import Choices, choices_of, shared_candidates
 from ._encoding import CHAT_TEMPLATES, ChatTemplate, EncodedRecords, encode, encode_responses
 from ._gguf import GgufFile
 from ._gradients import Projections, gradients_of, main_directions
 from ._judge import JudgedRecords, Losses, batches_of
 from ._packing import Batch, lay_out, pack
+from ._read_model import LanguageModel, read_model
 from ._tokenizer_of_gguf import tokenizer_of_gguf
 from ._tuning import Recipe, TunedModel, Tuning, fine_tune
 
@@ -24,9 +26,11 @@ __all__ = [
     "Architecture",
     "Batch",
     "ChatTemplate",
+    "Choices",
     "EncodedRecords",
     "GgufFile",
     "JudgedRecords",
+    "LanguageModel",
     "Losses",
     "Projections",
     "Recipe",
@@ -34,6 +38,7 @@ __all__ = [
     "Tuning",
     "Weights",
     "batches_of",
+    "choices_of",
     "embed",
     "encode",
     "encode_responses",
@@ -45,7 +50,9 @@ __all__ = [
     "main_directions",
     "pack",
     "random_weights",
+    "read_model",
     "run_layers",
+    "shared_candidates",
     "token_logits",
     "token_losses",
     "tokenizer_of_gguf",

@@ -157,16 +157,8 @@ def token_logits(
     return jnp.matmul(states, head.T, preferred_element_type=jnp.float32)
 
 
-def token_losses(
-    architecture: Architecture,
-    head: jax.Array,
-    norm: jax.Array,
-    x: jax.Array,
-    at: jax.Array,
-    targets: jax.Array,
-) -> jax.Array:
-    """Nats of the tokens `targets` (int [M]) after places `at`, as `token_logits`; float32 [M]."""
-    logits = token_logits(architecture, head, norm, x, at)
+def token_losses(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Nats of the tokens `targets` (int [M]) by logits [M, V]: float32 [M]."""
     chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
     return jax.nn.logsumexp(logits, axis=-1) - chosen
 

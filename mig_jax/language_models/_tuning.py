@@ -94,6 +94,28 @@ class TunedModel:
         """Nats of each token that is asked for, float32 [M]."""
         return self._programs.losses(own, self._fixed, batch, x)
 
+    def judged(
+        self,
+        own: Weights,
+        batch: Batch,
+        x: npt.NDArray[Any] | None,
+        asked: npt.NDArray[np.int32],
+        tokens: npt.NDArray[np.int32],
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `losses`, and in the same pass the logits of other tokens.
+
+        Args:
+          own: what learned.
+          batch: B rows with M questions.
+          x: as for `step`.
+          asked: int [K], numbers of questions.
+          tokens: int [K, C], those whose logits are told.
+
+        Returns:
+          Nats, float32 [M], and logits, float32 [K, C].
+        """
+        return self._programs.judged(own, self._fixed, batch, x, asked, tokens)
+
     def logits(
         self, own: Weights, batch: Batch, x: npt.NDArray[Any] | None, at: npt.NDArray[np.int32]
     ) -> jax.Array:
@@ -115,6 +137,7 @@ class _Programs(NamedTuple):
     step: Callable[..., Any]
     errors: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
     losses: Callable[..., jax.Array]
+    judged: Callable[..., tuple[jax.Array, jax.Array]]
     logits: Callable[..., jax.Array]
 
 
@@ -139,8 +162,13 @@ def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
         return both["head"] if "head" in both else both["embedding"], both["norm"], x
 
     def losses(own: Weights, fixed: Weights, batch: Batch, x: Any) -> jax.Array:
-        head, norm, states = end(own, fixed, batch, x)
-        return token_losses(architecture, head, norm, states, batch.at, batch.targets)
+        return token_losses(logits(own, fixed, batch, x, batch.at), batch.targets)
+
+    def judged(
+        own: Weights, fixed: Weights, batch: Batch, x: Any, asked: jax.Array, tokens: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        found = logits(own, fixed, batch, x, batch.at)
+        return token_losses(found, batch.targets), found[asked[:, None], tokens]
 
     def step(
         own: Weights, moments: Any, fixed: Weights, batch: Batch, x: Any, step_size: jax.Array
@@ -169,7 +197,11 @@ def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
         return last, shares @ head - head[targets], (top - chosen)[:, 0]
 
     return _Programs(
-        jax.jit(step, donate_argnums=(0, 1)), jax.jit(errors), jax.jit(losses), jax.jit(logits)
+        step=jax.jit(step, donate_argnums=(0, 1)),
+        errors=jax.jit(errors),
+        losses=jax.jit(losses),
+        judged=jax.jit(judged),
+        logits=jax.jit(logits),
     )
 
 
