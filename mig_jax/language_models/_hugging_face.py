@@ -143,7 +143,7 @@ class HuggingFaceFolder:
           InputError: if the files' tensors are not those of the architecture.
         """
         safetensors = require("safetensors", str(self.path), "finetune")
-        opened = {}
+        opened: dict[str, tuple[pathlib.Path, Any]] = {}
         for file in self.weight_files:
             try:
                 reader = safetensors.safe_open(file, framework="np")
@@ -316,6 +316,7 @@ class HuggingFaceFolder:
         for kind in (_FULL, _SLIDING):
             part = parts.get(kind)
             self._unscaled("rope_parameters", part)
+            assert part is not None
             base = part.get("rope_theta")
             if not isinstance(base, int | float) or not base > 0:
                 raise InputError(

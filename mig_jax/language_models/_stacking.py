@@ -74,7 +74,7 @@ def stacked_weights(
         return np.stack([part.T for part in parts] if name in MATRICES else parts)
 
     alone = [name for name in (EMBEDDING, NORM, HEAD) if name in names]
-    weights = {name: one(name) for name in alone}
+    weights: Weights = {name: one(name) for name in alone}
     weights["layers"] = {name: every(name) for name in names if name not in alone}
     if left:
         more = f" and {len(left) - 1} more" if len(left) > 1 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mig_jax.errors import InputError, require
 
@@ -42,7 +42,7 @@ def tokenizer_of_gguf(file: GgufFile) -> Tokenizer:
 def _byte_level(file: GgufFile, ids: dict[str, int]) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    kinds = {
+    kinds: dict[str, list[Any]] = {
         "smollm": [
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False),

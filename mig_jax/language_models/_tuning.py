@@ -197,26 +197,26 @@ def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
         return last, shares @ head - head[targets], (top - chosen)[:, 0]
 
     return _Programs(
-        step=jax.jit(step, donate_argnums=(0, 1)),
-        errors=jax.jit(errors),
-        losses=jax.jit(losses),
-        judged=jax.jit(judged),
-        logits=jax.jit(logits),
+        jax.jit(step, donate_argnums=(0, 1)),
+        jax.jit(errors),
+        jax.jit(losses),
+        jax.jit(judged),
+        jax.jit(logits),
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How it is trained: Adam, a short rise of the step size, and a straight way down to 0."""
+    """How it is trained: Adam, a short rise of the step size, and a straight way down."""
 
     step_size: float
     rise: float = 0.1  #: The share of the steps in which the step size rises.
 
     def step_sizes(self, steps: int) -> npt.NDArray[np.float32]:
-        """The step size of each step, float32 [steps].
+        """The step size of each step, float32 [steps]; two have the whole of it.
 
         >>> Recipe(1.0, rise=0.4).step_sizes(5).tolist()
-        [0.5, 1.0, 0.75, 0.5, 0.25]
+        [0.5, 1.0, 1.0, 0.75, 0.5]
         """
         rise = max(1, round(steps * self.rise))
         number = np.arange(steps)

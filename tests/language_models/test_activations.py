@@ -74,7 +74,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(whole, tmp_path):
 
     def kill(done):
         told.append(done)
-        if len(told) > 60 and len(killed.missing(EVERY)) < COUNT:
+        if len(told) > 30 and len(killed.missing(EVERY)) < COUNT:
             raise KilledError
 
     killed = opened(tmp_path)

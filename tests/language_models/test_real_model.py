@@ -24,7 +24,7 @@ CONVERSATIONS = [
     ("What is the capital of France?", "The capital of France is Paris."),
     ("What is the capital of France?", "The capital of France is sausage."),
     ("Is the sky blue on a clear day? Answer Yes or No.", "Yes"),
-    ("Is ice hot? Answer Yes or No.", "Yes"),
+    ("Is the sky blue on a clear day? Answer Yes or No.", "No"),
 ]
 
 
@@ -55,4 +55,6 @@ def test_true_answers_are_likelier(model):
     judged = JudgedRecords(encoded, np.arange(4), row, None, choices)
     losses = judged.losses(tuned, tuned.start(jax.random.key(0)))
     assert losses.content[0] < 0.5 < losses.content[1]
-    assert losses.margins[2] > losses.margins[3]
+    # The first token is where the two answers part: what it costs tells them apart.
+    assert losses.margins[2] == pytest.approx(-losses.margins[3], abs=1e-3)
+    assert losses.margins[2] == pytest.approx(losses.content[3] - losses.content[2], abs=1e-3)
