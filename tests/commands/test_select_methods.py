@@ -134,6 +134,7 @@ def test_too_few_records_are_told(pool_file, tmp_path):
     [
         (["--method=dsir"], "--validation: missing, expected --validation=FILE"),
         (["--method=random_quotas"], "--group_field: missing, expected --group_field=FIELD"),
+        (["--method=influence"], "needs the gradients of a language model, which this command has"),
         (["--method=ifd"], "expected --method=top_score on a pool whose scores are those of"),
         (["--method=zip", "--validation=x.jsonl"], "--validation: --method=zip has no use for it"),
         (["--method=dsir", "--validation=none.jsonl"], "none.jsonl"),
