@@ -17,6 +17,8 @@ ANNOTATE = [
     "transformers>=4.56",
     *TOKENS,
 ]
+# Pretrained models: GGUF (MIT, of llama.cpp) and safetensors (Apache-2.0), both NumPy alone.
+FINETUNE = ["gguf>=0.17", "safetensors>=0.4", *TOKENS]
 HUB = ["datasets>=3.0"]
 NOTEBOOKS = ["ipykernel>=6.29"]
 # Those whose loaders read what select writes. LLaMA-Factory and axolotl pin other versions than
@@ -39,9 +41,9 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.6",
+    *FINETUNE,
     *HUB,
     *RUN_NOTEBOOKS,
-    *TOKENS,
 ]
 DOCS = [
     "furo>=2024.8.6",
@@ -97,6 +99,7 @@ setuptools.setup(
         "cuda": ["jax[cuda13]>=0.10"],
         "dev": ["pre-commit>=4.0", *TEST],
         "docs": DOCS,
+        "finetune": FINETUNE,
         "hub": HUB,
         "notebooks": NOTEBOOKS,
         "test": TEST,

@@ -33,6 +33,7 @@ from absl import flags
 from experiments.finetuning.base_models import read_base_model, read_encoder
 from experiments.finetuning.cells import KeptLines
 from experiments.finetuning.comparison import Result, mean_over_tasks
+from experiments.finetuning.gradients import RecordGradients
 from experiments.finetuning.selections import Selections
 from experiments.finetuning.study import Evaluated, Study
 from experiments.finetuning.table import write_tables
@@ -75,6 +76,7 @@ class Options(InputOptions):
     epochs: int
     test_records: int
     group_field: str | None
+    gradient_records: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +127,9 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
         counted=None if counting is None else read_encoder(counting, template, texts),
     )
     inputs = inputs_of_table(options, table, budget=0)
-    return study, Selections(study, inputs, options.pool_share, options.group_field)
+    gradients = RecordGradients(study, options.gradient_records, options.step_sizes[0])
+    share, field = options.pool_share, options.group_field
+    return study, Selections(study, inputs, share, field, gradients)
 
 
 def _choosing(options: Options) -> dict[str, Any]:
@@ -238,6 +242,7 @@ def _judge(study: Study, judged: Evaluated, own: Any, picks: np.ndarray) -> dict
     return {
         "content": np.round(losses.content, 5).tolist(),
         "end": np.round(losses.end, 5).tolist(),
+        "right": [None if np.isnan(m) else bool(m > 0) for m in losses.margins],
         "records": len(picks),
         "tokens": int(study.costs[picks].sum()),
         "response_tokens": int(study.response_costs[picks].sum()),
@@ -245,7 +250,8 @@ def _judge(study: Study, judged: Evaluated, own: Any, picks: np.ndarray) -> dict
 
 
 def _result(kept: dict[str, Any]) -> Result:
-    return Result(**(kept | {name: np.array(kept[name]) for name in ("content", "end")}))
+    arrays = {name: np.array(kept[name], float) for name in ("content", "end", "right")}
+    return Result(**(kept | arrays))
 
 
 def _define_flags(values: flags.FlagValues) -> None:
@@ -284,6 +290,8 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_integer, "rows", 4, "Rows of a training batch.", lower_bound=1)
     add(flags.DEFINE_integer, "epochs", 1, "Of training.", lower_bound=1)
     add(flags.DEFINE_integer, "test_records", 120, "Of each task, at most.", lower_bound=1)
+    asked = "How many random records the model is asked about, for methods by gradients."
+    add(flags.DEFINE_integer, "gradient_records", 5000, asked, lower_bound=1)
     add(flags.DEFINE_string, "group_field", None, "Whose shares random_quotas makes equal.")
 
 

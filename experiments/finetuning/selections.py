@@ -10,8 +10,10 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
+from experiments.finetuning.gradients import RecordGradients
 from experiments.finetuning.study import Study
 from mig_jax import data
+from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.learning import (
@@ -28,12 +30,9 @@ from mig_jax.measure import EXACT, LINEAR, GainRule, Pool, pool_from_table
 from mig_jax.methods import (
     Candidates,
     Limits,
-    Texts,
-    Wanted,
     choose,
     random_of_lengths,
     take,
-    text_embeddings,
 )
 from mig_jax.selection import Constraints, select
 
@@ -47,9 +46,25 @@ _OF_LENGTHS = "lengths_of_"
 class Selections:
     """Selections of a study. Each seed sees a share of the pool of its own, the same for all."""
 
-    def __init__(self, study: Study, inputs: Inputs, share: float, group_field: str | None) -> None:
-        """Takes the study, its pool as learning takes it, and the share that a seed sees."""
+    def __init__(
+        self,
+        study: Study,
+        inputs: Inputs,
+        share: float,
+        group_field: str | None = None,
+        gradients: RecordGradients | None = None,
+    ) -> None:
+        """Takes what selections are made from.
+
+        Args:
+          study: the records, and what they cost.
+          inputs: the pool as learning takes it.
+          share: of the pool that a seed sees.
+          group_field: whose values are the groups of records.
+          gradients: of the study's model, for methods that ask it.
+        """
         self._study, self._inputs, self._share = study, inputs, share
+        self._gradients = gradients
         self._groups = (
             None if group_field is None else data.field_values(study.table, group_field)[1]
         )
@@ -66,11 +81,11 @@ class Selections:
         if method.startswith(_OF_LENGTHS):
             other = self.select(method.removeprefix(_OF_LENGTHS), limits, seed)
             order = random_of_lengths(self._study.costs[other])
-            candidates = self._candidates(seen)
+            candidates = self._candidates(seed)
             rng = np.random.default_rng([seed, 3])
             return seen[take(order(candidates, rng, limits), candidates.costs, limits)]
         name, _, draw = method.partition("#")  # `random#2` is the second of several draws.
-        return seen[choose(name, self._candidates(seen), limits, seed=seed + 1000 * int(draw or 0))]
+        return seen[choose(name, self._candidates(seed), limits, seed=seed + 1000 * int(draw or 0))]
 
     def seen(self, seed: int) -> npt.NDArray[np.int64]:
         """The records that a seed may choose from, ascending."""
@@ -78,32 +93,18 @@ class Selections:
         order = np.random.default_rng([seed, 2]).permutation(len(fits))
         return np.sort(fits[order[: round(self._share * len(fits))]])
 
-    def _candidates(self, seen: npt.NDArray[np.int64]) -> Candidates:
-        study, table = self._study, self._part(seen)
-        conversations = [study.conversations[n] for n in seen.tolist()]
-        texts = _texts(conversations)
-        wanted = _texts(study.validation.conversations)
-        return Candidates(
-            labels=table.labels,
-            offsets=table.offsets,
-            num_labels=table.num_labels,
-            scores=table.scores,
-            costs=study.costs[seen],
-            texts=lambda: texts,
-            embeddings=lambda: self._embeddings[0][seen],
-            response_losses=study.response_losses(seen),
-            wanted=Wanted(wanted, study.validation.groups, lambda: self._embeddings[1]),
-            groups=None if self._groups is None else self._groups[seen],
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - as long as the selections live
+    def _candidates(self, seed: int) -> Candidates:
+        study, seen, gradients = self._study, self.seen(seed), self._gradients
+        return candidates_of_table(
+            self._inputs.table,
+            study.costs,
+            rows=seen,
+            groups=self._groups,
+            validation=study.validation,
+            count=study.count,
+            gradients=None if gradients is None else lambda: gradients.of(seen),
         )
-
-    @functools.cached_property
-    def _embeddings(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        say("embedding the pool and the validation records")
-        pool, wanted = text_embeddings(
-            _texts(self._study.conversations), _texts(self._study.validation.conversations)
-        )
-        assert wanted is not None
-        return pool, wanted
 
     def _part(self, seen: npt.NDArray[np.int64]) -> data.RecordTable:
         """The table of some records."""
@@ -182,7 +183,3 @@ OWN_METHODS: dict[str, _Own] = {
     "mig_exact": lambda s, seen, limits, seed: s._mig(seen, limits, paper_measure(), EXACT),
     "mig_learned": lambda s, seen, limits, seed: s._learned(seen, limits, seed),
 }
-
-
-def _texts(conversations: list[tuple[str, str]]) -> Texts:
-    return Texts([asked for asked, _ in conversations], [said for _, said in conversations])

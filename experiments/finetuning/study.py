@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,9 @@ from mig_jax.errors import InputError
 from mig_jax.language_models import (
     Activations,
     Architecture,
+    Batch,
     ChatTemplate,
+    Choices,
     EncodedRecords,
     JudgedRecords,
     Losses,
@@ -25,17 +27,22 @@ from mig_jax.language_models import (
     TunedModel,
     Tuning,
     Weights,
+    batches_of,
+    choices_of,
     encode,
     fine_tune,
-    training_batches,
+    shared_candidates,
 )
 from mig_jax.runs import digest
+
+Batches = Iterator[tuple[Batch, npt.NDArray[Any] | None]]
 
 __all__ = ["BaseModel", "Encoder", "Evaluated", "Study", "chosen_per_task"]
 
 Encoder = Callable[[Sequence[tuple[str, str]]], EncodedRecords]
 """Instructions and responses as token ids."""
 
+_ROWS = 8  # Of a batch that is only asked about.
 _ROWS_ARE = 64  # Rows of a model that counts otherwise than budgets do are a multiple of it.
 
 
@@ -132,15 +139,30 @@ class Study:
             "rows": self.rows,
         } | ({} if self._counted is None else {"costs": digest([self.costs])})
 
-    def response_losses(
-        self, seen: npt.NDArray[np.int64]
-    ) -> Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None:
-        """What methods may ask of the base model; None so far."""
-        return None
+    def count(self, conversations: Sequence[Sequence[str]]) -> list[int]:
+        """The tokens of conversations, as budgets count them."""
+        return self._encode([(asked, said) for asked, said in conversations])[1].lengths.tolist()
 
     def validated(self, records: int) -> Evaluated:
         """Validation records, so many of each task, to choose by."""
         return self._evaluated("validation", self.validation, records)
+
+    def batches(self, records: npt.NDArray[np.int64]) -> Batches:
+        """Records of the pool in batches, as models are asked about them."""
+        self.prepare(records)
+        return batches_of(self.encoded, records, self.row, _ROWS, self._pool_activations)
+
+    def validation_batches(self) -> Batches:
+        """All validation records that fit, in batches."""
+        encoded, counts = self._encode(self.validation.conversations)
+        records = np.flatnonzero(counts.lengths <= self.limit)
+        row = max(self.row, self._row(encoded.lengths[records]))
+        activations = self._activations("validation", encoded, row)
+        if activations is not None:
+            activations.ensure(records)
+        yield from batches_of(encoded, records, row, _ROWS, activations)
+        if activations is not None:
+            activations.close()
 
     def prepare(self, picks: npt.NDArray[np.int64]) -> None:
         """Computes what the lower layers make of a selection, where it is not there."""
@@ -158,9 +180,9 @@ class Study:
         self.prepare(picks)
         activations = self._pool_activations
         rng = np.random.default_rng([seed, 1])
-        batches = []
+        batches: list[Any] = []
         for _ in range(epochs):
-            batches += training_batches(self.encoded, picks, self.row, self.rows, rng, activations)
+            batches += batches_of(self.encoded, picks, self.row, self.rows, activations, rng)
         with progress_bar("training", len(batches), unit=" steps", leave=False) as bar:
             return fine_tune(
                 self.tuned,
@@ -196,6 +218,13 @@ class Study:
             row,
         )
 
+    def _choices(self, judged: data.ValidationSet) -> Choices:
+        """Records whose answers are one of few, by their source."""
+        groups = judged.groups if judged.sources is None else judged.sources
+        candidates = shared_candidates(judged.conversations, groups.tolist())
+        model = self.model
+        return choices_of(model.tokenizer, model.template, judged.conversations, candidates)
+
     def _evaluated(self, name: str, judged: data.ValidationSet, most: int) -> Evaluated:
         encoded, counts = self._encode(judged.conversations)
         records = chosen_per_task(counts.lengths <= self.limit, judged.groups, most)
@@ -205,7 +234,7 @@ class Study:
             left = int(encoded.lengths[activations.missing(records)].sum())
             with progress_bar(f"{name} records", left, unit=" tokens", leave=False) as bar:
                 activations.ensure(records, lambda done: bar.update(done - bar.n))
-        laid_out = JudgedRecords(encoded, records, row, activations)
+        laid_out = JudgedRecords(encoded, records, row, activations, self._choices(judged))
         if activations is not None:
             activations.close()
         say(f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks")

@@ -142,8 +142,11 @@ def define_budget_flags(add: AddFlag) -> None:
     )
 
 
-def check_budget_options(options: BudgetOptions) -> None:
-    """Raises InputError if the flags contradict each other, whatever the pool is."""
+def check_budget_options(options: BudgetOptions, *, grouped: bool = False) -> None:
+    """Raises InputError if the flags contradict each other, whatever the pool is.
+
+    `grouped` tells that groups have a use without quotas.
+    """
     if options.budget is None and options.budget_tokens is None:
         raise InputError(
             "--budget: missing, expected --budget=RECORDS, --budget_tokens=TOKENS, or both"
@@ -158,7 +161,7 @@ def check_budget_options(options: BudgetOptions) -> None:
             "--quota: goes with --group_field=FIELD, whose values are the groups, or "
             "--group_field=file"
         )
-    if options.group_field is not None and not options.all_quotas:
+    if options.group_field is not None and not options.all_quotas and not grouped:
         raise InputError("--group_field: goes with --quota=NAME=MIN..MAX or --quotas=FILE")
     for name in ("cost_field", "tokenizer"):
         if getattr(options, name) is not None and not options.costs_count:

@@ -87,6 +87,11 @@ def run(values: flags.FlagValues) -> None:
     """
     finished = data.read_selection(values.selection)
     manifest = finished.manifest
+    if "method" in manifest:
+        raise InputError(
+            f"--selection: {values.selection} was chosen by --method={manifest['method']['name']}, "
+            "which does not go by information; expected a selection of --method=mig"
+        )
     if not values.pool:
         values["pool"].value = list(manifest.get("parameters", {}).get("pool", []))
     check_input_flags(values)

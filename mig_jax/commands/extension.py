@@ -30,6 +30,7 @@ __all__ = ["Changes", "Extension", "read_extension"]
 
 # Flags whose values decide what is picked, and can be compared: contents of files cannot.
 _COMPARED: Final = (
+    "method",
     "gain",
     "params",
     "score_function",

@@ -16,6 +16,7 @@ from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
 from mig_jax.commands.extension import Changes, Extension, read_extension
 from mig_jax.commands.given_records import read_given
+from mig_jax.commands.method_selection import select_by_method
 from mig_jax.commands.pool_inputs import check_worth, read_table, say_read
 from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
 from mig_jax.commands.pool_passes import check_dataset_info, counted
@@ -126,12 +127,16 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             )
         problem = pool, graph, measure
         with timed(seconds, "selection"):
-            selection, run = _select(options, *problem, budget, earlier, hosts)
+            if options.by_mig:
+                selection, run = _select(options, *problem, budget, earlier, hosts)
+            else:
+                selection, run = select_by_method(options, table, *problem, budget)
         certificate, prefixes = None, {}
         if options.certificate:
             with timed(seconds, "certificate"):
                 certificate = certify_with_bar(*problem, selection, budget, hosts)
-            if budget.constraints.quotas is None:  # A prefix need not meet the minima.
+            # A prefix need not meet the minima.
+            if budget.constraints.quotas is None and options.by_mig:
                 with timed(seconds, "prefixes"):
                     prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
         about = {
@@ -153,7 +158,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **learned,
             **given.told(selection.given_information),
             **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
-            **budget.told_of(selection.picks, certificate, hosts),
+            **budget.told_of(selection.picks, certificate if options.by_mig else None, hosts),
             **prefixes,
         }
         with timed(seconds, "writing"):

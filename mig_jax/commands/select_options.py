@@ -35,6 +35,11 @@ from mig_jax.commands.given_flags import (
     define_given_flags,
     files_beside,
 )
+from mig_jax.commands.method_flags import (
+    MethodOptions,
+    check_method_flags,
+    define_method_flags,
+)
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.process_flags import check_process_flags, define_process_flags
 from mig_jax.commands.terminal import say
@@ -68,7 +73,7 @@ _REPLACED_BY_PARAMS: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectOptions(GivenOptions, InputOptions, BudgetOptions):
+class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
     output: str
@@ -97,7 +102,10 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions):
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
-        return [*super().files(), *self.budget_files, *data.local_files(self.given)]
+        # By MIG, what a manifest of `mig-jax learn` tells of is not read again.
+        wanted = [] if self.by_mig or self.validation is None else [self.validation]
+        read = data.local_files([*self.given, *wanted])
+        return [*super().files(), *self.budget_files, *read]
 
     @property
     def stem(self) -> str:
@@ -130,7 +138,9 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions):
 
     def parameters(self) -> dict[str, Any]:
         """The flags that count, for the manifest."""
-        unused = () if self.params is None else _REPLACED_BY_PARAMS
+        unused = [] if self.params is None else [*_REPLACED_BY_PARAMS]
+        if self.by_mig:
+            unused += [field.name for field in dataclasses.fields(MethodOptions)]
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in unused}
 
     def measure(self) -> Measure:
@@ -150,6 +160,7 @@ def define_select_flags(values: flags.FlagValues) -> None:
     define_given_flags(add)
     define_process_flags(add)
     define_budget_flags(add)
+    define_method_flags(add)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
         flags.DEFINE_string,
@@ -279,6 +290,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     Raises:
       InputError: if flags cannot be used, or contradict each other.
     """
+    check_method_flags(values)
     _check_params(values)
     if values.preset is not None:
         _apply_preset(values)
@@ -298,7 +310,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         # No process has all records, which the page shows.
         raise InputError("--report: does not go with --coordinator_address")
     options = SelectOptions(**values.flag_values_dict())
-    check_budget_options(options)
+    check_budget_options(options, grouped=options.needs("groups"))
     return options if options.params is not None else _with_threshold(options, values)
 
 

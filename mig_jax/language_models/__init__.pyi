@@ -3,16 +3,20 @@ from ._architecture import (
     Architecture,
     Weights,
     embed,
+    last_states,
     layers_between,
     random_weights,
     run_layers,
     token_logits,
     token_losses,
 )
+from ._choices import Choices, choices_of, shared_candidates
 from ._encoding import CHAT_TEMPLATES, ChatTemplate, EncodedRecords, encode, encode_responses
 from ._gguf import GgufFile
-from ._judge import JudgedRecords, Losses, training_batches
+from ._gradients import Projections, gradients_of, main_directions
+from ._judge import JudgedRecords, Losses, batches_of
 from ._packing import Batch, lay_out, pack
+from ._read_model import LanguageModel, read_model
 from ._tokenizer_of_gguf import tokenizer_of_gguf
 from ._tuning import Recipe, TunedModel, Tuning, fine_tune
 
@@ -22,25 +26,34 @@ __all__ = [
     "Architecture",
     "Batch",
     "ChatTemplate",
+    "Choices",
     "EncodedRecords",
     "GgufFile",
     "JudgedRecords",
+    "LanguageModel",
     "Losses",
+    "Projections",
     "Recipe",
     "TunedModel",
     "Tuning",
     "Weights",
+    "batches_of",
+    "choices_of",
     "embed",
     "encode",
     "encode_responses",
     "fine_tune",
+    "gradients_of",
+    "last_states",
     "lay_out",
     "layers_between",
+    "main_directions",
     "pack",
     "random_weights",
+    "read_model",
     "run_layers",
+    "shared_candidates",
     "token_logits",
     "token_losses",
     "tokenizer_of_gguf",
-    "training_batches",
 ]

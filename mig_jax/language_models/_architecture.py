@@ -11,12 +11,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 from jax import lax
 
 __all__ = [
     "Architecture",
     "Weights",
     "embed",
+    "last_states",
     "layers_between",
     "random_weights",
     "run_layers",
@@ -27,6 +30,8 @@ __all__ = [
 Weights = dict[str, Any]
 """`embedding` [V, d], `norm` [d], `layers`: each weight stacked over layers, [L, in, out] or
 [L, d], and `head` [V, d] where it is not the embedding."""
+
+Integers = jax.Array | npt.NDArray[np.int32]
 
 _NEVER = -1e30  # Finite, so that a row of padding has no NaN.
 
@@ -82,7 +87,7 @@ def layers_between(weights: Weights, first: int, end: int) -> Weights:
     return jax.tree.map(lambda w: w[first:end], weights["layers"])
 
 
-def embed(architecture: Architecture, weights: Weights, tokens: jax.Array) -> jax.Array:
+def embed(architecture: Architecture, weights: Weights, tokens: Integers) -> jax.Array:
     """Token ids [..., S] to activations [..., S, d]."""
     return weights["embedding"][tokens] * architecture.embedding_scale
 
@@ -91,8 +96,8 @@ def run_layers(
     architecture: Architecture,
     layers: Weights,
     x: jax.Array,
-    positions: jax.Array,
-    segments: jax.Array,
+    positions: Integers,
+    segments: Integers,
     first: int = 0,
     adapters: Weights | None = None,
 ) -> jax.Array:
@@ -126,12 +131,19 @@ def run_layers(
     return lax.scan(step, x, (layers, adapters, numbers))[0]
 
 
+def last_states(
+    architecture: Architecture, norm: jax.Array, x: jax.Array, at: jax.Array
+) -> jax.Array:
+    """What the head is applied to at M places: [M, d], the last layer's output after its norm."""
+    return _norm(architecture, x.reshape(-1, x.shape[-1])[at], norm)
+
+
 def token_logits(
     architecture: Architecture,
     head: jax.Array,
     norm: jax.Array,
     x: jax.Array,
-    at: jax.Array,
+    at: Integers,
 ) -> jax.Array:
     """Logits of the tokens after M places, float32 [M, V].
 
@@ -145,20 +157,12 @@ def token_logits(
       x: [B, S, d], what the last layer left.
       at: int [M], places in the B · S tokens.
     """
-    states = _norm(architecture, x.reshape(-1, x.shape[-1])[at], norm)
+    states = last_states(architecture, norm, x, at)
     return jnp.matmul(states, head.T, preferred_element_type=jnp.float32)
 
 
-def token_losses(
-    architecture: Architecture,
-    head: jax.Array,
-    norm: jax.Array,
-    x: jax.Array,
-    at: jax.Array,
-    targets: jax.Array,
-) -> jax.Array:
-    """Nats of the tokens `targets` (int [M]) after places `at`, as `token_logits`; float32 [M]."""
-    logits = token_logits(architecture, head, norm, x, at)
+def token_losses(logits: jax.Array, targets: Integers) -> jax.Array:
+    """Nats of the tokens `targets` (int [M]) by logits [M, V]: float32 [M]."""
     chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
     return jax.nn.logsumexp(logits, axis=-1) - chosen
 
@@ -186,7 +190,7 @@ def _layer(
     adapters: Weights | None,
     base: jax.Array,
     x: jax.Array,
-    positions: jax.Array,
+    positions: Integers,
     seen: jax.Array,
 ) -> jax.Array:
     rows, length, _ = x.shape

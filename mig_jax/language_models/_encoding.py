@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,34 +41,65 @@ class Renders(Protocol):
 class ChatTemplate:
     """How a model wants a question and its answer to be written down."""
 
-    def __init__(self, source: str, place: str) -> None:
-        """Takes a template in Jinja as Hugging Face writes them; `place` names it in errors.
+    def __init__(
+        self, source: str, place: str, special_tokens: Mapping[str, str] | None = None
+    ) -> None:
+        """Takes a template in Jinja as Hugging Face writes them.
+
+        Args:
+          source: the template.
+          place: names it in errors.
+          special_tokens: those that it may name, such as `bos_token`.
 
         Raises:
-          InputError: if it is not a template, or its answer does not follow its question.
+          InputError: if it is not a template, names a token that is not given, or its answer
+            does not follow its question.
         """
         import jinja2
+        from jinja2 import meta
+        from jinja2.ext import loopcontrols
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         self._place = place
+        self._values = {**(special_tokens or {}), "tools": None, "documents": None}
         try:
-            environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+            environment = ImmutableSandboxedEnvironment(
+                trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+            )
+            named = meta.find_undeclared_variables(environment.parse(source))
+            missing = {name for name in named if name.endswith("_token")} - set(self._values)
+            if missing:
+                raise InputError(f"{place}: the chat template names {min(missing)}; expected one")
+            environment.globals["raise_exception"] = _refuse
+            environment.globals["strftime_now"] = _no_date
             self._template: Renders = environment.from_string(source)
             self.parts("question", "answer")
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, TypeError) as error:
             raise InputError(f"{place}: expected a chat template: {error}") from error
 
     def parts(self, instruction: str, response: str) -> tuple[str, str]:
         """What comes before the response, and the response with what ends it."""
         asked = [{"role": "user", "content": instruction}]
         answered = [*asked, {"role": "assistant", "content": response}]
-        prompt = self._template.render(messages=asked, add_generation_prompt=True)
-        whole = self._template.render(messages=answered, add_generation_prompt=False)
+        prompt = self._template.render(messages=asked, add_generation_prompt=True, **self._values)
+        whole = self._template.render(
+            messages=answered, add_generation_prompt=False, **self._values
+        )
         if not whole.startswith(prompt):
             raise InputError(
                 f"{self._place}: expected a chat template whose answer follows its question"
             )
         return prompt, whole[len(prompt) :].rstrip()
+
+
+def _refuse(message: str) -> NoReturn:
+    import jinja2
+
+    raise jinja2.TemplateError(message)
+
+
+def _no_date(form: str) -> NoReturn:
+    _refuse("it writes the date of today, by which no two runs would be alike")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +134,11 @@ class EncodedRecords:
 def encode(
     tokenizer: Tokenizer, template: ChatTemplate, conversations: Sequence[tuple[str, str]]
 ) -> EncodedRecords:
-    """Instructions and responses as a model reads them; nothing is cut."""
+    """Instructions and responses as a model reads them; nothing is cut.
+
+    Raises:
+      InputError: if the template leaves an instruction or a response without any token.
+    """
     written = [template.parts(instruction, response) for instruction, response in conversations]
     return _encoded(tokenizer, written)
 
@@ -124,6 +159,10 @@ def _encoded(tokenizer: Tokenizer, written: list[tuple[str, str]]) -> EncodedRec
 
     prompts = ids([prompt for prompt, _ in written])
     responses = ids([response for _, response in written])
+    for record, (before, after) in enumerate(zip(prompts, responses, strict=True)):
+        if not before or not after:
+            part = "response" if before else "instruction"
+            raise InputError(f"record {record}: expected a token of the {part} at least, got none")
     parts = [np.array(p + r, np.int32) for p, r in zip(prompts, responses, strict=True)]
     return _joined(parts, np.array([len(prompt) for prompt in prompts], np.int32))
 

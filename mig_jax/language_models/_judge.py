@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from ._activations import Activations
 from ._architecture import Weights
+from ._choices import Choices
 from ._encoding import EncodedRecords
 from ._packing import Batch, lay_out, pack
 from ._tuning import TunedModel
 
-__all__ = ["JudgedRecords", "Losses", "training_batches"]
+__all__ = ["JudgedRecords", "Losses", "batches_of"]
 
 _ROWS = 8  # Of a batch.
 
@@ -27,6 +28,14 @@ class Losses:
     content: npt.NDArray[np.float32]  #: [N]: mean over the response's tokens but the last one.
     end: npt.NDArray[np.float32]  #: [N]: of the last token.
     tokens: npt.NDArray[np.int32]  #: [N]: of the response, the last one included.
+    #: [N]: how much likelier the right answer is than the best other, in nats, at the token that
+    #: tells them apart; above 0 the model is right. NaN where a record is no choice.
+    margins: npt.NDArray[np.float32]
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether the right answer is the likeliest, [N]; False where a record is no choice."""
+        return self.margins > 0
 
     @property
     def all(self) -> npt.NDArray[np.float32]:
@@ -44,6 +53,7 @@ class JudgedRecords:
         records: npt.NDArray[np.int64],
         row: int,
         activations: Activations | None,
+        choices: Choices | None = None,
     ) -> None:
         """Lays the records out; what the layers below make of them is read once.
 
@@ -52,9 +62,15 @@ class JudgedRecords:
           records: those that are judged.
           row: tokens of a row.
           activations: of the same records, ensured; None if all weights of the models learn.
+          choices: of the same file; those among the records are judged by choice, too.
         """
         self.records = records
-        self._batches = _batches(encoded, pack(encoded.lengths, records, row), row, activations)
+        self._batches = list(batches_of(encoded, records, row, _ROWS, activations))
+        self._choices = None
+        if choices is not None:
+            self._choices = [_asked(encoded, choices, batch) for batch, _ in self._batches]
+            most = max((len(asked.records) for asked in self._choices), default=0)
+            self._choices = [asked.padded(most) for asked in self._choices]
 
     def losses(
         self,
@@ -66,9 +82,16 @@ class JudgedRecords:
         count = int(self.records.max(initial=-1)) + 1
         content, end = np.zeros(count), np.zeros(count)
         tokens = np.zeros(count, np.int32)
+        margins = np.full(count, np.nan, np.float32)
         for number, (batch, x) in enumerate(self._batches):
             asked = batch.owners >= 0
-            found = np.asarray(model.losses(own, batch, x))[asked].astype(np.float64)
+            if self._choices is None:
+                nats = model.losses(own, batch, x)
+            else:
+                choice = self._choices[number]
+                nats, logits = model.judged(own, batch, x, choice.asked, choice.tokens)
+                margins[choice.records] = choice.margins(np.asarray(logits))
+            found = np.asarray(nats)[asked].astype(np.float64)
             owners = batch.owners[asked]
             last = np.append(owners[1:] != owners[:-1], True)
             content += np.bincount(owners[~last], found[~last], count)
@@ -82,6 +105,7 @@ class JudgedRecords:
             (content[self.records] / said).astype(np.float32),
             end[self.records].astype(np.float32),
             own_tokens,
+            margins[self.records],
         )
 
     def __len__(self) -> int:
@@ -89,41 +113,61 @@ class JudgedRecords:
         return len(self._batches)
 
 
-def training_batches(
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Choice:
+    """The records of one batch that are judged by choice."""
+
+    records: npt.NDArray[np.int64]  #: [K].
+    asked: npt.NDArray[np.int32]  #: [K or more]: the questions of the batch; padded with 0.
+    tokens: npt.NDArray[np.int32]  #: [K or more, C]: as in `Choices`.
+
+    def padded(self, most: int) -> _Choice:
+        """The same, with room for `most`: all batches are to be of one shape."""
+        more = most - len(self.records)
+        return _Choice(
+            self.records,
+            np.pad(self.asked, (0, more)),
+            np.pad(self.tokens, ((0, more), (0, 0)), constant_values=-1),
+        )
+
+    def margins(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The right answer's logit less the highest other one, [K]."""
+        own, tokens = logits[: len(self.records)], self.tokens[: len(self.records)]
+        others = np.where(tokens[:, 1:] >= 0, own[:, 1:], -np.inf)
+        return own[:, 0] - others.max(axis=1, initial=-np.inf)
+
+
+def _asked(encoded: EncodedRecords, choices: Choices, batch: Batch) -> _Choice:
+    """Which of a batch's questions decide which choices."""
+    here = np.flatnonzero(np.isin(choices.records, batch.owners))
+    records = choices.records[here]
+    first = [np.argmax(batch.owners == record) for record in records]
+    asked = np.array(first, np.int32) + choices.places[here] - encoded.starts[records]
+    return _Choice(records, asked.astype(np.int32), choices.tokens[here])
+
+
+def batches_of(
     encoded: EncodedRecords,
     records: npt.NDArray[np.int64],
     row: int,
     rows: int,
-    rng: np.random.Generator,
     activations: Activations | None,
-) -> list[tuple[Batch, npt.NDArray[Any] | None]]:
-    """One epoch: records packed into rows in an order of chance, some rows a batch.
+    rng: np.random.Generator | None = None,
+) -> Iterator[tuple[Batch, npt.NDArray[Any] | None]]:
+    """Yields batches of records, each with what the layers below make of it.
 
     Args:
       encoded: all records.
-      records: those that are trained on.
+      records: those that are wanted.
       row: tokens of a row.
       rows: of a batch.
-      rng: the order.
-      activations: as for `JudgedRecords`.
+      activations: of the same records, ensured; None if all weights of the model learn.
+      rng: gives the order of the rows, as for training; by default the longest records are first.
     """
     packed = pack(encoded.lengths, records, row)
-    order = rng.permutation(len(packed))
-    return _batches(encoded, [packed[n] for n in order], row, activations, rows)
-
-
-def _batches(
-    encoded: EncodedRecords,
-    packed: list[list[int]],
-    row: int,
-    activations: Activations | None,
-    rows: int = _ROWS,
-) -> list[tuple[Batch, npt.NDArray[Any] | None]]:
-    parts = [packed[first : first + rows] for first in range(0, len(packed), rows)]
-    return [
-        (
-            lay_out(encoded, part, rows, row),
-            None if activations is None else activations.of(part, rows),
-        )
-        for part in parts
-    ]
+    if rng is not None:
+        packed = [packed[n] for n in rng.permutation(len(packed))]
+    for first in range(0, len(packed), rows):
+        part = packed[first : first + rows]
+        x = None if activations is None else activations.of(part, rows)
+        yield lay_out(encoded, part, rows, row), x

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mig_jax.errors import InputError
+from mig_jax.errors import InputError, require
 
 from ._gguf import GgufFile
 
@@ -23,15 +23,16 @@ def tokenizer_of_gguf(file: GgufFile) -> Tokenizer:
     Raises:
       InputError: if the file's tokenizer is of another kind.
     """
+    require("tokenizers", str(file.path), "finetune")
     from tokenizers import AddedToken
 
-    kind = file.value("tokenizer.ggml.model")
+    kind = file.required("tokenizer.ggml.model")
     makers = {"gpt2": _byte_level, "llama": _sentence_pieces}
     if kind not in makers:
         raise InputError(f"{file.path}: expected a tokenizer of kind gpt2 or llama, got {kind!r}")
-    tokens = file.value("tokenizer.ggml.tokens")
+    tokens = file.required("tokenizer.ggml.tokens")
     tokenizer = makers[kind](file, {token: n for n, token in enumerate(tokens)})
-    types = file.value("tokenizer.ggml.token_type")
+    types = file.required("tokenizer.ggml.token_type")
     for wanted, add in ((_CONTROL, tokenizer.add_special_tokens), (_USER, tokenizer.add_tokens)):
         found = [t for t, own in zip(tokens, types, strict=True) if own == wanted]
         add([AddedToken(t, normalized=False, special=wanted == _CONTROL) for t in found])
@@ -41,19 +42,19 @@ def tokenizer_of_gguf(file: GgufFile) -> Tokenizer:
 def _byte_level(file: GgufFile, ids: dict[str, int]) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    kinds = {
+    kinds: dict[str, list[Any]] = {
         "smollm": [
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ],
         "gpt-2": [pre_tokenizers.ByteLevel(add_prefix_space=False)],
     }
-    kind = file.value("tokenizer.ggml.pre", "gpt-2")
+    kind = file.required("tokenizer.ggml.pre")
     if kind not in kinds:
         raise InputError(
             f"{file.path}: expected text to be split as by {', '.join(kinds)}, got {kind!r}"
         )
-    merges = [tuple(merge.split(" ")) for merge in file.value("tokenizer.ggml.merges")]
+    merges = [tuple(merge.split(" ")) for merge in file.required("tokenizer.ggml.merges")]
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(kinds[kind])
     tokenizer.decoder = decoders.ByteLevel()
@@ -64,7 +65,12 @@ def _sentence_pieces(file: GgufFile, ids: dict[str, int]) -> Tokenizer:
     """SentencePiece's BPE: pieces are merged in the order of their scores, the highest first."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    scores = file.value("tokenizer.ggml.scores")
+    if file.value("tokenizer.ggml.add_space_prefix", True):
+        raise InputError(
+            f"{file.path}: expected a tokenizer that puts no space before a text "
+            "(tokenizer.ggml.add_space_prefix false): instruction and response are read apart"
+        )
+    scores = file.required("tokenizer.ggml.scores")
     merges = []
     for piece, n in ids.items():
         for cut in range(1, len(piece)):

@@ -17,6 +17,7 @@ from ._architecture import (
     Architecture,
     Weights,
     embed,
+    last_states,
     layers_between,
     run_layers,
     token_logits,
@@ -93,16 +94,50 @@ class TunedModel:
         """Nats of each token that is asked for, float32 [M]."""
         return self._programs.losses(own, self._fixed, batch, x)
 
+    def judged(
+        self,
+        own: Weights,
+        batch: Batch,
+        x: npt.NDArray[Any] | None,
+        asked: npt.NDArray[np.int32],
+        tokens: npt.NDArray[np.int32],
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `losses`, and in the same pass the logits of other tokens.
+
+        Args:
+          own: what learned.
+          batch: B rows with M questions.
+          x: as for `step`.
+          asked: int [K], numbers of questions.
+          tokens: int [K, C], those whose logits are told.
+
+        Returns:
+          Nats, float32 [M], and logits, float32 [K, C].
+        """
+        return self._programs.judged(own, self._fixed, batch, x, asked, tokens)
+
     def logits(
         self, own: Weights, batch: Batch, x: npt.NDArray[Any] | None, at: npt.NDArray[np.int32]
     ) -> jax.Array:
         """Logits of the tokens after some places, float32 [M, V]."""
         return self._programs.logits(own, self._fixed, batch, x, at)
 
+    def errors(
+        self, own: Weights, batch: Batch, x: npt.NDArray[Any] | None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Of each token that is asked for: the last state, the loss's gradient, and the loss.
+
+        float32 [M, d], [M, d] and [M]. The state is what the head is applied to, and the
+        gradient is with respect to it.
+        """
+        return self._programs.errors(own, self._fixed, batch, x)
+
 
 class _Programs(NamedTuple):
     step: Callable[..., Any]
+    errors: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
     losses: Callable[..., jax.Array]
+    judged: Callable[..., tuple[jax.Array, jax.Array]]
     logits: Callable[..., jax.Array]
 
 
@@ -127,8 +162,13 @@ def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
         return both["head"] if "head" in both else both["embedding"], both["norm"], x
 
     def losses(own: Weights, fixed: Weights, batch: Batch, x: Any) -> jax.Array:
-        head, norm, states = end(own, fixed, batch, x)
-        return token_losses(architecture, head, norm, states, batch.at, batch.targets)
+        return token_losses(logits(own, fixed, batch, x, batch.at), batch.targets)
+
+    def judged(
+        own: Weights, fixed: Weights, batch: Batch, x: Any, asked: jax.Array, tokens: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        found = logits(own, fixed, batch, x, batch.at)
+        return token_losses(found, batch.targets), found[asked[:, None], tokens]
 
     def step(
         own: Weights, moments: Any, fixed: Weights, batch: Batch, x: Any, step_size: jax.Array
@@ -146,21 +186,37 @@ def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
         head, norm, states = end(own, fixed, batch, x)
         return token_logits(architecture, head, norm, states, at)
 
-    return _Programs(jax.jit(step, donate_argnums=(0, 1)), jax.jit(losses), jax.jit(logits))
+    def errors(own: Weights, fixed: Weights, batch: Batch, x: Any) -> tuple:
+        head, norm, states = end(own, fixed, batch, x)
+        at, targets = jnp.asarray(batch.at), jnp.asarray(batch.targets)
+        last = last_states(architecture, norm, states, at)
+        logits = jnp.matmul(last, head.T, preferred_element_type=jnp.float32)
+        top = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+        chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)
+        shares = jnp.exp(logits - top)
+        return last, shares @ head - head[targets], (top - chosen)[:, 0]
+
+    return _Programs(
+        jax.jit(step, donate_argnums=(0, 1)),
+        jax.jit(errors),
+        jax.jit(losses),
+        jax.jit(judged),
+        jax.jit(logits),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How it is trained: Adam, a short rise of the step size, and a straight way down to 0."""
+    """How it is trained: Adam, a short rise of the step size, and a straight way down."""
 
     step_size: float
     rise: float = 0.1  #: The share of the steps in which the step size rises.
 
     def step_sizes(self, steps: int) -> npt.NDArray[np.float32]:
-        """The step size of each step, float32 [steps].
+        """The step size of each step, float32 [steps]; two have the whole of it.
 
         >>> Recipe(1.0, rise=0.4).step_sizes(5).tolist()
-        [0.5, 1.0, 0.75, 0.5, 0.25]
+        [0.5, 1.0, 1.0, 0.75, 0.5]
         """
         rise = max(1, round(steps * self.rise))
         number = np.arange(steps)

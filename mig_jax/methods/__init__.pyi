@@ -4,6 +4,7 @@ from ._controls import random_of_lengths
 from ._deita import deita
 from ._embeddings import text_embeddings
 from ._importance import HashedNgrams, hashed_ngrams, log_importance
+from ._influence import influences
 from ._qdit import qdit
 from ._registry import METHODS, Need, RegisteredMethod, choose, method_named
 from ._turns import take_turns
@@ -22,6 +23,7 @@ __all__ = [
     "compression_ratio",
     "deita",
     "hashed_ngrams",
+    "influences",
     "log_importance",
     "method_named",
     "qdit",

@@ -55,6 +55,9 @@ class Candidates:
     response_losses: Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None
     wanted: Wanted | None  #: None where nobody said what the records are wanted for.
     groups: npt.NDArray[np.int32] | None = None  #: [N], from 0; None where there are none.
+    #: What a language model would learn from each record, and from each wanted one: gradients
+    #: [N, F] and [V, F], projected; rows of zeros for records that it was not asked about.
+    gradients: Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None
 
     @property
     def num_records(self) -> int:
@@ -78,12 +81,16 @@ class Method(Protocol):
 
 
 def take(
-    order: Iterable[int], costs: npt.NDArray[np.int64], limits: Limits
+    order: Iterable[int],
+    costs: npt.NDArray[np.int64],
+    limits: Limits,
+    *,
+    on_pick: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.int64]:
     """The picks: records in their order, those left out that no longer fit the tokens left.
 
     It stops when the records are had, when no record could still fit, or at the order's end.
-    Records without tokens cost nothing. int64.
+    Records without tokens cost nothing. `on_pick` is called with each record picked. int64.
     """
     least = int(costs.min(initial=0))
     left = limits.tokens
@@ -98,4 +105,6 @@ def take(
                 continue
             left -= int(costs[record])
         picks.append(record)
+        if on_pick is not None:
+            on_pick(record)
     return np.array(picks, np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+from collections.abc import Callable
 from typing import Final, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from mig_jax.methods._controls import random_lengths, random_order, random_quota
 from mig_jax.methods._deita import deita
 from mig_jax.methods._ifd import ifd
 from mig_jax.methods._importance import dsir, dsir_pooled
+from mig_jax.methods._influence import influence, less
 from mig_jax.methods._instag import instag
 from mig_jax.methods._qdit import qdit
 from mig_jax.methods._rds import rds
@@ -26,7 +28,7 @@ from mig_jax.methods._single_numbers import longest, top_score
 __all__ = ["METHODS", "Need", "RegisteredMethod", "choose", "method_named"]
 
 #: What a method looks at beside labels and scores, as `Candidates` names it.
-Need = Literal["costs", "texts", "embeddings", "groups", "wanted", "response_losses"]
+Need = Literal["costs", "texts", "embeddings", "groups", "wanted", "response_losses", "gradients"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +95,17 @@ METHODS: Final[dict[str, RegisteredMethod]] = {
         "2503.01807",
         _needing("embeddings", "wanted"),
     ),
+    "less": RegisteredMethod(
+        less,
+        "gradients along those of any task's wanted records",
+        "2402.04333",
+        _needing("gradients", "wanted"),
+    ),
+    "influence": RegisteredMethod(
+        influence,
+        "what lowers the wanted losses most by a language model's gradients, task by task",
+        needs=_needing("gradients", "wanted"),
+    ),
     "instag": RegisteredMethod(instag, "most tags first, each with a new tag", "2308.07074"),
     "dsir": RegisteredMethod(
         dsir,
@@ -123,11 +136,16 @@ def method_named(name: str) -> RegisteredMethod:
 
 
 def choose(
-    name: str, candidates: Candidates, limits: Limits, *, seed: int = 0
+    name: str,
+    candidates: Candidates,
+    limits: Limits,
+    *,
+    seed: int = 0,
+    on_pick: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.int64]:
     """The records that a method takes first, within the limits: int64, no one twice.
 
-    The same seed gives the same picks.
+    The same seed gives the same picks. `on_pick` is called with each of them.
 
     Raises:
       InputError: if there is no such method, or it lacks what it needs.
@@ -136,4 +154,4 @@ def choose(
     if lacking := method.lacks(candidates):
         raise InputError(f"method {name}: needs {', '.join(lacking)}, which are not given")
     order = method.order(candidates, np.random.default_rng(seed), limits)
-    return take(order, candidates.costs, limits)
+    return take(order, candidates.costs, limits, on_pick=on_pick)

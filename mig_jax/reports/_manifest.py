@@ -30,6 +30,8 @@ def manifest(
 ) -> dict[str, Any]:
     """All that is told of a selection but what depends on the records themselves."""
     information_held = selection.information if certificate is None else certificate.information
+    ratio = None if certificate is None else certificate.certified_ratio
+    by_mig = "method" not in parameters
     return {
         "files": list(table.files),
         "records_read": table.records_read,
@@ -44,7 +46,9 @@ def manifest(
         **({} if selection.rates is None else {"rates": selection.rates.told()}),
         "information": information_held,
         "upper_bound": None if certificate is None else certificate.upper_bound,
-        "certified_ratio": None if certificate is None else certificate.certified_ratio,
+        # Of a method that looks for something else nothing is certified.
+        "certified_ratio": ratio if by_mig else None,
+        **({} if by_mig else {"share_of_bound": ratio}),
         "parameters": parameters,
         "versions": {
             "mig_jax": __version__,
@@ -77,9 +81,14 @@ def summary(about: dict[str, Any], output: str) -> str:
         share = proven_per_cent(about["certified_ratio"])
         within = " within these limits" if is_limited(about) else ""
         told.append(("certified", f"at least {share} of the best possible E{within}"))
+    if about.get("share_of_bound") is not None:
+        share = proven_per_cent(about["share_of_bound"])
+        told.append(("of the best E", f"at least {share}, which the method does not look for"))
     told += told_limits(about)
+    by = f" by {about['method']['name']}" if "method" in about else ""
+    counts = f"{about['records_selected']:,} of {about['records_used']:,} records"
     lines = [
-        f"selected {about['records_selected']:,} of {about['records_used']:,} records -> {output}",
+        f"selected {counts}{by} -> {output}",
         *(f"  {name:<14}  {text}" for name, text in told),
     ]
     if about.get("quotas"):

@@ -19,6 +19,7 @@ from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
 from ._rates import Rates, by_cost, by_gain, rates_of_prices
 from ._select import Selection, lay_out, select
+from ._selection_of_picks import selection_of_picks
 from ._upper_bound import Prices, upper_bound
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "select",
     "select_grid",
     "selected_information",
+    "selection_of_picks",
     "stack_cells",
     "upper_bound",
     "why_not_extended",

@@ -94,6 +94,7 @@ def test_overview_and_unknown_commands(capsys):
 def test_choices_are_what_the_registries_hold():
     assert choices("select", "score_function") == list(mig_jax.FAMILIES)
     assert choices("select", "gain") == list(mig_jax.GAIN_RULES)
+    assert choices("select", "method") == ["mig", *mig_jax.methods.METHODS]
     assert choices("select", "output_layout") == list(data.OUTPUT_LAYOUTS)
     assert choices("select", "format") == ["auto", *data.LABEL_FORMATS]
     assert choices("annotate", "tagger") == list(annotation.TAGGERS)

@@ -75,6 +75,13 @@ def test_deita_has_the_threshold_of_the_paper():
     assert order_of("deita", candidates_of(rows, [3, 2, 1])) == [0, 2]
 
 
+def test_deita_takes_what_is_just_as_near_as_may_be():
+    rows = np.array([[1, 0], [0.5, 0.75], [0.5625, 0.75]])
+    pool = candidates_of(rows, [3, 2, 1])
+    found = deita(pool, np.random.default_rng(0), Limits(), threshold=0.5)
+    assert list(found) == [0, 1]
+
+
 def greedy_quality_and_coverage(rows, scores, alpha: float, number: int) -> list[int]:
     cosines = rows @ rows.T
     shares = scores / (scores.max() or 1)

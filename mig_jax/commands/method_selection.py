@@ -1,0 +1,113 @@
+"""A selection by another method than MIG: from the flags to its picks, and what is told of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mig_jax import data
+from mig_jax.commands.budget_flags import BY_FILE
+from mig_jax.commands.budgets import Budget
+from mig_jax.commands.candidates import candidates_of_table
+from mig_jax.commands.pool_inputs import embedder
+from mig_jax.commands.select_options import SelectOptions
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.errors import InputError
+from mig_jax.measure import LabelGraph, Measure, Pool
+from mig_jax.methods import METHODS, Candidates, Limits, choose
+from mig_jax.selection import Selection, selection_of_picks
+
+__all__ = ["select_by_method"]
+
+
+def select_by_method(
+    options: SelectOptions,
+    table: data.RecordTable,
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    budget: Budget,
+) -> tuple[Selection, dict[str, Any]]:
+    """What --method picks, with what each pick adds by the measure; and what the manifest tells.
+
+    Raises:
+      InputError: if records have no texts and the method needs them, --validation cannot be
+        read, or nothing is picked.
+    """
+    candidates = _candidates(options, table, budget)
+    limits = Limits(budget.records, budget.most_cost)
+    by_tokens = budget.most_cost is not None
+    with progress_bar("selecting", budget.total, unit=budget.unit) as bar:
+
+        def on_pick(record: int) -> None:
+            bar.update(int(candidates.costs[record]) if by_tokens else 1)
+
+        picks = choose(options.method, candidates, limits, seed=options.seed, on_pick=on_pick)
+    if not len(picks):
+        raise InputError(
+            f"--method={options.method}: picked nothing: no record is one that it takes and fits "
+            "the budget; expected a larger budget, or another method"
+        )
+    if not by_tokens and len(picks) < (budget.records or 0):
+        say(
+            f"{len(picks):,} of {budget.records:,} records were picked: any other is one that "
+            f"{options.method} never takes"
+        )
+    return selection_of_picks(pool, graph, measure, picks), {"method": _told(options)}
+
+
+def _candidates(options: SelectOptions, table: data.RecordTable, budget: Budget) -> Candidates:
+    encode = None
+    if options.needs("embeddings") and options.embedding_model is not None:
+        encode = embedder(options.embedding_model, "--embedding_model")
+    validation = None
+    if options.validation is not None:
+        validation = data.read_validation(options.validation)
+    return candidates_of_table(
+        table,
+        _costs(options, table, budget),
+        fields=options.fields,
+        groups=_groups(options, table) if options.needs("groups") else None,
+        validation=validation,
+        count=options.token_counter or data.bytes_over_4,
+        encode=encode,
+    )
+
+
+def _costs(
+    options: SelectOptions, table: data.RecordTable, budget: Budget
+) -> npt.NDArray[np.int64]:
+    """The tokens of each record; zeros if nobody asks."""
+    if budget.constraints.costs is not None:
+        return np.asarray(budget.constraints.costs, np.int64)
+    if options.needs("costs"):
+        found = data.costs_and_groups(table, count=data.bytes_over_4, fields=options.fields).costs
+        assert found is not None
+        return found
+    return np.zeros(table.num_records, np.int64)
+
+
+def _groups(options: SelectOptions, table: data.RecordTable) -> npt.NDArray[np.int32]:
+    if options.group_field == BY_FILE:
+        return table.file_index
+    return data.field_values(table, str(options.group_path))[1]
+
+
+def _told(options: SelectOptions) -> dict[str, Any]:
+    method = METHODS[options.method]
+    told: dict[str, Any] = {
+        "name": options.method,
+        "about": method.about,
+        "source": None if method.source is None else f"arXiv {method.source}",
+        "seed": options.seed,
+        "needs": sorted(method.needs),
+    }
+    if options.validation is not None:
+        told["validation"] = options.validation
+    if options.needs("embeddings"):
+        told["embeddings"] = options.embedding_model or "of the texts alone"
+    if options.needs("groups"):
+        told["groups"] = options.group_field
+    return told
