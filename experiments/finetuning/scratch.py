@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 
 from experiments.finetuning.study import BaseModel
 from mig_jax.errors import InputError
@@ -15,7 +14,6 @@ from mig_jax.language_models import (
     CHAT_TEMPLATES,
     Architecture,
     ChatTemplate,
-    Weights,
     random_weights,
 )
 from mig_jax.runs import digest
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["is_scratch", "scratch_model"]
 
 _NAME = re.compile(r"scratch(?::(\d+)x(\d+))?")
-_WIDTH, _LAYERS = 192, 4
+_WIDTH, _LAYERS = 128, 2
 _HEAD = 32  # The width of a head.
 _VOCABULARY = 4096
 _SEED = 0
@@ -43,7 +41,7 @@ def scratch_model(name: str, texts: Iterable[str]) -> BaseModel:
     """A Llama of random weights, with a tokenizer made of the pool's texts.
 
     Args:
-      name: `scratch`, or `scratch:WIDTHxLAYERS`; 192 by 4 if no size is given, which are 2.5
+      name: `scratch`, or `scratch:WIDTHxLAYERS`; 128 by 2 if no size is given, which is a
         million weights.
       texts: instructions and responses of the pool.
 
@@ -68,7 +66,7 @@ def scratch_model(name: str, texts: Iterable[str]) -> BaseModel:
         name=name,
         digest=digest([tokenizer.to_str(), width, layers, _SEED]),
         architecture=architecture,
-        weights=_weights(architecture),
+        weights=random_weights(architecture, jax.random.key(_SEED)),
         tokenizer=tokenizer,
         template=ChatTemplate(CHAT_TEMPLATES[_TEMPLATE], _TEMPLATE),
     )
@@ -110,17 +108,3 @@ def _tokenizer(texts: Iterable[str]) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
-
-
-def _weights(architecture: Architecture) -> Weights:
-    """Random weights by which attention says again what it sees.
-
-    What a head adds to the stream is near to the embedding of what it looks at, as its way out
-    is its way in turned round. Embeddings are the head, too: so words of the question are likely
-    in the answer before anything is learned, as in all language, and a few hundred records are
-    enough to learn where it holds.
-    """
-    weights = random_weights(architecture, jax.random.key(_SEED))
-    layers = weights["layers"]
-    scale = (2 * architecture.layers) ** -0.5
-    return weights | {"layers": layers | {"out": jnp.swapaxes(layers["value"], 1, 2) * scale}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -12,7 +11,6 @@ from experiments.finetuning.comparison import difference
 from experiments.finetuning.correlation import rank_correlations
 from experiments.finetuning.scratch import scratch_model
 from mig_jax.errors import InputError
-from mig_jax.language_models import embed, run_layers, token_logits
 
 RUN = {"model": "small", "rows": 4}
 TEXTS = [f"{who} has {n} apples; how many? {n}" for who in ("Ann", "Bob") for n in range(40)]
@@ -139,27 +137,6 @@ def test_a_model_from_scratch_is_the_same_for_the_same_texts():
     found = one.tokenizer.encode("Ann has 17 apples<|im_end|>")
     assert found.tokens == ["Ann", "Ġhas", "Ġ", "1", "7", "Ġapples", "<|im_end|>"]
     assert one.tokenizer.decode(found.ids, skip_special_tokens=False).startswith("Ann has 17 app")
-
-
-def test_a_model_from_scratch_says_again_what_it_saw():
-    pytest.importorskip("tokenizers")
-    model = scratch_model("scratch:128x1", TEXTS)
-    a, weights = model.architecture, model.weights
-    rng = np.random.default_rng(0)
-    tokens = np.array([rng.permutation(a.vocabulary)[:9] for _ in range(32)], np.int32)
-    positions = jnp.broadcast_to(jnp.arange(9), tokens.shape)
-    x = run_layers(
-        a,
-        weights["layers"],
-        embed(a, weights, jnp.asarray(tokens)),
-        positions,
-        jnp.zeros_like(positions),
-    )
-    last = jnp.arange(32) * 9 + 8
-    logits = np.asarray(token_logits(a, weights["embedding"], weights["norm"], x, last))
-    # Not the last token, which its own embedding favours in any model.
-    seen = np.take_along_axis(logits, tokens[:, :8], axis=1)
-    assert seen.mean() > logits.mean() + 0.8 * logits.std()
 
 
 @pytest.mark.parametrize("name", ["scratch:", "scratch:33x1", "scratch:32x0", "scratch:32"])
