@@ -22,7 +22,8 @@ def test_a_half_written_line_is_dropped_and_the_file_goes_on(tmp_path):
         kept.put("first", [1.5, 2.0])
         kept.put("second", {"end": 3})
     before = path.read_bytes()
-    path.write_bytes(before + b'["third", 4]')  # Whole, but for its line break.
+    # The end of a longer line must not stay behind the next one.
+    path.write_bytes(before + b'["third", "' + 100 * b"x" + b'"]')
     both = {"first": [1.5, 2.0], "second": {"end": 3}}
     assert read_kept(path, "cells") == (RUN, both)
     with KeptLines(path, "cells", RUN) as kept:
