@@ -242,6 +242,7 @@ def _judge(study: Study, judged: Evaluated, own: Any, picks: np.ndarray) -> dict
     return {
         "content": np.round(losses.content, 5).tolist(),
         "end": np.round(losses.end, 5).tolist(),
+        "right": [None if np.isnan(m) else bool(m > 0) for m in losses.margins],
         "records": len(picks),
         "tokens": int(study.costs[picks].sum()),
         "response_tokens": int(study.response_costs[picks].sum()),
@@ -249,7 +250,8 @@ def _judge(study: Study, judged: Evaluated, own: Any, picks: np.ndarray) -> dict
 
 
 def _result(kept: dict[str, Any]) -> Result:
-    return Result(**(kept | {name: np.array(kept[name]) for name in ("content", "end")}))
+    arrays = {name: np.array(kept[name], float) for name in ("content", "end", "right")}
+    return Result(**(kept | arrays))
 
 
 def _define_flags(values: flags.FlagValues) -> None:

@@ -31,7 +31,6 @@ from absl import flags
 
 from experiments.finetuning.base_models import read_encoder
 from experiments.finetuning.cells import KeptLines, read_kept
-from experiments.finetuning.comparison import Result
 from experiments.finetuning.correlation import rank_correlations
 from experiments.finetuning.proxies import ALL_TASKS, Proxy, Selected, by_task, proxies_of
 from experiments.finetuning.study import Encoder, chosen_per_task
@@ -124,9 +123,16 @@ def _selections(
     for key, cell in cells.items():
         method, *rest = key.split(" | ")
         if len(rest) == 2 and rest[0] == budget and method not in leave_out and key in chosen:
-            losses = {name: np.array(cell[name]) for name in ("content", "end")}
-            picks = np.array(chosen[key], np.int64)
-            found.append(Selected(method, int(rest[1]), picks, Result(**(cell | losses))))
+            found.append(
+                Selected(
+                    method,
+                    int(rest[1]),
+                    np.array(chosen[key], np.int64),
+                    np.array(cell["content"]),
+                    cell["tokens"],
+                    cell["response_tokens"],
+                )
+            )
     return found
 
 
@@ -139,7 +145,7 @@ def _judged_groups(
 ) -> npt.NDArray[np.str_]:
     """The task of each test record that judged: the study tells how many there are, and which."""
     fit = encoder(test.conversations).lengths <= run["row"]
-    judged = len(selections[0].result.content)
+    judged = len(selections[0].content)
     for most in range(1, judged + 1):
         records = chosen_per_task(fit, test.groups, most)
         if len(records) == judged and digest([records]) == run["test"]:
@@ -204,7 +210,7 @@ def _row(
     tasks = [ALL_TASKS, *np.unique(groups).tolist()]
     found = None
     if len(pairs) >= _LEAST:
-        lost = [by_task(one.result.content, groups) for _, one in pairs]
+        lost = [by_task(one.content, groups) for _, one in pairs]
         # A number that is one for all tasks is compared with each.
         columns = [[value.get(t, value[ALL_TASKS]) for value, _ in pairs] for t in tasks]
         targets = [[losses[t] for losses in lost] for t in tasks]

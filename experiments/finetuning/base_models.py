@@ -6,9 +6,6 @@ import functools
 import importlib.util
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import Any
-
-import numpy as np
 
 from experiments.finetuning.scratch import is_scratch, scratch_model
 from experiments.finetuning.study import BaseModel, Encoder
@@ -16,11 +13,10 @@ from mig_jax.errors import InputError
 from mig_jax.language_models import (
     CHAT_TEMPLATES,
     ChatTemplate,
-    GgufFile,
+    LanguageModel,
     encode,
-    tokenizer_of_gguf,
+    read_model,
 )
-from mig_jax.runs import digest
 
 __all__ = ["read_base_model", "read_encoder"]
 
@@ -38,47 +34,41 @@ def read_base_model(name: str, template: str, texts: Callable[[], Iterable[str]]
     """
     if is_scratch(name):
         return scratch_model(name, texts())
-    file = GgufFile(_path(name))
-    tokenizer, chat_template = _written(file, template)
+    model = read_model(_path(name))
     return BaseModel(
-        name=file.path.stem,
-        digest=digest([np.frombuffer(file.path.read_bytes(), np.uint8)]),
-        architecture=file.architecture,
-        weights=file.weights(),
-        tokenizer=tokenizer,
-        template=chat_template,
+        name=model.path.stem,
+        digest=model.digest,
+        architecture=model.architecture,
+        weights=model.weights,
+        tokenizer=model.tokenizer,
+        template=_template(model, template),
     )
 
 
 def read_encoder(name: str, template: str, texts: Callable[[], Iterable[str]]) -> Encoder:
-    """How a model reads conversations: as `read_base_model`, but its weights are not read.
+    """How a model reads conversations.
 
     Raises:
       InputError: as `read_base_model`.
     """
-    if is_scratch(name):
-        model = scratch_model(name, texts())
-        return functools.partial(encode, model.tokenizer, model.template)
-    return functools.partial(encode, *_written(GgufFile(_path(name)), template))
+    model = read_base_model(name, template, texts)
+    return functools.partial(encode, model.tokenizer, model.template)
 
 
-def _written(file: GgufFile, template: str) -> tuple[Any, ChatTemplate]:
-    """The tokenizer and the chat template."""
-    if template == "model":
-        source = file.value("tokenizer.chat_template")
-        if source is None:
+def _template(model: LanguageModel, name: str) -> ChatTemplate:
+    if name == "model":
+        if model.chat_template is None:
             raise InputError(
-                f"{file.path}: has no chat template; expected --chat_template="
+                f"{model.path}: has no chat template; expected --chat_template="
                 f"{' or '.join(CHAT_TEMPLATES)}, or a file"
             )
-    elif template in CHAT_TEMPLATES:
-        source = CHAT_TEMPLATES[template]
-    else:
-        try:
-            source = pathlib.Path(template).read_text()
-        except OSError as error:
-            raise InputError(f"--chat_template: {template}: {error.strerror}") from None
-    return tokenizer_of_gguf(file), ChatTemplate(source, template)
+        return model.chat_template
+    if name in CHAT_TEMPLATES:
+        return ChatTemplate(CHAT_TEMPLATES[name], name)
+    try:
+        return ChatTemplate(pathlib.Path(name).read_text(), name)
+    except OSError as error:
+        raise InputError(f"--chat_template: {name}: {error.strerror}") from None
 
 
 def _path(name: str) -> pathlib.Path:

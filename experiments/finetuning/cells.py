@@ -84,9 +84,8 @@ def read_kept(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], 
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected the {kind} of a study") from None
     except ValueError:
-        raise InputError(
-            f"{path}: expected the {kind} of a study: its first line is none"
-        ) from None
+        what = f"its first line is no record of mig_jax {kind}"
+        raise InputError(f"{path}: {what}; expected the {kind} of a study") from None
 
 
 def _whole_lines(stream: BinaryIO) -> tuple[dict[str, Any], int]:

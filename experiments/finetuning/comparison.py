@@ -20,6 +20,9 @@ class Result:
 
     content: npt.NDArray[np.float64]  #: [n], nats a token of what answers say.
     end: npt.NDArray[np.float64]  #: [n], nats of the token that ends an answer.
+    #: [n], 1 where the right one of few answers is the likeliest, 0 where it is not, NaN where
+    #: answers are not one of few.
+    right: npt.NDArray[np.float64]
     records: int
     tokens: int
     response_tokens: int

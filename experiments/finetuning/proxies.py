@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from experiments.finetuning.comparison import Result
 from mig_jax.commands.terminal import say
 from mig_jax.data import ValidationSet
 from mig_jax.learning import (
@@ -36,7 +35,9 @@ class Selected:
     method: str
     seed: int
     picks: npt.NDArray[np.int64]
-    result: Result  #: What the model lost, and how many tokens it was trained on.
+    content: npt.NDArray[np.float64]  #: What the model lost on test records.
+    tokens: int
+    response_tokens: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +137,8 @@ def proxies_of(
         Proxy("information", "E of the paper's measure", of_labels),
         Proxy("score", "mean score", number(lambda s: scores[s.picks].mean())),
         Proxy("records", "how many", number(lambda s: len(s.picks))),
-        Proxy("length", "mean tokens a record", number(lambda s: s.result.tokens / len(s.picks))),
-        Proxy("response tokens", "of all records", number(lambda s: s.result.response_tokens)),
+        Proxy("length", "mean tokens a record", number(lambda s: s.tokens / len(s.picks))),
+        Proxy("response tokens", "of all records", number(lambda s: s.response_tokens)),
         Proxy("nearness", "of records to the nearest validation record, mean cosine", nearness),
         Proxy("coverage", "of validation records by the nearest record, mean cosine", coverage),
         Proxy("redundancy", "bytes over compressed bytes of the texts", redundancy),

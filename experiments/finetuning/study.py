@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from mig_jax.language_models import (
     Architecture,
     Batch,
     ChatTemplate,
+    Choices,
     EncodedRecords,
     JudgedRecords,
     Losses,
@@ -27,8 +28,10 @@ from mig_jax.language_models import (
     Tuning,
     Weights,
     batches_of,
+    choices_of,
     encode,
     fine_tune,
+    shared_candidates,
 )
 from mig_jax.runs import digest
 
@@ -215,6 +218,13 @@ class Study:
             row,
         )
 
+    def _choices(self, judged: data.ValidationSet) -> Choices:
+        """Records whose answers are one of few, by their source."""
+        groups = judged.groups if judged.sources is None else judged.sources
+        candidates = shared_candidates(judged.conversations, groups.tolist())
+        model = self.model
+        return choices_of(model.tokenizer, model.template, judged.conversations, candidates)
+
     def _evaluated(self, name: str, judged: data.ValidationSet, most: int) -> Evaluated:
         encoded, counts = self._encode(judged.conversations)
         records = chosen_per_task(counts.lengths <= self.limit, judged.groups, most)
@@ -224,7 +234,7 @@ class Study:
             left = int(encoded.lengths[activations.missing(records)].sum())
             with progress_bar(f"{name} records", left, unit=" tokens", leave=False) as bar:
                 activations.ensure(records, lambda done: bar.update(done - bar.n))
-        laid_out = JudgedRecords(encoded, records, row, activations)
+        laid_out = JudgedRecords(encoded, records, row, activations, self._choices(judged))
         if activations is not None:
             activations.close()
         say(f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks")

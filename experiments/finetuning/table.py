@@ -90,9 +90,16 @@ def _row(
             for task in np.unique(groups).tolist():
                 of_task = [gap[groups == task].mean() for gap in gaps]
                 row[f"content_over_random_{task}"] = float(np.mean(of_task)) if gaps else None
+    row["right"] = float(np.mean([_share_right(r) for r in found]))
     for name in ("records", "tokens", "response_tokens"):
         row[name] = round(float(np.mean([getattr(r, name) for r in found])))
     return row
+
+
+def _share_right(result: Result) -> float:
+    """The share of right answers among records whose answer is one of few; NaN without any."""
+    chosen = result.right[~np.isnan(result.right)]
+    return float(chosen.mean()) if len(chosen) else float("nan")
 
 
 def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untrained: Result) -> str:
@@ -101,11 +108,14 @@ def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untraine
         "# Fine-tuned on selections",
         f"Nats a token of what answers say, the mean over {len(tasks)} tasks ({len(groups)} test "
         "records), less the mean of the random draws of the same seed; 95 % over seeds and test "
-        f"records. Before training: {mean_over_tasks(untrained.content, groups):.3f}, and "
-        f"{mean_over_tasks(untrained.end, groups):.3f} for the token that ends an answer.",
+        "records. Right: the share of records with few possible answers whose right one is the "
+        "likeliest.",
+        f"Before training: {mean_over_tasks(untrained.content, groups):.3f}, "
+        f"{mean_over_tasks(untrained.end, groups):.3f} for the token that ends an answer, "
+        f"{_share_right(untrained):.1%} right.",
     ]
     header = ["method", "seeds", "content", "less random", "95 %", *tasks, "end", "less random"]
-    header += ["records", "tokens", "of responses"]
+    header += ["right", "records", "tokens", "of responses"]
     for budget in _in_order(row["budget"] for row in rows):
         own = sorted(
             (row for row in rows if row["budget"] == budget), key=lambda row: row["content"]
@@ -128,6 +138,7 @@ def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untraine
                     *map(_signed, gaps),
                     f"{row['end']:.3f}",
                     _signed(row["end_over_random"]),
+                    "–" if np.isnan(row["right"]) else f"{row['right']:.1%}",
                     *(f"{row[name]:,}" for name in ("records", "tokens", "response_tokens")),
                 ]
             )

@@ -89,6 +89,11 @@ def check_method_flags(values: flags.FlagValues) -> None:
             "not; expected --method=top_score on a pool whose scores are those of `mig-jax "
             "annotate --scorer=ifd`"
         )
+    if "gradients" in needs:
+        raise InputError(
+            f"--method={method}: needs the gradients of a language model, which this command has "
+            "not; expected `python -m experiments.finetune`, which asks one and keeps what it picks"
+        )
     if "wanted" in needs and values.validation is None:
         raise InputError(
             f"--validation: missing, expected --validation=FILE with records of what "

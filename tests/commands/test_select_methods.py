@@ -14,7 +14,8 @@ from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.methods import METHODS, Limits, choose
 from tests.running import mig, refused
 
-BY_COMMAND = [name for name in METHODS if "response_losses" not in METHODS[name].needs]
+ASKED = {"response_losses", "gradients"}  # Of language models, which the command has not.
+BY_COMMAND = [name for name in METHODS if not ASKED & METHODS[name].needs]
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,7 @@ def test_too_few_records_are_told(pool_file, tmp_path):
     [
         (["--method=dsir"], "--validation: missing, expected --validation=FILE"),
         (["--method=random_quotas"], "--group_field: missing, expected --group_field=FIELD"),
+        (["--method=influence"], "needs the gradients of a language model, which this command has"),
         (["--method=ifd"], "expected --method=top_score on a pool whose scores are those of"),
         (["--method=zip", "--validation=x.jsonl"], "--validation: --method=zip has no use for it"),
         (["--method=dsir", "--validation=none.jsonl"], "none.jsonl"),

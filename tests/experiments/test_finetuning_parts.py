@@ -95,7 +95,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert 0.92 <= held / 400 <= 1.0
     # What varies by seed alone has one seed's worth of certainty for each seed.
     alone = difference([np.full(40, s) for s in (0.1, 0.2, 0.3)], groups)
-    expected = scipy.stats.t(2).interval(0.95, 0.2, 0.1 / 3**0.5)
+    expected = scipy.stats.t(2, 0.2, 0.1 / 3**0.5).interval(0.95)
     assert (alone.low, alone.high) == pytest.approx(expected)
 
 

@@ -34,6 +34,7 @@ def random_candidates(
     rows = [np.sort(rng.choice(12, rng.integers(0, 5), replace=False)) for _ in range(number)]
     wanted_texts = random_texts(rng, 9)
     losses = rng.integers(1, 9, number).astype(np.float32)
+    gradients = tuple(rng.normal(size=(n, 6)).astype(np.float32) for n in (number, 9))
 
     @functools.cache
     def embeddings() -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +54,7 @@ def random_candidates(
         texts=lambda: texts,
         embeddings=lambda: embeddings()[0],
         response_losses=lambda: (losses, np.full(number, 8, np.float32)),
+        gradients=lambda: gradients,
         wanted=Wanted(
             wanted_texts,
             np.array(list("aaabbbbcc")),

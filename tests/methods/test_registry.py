@@ -44,7 +44,7 @@ def test_a_method_takes_what_fits_until_little_is_left(name):
 
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].needs])
 def test_what_a_method_needs_is_asked_for(name):
-    known = {"groups", "wanted", "response_losses"}
+    known = {"groups", "wanted", "response_losses", "gradients"}
     for need in METHODS[name].needs & known:
         with pytest.raises(InputError, match=f"method {name}: needs {need}, which"):
             choose(name, dataclasses.replace(pool(), **{need: None}), Limits(records=3))

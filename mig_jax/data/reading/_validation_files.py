@@ -29,6 +29,8 @@ class ValidationSet:
     conversations: list[tuple[str, str]]  # Instruction and response.
     label_lists: list[list[str]]  # Labels of each record, without repeats; empty without.
     groups: npt.NDArray[np.str_]  # [n]: the field `task`, or "" if a record has none.
+    #: [n]: the field `source` where it is a text, or else the task: a finer grouping.
+    sources: npt.NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.conversations)
@@ -50,6 +52,7 @@ class ValidationSet:
             [self.conversations[row] for row in rows],
             [self.label_lists[row] for row in rows],
             self.groups[rows],
+            None if self.sources is None else self.sources[rows],
         )
 
     def label_ids(self, label_names: list[str]) -> list[list[int]]:
@@ -80,7 +83,7 @@ def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
       InputError: if the file cannot be read, has fewer than two records, or a record
         has no conversation, or labels or a task of another kind.
     """
-    conversations, label_lists, groups = [], [], []
+    conversations, label_lists, groups, sources = [], [], [], []
     for line in (line for file in open_files([path]) for line in file.scan()):
         try:
             if line.problem is not None:
@@ -96,6 +99,9 @@ def read_validation(path: str | os.PathLike[str]) -> ValidationSet:
             raise InputError(f"{path}, line {line.number}{separator}{bad}") from None
         label_lists.append(labels or [])
         groups.append(task or "")
+        source = record.get("source")
+        sources.append(source if isinstance(source, str) else task or "")
     if len(conversations) < 2:
         raise InputError(f"{path}: holds {len(conversations)} records; expected at least 2")
-    return ValidationSet(os.fspath(path), conversations, label_lists, np.array(groups, np.str_))
+    groupings = np.array(groups, np.str_), np.array(sources, np.str_)
+    return ValidationSet(os.fspath(path), conversations, label_lists, *groupings)
