@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -313,3 +314,10 @@ def test_a_file_that_is_cut_or_no_gguf_is_refused(tmp_path, gemma):
         read_model(path)
     with pytest.raises(InputError, match="no such model; expected a GGUF file, or a folder"):
         read_model(tmp_path / "none")
+
+
+def test_a_package_that_is_missing_is_told(gemma, monkeypatch):
+    for package in ("tokenizers", "gguf"):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(InputError, match=rf"{package} is not installed.*mig-jax\[finetune\]"):
+            read_model(gemma[0])
