@@ -64,9 +64,9 @@ def _template(model: LanguageModel, name: str) -> ChatTemplate:
             )
         return model.chat_template
     if name in CHAT_TEMPLATES:
-        return ChatTemplate(CHAT_TEMPLATES[name], name)
+        return ChatTemplate(CHAT_TEMPLATES[name], name, model.special_tokens)
     try:
-        return ChatTemplate(pathlib.Path(name).read_text(), name)
+        return ChatTemplate(pathlib.Path(name).read_text(), name, model.special_tokens)
     except OSError as error:
         raise InputError(f"--chat_template: {name}: {error.strerror}") from None
 

@@ -21,7 +21,7 @@ from mig_jax.runs import RunFolder
 
 __all__ = ["RecordGradients"]
 
-_DIRECTIONS = 64  # Of states and of errors: their products are 4,096 numbers a record.
+_DIRECTIONS = 64  # Of states and of errors, at most: products are 4,096 numbers a record.
 _BLOCK = 1000  # Records kept at once.
 _WARM_UP = 30_000  # Tokens that the model is trained on before it is asked.
 _OF_DIRECTIONS = 4  # Every so many batches of validation records tell the main directions.
@@ -120,7 +120,7 @@ class RecordGradients:
             main_directions(np.concatenate(states), _DIRECTIONS),
             main_directions(np.concatenate(errors), _DIRECTIONS),
         )
-        size = _DIRECTIONS**2
+        size = projections.states.shape[1] * projections.errors.shape[1]
         wanted = np.zeros((len(study.validation), size), np.float32)
         for batch, x in batches:
             records, found, _ = gradients_of(study.tuned, own, projections, batch, x, False)

@@ -132,7 +132,7 @@ def run_layers(
 
 
 def last_states(
-    architecture: Architecture, norm: jax.Array, x: jax.Array, at: jax.Array
+    architecture: Architecture, norm: jax.Array, x: jax.Array, at: Integers
 ) -> jax.Array:
     """What the head is applied to at M places: [M, d], the last layer's output after its norm."""
     return _norm(architecture, x.reshape(-1, x.shape[-1])[at], norm)
@@ -173,7 +173,7 @@ def _norm(a: Architecture, x: jax.Array, weight: jax.Array) -> jax.Array:
     return (y * weight).astype(x.dtype)
 
 
-def _rotate(x: jax.Array, positions: jax.Array, base: jax.Array) -> jax.Array:
+def _rotate(x: jax.Array, positions: Integers, base: jax.Array) -> jax.Array:
     """Rotary positions (RoFormer, arXiv 2104.09864), halves as Hugging Face orders them."""
     half = x.shape[-1] // 2
     frequencies = base ** (-jnp.arange(half, dtype=jnp.float32) / half)

@@ -93,9 +93,10 @@ def _apart(encoded: EncodedRecords, rows: range) -> tuple[int, list[int]]:
 def shared_candidates(
     conversations: Sequence[tuple[str, str]], groups: Sequence[str], most: int = 12
 ) -> list[list[str]]:
-    """The distinct answers of each record's group; none where a group has more than `most`.
+    """The distinct answers of each record's group; none if they are more than `most`.
 
-    Of options such as (A) a record has those that its instruction names, and its own answer.
+    Where the right answer is an option such as (A), they are the options that the instruction
+    names; else they are those that are none. So one odd answer does not spoil its group.
 
     >>> asked = [("Is 1 odd?", "yes"), ("Is 2 odd?", "no"), ("(A) x (B) y", "(A)"), ("", "(C)")]
     >>> shared_candidates(asked, ["odd", "odd", "letters", "letters"])
@@ -106,7 +107,8 @@ def shared_candidates(
         distinct.setdefault(group, set()).add(answer)
     found = []
     for (asked, right), group in zip(conversations, groups, strict=True):
-        every = sorted(distinct[group]) if len(distinct[group]) <= most else []
-        kept = [one for one in every if one == right or not _OPTION.fullmatch(one) or one in asked]
-        found.append(kept)
+        option = bool(_OPTION.fullmatch(right))
+        every = [one for one in distinct[group] if bool(_OPTION.fullmatch(one)) == option]
+        kept = [one for one in every if one == right or not option or one in asked]
+        found.append(sorted(kept) if len(kept) <= most else [])
     return found

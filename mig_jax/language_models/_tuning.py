@@ -182,7 +182,7 @@ def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
         own = jax.tree.map(lambda w, c: w - step_size * c, own, change)
         return own, moments, value
 
-    def logits(own: Weights, fixed: Weights, batch: Batch, x: Any, at: jax.Array) -> jax.Array:
+    def logits(own: Weights, fixed: Weights, batch: Batch, x: Any, at: Any) -> jax.Array:
         head, norm, states = end(own, fixed, batch, x)
         return token_logits(architecture, head, norm, states, at)
 

@@ -28,8 +28,8 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("jinja2")
 
 _SMALL = ("--model=scratch:32x1", "--row=128", "--rows=2", "--test_records=8", "--tokens=900")
-_METHODS = "random,random#1,top_score,longest"
-_CELLS = 2 + 4  # The file's first line, the untrained model, and a cell for each method.
+_METHODS = "random,random#1,top_score,longest,influence,mig_exact"
+_CELLS = 2 + _METHODS.count(",") + 1  # The first line, the untrained model, each method.
 
 
 def run(program, *words: str) -> int:

@@ -148,5 +148,8 @@ def test_candidates_are_the_answers_of_a_group():
     assert found[2:4] == [["no", "yes"]] * 2
     assert found[4:] == [[]] * 4
     assert shared_candidates(conversations, groups, most=4)[4:] == [["0", "1", "2", "3"]] * 4
+    odd = [*conversations[:2], ("pick (A) or (B)", "(B)"), ("pick (A) or (C)", "Monsters, Inc")]
+    found = shared_candidates(odd, ["letters"] * 4, most=2)
+    assert found == [["(A)", "(B)"], ["(B)", "(C)"], ["(A)", "(B)"], ["Monsters, Inc"]]
     both = [("pick (A) or (B)", "(A)"), ("pick (A) or (B)", "(B)")]
     assert shared_candidates(both, ["letters"] * 2) == [["(A)", "(B)"]] * 2

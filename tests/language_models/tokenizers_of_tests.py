@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 END = "<|im_end|>"
-TEXT = "What is a label graph? It joins labels 1 2 3 by how similar they are.\nA label graph is."
+TEXT = (
+    "What is a label graph? It joins labels 12 312 12 by how similar they are.\nA label graph is."
+)
 
 
 def words_tokenizer(words: list[str], special: list[str]) -> Any:
@@ -21,15 +23,12 @@ def words_tokenizer(words: list[str], special: list[str]) -> Any:
 
 
 def byte_tokenizer(*, digits: bool) -> Any:
-    """Byte-level merges, trained on a text; a digit a token if `digits`."""
+    """Byte-level merges, some of digits; each digit is a token all the same if `digits`."""
     tokenizers = pytest.importorskip("tokenizers", reason="the package tokenizers is not here")
     byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     made = tokenizers.Tokenizer(tokenizers.models.BPE())
     made.pre_tokenizer = byte_level
     made.decoder = tokenizers.decoders.ByteLevel()
-    if digits:
-        split = tokenizers.pre_tokenizers.Digits(individual_digits=True)
-        made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, byte_level])
     made.train_from_iterator(
         [TEXT] * 3,
         tokenizers.trainers.BpeTrainer(
@@ -39,4 +38,7 @@ def byte_tokenizer(*, digits: bool) -> Any:
             show_progress=False,
         ),
     )
+    if digits:
+        split = tokenizers.pre_tokenizers.Digits(individual_digits=True)
+        made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, byte_level])
     return made
