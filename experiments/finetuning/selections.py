@@ -26,11 +26,13 @@ from mig_jax.learning import (
     paper_measure,
     parameters_of_labels,
 )
+from mig_jax.learning.objectives import Objective, hold_out, influence
 from mig_jax.measure import EXACT, LINEAR, GainRule, Pool, pool_from_table
 from mig_jax.methods import (
     Candidates,
     Limits,
     choose,
+    influences,
     random_of_lengths,
     take,
 )
@@ -40,6 +42,7 @@ __all__ = ["OWN_METHODS", "Selections"]
 
 _CORRUPTED = "corrupted"  # The field that tells which responses belong to other records.
 _STEPS_OF_LEARNING = 40
+_HELD_OUT = 0.3
 _OF_LENGTHS = "lengths_of_"
 
 
@@ -141,15 +144,44 @@ class Selections:
     def _learned(
         self, seen: npt.NDArray[np.int64], limits: Limits, seed: int
     ) -> npt.NDArray[np.int64]:
-        """By a measure learned on the validation records, for about as many records."""
+        """By a measure learned from models of words on the validation records."""
         study = self._study
+        texts = conversation_bags([study.conversations[n] for n in seen.tolist()])
+        objective = CountModels(texts, seed, say).objective(study.validation, seed)
+        return self._mig(seen, limits, self._learn(seen, limits, objective, seed), EXACT)
+
+    def _asked(
+        self, seen: npt.NDArray[np.int64], limits: Limits, seed: int
+    ) -> npt.NDArray[np.int64]:
+        """By a measure learned from what the model says it would learn from some records.
+
+        The model was asked about those alone; the measure then chooses among all. The budget
+        that is learned for is as large a share of theirs as the budget is of all.
+        """
+        if self._gradients is None:
+            raise InputError("mig_asked: needs the gradients of the study's model")
+        gradients, wanted = self._gradients.of(seen)
+        asked = gradients.any(axis=1)
+        groups, costs = self._study.validation.groups, self._study.costs[seen[asked]]
+        fitted, held_out = (
+            influences(gradients[asked], _means(wanted[part], groups[part]), costs)
+            for held in [hold_out(groups, _HELD_OUT, seed)]
+            for part in (~held, held)
+        )
+        objective = influence(fitted, held_out, costs)
+        smaller = _scaled(limits, float(asked.mean()))
+        learned = self._learn(seen[asked], smaller, objective, seed)
+        return self._mig(seen, limits, learned, EXACT)
+
+    def _learn(
+        self, seen: npt.NDArray[np.int64], limits: Limits, objective: Objective, seed: int
+    ) -> LearnedMeasure:
+        """A measure learned by an objective of these records, for about as many as fit."""
         budget = limits.records
         if budget is None:
             assert limits.tokens is not None
-            budget = max(1, round(limits.tokens / float(study.costs[seen].mean())))
+            budget = max(1, round(limits.tokens / float(self._study.costs[seen].mean())))
         inputs = dataclasses.replace(self._inputs, pool=self._pool(seen))
-        texts = conversation_bags([study.conversations[n] for n in seen.tolist()])
-        objective = CountModels(texts, seed, say).objective(study.validation, seed)
         found = learn(
             inputs.pool,
             inputs.graph,
@@ -159,7 +191,7 @@ class Selections:
             jax.random.key(seed),
             steps=_STEPS_OF_LEARNING,
         )
-        return self._mig(seen, limits, found.learned, EXACT)
+        return found.learned
 
     def _corrupted(
         self, seen: npt.NDArray[np.int64], limits: Limits, seed: int
@@ -182,4 +214,18 @@ OWN_METHODS: dict[str, _Own] = {
     "mig_linear": lambda s, seen, limits, seed: s._mig(seen, limits, paper_measure(), LINEAR),
     "mig_exact": lambda s, seen, limits, seed: s._mig(seen, limits, paper_measure(), EXACT),
     "mig_learned": lambda s, seen, limits, seed: s._learned(seen, limits, seed),
+    "mig_asked": lambda s, seen, limits, seed: s._asked(seen, limits, seed),
 }
+
+
+def _means(rows: npt.NDArray[np.float32], groups: npt.NDArray[np.str_]) -> npt.NDArray[np.float32]:
+    return np.stack([rows[groups == group].mean(axis=0) for group in np.unique(groups)])
+
+
+def _scaled(limits: Limits, share: float) -> Limits:
+    """The same share of fewer records: at least one record, or token."""
+    tokens, records = limits.tokens, limits.records
+    return Limits(
+        records=None if records is None else max(1, round(records * share)),
+        tokens=None if tokens is None else max(1, round(tokens * share)),
+    )

@@ -28,7 +28,7 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("jinja2")
 
 _SMALL = ("--model=scratch:32x1", "--row=128", "--rows=2", "--test_records=8", "--tokens=900")
-_METHODS = "random,random#1,top_score,longest,influence,mig_exact"
+_METHODS = "random,random#1,top_score,longest,influence,mig_exact,mig_asked"
 _CELLS = 2 + _METHODS.count(",") + 1  # The first line, the untrained model, each method.
 
 

@@ -247,3 +247,19 @@ def test_bad_input_is_told(make, told):
     with pytest.raises(InputError, match=told) as refused:
         make(CASE.pool, CASE.graph)
     assert "\n" not in str(refused.value)
+
+
+def test_influence_is_what_a_token_teaches_in_the_mean_over_tasks():
+    rng = np.random.default_rng(2)
+    fitted, held_out = rng.normal(size=(2, 7, 3))
+    tokens, amounts = rng.integers(5, 90, 7), rng.random(7)
+    objective = objectives.influence(fitted, held_out, tokens)
+    relaxed = _selection(jnp.asarray(amounts, jnp.float32))
+    found = objective.losses(objectives.Outcome(CASE.pool, CASE.graph, MEASURE, relaxed))
+    for loss, taught in zip(found, (fitted, held_out), strict=True):
+        expected = 0.0
+        for task in range(3):
+            own = sum(a * t for a, t in zip(amounts, taught[:, task], strict=True))
+            expected -= own / fitted[:, task].std() / 3
+        expected /= (amounts * tokens).sum() / tokens.mean()
+        assert float(loss) == pytest.approx(expected, rel=1e-5)

@@ -1,4 +1,5 @@
 from ._hand_picks import Imitation, imitation
+from ._influence import Influence, influence
 from ._past_runs import Subsets, spearman, subset_information, subsets
 from ._planted import PlantedUtility, plant
 from ._protocol import Objective, Outcome, hold_out
@@ -7,6 +8,7 @@ from ._validation_loss import Validation, validation
 
 __all__ = [
     "Imitation",
+    "Influence",
     "Objective",
     "Outcome",
     "PlantedUtility",
@@ -15,6 +17,7 @@ __all__ = [
     "Validation",
     "hold_out",
     "imitation",
+    "influence",
     "plant",
     "spearman",
     "subset_information",
