@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.errors import InputError
 from mig_jax.methods._candidates import Candidates, Limits
 from mig_jax.methods._cosines import rounded
 from mig_jax.methods._turns import take_turns
@@ -28,11 +29,19 @@ def rds(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Ite
     Next is always the task that has had the least so far, in tokens if these are limited, else
     in records as in the paper; of several the first by name. Wanted records of a single task
     come one after the other. Ties go to the lowest index.
+
+    Raises:
+      InputError: if the embeddings of all wanted records are zeros, so that nothing is nearest.
     """
     wanted = candidates.wanted
     assert wanted is not None
     rows = rounded(candidates.embeddings())
     aims = rounded(wanted.embeddings())
+    if not aims.any():
+        raise InputError(
+            "the records wanted have no word that the pool has, so that none is nearest to them; "
+            "expected records of the pool's language, or embeddings by a model"
+        )
     tasks = np.unique(wanted.groups)
     if len(tasks) == 1:
         yield from _nearest_in_turn(aims @ rows.T)

@@ -128,6 +128,12 @@ def test_too_few_records_are_told(pool_file, tmp_path):
     count = len((tmp_path / "out.jsonl").read_text().splitlines())
     assert count < 300
     assert f"{count} of 300 records were picked: any other is one that instag" in result.stderr
+    base = ("select", f"--pool={pool_file}", f"--output={tmp_path / 'all.jsonl'}")
+    result = mig(*base, "--method=instag", "--budget_tokens=100%", "--nocertificate")
+    told = f"{count} records were picked: any other that fits the tokens left is one that instag"
+    assert told in result.stderr
+    result = mig(*base, "--method=random", "--budget_tokens=900", "--nocertificate")
+    assert "were picked" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -135,6 +141,10 @@ def test_too_few_records_are_told(pool_file, tmp_path):
     [
         (["--method=dsir"], "--validation: missing, expected --validation=FILE"),
         (["--method=random_quotas"], "--group_field: missing, expected --group_field=FIELD"),
+        (
+            ["--method=random_quotas", "--group_field=sauce"],
+            "no record has a field sauce; expected",
+        ),
         (["--method=influence"], "needs the gradients of a language model, which this command has"),
         (["--method=ifd"], "expected --method=top_score on a pool whose scores are those of"),
         (["--method=zip", "--validation=x.jsonl"], "--validation: --method=zip has no use for it"),
@@ -166,6 +176,13 @@ def test_what_a_method_cannot_keep_or_lacks_is_refused(flags, words, pool_file, 
     message = refused("select", f"--pool={pool_file}", "--budget=5", *flags, output)
     assert words in message
     assert list(folder.iterdir()) == []
+
+
+def test_rds_needs_a_word_that_the_pool_has(pool_file, tmp_path):
+    path = tmp_path / "foreign.jsonl"
+    path.write_text('{"instruction": "qqq", "output": "zzz"}\n' * 2)
+    base = ("select", f"--pool={pool_file}", "--budget=3", f"--output={tmp_path / 'o.jsonl'}")
+    assert "no word that the pool has" in refused(*base, "--method=rds", f"--validation={path}")
 
 
 def test_texts_are_asked_for_only_if_a_method_needs_them(tmp_path):
