@@ -90,6 +90,9 @@ def test_what_is_told_beside_the_bound_is_no_certificate(pool_file, tmp_path):
     assert "certified" not in result.stdout
     assert "which the method does not look for" in result.stdout
     assert "prefixes" not in told
+    limited = ("select", f"--pool={pool_file}", "--budget_tokens=900", "--method=random")
+    result = mig(*limited, f"--output={tmp_path / 'limited.jsonl'}")
+    assert "within these limits, which the method does not look for" in result.stdout
     # Whoever goes on from it, or asks why, is told that it is none of MIG's.
     was = f"{tmp_path / 'random.jsonl'}"
     message = refused("explain", f"--selection={was}", "--record=1")
