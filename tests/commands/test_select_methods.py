@@ -181,11 +181,22 @@ def test_what_a_method_cannot_keep_or_lacks_is_refused(flags, words, pool_file, 
     assert list(folder.iterdir()) == []
 
 
-def test_rds_needs_a_word_that_the_pool_has(pool_file, tmp_path):
-    path = tmp_path / "foreign.jsonl"
-    path.write_text('{"instruction": "qqq", "output": "zzz"}\n' * 2)
-    base = ("select", f"--pool={pool_file}", "--budget=3", f"--output={tmp_path / 'o.jsonl'}")
-    assert "no word that the pool has" in refused(*base, "--method=rds", f"--validation={path}")
+def test_rds_needs_a_word_that_the_pool_has(pool_file, validation_file, tmp_path):
+    """Else the first records of the pool would be nearest to any text."""
+    foreign, path = '{"instruction": "qqq", "output": "zzz"}\n', tmp_path / "foreign.jsonl"
+    base = ("select", f"--pool={pool_file}", "--budget=6", "--method=rds", "--nocertificate")
+    base += (f"--validation={path}", f"--output={tmp_path / 'o.jsonl'}")
+    path.write_text(foreign * 2)
+    assert "the records wanted have no word that the pool has" in refused(*base)
+    path.write_text(validation_file.read_text() + foreign[:-2] + ', "task": "c"}\n')
+    assert "the records wanted of task c have no word" in refused(*base)
+    picked = []
+    known = [line for line in validation_file.read_text().splitlines() if '"task": "a"' in line]
+    for number in (0, 1):
+        path.write_text(foreign[:-2] * number + ', "task": "a"}\n' * number + "\n".join(known))
+        assert mig(*base).returncode == 0
+        picked.append((tmp_path / "o.jsonl").read_text())
+    assert picked[0] == picked[1]
 
 
 def test_texts_are_asked_for_only_if_a_method_needs_them(tmp_path):
