@@ -34,7 +34,7 @@ def select_by_method(
 
     Raises:
       InputError: if records have no texts and the method needs them, --validation cannot be
-        read, or nothing is picked.
+        read, no record has the field of the groups, or nothing is picked.
     """
     candidates = _candidates(options, table, budget)
     limits = Limits(budget.records, budget.most_cost)
@@ -50,12 +50,22 @@ def select_by_method(
             f"--method={options.method}: picked nothing: no record is one that it takes and fits "
             "the budget; expected a larger budget, or another method"
         )
-    if not by_tokens and len(picks) < (budget.records or 0):
+    if _is_short(picks, candidates.costs, limits):
+        asked = f" of {budget.records:,}" if budget.records is not None else ""
+        fits = " that fits the tokens left" if by_tokens else ""
         say(
-            f"{len(picks):,} of {budget.records:,} records were picked: any other is one that "
+            f"{len(picks):,}{asked} records were picked: any other{fits} is one that "
             f"{options.method} never takes"
         )
     return selection_of_picks(pool, graph, measure, picks), {"method": _told(options)}
+
+
+def _is_short(picks: npt.NDArray[np.int64], costs: npt.NDArray[np.int64], limits: Limits) -> bool:
+    """Whether the limits leave room for a record that is not picked."""
+    others = np.delete(costs, picks)
+    if limits.tokens is not None:
+        others = others[others <= limits.tokens - costs[picks].sum()]
+    return len(others) > 0 and (limits.records is None or len(picks) < limits.records)
 
 
 def _candidates(options: SelectOptions, table: data.RecordTable, budget: Budget) -> Candidates:
@@ -92,7 +102,14 @@ def _costs(
 def _groups(options: SelectOptions, table: data.RecordTable) -> npt.NDArray[np.int32]:
     if options.group_field == BY_FILE:
         return table.file_index
-    return data.field_values(table, str(options.group_path))[1]
+    field = str(options.group_path)
+    names, groups = data.field_values(table, field)
+    if names == [data.counted_value({}, field)]:
+        raise InputError(
+            f"--group_field: no record has a field {field}; expected one whose values are the "
+            "groups, or `file`"
+        )
+    return groups
 
 
 def _told(options: SelectOptions) -> dict[str, Any]:

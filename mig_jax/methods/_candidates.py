@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -24,6 +25,13 @@ class Texts:
         """[N]: the instruction, a line break and the response."""
         pairs = zip(self.instructions, self.responses, strict=True)
         return [f"{instruction}\n{response}" for instruction, response in pairs]
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Texts:
+        """Those of the mask [N]."""
+        instructions, responses = (
+            list(itertools.compress(texts, kept)) for texts in (self.instructions, self.responses)
+        )
+        return Texts(instructions, responses)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +70,35 @@ class Candidates:
     @property
     def num_records(self) -> int:
         return len(self.scores)
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Candidates:
+        """Those of the mask [N]; what is dear to make is still made of all, and then taken from."""
+        counts = np.diff(self.offsets)
+        texts, embeddings = self.texts, self.embeddings
+        losses, gradients = self.response_losses, self.gradients
+
+        def kept_losses() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+            assert losses is not None
+            behind, alone = losses()
+            return behind[kept], alone[kept]
+
+        def kept_gradients() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+            assert gradients is not None
+            of_records, of_wanted = gradients()
+            return of_records[kept], of_wanted
+
+        return dataclasses.replace(
+            self,
+            labels=self.labels[np.repeat(kept, counts)],
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[kept])]),
+            scores=self.scores[kept],
+            costs=self.costs[kept],
+            texts=lambda: texts().only(kept),
+            embeddings=lambda: embeddings()[kept],
+            response_losses=None if losses is None else kept_losses,
+            gradients=None if gradients is None else kept_gradients,
+            groups=None if self.groups is None else self.groups[kept],
+        )
 
 
 @dataclasses.dataclass(frozen=True)

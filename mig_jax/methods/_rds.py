@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.errors import InputError
 from mig_jax.methods._candidates import Candidates, Limits
 from mig_jax.methods._cosines import rounded
 from mig_jax.methods._turns import take_turns
@@ -27,17 +28,29 @@ def rds(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Ite
 
     Next is always the task that has had the least so far, in tokens if these are limited, else
     in records as in the paper; of several the first by name. Wanted records of a single task
-    come one after the other. Ties go to the lowest index.
+    come one after the other. Ties go to the lowest index. Wanted records whose embeddings are
+    zeros, as of texts without a word that the pool has, are left out: nothing is nearest to them.
+
+    Raises:
+      InputError: if a task has no other wanted records.
     """
     wanted = candidates.wanted
     assert wanted is not None
     rows = rounded(candidates.embeddings())
     aims = rounded(wanted.embeddings())
-    tasks = np.unique(wanted.groups)
+    known = aims.any(axis=1)
+    aims, groups = aims[known], wanted.groups[known]
+    tasks = np.unique(groups)
+    for task in np.setdiff1d(wanted.groups, tasks):
+        raise InputError(
+            f"the records wanted{f' of task {task}' if task else ''} have no word that the pool "
+            "has, so that nothing is nearest to them; expected records of the pool's language, or "
+            "embeddings by a model"
+        )
     if len(tasks) == 1:
         yield from _nearest_in_turn(aims @ rows.T)
     else:
-        nearness = [(rows @ aims[wanted.groups == task].T).max(axis=1) for task in tasks]
+        nearness = [(rows @ aims[groups == task].T).max(axis=1) for task in tasks]
         orders = [np.argsort(-of_task, kind="stable").tolist() for of_task in nearness]
         yield from take_turns(orders, None if limits.tokens is None else candidates.costs)
 

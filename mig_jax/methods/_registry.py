@@ -145,7 +145,9 @@ def choose(
 ) -> npt.NDArray[np.int64]:
     """The records that a method takes first, within the limits: int64, no one twice.
 
-    The same seed gives the same picks. `on_pick` is called with each of them.
+    The method does not see records that have more tokens than all picks may have: none can be
+    picked, and so none has a share, or keeps out what is near to it. The same seed gives the same
+    picks. `on_pick` is called with each of them.
 
     Raises:
       InputError: if there is no such method, or it lacks what it needs.
@@ -153,5 +155,12 @@ def choose(
     method = method_named(name)
     if lacking := method.lacks(candidates):
         raise InputError(f"method {name}: needs {', '.join(lacking)}, which are not given")
+    seen = np.arange(candidates.num_records)
+    if limits.tokens is not None and (candidates.costs > limits.tokens).any():
+        fits = candidates.costs <= limits.tokens
+        seen, candidates = np.flatnonzero(fits), candidates.only(fits)
+    if not len(seen):
+        return np.zeros(0, np.int64)
     order = method.order(candidates, np.random.default_rng(seed), limits)
-    return take(order, candidates.costs, limits, on_pick=on_pick)
+    told = None if on_pick is None else lambda record: on_pick(int(seen[record]))
+    return seen[take(order, candidates.costs, limits, on_pick=told)]

@@ -16,7 +16,8 @@ def take_turns(
     """Yields records of several orders in turn, no one twice, until all orders are at their ends.
 
     Next is always the order that has had the least so far, of several the first; it gives its
-    first record that is not taken yet.
+    first record that is not taken yet. That counts as had, also if the caller passes over it, as
+    `take` does with what no longer fits the tokens left.
 
     Args:
       orders: records, the best first.

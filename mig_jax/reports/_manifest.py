@@ -77,13 +77,15 @@ def summary(about: dict[str, Any], output: str) -> str:
             f"   (a random choice: {random['labels_covered']:,.0f})",
         ),
     ]
+    within = " within these limits" if is_limited(about) else ""
     if about["certified_ratio"] is not None:
         share = proven_per_cent(about["certified_ratio"])
-        within = " within these limits" if is_limited(about) else ""
         told.append(("certified", f"at least {share} of the best possible E{within}"))
     if about.get("share_of_bound") is not None:
         share = proven_per_cent(about["share_of_bound"])
-        told.append(("of the best E", f"at least {share}, which the method does not look for"))
+        told.append(
+            ("of the best E", f"at least {share}{within}, which the method does not look for")
+        )
     told += told_limits(about)
     by = f" by {about['method']['name']}" if "method" in about else ""
     counts = f"{about['records_selected']:,} of {about['records_used']:,} records"

@@ -90,6 +90,9 @@ def test_what_is_told_beside_the_bound_is_no_certificate(pool_file, tmp_path):
     assert "certified" not in result.stdout
     assert "which the method does not look for" in result.stdout
     assert "prefixes" not in told
+    limited = ("select", f"--pool={pool_file}", "--budget_tokens=900", "--method=random")
+    result = mig(*limited, f"--output={tmp_path / 'limited.jsonl'}")
+    assert "within these limits, which the method does not look for" in result.stdout
     # Whoever goes on from it, or asks why, is told that it is none of MIG's.
     was = f"{tmp_path / 'random.jsonl'}"
     message = refused("explain", f"--selection={was}", "--record=1")
@@ -128,6 +131,12 @@ def test_too_few_records_are_told(pool_file, tmp_path):
     count = len((tmp_path / "out.jsonl").read_text().splitlines())
     assert count < 300
     assert f"{count} of 300 records were picked: any other is one that instag" in result.stderr
+    base = ("select", f"--pool={pool_file}", f"--output={tmp_path / 'all.jsonl'}")
+    result = mig(*base, "--method=instag", "--budget_tokens=100%", "--nocertificate")
+    told = f"{count} records were picked: any other that fits the tokens left is one that instag"
+    assert told in result.stderr
+    result = mig(*base, "--method=random", "--budget_tokens=900", "--nocertificate")
+    assert "were picked" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -135,6 +144,10 @@ def test_too_few_records_are_told(pool_file, tmp_path):
     [
         (["--method=dsir"], "--validation: missing, expected --validation=FILE"),
         (["--method=random_quotas"], "--group_field: missing, expected --group_field=FIELD"),
+        (
+            ["--method=random_quotas", "--group_field=sauce"],
+            "no record has a field sauce; expected",
+        ),
         (["--method=influence"], "needs the gradients of a language model, which this command has"),
         (["--method=ifd"], "expected --method=top_score on a pool whose scores are those of"),
         (["--method=zip", "--validation=x.jsonl"], "--validation: --method=zip has no use for it"),
@@ -166,6 +179,24 @@ def test_what_a_method_cannot_keep_or_lacks_is_refused(flags, words, pool_file, 
     message = refused("select", f"--pool={pool_file}", "--budget=5", *flags, output)
     assert words in message
     assert list(folder.iterdir()) == []
+
+
+def test_rds_needs_a_word_that_the_pool_has(pool_file, validation_file, tmp_path):
+    """Else the first records of the pool would be nearest to any text."""
+    foreign, path = '{"instruction": "qqq", "output": "zzz"}\n', tmp_path / "foreign.jsonl"
+    base = ("select", f"--pool={pool_file}", "--budget=6", "--method=rds", "--nocertificate")
+    base += (f"--validation={path}", f"--output={tmp_path / 'o.jsonl'}")
+    path.write_text(foreign * 2)
+    assert "the records wanted have no word that the pool has" in refused(*base)
+    path.write_text(validation_file.read_text() + foreign[:-2] + ', "task": "c"}\n')
+    assert "the records wanted of task c have no word" in refused(*base)
+    picked = []
+    known = [line for line in validation_file.read_text().splitlines() if '"task": "a"' in line]
+    for number in (0, 1):
+        path.write_text(foreign[:-2] * number + ', "task": "a"}\n' * number + "\n".join(known))
+        assert mig(*base).returncode == 0
+        picked.append((tmp_path / "o.jsonl").read_text())
+    assert picked[0] == picked[1]
 
 
 def test_texts_are_asked_for_only_if_a_method_needs_them(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mig_jax.errors import InputError
-from mig_jax.methods import METHODS, Limits, choose, method_named, take, take_turns
+from mig_jax.methods import METHODS, Limits, Texts, choose, method_named, take, take_turns
 from tests.methods.pools import random_candidates
 
 DRAWN = {"random", "random_lengths", "random_quotas", "dsir", "dsir_pooled", "car"}
@@ -48,6 +48,38 @@ def test_what_a_method_needs_is_asked_for(name):
     for need in METHODS[name].needs & known:
         with pytest.raises(InputError, match=f"method {name}: needs {need}, which"):
             choose(name, dataclasses.replace(pool(), **{need: None}), Limits(records=3))
+
+
+def with_three_that_never_fit(candidates):
+    """The first three records once more before all, with more tokens than any budget."""
+    twice = np.r_[:3, : candidates.num_records]
+    starts, ends = candidates.offsets[twice], candidates.offsets[twice + 1]
+    texts, (behind, alone) = candidates.texts(), candidates.response_losses()
+    of_records, of_wanted = candidates.gradients()
+    return dataclasses.replace(
+        candidates,
+        labels=np.concatenate([candidates.labels[a:b] for a, b in zip(starts, ends, strict=True)]),
+        offsets=np.concatenate([[0], np.cumsum(ends - starts)]),
+        scores=candidates.scores[twice],
+        costs=np.r_[[10**6] * 3, candidates.costs],
+        texts=lambda: Texts(
+            [texts.instructions[n] for n in twice], [texts.responses[n] for n in twice]
+        ),
+        embeddings=lambda: candidates.embeddings()[twice],
+        response_losses=lambda: (behind[twice], alone[twice]),
+        gradients=lambda: (of_records[twice], of_wanted),
+        groups=candidates.groups[twice],
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_records_that_never_fit_have_no_share_and_keep_nothing_out(name):
+    candidates, seen = pool(), []
+    expected = choose(name, candidates, Limits(tokens=400), seed=2)
+    more = with_three_that_never_fit(candidates)
+    picks = choose(name, more, Limits(tokens=400), seed=2, on_pick=seen.append)
+    assert picks.tolist() == seen == (expected + 3).tolist()
+    assert choose(name, more.only(more.costs > 400), Limits(tokens=400)).tolist() == []
 
 
 def test_a_method_that_is_not_known():
