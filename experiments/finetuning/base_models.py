@@ -35,13 +35,15 @@ def read_base_model(name: str, template: str, texts: Callable[[], Iterable[str]]
     if is_scratch(name):
         return scratch_model(name, texts())
     model = read_model(_path(name))
+    chosen = _template(model, template)
+    _refuse_ends(model, chosen, template)
     return BaseModel(
         name=model.path.stem,
         digest=model.digest,
         architecture=model.architecture,
         weights=model.weights,
         tokenizer=model.tokenizer,
-        template=_template(model, template),
+        template=chosen,
     )
 
 
@@ -69,6 +71,18 @@ def _template(model: LanguageModel, name: str) -> ChatTemplate:
         return ChatTemplate(pathlib.Path(name).read_text(), name)
     except OSError as error:
         raise InputError(f"--chat_template: {name}: {error.strerror}") from None
+
+
+def _refuse_ends(model: LanguageModel, template: ChatTemplate, name: str) -> None:
+    """What ends an answer is judged apart, as one token: any other would pass for content."""
+    said = "answer"
+    end = template.parts("question", said)[1].rpartition(said)[2]
+    tokens = len(model.tokenizer.encode(end, add_special_tokens=False).ids)
+    if tokens != 1:
+        raise InputError(
+            f"--chat_template: {name}: its answers end with {end!r}, which is {tokens} tokens of "
+            f"{model.path}; expected a template whose answers end with one"
+        )
 
 
 def _path(name: str) -> pathlib.Path:
