@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import pathlib
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from experiments.finetuning.scratch import is_scratch, scratch_model
 from experiments.finetuning.study import BaseModel, Encoder
@@ -18,7 +19,10 @@ from mig_jax.language_models import (
     read_model,
 )
 
-__all__ = ["read_base_model", "read_encoder"]
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["check_end", "read_base_model", "read_encoder"]
 
 
 def read_base_model(name: str, template: str, texts: Callable[[], Iterable[str]]) -> BaseModel:
@@ -30,13 +34,14 @@ def read_base_model(name: str, template: str, texts: Callable[[], Iterable[str]]
       texts: those of the pool, of which a model from scratch has its tokenizer.
 
     Raises:
-      InputError: if there is none, or it has no chat template and none is named.
+      InputError: if there is none, or it has no chat template and none is named, or the template
+        ends answers with several tokens.
     """
     if is_scratch(name):
         return scratch_model(name, texts())
     model = read_model(_path(name))
     chosen = _template(model, template)
-    _refuse_ends(model, chosen, template)
+    check_end(model.tokenizer, chosen, template)
     return BaseModel(
         name=model.path.stem,
         digest=model.digest,
@@ -73,15 +78,18 @@ def _template(model: LanguageModel, name: str) -> ChatTemplate:
         raise InputError(f"--chat_template: {name}: {error.strerror}") from None
 
 
-def _refuse_ends(model: LanguageModel, template: ChatTemplate, name: str) -> None:
-    """What ends an answer is judged apart, as one token: any other would pass for content."""
+def check_end(tokenizer: Tokenizer, template: ChatTemplate, name: str) -> None:
+    """Raises InputError if a template ends answers with anything but one token.
+
+    That token is judged apart: of several, all but the last would pass for content.
+    """
     said = "answer"
     end = template.parts("question", said)[1].rpartition(said)[2]
-    tokens = len(model.tokenizer.encode(end, add_special_tokens=False).ids)
+    tokens = len(tokenizer.encode(end, add_special_tokens=False).ids)
     if tokens != 1:
         raise InputError(
             f"--chat_template: {name}: its answers end with {end!r}, which is {tokens} tokens of "
-            f"{model.path}; expected a template whose answers end with one"
+            "the model; expected a template whose answers end with one"
         )
 
 

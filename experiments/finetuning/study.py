@@ -272,9 +272,11 @@ class Study:
         if activations is not None:
             activations.close()
         say(
-            f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks, of "
-            f"{allowed.sum()} that fit; {len(allowed)} of {len(set(judged.groups))} are there"
+            f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks judge; "
+            f"{allowed.sum()} of {len(allowed)} can"
         )
+        if lost := sorted(set(judged.groups) - set(judged.groups[records])):
+            say(f"{name}: no record of {', '.join(lost)} fits: the task is left out")
         return Evaluated(laid_out.losses, judged.groups[records], records)
 
 

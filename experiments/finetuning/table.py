@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from experiments.finetuning.comparison import Result, difference, mean_over_tasks
 from mig_jax.reports import markdown_table
+from mig_jax.runs import place_told
 
 __all__ = ["CONTROL", "write_tables"]
 
@@ -39,11 +41,20 @@ def write_tables(
     ]
     if not rows:
         return
-    with (folder / "results.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    (folder / "results.md").write_text(_page(rows, groups, untrained))
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    _replace(folder / "results.csv", lines.getvalue())
+    _replace(folder / "results.md", _page(rows, groups, untrained))
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    """Writes a file anew: whole, or not at all if the disk is full."""
+    new = path.with_name(f"{path.name}.new")
+    with place_told(path):
+        new.write_text(text, encoding="utf-8", newline="")
+        new.replace(path)
 
 
 def _in_order(values: Any) -> list[str]:
