@@ -86,6 +86,8 @@ def read_kept(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], 
             if not isinstance(record, dict) or record.get("format") != f"mig_jax {kind}":
                 raise ValueError
             return record["run"], _whole_lines(stream, path)[0]
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected the {kind} of a study") from None
     except (ValueError, KeyError):

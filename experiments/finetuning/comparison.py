@@ -72,16 +72,14 @@ def difference(
     of_record = np.mean(by_seed, axis=0)
     tasks = [of_record[groups == group] for group in np.unique(groups)]
     mean = float(np.mean(means))
-    if all(len(one) == 1 for one in tasks):
+    known = [one for one in tasks if len(one) > 1]
+    if not known:
         return Difference(mean, -np.inf, np.inf)
     # Each part of the variance of the mean, with its degrees of freedom.
-    known = [(one.var(ddof=1), len(one) - 1) for one in tasks if len(one) > 1]
-    pooled = float(np.mean([of_task for of_task, _ in known])), sum(free for _, free in known)
-    found = iter(known)
-    of_tasks = [next(found) if len(one) > 1 else pooled for one in tasks]
+    for_others = (len(tasks) - len(known)) / len(known)
     parts = [
-        (of_task / len(one) / len(tasks) ** 2, free)
-        for one, (of_task, free) in zip(tasks, of_tasks, strict=True)
+        (one.var(ddof=1) * (1 / len(one) + for_others) / len(tasks) ** 2, len(one) - 1)
+        for one in known
     ]
     if seeds > 1:
         parts.append((float(np.var(means, ddof=1)) / seeds, seeds - 1))
