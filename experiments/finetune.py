@@ -8,19 +8,23 @@ The records of both files have a `task`. Each cell, a method at a budget with a 
 soon as it is done and never run again: the same command goes on, and one with more methods,
 budgets or seeds adds to what is there. `results.md` and `results.csv` are the table so far.
 
+No test record is in the pool or among the validation records: those that are are left out.
+
 A seed sees a share of the pool of its own, the same for all methods; it also decides the order
 of training. What is primary is fixed here: the loss a token of what answers say, without the
 token that ends them, mean over tasks, less that of random draws of the same seed.
 
 A cheap second judge is `--model=scratch --cost_model=MODEL --step_sizes=3e-3 --epochs=3`. With
 the same cost model, share and row it has the same selections as the study of MODEL: a copy of
-that study's selections.jsonl in its workdir saves choosing again.
+that study's selections.jsonl in its workdir saves choosing again, and without it methods by
+gradients ask the small model.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -34,7 +38,7 @@ from experiments.finetuning.base_models import read_base_model, read_encoder
 from experiments.finetuning.cells import KeptLines
 from experiments.finetuning.comparison import Result, mean_over_tasks
 from experiments.finetuning.gradients import RecordGradients
-from experiments.finetuning.selections import Selections
+from experiments.finetuning.selections import Selections, check_names
 from experiments.finetuning.study import Evaluated, Study
 from experiments.finetuning.table import write_tables
 from mig_jax import data
@@ -50,6 +54,7 @@ from mig_jax.language_models import Recipe, Tuning
 from mig_jax.methods import Limits
 
 _CONTROLS = ["random", "random#1", "random#2", "corrupted"]
+_TOKENS = 30000
 _METHODS = [*_CONTROLS, "mig_linear", "mig_exact", "mig_learned", "top_score", "longest"]
 
 
@@ -95,9 +100,12 @@ def run(options: Options) -> None:
     """Makes the cells that are not there yet; writes the table after each."""
     with held_workdir(options.workdir, "finetune") as folder:
         study, selections = _prepare(options, folder)
-        identity = study.identity() | {"epochs": options.epochs}
+        selections.check(options.methods, list(_budgets(options).values()), options.seeds)
+        choosing = selections.identity(options.pool)
+        identity = study.identity() | study.identity_of_judges() | choosing
+        identity |= {"epochs": options.epochs, "step_sizes": options.step_sizes}
         with (
-            KeptLines(folder / "selections.jsonl", "selections", _choosing(options)) as chosen,
+            KeptLines(folder / "selections.jsonl", "selections", choosing) as chosen,
             KeptLines(folder / "cells.jsonl", "cells", identity) as done,
         ):
             _run_cells(options, folder, study, selections, chosen, done)
@@ -113,11 +121,18 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
         return itertools.chain.from_iterable(data.read_texts(table))
 
     model = read_base_model(options.model, template, texts)
-    first = max(0, model.architecture.layers - options.layers) if options.layers else 0
+    layers = model.architecture.layers
+    first = max(0, layers - options.layers) if options.layers else 0
+    tuning = Tuning(first, options.rank)
+    say(
+        "all weights learn, the embedding, too"
+        if tuning.whole
+        else f"the upper {layers - first} of {layers} layers learn"
+    )
     study = Study(
         folder,
         model,
-        Tuning(first, options.rank),
+        tuning,
         row=options.row,
         rows=options.rows,
         table=table,
@@ -132,8 +147,9 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
     return study, Selections(study, inputs, share, field, gradients)
 
 
-def _choosing(options: Options) -> dict[str, Any]:
-    return {"row": options.row, "pool_share": options.pool_share, "pool": options.pool}
+def _budgets(options: Options) -> dict[str, Limits]:
+    budgets = {f"{n} tokens": Limits(tokens=n) for n in options.tokens}
+    return budgets | {f"{n} records": Limits(records=n) for n in options.records}
 
 
 def _run_cells(
@@ -149,12 +165,10 @@ def _run_cells(
         own, _ = study.train(np.zeros(0, np.int64), Recipe(0.0), 0)
         done.put("untrained", _judge(study, judged, own, np.zeros(0, np.int64)))
     recipe = Recipe(_step_size(options, study, selections, chosen, done))
-    budgets = [(f"{n} tokens", Limits(tokens=n)) for n in options.tokens]
-    budgets += [(f"{n} records", Limits(records=n)) for n in options.records]
     cells = [
         _Cell(method, budget, limits, seed)
         for seed in range(options.seeds)
-        for budget, limits in budgets
+        for budget, limits in _budgets(options).items()
         for method in options.methods
     ]
     left = [cell for cell in cells if cell.key not in done]
@@ -188,12 +202,15 @@ def _one_ahead(
     cells: list[_Cell], prepare: Callable[[_Cell], np.ndarray]
 ) -> Iterator[tuple[_Cell, np.ndarray]]:
     """Each cell with what is prepared of it; the next one is prepared meanwhile."""
-    with ThreadPoolExecutor(1) as thread:
+    thread = ThreadPoolExecutor(1)
+    try:
         ahead = [thread.submit(prepare, cell) for cell in cells[:1]]
         for number, cell in enumerate(cells):
             picks = ahead.pop().result()
             ahead += [thread.submit(prepare, cell) for cell in cells[number + 1 : number + 2]]
             yield cell, picks
+    finally:  # An interrupt does not wait for what is prepared, which may take long.
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _write(folder: pathlib.Path, cells: list[_Cell], done: KeptLines, judged: Evaluated) -> None:
@@ -207,7 +224,10 @@ def _write(folder: pathlib.Path, cells: list[_Cell], done: KeptLines, judged: Ev
 
 def _picks(selections: Selections, chosen: KeptLines, cell: _Cell) -> np.ndarray:
     if cell.key not in chosen:
-        chosen.put(cell.key, selections.select(cell.method, cell.limits, cell.seed).tolist())
+        picks = selections.select(cell.method, cell.limits, cell.seed)
+        if not len(picks):
+            raise InputError(f"{cell.key}: no record is within the budget; expected a larger one")
+        chosen.put(cell.key, picks.tolist())
     return np.array(chosen[cell.key], np.int64)
 
 
@@ -217,12 +237,12 @@ def _step_size(
     """The best of the step sizes on validation records, by the first and the last method."""
     if len(options.step_sizes) == 1:
         return options.step_sizes[0]
-    validated = study.validated(options.test_records // 2)
-    tokens = options.tokens[0] if options.tokens else None
-    limits = Limits(tokens=tokens) if tokens else Limits(records=options.records[0])
+    if "step size" in done:  # More methods do not change it.
+        return done["step size"]
+    validated = study.validated(max(1, options.test_records // 2))
+    budget, limits = next(iter(_budgets(options).items()))
     found: dict[float, list[float]] = {size: [] for size in options.step_sizes}
     for method in dict.fromkeys([options.methods[0], options.methods[-1]]):
-        budget = f"{tokens} tokens" if tokens else f"{limits.records} records"
         picks = _picks(selections, chosen, _Cell(method, budget, limits, 0))
         for size in options.step_sizes:
             key = f"step size {size:g} | {method} | {budget}"
@@ -232,6 +252,7 @@ def _step_size(
                 done.put(key, mean_over_tasks(np.array(losses["content"]), validated.groups))
             found[size].append(done[key])
     best = min(found, key=lambda size: float(np.mean(found[size])))
+    done.put("step size", best)
     told = ", ".join(f"{size:g}: {np.mean(losses):.4f}" for size, losses in found.items())
     say(f"step size {best:g}, by validation loss ({told})")
     return best
@@ -277,16 +298,25 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_string, "validation", None, "JSON lines with conversations and `task`.")
     add(flags.DEFINE_string, "test", None, "The same; nothing looks at it before it judges.")
     add(flags.DEFINE_list, "methods", _METHODS, "What is compared; random draws are the control.")
-    add(flags.DEFINE_list, "tokens", ["30000"], "Budgets in tokens, instructions included.")
+    tokens = f"Budgets in tokens, instructions included; {_TOKENS} without any budget."
+    add(flags.DEFINE_list, "tokens", [], tokens)
     add(flags.DEFINE_list, "records", [], "Budgets in records.")
     add(flags.DEFINE_integer, "seeds", 3, "How many, from 0 on.", lower_bound=1)
     share = "The share of the pool that a seed sees: methods without chance differ by it."
     add(flags.DEFINE_float, "pool_share", 0.8, share, lower_bound=0.0, upper_bound=1.0)
-    add(flags.DEFINE_integer, "layers", 6, "Upper layers that learn; 0 for all weights.")
-    add(flags.DEFINE_integer, "rank", 0, "Of LoRA adapters; 0 trains the matrices themselves.")
+    add(
+        flags.DEFINE_integer,
+        "layers",
+        6,
+        "Upper layers that learn; 0 for all weights.",
+        lower_bound=0,
+    )
+    rank = "Of LoRA adapters; 0 trains the matrices themselves."
+    add(flags.DEFINE_integer, "rank", 0, rank, lower_bound=0)
     sizes = "The step size, or several, of which the best on validation records is taken."
     add(flags.DEFINE_list, "step_sizes", ["3e-4"], sizes)
-    add(flags.DEFINE_integer, "row", 256, "Tokens of a row; longer records are left out.")
+    row = "Tokens of a row; longer records are left out."
+    add(flags.DEFINE_integer, "row", 256, row, lower_bound=2)
     add(flags.DEFINE_integer, "rows", 4, "Rows of a training batch.", lower_bound=1)
     add(flags.DEFINE_integer, "epochs", 1, "Of training.", lower_bound=1)
     add(flags.DEFINE_integer, "test_records", 120, "Of each task, at most.", lower_bound=1)
@@ -299,7 +329,12 @@ def _run(values: flags.FlagValues) -> None:
     check_input_flags(values)
     given = values.flag_values_dict()
     for name, kind in (("tokens", int), ("records", int), ("step_sizes", float)):
-        given[name] = [_number(name, text, kind) for text in getattr(values, name)]
+        numbers = [_number(name, text, kind) for text in getattr(values, name)]
+        given[name] = list(dict.fromkeys(numbers))
+    if not given["tokens"] and not given["records"]:
+        given["tokens"] = [_TOKENS]
+    given["methods"] = list(dict.fromkeys(values.methods))
+    check_names(given["methods"])
     run(Options(**given))
 
 
@@ -308,7 +343,7 @@ def _number(name: str, text: str, kind: type) -> Any:
         value = kind(text)
     except ValueError:
         value = 0
-    if not value > 0:
+    if not (value > 0 and math.isfinite(value)):
         raise InputError(f"--{name}: found {text}, expected numbers above 0")
     return value
 

@@ -33,7 +33,12 @@ from experiments.finetuning.base_models import read_encoder
 from experiments.finetuning.cells import KeptLines, read_kept
 from experiments.finetuning.correlation import rank_correlations
 from experiments.finetuning.proxies import ALL_TASKS, Proxy, Selected, by_task, proxies_of
-from experiments.finetuning.study import Encoder, chosen_per_task
+from experiments.finetuning.study import (
+    Encoder,
+    chosen_per_task,
+    digest_of_records,
+    judgeable,
+)
 from mig_jax import data
 from mig_jax.commands.command import Command, main_of
 from mig_jax.commands.flag_groups import InputOptions, check_input_flags, define_input_flags
@@ -86,14 +91,14 @@ def run(options: Options) -> None:
             options.chat_template,
             lambda: itertools.chain.from_iterable(conversations),
         )
-        groups = _judged_groups(options, cells[0], selections, encoder, test)
+        groups = _judged_groups(options, cells[0], selections, encoder, validation, test)
         inputs = inputs_of_table(options, table, budget=0)
         decides = {
             "study": digest([json.dumps(cells[0], sort_keys=True)]),
             "pool": _digest(conversations),
             "labels": digest([table.labels, table.offsets, table.scores, inputs.embeddings]),
-            "validation": _digest(validation.conversations),
-            "test": _digest(test.conversations),
+            "validation": digest_of_records(validation),
+            "test": digest_of_records(test),
         }
         proxies = proxies_of(inputs, conversations, validation, test)
         with KeptLines(folder / "values.jsonl", "proxies", decides) as kept:
@@ -141,12 +146,15 @@ def _judged_groups(
     run: dict[str, Any],
     selections: list[Selected],
     encoder: Encoder,
+    validation: data.ValidationSet,
     test: data.ValidationSet,
 ) -> npt.NDArray[np.str_]:
     """The task of each test record that judged: the study tells how many there are, and which."""
-    fit = encoder(test.conversations).lengths <= run["row"]
+    counts = encoder(test.conversations)
+    fit = judgeable(counts, run["row"], test.conversations, validation.conversations)
+    same = run.get("test_file") == digest_of_records(test)
     judged = len(selections[0].content)
-    for most in range(1, judged + 1):
+    for most in range(1, judged + 1) if same else ():
         records = chosen_per_task(fit, test.groups, most)
         if len(records) == judged and digest([records]) == run["test"]:
             return test.groups[records]
@@ -159,7 +167,7 @@ def _judged_groups(
 def _of_study(path: str, run: dict[str, Any], budget: str, groups: npt.NDArray[np.str_]) -> Proxy:
     """What the model of another study lost, of the same selections."""
     other, cells = _cells(path)
-    if other["test"] != run["test"]:
+    if any(other.get(name) != run.get(name) for name in ("test", "test_file")):
         raise InputError(
             f"--judges: {path}: was judged on other test records; expected a study with the same "
             "--cost_model, --row and --test_records"

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import pathlib
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from experiments.finetuning.scratch import is_scratch, scratch_model
 from experiments.finetuning.study import BaseModel, Encoder
@@ -18,7 +19,10 @@ from mig_jax.language_models import (
     read_model,
 )
 
-__all__ = ["read_base_model", "read_encoder"]
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["check_end", "read_base_model", "read_encoder"]
 
 
 def read_base_model(name: str, template: str, texts: Callable[[], Iterable[str]]) -> BaseModel:
@@ -30,18 +34,21 @@ def read_base_model(name: str, template: str, texts: Callable[[], Iterable[str]]
       texts: those of the pool, of which a model from scratch has its tokenizer.
 
     Raises:
-      InputError: if there is none, or it has no chat template and none is named.
+      InputError: if there is none, or it has no chat template and none is named, or the template
+        ends answers with several tokens.
     """
     if is_scratch(name):
         return scratch_model(name, texts())
     model = read_model(_path(name))
+    chosen = _template(model, template)
+    check_end(model.tokenizer, chosen, template)
     return BaseModel(
         name=model.path.stem,
         digest=model.digest,
         architecture=model.architecture,
         weights=model.weights,
         tokenizer=model.tokenizer,
-        template=_template(model, template),
+        template=chosen,
     )
 
 
@@ -69,6 +76,21 @@ def _template(model: LanguageModel, name: str) -> ChatTemplate:
         return ChatTemplate(pathlib.Path(name).read_text(), name, model.special_tokens)
     except OSError as error:
         raise InputError(f"--chat_template: {name}: {error.strerror}") from None
+
+
+def check_end(tokenizer: Tokenizer, template: ChatTemplate, name: str) -> None:
+    """Raises InputError if a template ends answers with anything but one token.
+
+    That token is judged apart: of several, all but the last would pass for content.
+    """
+    said = "answer"
+    end = template.parts("question", said)[1].rpartition(said)[2]
+    tokens = len(tokenizer.encode(end, add_special_tokens=False).ids)
+    if tokens != 1:
+        raise InputError(
+            f"--chat_template: {name}: its answers end with {end!r}, which is {tokens} tokens of "
+            "the model; expected a template whose answers end with one"
+        )
 
 
 def _path(name: str) -> pathlib.Path:

@@ -33,7 +33,11 @@ class KeptLines:
           InputError: if it is none of ours, of another run, in use or cannot be written.
         """
         stream = self._stream = open_run_file(str(self._path), self._kind, self._run)
-        self._values, size = _whole_lines(stream)
+        try:
+            self._values, size = _whole_lines(stream, self._path)
+        except InputError:
+            stream.close()
+            raise
         stream.seek(size)
         stream.truncate()
         return self
@@ -45,7 +49,8 @@ class KeptLines:
         traceback: TracebackType | None,
     ) -> None:
         assert self._stream is not None
-        self._stream.close()
+        with place_told(str(self._path)):
+            self._stream.close()
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -80,21 +85,29 @@ def read_kept(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], 
             record = json.loads(stream.readline() or b"{}")
             if not isinstance(record, dict) or record.get("format") != f"mig_jax {kind}":
                 raise ValueError
-            return record["run"], _whole_lines(stream)[0]
+            return record["run"], _whole_lines(stream, path)[0]
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected the {kind} of a study") from None
-    except ValueError:
+    except (ValueError, KeyError):
         what = f"its first line is no record of mig_jax {kind}"
         raise InputError(f"{path}: {what}; expected the {kind} of a study") from None
 
 
-def _whole_lines(stream: BinaryIO) -> tuple[dict[str, Any], int]:
+def _whole_lines(stream: BinaryIO, path: str | os.PathLike[str]) -> tuple[dict[str, Any], int]:
     """Values by key from here on, and where the last whole line ends."""
     values, size = {}, stream.tell()
-    for line in stream:
+    for number, line in enumerate(stream, 2):
         if not line.endswith(b"\n"):
             break
-        key, value = json.loads(line)
-        values[key] = value
+        try:
+            key, value = json.loads(line)
+            values[key] = value
+        except (ValueError, TypeError):
+            raise InputError(
+                f"{path}, line {number}: damaged; expected a key and a value in JSON. Without "
+                "this line the rest can be used, and it is made again"
+            ) from None
         size += len(line)
     return values, size

@@ -53,9 +53,10 @@ def difference(
     """The mean over tasks of differences by seed and record, with its interval.
 
     Two things vary: seeds (which records are seen, selected, and in which order they are trained
-    on) and test records. Both variances add. Few seeds tell their variance badly: the interval
-    is Student's, with degrees of freedom by Welch and Satterthwaite. With one seed it speaks of
-    test records alone.
+    on) and test records. Both variances add. Few seeds, or few records, tell their variance
+    badly: the interval is Student's, with degrees of freedom by Welch and Satterthwaite. With
+    one seed it speaks of test records alone. A task with one record has the variance of the
+    others; if all have one, nothing is known and the interval is without ends.
 
     Args:
       by_seed: [n] for each seed: the loss of the one less that of the other, paired.
@@ -70,13 +71,21 @@ def difference(
     means = [mean_over_tasks(one, groups) for one in by_seed]
     of_record = np.mean(by_seed, axis=0)
     tasks = [of_record[groups == group] for group in np.unique(groups)]
-    of_records = sum(one.var(ddof=1) / len(one) if len(one) > 1 else 0.0 for one in tasks)
-    of_records /= len(tasks) ** 2
-    of_seeds = float(np.var(means, ddof=1)) / seeds if seeds > 1 else 0.0
-    variance = of_records + of_seeds
     mean = float(np.mean(means))
+    known = [one for one in tasks if len(one) > 1]
+    if not known:
+        return Difference(mean, -np.inf, np.inf)
+    # Each part of the variance of the mean, with its degrees of freedom.
+    for_others = (len(tasks) - len(known)) / len(known)
+    parts = [
+        (one.var(ddof=1) * (1 / len(one) + for_others) / len(tasks) ** 2, len(one) - 1)
+        for one in known
+    ]
+    if seeds > 1:
+        parts.append((float(np.var(means, ddof=1)) / seeds, seeds - 1))
+    variance = float(sum(part for part, _ in parts))
     if not variance:
         return Difference(mean, mean, mean)
-    freedom = variance**2 / (of_seeds**2 / (seeds - 1)) if of_seeds else np.inf
+    freedom = variance**2 / sum(part**2 / free for part, free in parts)
     width = scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, freedom) * variance**0.5
     return Difference(mean, float(mean - width), float(mean + width))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from experiments.finetuning.study import Study
+from experiments.finetuning.study import Study, digest_of_records
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.language_models import (
     Projections,
@@ -45,6 +45,7 @@ class RecordGradients:
         self._study, self._recipe = study, Recipe(step_size)
         order = np.random.default_rng(0).permutation(study.fits)
         self._asked, self._warm_up = order[:records], order[::-1]
+        self.records = records
 
     def of(
         self, seen: npt.NDArray[np.int64]
@@ -63,7 +64,12 @@ class RecordGradients:
 
     @functools.cached_property
     def _all(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        run = self._study.identity() | {"step_size": self._recipe.step_size, "warm_up": _WARM_UP}
+        run = self._study.identity() | {
+            "validation": digest_of_records(self._study.validation),
+            "step_size": self._recipe.step_size,
+            "warm_up": _WARM_UP,
+            "asked": len(self._asked),
+        }
         folder = self._study.folder / "gradients"
         with RunFolder(folder, "gradients", run, ".npz") as kept:
             blocks = [

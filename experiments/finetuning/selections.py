@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 import numpy.typing as npt
 
 from experiments.finetuning.gradients import RecordGradients
-from experiments.finetuning.study import Study
+from experiments.finetuning.study import Study, digest_of_records
 from mig_jax import data
 from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.commands.terminal import say
@@ -29,21 +31,25 @@ from mig_jax.learning import (
 from mig_jax.learning.objectives import Objective, hold_out, influence
 from mig_jax.measure import EXACT, LINEAR, GainRule, Pool, pool_from_table
 from mig_jax.methods import (
+    METHODS,
     Candidates,
     Limits,
     choose,
     influences,
+    method_named,
     random_of_lengths,
     take,
 )
+from mig_jax.runs import digest
 from mig_jax.selection import Constraints, select
 
-__all__ = ["OWN_METHODS", "Selections"]
+__all__ = ["OWN_METHODS", "Selections", "check_names"]
 
 _CORRUPTED = "corrupted"  # The field that tells which responses belong to other records.
 _STEPS_OF_LEARNING = 40
 _HELD_OUT = 0.3
 _OF_LENGTHS = "lengths_of_"
+_DRAW = re.compile(r"(random\w*)#[1-9]\d{0,2}")  # Seeds are 1,000 apart.
 
 
 class Selections:
@@ -67,10 +73,53 @@ class Selections:
           gradients: of the study's model, for methods that ask it.
         """
         self._study, self._inputs, self._share = study, inputs, share
-        self._gradients = gradients
+        self._gradients, self._field = gradients, group_field
         self._groups = (
             None if group_field is None else data.field_values(study.table, group_field)[1]
         )
+
+    def identity(self, pool: Sequence[str]) -> dict[str, Any]:
+        """What decides the selections from the files of a pool, in types that JSON has.
+
+        The model that methods by gradients ask is not in it: studies of several models may have
+        the selections of one.
+        """
+        study, table = self._study, self._inputs.table
+        names = "\n".join(table.label_names).encode("utf-8", "surrogatepass")
+        labels = [table.labels, table.offsets, table.scores, np.frombuffer(names, np.uint8)]
+        return {
+            "row": study.limit,
+            "pool_share": self._share,
+            "pool": data.pool_digests(pool),
+            "labels": digest([*labels, self._inputs.embeddings]),
+            "costs": digest([study.costs]),
+            "validation": digest_of_records(study.validation),
+            "group_field": self._field,
+            "gradient_records": None if self._gradients is None else self._gradients.records,
+        }
+
+    def check(self, methods: Sequence[str], budgets: Sequence[Limits], seeds: int) -> None:
+        """Raises InputError if a method lacks what it needs, or a budget leaves no choice."""
+        for method in methods:
+            name = _plain(method)
+            if name == _CORRUPTED:
+                self._bad()
+            elif name in METHODS and (lacking := METHODS[name].lacks(self._candidates(0))):
+                flag = " (--group_field)" if "groups" in lacking else ""
+                raise InputError(f"--methods: {method}: needs {', '.join(lacking)}{flag}")
+        seen = [self.seen(seed) for seed in range(seeds)]
+        most = {
+            "records": min(map(len, seen)),
+            "tokens": min(int(self._study.costs[own].sum()) for own in seen),
+        }
+        for limits in budgets:
+            for unit, there in most.items():
+                asked = getattr(limits, unit)
+                if asked is not None and asked >= there:
+                    raise InputError(
+                        f"--{unit}: {asked:,}: a seed sees {there:,} {unit}; expected less, or all "
+                        "methods take the same"
+                    )
 
     def select(self, method: str, limits: Limits, seed: int) -> npt.NDArray[np.int64]:
         """The records of the pool that a method takes for a seed: int64, no one twice.
@@ -193,17 +242,49 @@ class Selections:
         )
         return found.learned
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - as long as the selections live
+    def _bad(self) -> npt.NDArray[np.bool_]:
+        """Which records of the pool have a response that belongs to another."""
+        values, which = data.field_values(self._study.table, _CORRUPTED)
+        bad = [n for n, value in enumerate(values) if value.lower() == "true"]
+        if not bad:
+            raise InputError(
+                f"--methods: corrupted: expected records whose field {_CORRUPTED} is true"
+            )
+        return np.isin(which, bad)
+
     def _corrupted(
         self, seen: npt.NDArray[np.int64], limits: Limits, seed: int
     ) -> npt.NDArray[np.int64]:
         """At random among records whose response belongs to another: what must do harm."""
-        values, which = data.field_values(self._study.table, _CORRUPTED)
-        if "true" not in map(str.lower, values):
-            raise InputError(f"corrupted: expected records whose field {_CORRUPTED} is true")
-        bad = [n for n, value in enumerate(values) if value.lower() == "true"]
-        own = np.flatnonzero(np.isin(which[seen], bad))
+        own = np.flatnonzero(self._bad()[seen])
         order = np.random.default_rng([seed, 4]).permutation(own)
         return take(order.tolist(), self._study.costs[seen], limits)
+
+
+def check_names(methods: Sequence[str]) -> None:
+    """Raises InputError if there is no such method."""
+    for method in methods:
+        name = _plain(method)
+        if "#" in name:
+            raise InputError(
+                f"--methods: {method}: expected draws of random methods alone, as random#1 to "
+                "random#999"
+            )
+        if name not in OWN_METHODS:
+            try:
+                method_named(name)
+            except InputError as error:
+                own = ", ".join([*OWN_METHODS, f"{_OF_LENGTHS}METHOD"])
+                raise InputError(f"--methods: {error}, {own}") from None
+
+
+def _plain(method: str) -> str:
+    """The name of a method, without the number of its draw and what asks for its lengths."""
+    while method.startswith(_OF_LENGTHS):
+        method = method.removeprefix(_OF_LENGTHS)
+    found = _DRAW.fullmatch(method)
+    return found[1] if found else method
 
 
 _Own = Callable[[Selections, npt.NDArray[np.int64], Limits, int], npt.NDArray[np.int64]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -37,7 +38,15 @@ from mig_jax.runs import digest
 
 Batches = Iterator[tuple[Batch, npt.NDArray[Any] | None]]
 
-__all__ = ["BaseModel", "Encoder", "Evaluated", "Study", "chosen_per_task"]
+__all__ = [
+    "BaseModel",
+    "Encoder",
+    "Evaluated",
+    "Study",
+    "chosen_per_task",
+    "digest_of_records",
+    "judgeable",
+]
 
 Encoder = Callable[[Sequence[tuple[str, str]]], EncodedRecords]
 """Instructions and responses as token ids."""
@@ -117,7 +126,12 @@ class Study:
         self.encoded, counts = self._encode(self.conversations)
         self.costs = counts.lengths
         self.response_costs = counts.lengths - counts.starts
-        self.fits = np.flatnonzero(self.costs <= row)
+        tested = set(test.conversations)
+        fits = self.costs <= row
+        is_tested = np.array([one in tested for one in self.conversations], bool)
+        if is_tested.any():
+            say(f"{is_tested.sum():,} records of the pool are test records, too: left out")
+        self.fits = np.flatnonzero(fits & ~is_tested)
         if not len(self.fits):
             raise InputError(f"--pool: no record has at most {row} tokens; expected --row larger")
         say(
@@ -126,18 +140,25 @@ class Study:
         )
         self.row = self._row(self.encoded.lengths[self.fits])
         self._pool_activations = self._activations("pool", self.encoded, self.row)
-        self.judged = self._evaluated("test", test, test_records)
+        self.judged = self._evaluated("test", test, test_records, validation.conversations)
 
     def identity(self) -> dict[str, Any]:
-        """What decides the losses of a selection, part by part, in types that JSON has."""
+        """What decides the weights after training on a selection, in types that JSON has."""
         return {
             "model": self.model.digest,
             "records": digest([self.encoded.ids]),
-            "test": digest([self.judged.records]),
+            "costs": digest([self.costs]),
             "tuning": dataclasses.asdict(self.tuning),
             "row": self.limit,
             "rows": self.rows,
-        } | ({} if self._counted is None else {"costs": digest([self.costs])})
+        }
+
+    def identity_of_judges(self) -> dict[str, Any]:
+        """Which records judge, and what the whole file says: choices are made of all of it."""
+        return {
+            "test": digest([self.judged.records]),
+            "test_file": digest_of_records(self.test),
+        }
 
     def count(self, conversations: Sequence[Sequence[str]]) -> list[int]:
         """The tokens of conversations, as budgets count them."""
@@ -225,9 +246,22 @@ class Study:
         model = self.model
         return choices_of(model.tokenizer, model.template, judged.conversations, candidates)
 
-    def _evaluated(self, name: str, judged: data.ValidationSet, most: int) -> Evaluated:
+    def _evaluated(
+        self,
+        name: str,
+        judged: data.ValidationSet,
+        most: int,
+        besides: Sequence[tuple[str, str]] = (),
+    ) -> Evaluated:
         encoded, counts = self._encode(judged.conversations)
-        records = chosen_per_task(counts.lengths <= self.limit, judged.groups, most)
+        allowed = judgeable(counts, self.limit, judged.conversations, besides)
+        records = chosen_per_task(allowed, judged.groups, most)
+        if not len(records):
+            other = " and is no validation record" if besides else ""
+            raise InputError(
+                f"--{name}: no record has an answer, at most {self.limit} tokens{other}; expected "
+                "others, or --row larger"
+            )
         row = max(self.row, self._row(encoded.lengths[records]))
         activations = self._activations(name, encoded, row)
         if activations is not None:
@@ -237,8 +271,33 @@ class Study:
         laid_out = JudgedRecords(encoded, records, row, activations, self._choices(judged))
         if activations is not None:
             activations.close()
-        say(f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks")
+        say(
+            f"{name}: {len(records)} records of {len(set(judged.groups[records]))} tasks judge; "
+            f"{allowed.sum()} of {len(allowed)} can"
+        )
+        if lost := sorted(set(judged.groups) - set(judged.groups[records])):
+            say(f"{name}: no record of {', '.join(lost)} fits: the task is left out")
         return Evaluated(laid_out.losses, judged.groups[records], records)
+
+
+def judgeable(
+    counts: EncodedRecords,
+    limit: int,
+    conversations: Sequence[tuple[str, str]],
+    besides: Sequence[tuple[str, str]] = (),
+) -> npt.NDArray[np.bool_]:
+    """Records that fit, say something before they end, and are none of those `besides`: [n]."""
+    seen = set(besides)
+    is_other = np.array([one not in seen for one in conversations], bool)
+    return (counts.lengths <= limit) & (counts.lengths - counts.starts > 1) & is_other
+
+
+def digest_of_records(judged: data.ValidationSet) -> str:
+    """A digest of what the records say, and of how they are grouped."""
+    sources = judged.groups if judged.sources is None else judged.sources
+    parts = [[*pair] for pair in judged.conversations]
+    text = json.dumps([parts, judged.groups.tolist(), sources.tolist()])
+    return digest([np.frombuffer(text.encode(), np.uint8)])
 
 
 def chosen_per_task(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from experiments.finetuning.comparison import Result, difference, mean_over_tasks
 from mig_jax.reports import markdown_table
+from mig_jax.runs import place_told
 
 __all__ = ["CONTROL", "write_tables"]
 
@@ -39,11 +41,20 @@ def write_tables(
     ]
     if not rows:
         return
-    with (folder / "results.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    (folder / "results.md").write_text(_page(rows, groups, untrained))
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    _replace(folder / "results.csv", lines.getvalue())
+    _replace(folder / "results.md", _page(rows, groups, untrained))
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    """Writes a file anew: whole, or not at all if the disk is full."""
+    new = path.with_name(f"{path.name}.new")
+    with place_told(path):
+        new.write_text(text, encoding="utf-8", newline="")
+        new.replace(path)
 
 
 def _in_order(values: Any) -> list[str]:
@@ -107,12 +118,12 @@ def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untraine
     parts = [
         "# Fine-tuned on selections",
         f"Nats a token of what answers say, the mean over {len(tasks)} tasks ({len(groups)} test "
-        "records), less the mean of the random draws of the same seed; 95 % over seeds and test "
-        "records. Right: the share of records with few possible answers whose right one is the "
-        "likeliest.",
+        "records), less the mean of the random draws of the same seed, or for a draw less the "
+        "others; 95 % over seeds and test records, with one seed over test records alone. Right: "
+        "the share of records with few possible answers whose right one is the likeliest.",
         f"Before training: {mean_over_tasks(untrained.content, groups):.3f}, "
         f"{mean_over_tasks(untrained.end, groups):.3f} for the token that ends an answer, "
-        f"{_share_right(untrained):.1%} right.",
+        f"{_percent(_share_right(untrained))} right.",
     ]
     header = ["method", "seeds", "content", "less random", "95 %", *tasks, "end", "less random"]
     header += ["right", "records", "tokens", "of responses"]
@@ -138,12 +149,26 @@ def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untraine
                     *map(_signed, gaps),
                     f"{row['end']:.3f}",
                     _signed(row["end_over_random"]),
-                    "–" if np.isnan(row["right"]) else f"{row['right']:.1%}",
+                    _percent(row["right"]),
                     *(f"{row[name]:,}" for name in ("records", "tokens", "response_tokens")),
                 ]
             )
         parts += [f"## {budget}", markdown_table(header, lines, range(1, len(header)))]
+        if short := [
+            f"{row['method']} ({share:.0%})" for row in own if (share := _spent(row)) < 0.95
+        ]:
+            parts.append(f"Less than the budget, so not at equal cost: {', '.join(short)}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _spent(row: dict[str, Any]) -> float:
+    """The share of its budget, such as `30000 tokens`, that a method took."""
+    number, _, unit = row["budget"].partition(" ")
+    return float(row[unit] / int(number))
+
+
+def _percent(share: float) -> str:
+    return "–" if np.isnan(share) else f"{share:.1%}"
 
 
 def _signed(value: float | None) -> str:

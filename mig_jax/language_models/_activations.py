@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.runs import RunFolder
+from mig_jax.runs import RunFolder, place_told
 
 from ._architecture import Architecture, Weights, embed, layers_between, run_layers
 from ._encoding import EncodedRecords
@@ -62,7 +62,13 @@ class Activations:
         place = pathlib.Path(folder)
         self._held = RunFolder(place, "activations", run | {"layers": layers}, ".npy")
         shape = (len(encoded.ids), architecture.width)
-        self._values = _open(place / "activations", np.dtype(ml_dtypes.bfloat16), shape)
+        self._path = place / "activations"
+        self._values = _open(self._path, np.dtype(ml_dtypes.bfloat16), shape)
+        # Written through memory, a full disk would kill the process without a word.
+        self._stream = self._path.open("r+b")
+        with place_told(self._path):
+            if not (place / "done").exists():
+                (place / "done").write_bytes(bytes(len(encoded)))
         self._done = _open(place / "done", np.dtype(np.uint8), (len(encoded),))
         lower = layers_between(weights, 0, layers)
         embedding = {"embedding": weights["embedding"]}
@@ -89,6 +95,7 @@ class Activations:
 
     def close(self) -> None:
         """Lets go of the folder."""
+        self._stream.close()
         self._held.__exit__(None, None, None)
 
     def missing(self, records: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -102,6 +109,7 @@ class Activations:
 
         Raises:
           InputError: if a record is longer than a row.
+          OSError: if the disk is full.
         """
         left, done = self.missing(records), 0
         for block in np.split(left, range(_RECORDS, len(left), _RECORDS)):
@@ -115,12 +123,19 @@ class Activations:
                     for record in row:
                         span = self._span(record)
                         count = span.stop - span.start
-                        self._values[span] = x[b, place : place + count]
+                        self._write(span.start, x[b, place : place + count])
                         place += count
                     done += place
                 if progress is not None:
                     progress(done)
+            with place_told(self._path):
+                self._stream.flush()
             self._done[block] = 1
+
+    def _write(self, first: int, values: npt.NDArray[Any]) -> None:
+        with place_told(self._path):
+            self._stream.seek(first * self._a.width * values.itemsize)
+            self._stream.write(values.tobytes())
 
     def of(self, rows: list[list[int]], count: int) -> npt.NDArray[Any]:
         """The activations of one batch, bfloat16 [count, row, d], as `lay_out` lays it out.

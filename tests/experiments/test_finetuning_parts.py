@@ -65,14 +65,16 @@ def test_difference_adds_the_variances_of_seeds_and_records():
     rng = np.random.default_rng(0)
     groups = np.repeat(["a", "b", "c"], [5, 9, 2])
     by_seed = [rng.normal(size=16) for _ in range(4)]
-    means, of_records = [], 0.0
+    means, of_records, uncertain = [], 0.0, 0.0
     for one in by_seed:
         means.append(sum(one[groups == task].mean() for task in "abc") / 3)
     for task in "abc":
         own = [np.mean([one[n] for one in by_seed]) for n in np.flatnonzero(groups == task)]
-        of_records += sum((x - np.mean(own)) ** 2 for x in own) / (len(own) - 1) / len(own) / 9
+        part = sum((x - np.mean(own)) ** 2 for x in own) / (len(own) - 1) / len(own) / 9
+        of_records += part
+        uncertain += part**2 / (len(own) - 1)
     of_seeds = sum((x - np.mean(means)) ** 2 for x in means) / 3 / 4
-    freedom = (of_records + of_seeds) ** 2 / (of_seeds**2 / 3)
+    freedom = (of_records + of_seeds) ** 2 / (of_seeds**2 / 3 + uncertain)
     width = scipy.stats.t(freedom).ppf(0.975) * (of_records + of_seeds) ** 0.5
     found = difference(by_seed, groups)
     assert found.mean == pytest.approx(np.mean(means))
