@@ -55,6 +55,13 @@ from mig_jax.methods import Limits
 
 _CONTROLS = ["random", "random#1", "random#2", "corrupted"]
 _TOKENS = 30000
+#: What --quick puts in the place of defaults: the whole way in some minutes on two cores.
+_QUICK = {
+    "methods": ["random", "random#1", "top_score", "longest", "mig_exact", "dsir", "rds"],
+    "tokens": ["6000"],
+    "seeds": 1,
+    "test_records": 20,
+}
 _METHODS = [*_CONTROLS, "mig_linear", "mig_exact", "mig_learned", "top_score", "longest"]
 
 
@@ -82,6 +89,7 @@ class Options(InputOptions):
     test_records: int
     group_field: str | None
     gradient_records: int
+    quick: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,6 +305,8 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_string, "cost_model", None, counts)
     add(flags.DEFINE_string, "validation", None, "JSON lines with conversations and `task`.")
     add(flags.DEFINE_string, "test", None, "The same; nothing looks at it before it judges.")
+    quick = "Few tokens and test records, one seed: a first look, in minutes, that proves nothing."
+    add(flags.DEFINE_boolean, "quick", False, quick)
     add(flags.DEFINE_list, "methods", _METHODS, "What is compared; random draws are the control.")
     tokens = f"Budgets in tokens, instructions included; {_TOKENS} without any budget."
     add(flags.DEFINE_list, "tokens", [], tokens)
@@ -327,6 +337,10 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 def _run(values: flags.FlagValues) -> None:
     check_input_flags(values)
+    if values.quick:
+        for name, value in _QUICK.items():
+            if values[name].using_default_value:
+                values[name].value = value
     given = values.flag_values_dict()
     for name, kind in (("tokens", int), ("records", int), ("step_sizes", float)):
         numbers = [_number(name, text, kind) for text in getattr(values, name)]

@@ -144,6 +144,8 @@ def test_kept_cells_are_of_their_flags_and_damage_is_told(rows, tmp_path, capsys
         (["--records=4", "--pool_share=0.7"], "selections.jsonl: belongs to another run"),
         (["--records=40"], "--records: 40: a seed sees 32 records; expected less"),
         (["--tokens=9999"], "--tokens: 9,999: a seed sees "),
+        (["--quick"], "--tokens: 6,000: a seed sees "),
+        (["--quick", "--tokens=7000"], "--tokens: 7,000: a seed sees "),
         (["--records=4", "--methods=random,corrupted"], "expected records whose field corrupted"),
         (["--records=4", "--methods=random_quotas"], "random_quotas: needs groups (--group_field)"),
         (["--records=4", "--step_sizes=inf"], "--step_sizes: found inf"),
