@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from mig_jax.errors import InputError
@@ -42,12 +41,7 @@ class KeptLines:
         stream.truncate()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         assert self._stream is not None
         with place_told(str(self._path)):
             self._stream.close()

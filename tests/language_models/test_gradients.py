@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mig_jax.language_models import (
-    Architecture,
     EncodedRecords,
     Projections,
     TunedModel,
@@ -18,22 +17,12 @@ from mig_jax.language_models import (
     main_directions,
     random_weights,
 )
+from tests.language_models.decoders import LLAMA
 
 RNG = np.random.default_rng(0)
-TINY = Architecture(
-    layers=2,
-    width=16,
-    heads=2,
-    key_heads=1,
-    head_width=8,
-    hidden=24,
-    vocabulary=50,
-    rope_bases=(1e4, 1e4),
-    windows=(99, 99),
-)
 LENGTHS = RNG.integers(5, 12, 6)
 RECORDS = EncodedRecords(
-    RNG.integers(0, 50, LENGTHS.sum()).astype(np.int32),
+    RNG.integers(0, LLAMA.vocabulary, LENGTHS.sum()).astype(np.int32),
     np.concatenate([[0], np.cumsum(LENGTHS)]).astype(np.int64),
     np.full(6, 2, np.int32),
 )
@@ -42,7 +31,7 @@ NEW = RNG.normal(size=(16, 3)).astype(np.float32), RNG.normal(size=(16, 4)).asty
 
 @pytest.mark.parametrize("with_ends", [True, False])
 def test_a_gradient_is_that_of_a_matrix_added_to_the_last_state(with_ends):
-    model = TunedModel(TINY, random_weights(TINY, jax.random.key(0)), Tuning(0))
+    model = TunedModel(LLAMA, random_weights(LLAMA, jax.random.key(0)), Tuning(0))
     own = model.start(jax.random.key(1))
     told = []
     for batch, x in batches_of(RECORDS, np.arange(6), 32, 2, None):
