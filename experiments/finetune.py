@@ -75,6 +75,8 @@ class Options(InputOptions):
     cost_model: str | None
     validation: str
     test: str
+    task: str | None
+    activations: str | None
     methods: list[str]
     tokens: list[int]
     records: list[int]
@@ -124,6 +126,9 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
         table = read_table(options, outputs, str(folder / "finetune"))
         say_read(table)
     template, counting = options.chat_template, options.cost_model
+    validation, test = map(data.read_validation, (options.validation, options.test))
+    if options.task is not None:
+        validation, test = validation.of_group(options.task), test.of_group(options.task)
 
     def texts() -> Iterator[str]:
         return itertools.chain.from_iterable(data.read_texts(table))
@@ -144,10 +149,11 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
         row=options.row,
         rows=options.rows,
         table=table,
-        validation=data.read_validation(options.validation),
-        test=data.read_validation(options.test),
+        validation=validation,
+        test=test,
         test_records=options.test_records,
         counted=None if counting is None else read_encoder(counting, template, texts),
+        activations=None if options.activations is None else pathlib.Path(options.activations),
     )
     inputs = inputs_of_table(options, table, budget=0)
     gradients = RecordGradients(study, options.gradient_records, options.step_sizes[0])
@@ -305,6 +311,10 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_string, "cost_model", None, counts)
     add(flags.DEFINE_string, "validation", None, "JSON lines with conversations and `task`.")
     add(flags.DEFINE_string, "test", None, "The same; nothing looks at it before it judges.")
+    task = "Selects for the records of one task, and judges on them alone: a specialist."
+    add(flags.DEFINE_string, "task", None, task)
+    kept = "Folder that studies of one model and pool may share; WORKDIR/activations by default."
+    add(flags.DEFINE_string, "activations", None, kept)
     quick = "Few tokens and test records, one seed: a first look, in minutes, that proves nothing."
     add(flags.DEFINE_boolean, "quick", False, quick)
     add(flags.DEFINE_list, "methods", _METHODS, "What is compared; random draws are the control.")

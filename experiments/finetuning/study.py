@@ -96,11 +96,12 @@ class Study:
         test: data.ValidationSet,
         test_records: int,
         counted: Encoder | None = None,
+        activations: pathlib.Path | None = None,
     ) -> None:
         """Reads and encodes everything.
 
         Args:
-          folder: where activations are kept.
+          folder: the study's own.
           model: the base.
           tuning: what of it learns.
           row: longer records, in tokens as budgets count them, are left out, of the pool and of
@@ -113,11 +114,14 @@ class Study:
           test_records: how many are judged of each task, at most.
           counted: of the model whose tokens budgets count; the base by default. Studies with one
             of them have the same selections, and the same records judge.
+          activations: where they are kept, those of several studies side by side; in `folder` by
+            default.
 
         Raises:
           InputError: if no record fits, or activations are of another run.
         """
         self.folder, self.model, self.tuning = folder, model, tuning
+        self._kept = folder / "activations" if activations is None else activations
         self.limit, self.rows, self._counted = row, rows, counted
         self.table, self.validation, self.test = table, validation, test
         self.tuned = TunedModel(model.architecture, model.weights, tuning)
@@ -229,8 +233,9 @@ class Study:
         if self.tuning.whole:
             return None
         run = {"model": self.model.digest, "records": digest([encoded.ids])}
+        which = digest([self.tuning.first, *run.values()])[:12]
         return Activations(
-            self.folder / "activations" / name,
+            self._kept / f"{name}-{which}",
             run,
             encoded,
             self.model.architecture,

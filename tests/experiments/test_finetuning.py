@@ -137,6 +137,27 @@ def test_another_recipe_is_another_study(study, words, capsys):
     assert (study / "cells.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_specialist_is_judged_on_its_task_and_studies_share_activations(files, tmp_path):
+    kept = tmp_path / "activations"
+    words = [*files, *_SMALL, "--model=scratch:32x2", "--layers=1", f"--activations={kept}"]
+    words += ["--seeds=1", "--step_sizes=1e-2", "--methods=random,influence"]
+    alone = [f"--workdir={tmp_path / 'a'}", "--task=task 1"]
+    assert run(finetune, *words, *alone) == 0
+    before = {path: path.stat().st_mtime_ns for path in kept.glob("pool-*/activations")}
+    assert len(before) == 1
+    assert run(finetune, *words, f"--workdir={tmp_path / 'b'}") == 0
+    assert len(list(kept.glob("pool-*"))) == 1
+    assert len(list(kept.glob("test-*"))) == len(list(kept.glob("validation-*"))) == 2
+    one, both = (read_kept(tmp_path / name / "cells.jsonl", "cells")[1] for name in "ab")
+    assert len(one["untrained"]["content"]) == 8
+    assert len(both["untrained"]["content"]) == 16
+    # A random choice does not look at the task, so the models are the same.
+    key = "random | 900 tokens | 0"
+    assert set(one[key]["content"]) <= set(both[key]["content"])
+    assert run(finetune, *words, f"--workdir={tmp_path / 'c'}", "--task=task 9") == 2
+
+
 def test_another_models_tokens_decide_what_fits_and_what_it_costs(folder, tmp_path):
     """Here words are what counts: half of them are the limit, and all studies have the same."""
     table = data.read_pool([str(folder / "pool.jsonl")])
