@@ -22,6 +22,7 @@ gradients ask the small model.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -110,15 +111,16 @@ def run(options: Options) -> None:
     """Makes the cells that are not there yet; writes the table after each."""
     with held_workdir(options.workdir, "finetune") as folder:
         study, selections = _prepare(options, folder)
-        selections.check(options.methods, list(_budgets(options).values()), options.seeds)
-        choosing = selections.identity(options.pool)
-        identity = study.identity() | study.identity_of_judges() | choosing
-        identity |= {"epochs": options.epochs, "step_sizes": options.step_sizes}
-        with (
-            KeptLines(folder / "selections.jsonl", "selections", choosing) as chosen,
-            KeptLines(folder / "cells.jsonl", "cells", identity) as done,
-        ):
-            _run_cells(options, folder, study, selections, chosen, done)
+        with contextlib.closing(study):
+            selections.check(options.methods, list(_budgets(options).values()), options.seeds)
+            choosing = selections.identity(options.pool)
+            identity = study.identity() | study.identity_of_judges() | choosing
+            identity |= {"epochs": options.epochs, "step_sizes": options.step_sizes}
+            with (
+                KeptLines(folder / "selections.jsonl", "selections", choosing) as chosen,
+                KeptLines(folder / "cells.jsonl", "cells", identity) as done,
+            ):
+                _run_cells(options, folder, study, selections, chosen, done)
 
 
 def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]:

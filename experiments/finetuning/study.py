@@ -146,6 +146,11 @@ class Study:
         self._pool_activations = self._activations("pool", self.encoded, self.row)
         self.judged = self._evaluated("test", test, test_records, validation.conversations)
 
+    def close(self) -> None:
+        """Lets go of the activations, for other studies."""
+        if self._pool_activations is not None:
+            self._pool_activations.close()
+
     def identity(self) -> dict[str, Any]:
         """What decides the weights after training on a selection, in types that JSON has."""
         return {
