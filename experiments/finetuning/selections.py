@@ -159,20 +159,16 @@ class Selections:
         )
 
     def _part(self, seen: npt.NDArray[np.int64]) -> data.RecordTable:
-        """The table of some records."""
+        """The table of some records, ascending."""
         table = self._inputs.table
-        counts = np.diff(table.offsets)[seen]
-        entries = np.concatenate(
-            [
-                np.arange(a, b)
-                for a, b in zip(table.offsets[seen], table.offsets[seen + 1], strict=True)
-            ]
-        )
+        is_seen = np.zeros(table.num_records, bool)
+        is_seen[seen] = True
+        counts = np.diff(table.offsets)
         rows = ("scores", "file_index", "line", "position")
         return dataclasses.replace(
             table,
-            labels=table.labels[entries],
-            offsets=np.concatenate([[0], np.cumsum(counts)]),
+            labels=table.labels[np.repeat(is_seen, counts)],
+            offsets=np.concatenate([[0], np.cumsum(counts[seen])]),
             **{name: getattr(table, name)[seen] for name in rows},
         )
 
