@@ -28,8 +28,7 @@ import itertools
 import math
 import pathlib
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,11 +36,18 @@ from absl import flags
 
 from experiments.finetuning.base_models import read_base_model, read_encoder
 from experiments.finetuning.cells import KeptLines
-from experiments.finetuning.comparison import Result, mean_over_tasks
+from experiments.finetuning.comparison import mean_over_tasks
 from experiments.finetuning.gradients import RecordGradients
 from experiments.finetuning.selections import Selections, check_names
 from experiments.finetuning.study import Evaluated, Study
 from experiments.finetuning.table import write_tables
+from experiments.finetuning.training import (
+    Cell,
+    groups_of,
+    one_ahead,
+    result_of,
+    train_and_judge,
+)
 from mig_jax import data
 from mig_jax.commands.command import Command, main_of
 from mig_jax.commands.flag_groups import InputOptions, check_input_flags, define_input_flags
@@ -92,19 +98,8 @@ class Options(InputOptions):
     test_records: int
     group_field: str | None
     gradient_records: int
+    cells_at_once: int
     quick: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class _Cell:
-    method: str
-    budget: str
-    limits: Limits
-    seed: int
-
-    @property
-    def key(self) -> str:
-        return f"{self.method} | {self.budget} | {self.seed}"
 
 
 def run(options: Options) -> None:
@@ -176,69 +171,58 @@ def _run_cells(
     chosen: KeptLines,
     done: KeptLines,
 ) -> None:
-    judged = study.judged
+    judged, none = study.judged, np.zeros(0, np.int64)
+    budgets = _budgets(options)
     if "untrained" not in done:
-        own, _ = study.train(np.zeros(0, np.int64), Recipe(0.0), 0)
-        done.put("untrained", _judge(study, judged, own, np.zeros(0, np.int64)))
+        untrained = Cell("untrained", *next(iter(budgets.items())), 0)
+        [(_, kept)] = train_and_judge(study, judged, [untrained], [none], Recipe(0.0), 1, 1)
+        done.put("untrained", kept)
     recipe = Recipe(_step_size(options, study, selections, chosen, done))
     cells = [
-        _Cell(method, budget, limits, seed)
+        Cell(method, budget, limits, seed)
         for seed in range(options.seeds)
-        for budget, limits in _budgets(options).items()
+        for budget, limits in budgets.items()
         for method in options.methods
     ]
     left = [cell for cell in cells if cell.key not in done]
     say(f"{len(cells)} cells, of which {len(left)} are to be done")
+    at_once, epochs = options.cells_at_once, options.epochs
     with progress_bar("cells", len(cells), unit="cells", initial=len(cells) - len(left)) as bar:
-        for cell, picks in _one_ahead(
-            left, lambda cell: _prepared(study, selections, chosen, cell)
+        for group, picks in one_ahead(
+            groups_of(left, at_once), lambda cell: _prepared(study, selections, chosen, cell)
         ):
-            own, _ = study.train(picks, recipe, cell.seed, options.epochs)
-            done.put(cell.key, _judge(study, judged, own, picks))
-            result = _result(done[cell.key])
-            say(
-                f"{cell.key}: content {mean_over_tasks(result.content, judged.groups):.4f}, "
-                f"end {mean_over_tasks(result.end, judged.groups):.3f}, "
-                f"{result.records:,} records, {result.tokens:,} tokens"
-            )
-            bar.update()
+            found = train_and_judge(study, judged, group, picks, recipe, epochs, at_once)
+            for cell, kept in found:
+                done.put(cell.key, kept)
+                result = result_of(kept)
+                say(
+                    f"{cell.key}: content {mean_over_tasks(result.content, judged.groups):.4f}, "
+                    f"end {mean_over_tasks(result.end, judged.groups):.3f}, "
+                    f"{result.records:,} records, {result.tokens:,} tokens"
+                )
+                bar.update()
             _write(folder, cells, done, judged)
     _write(folder, cells, done, judged)
     say(f"the table is in {folder / 'results.md'}")
 
 
-def _prepared(study: Study, selections: Selections, chosen: KeptLines, cell: _Cell) -> np.ndarray:
+def _prepared(study: Study, selections: Selections, chosen: KeptLines, cell: Cell) -> np.ndarray:
     """What a cell trains on, with its activations at hand."""
     picks = _picks(selections, chosen, cell)
     study.prepare(picks)
     return picks
 
 
-def _one_ahead(
-    cells: list[_Cell], prepare: Callable[[_Cell], np.ndarray]
-) -> Iterator[tuple[_Cell, np.ndarray]]:
-    """Each cell with what is prepared of it; the next one is prepared meanwhile."""
-    thread = ThreadPoolExecutor(1)
-    try:
-        ahead = [thread.submit(prepare, cell) for cell in cells[:1]]
-        for number, cell in enumerate(cells):
-            picks = ahead.pop().result()
-            ahead += [thread.submit(prepare, cell) for cell in cells[number + 1 : number + 2]]
-            yield cell, picks
-    finally:  # An interrupt does not wait for what is prepared, which may take long.
-        thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _write(folder: pathlib.Path, cells: list[_Cell], done: KeptLines, judged: Evaluated) -> None:
+def _write(folder: pathlib.Path, cells: list[Cell], done: KeptLines, judged: Evaluated) -> None:
     results = {
-        (cell.method, cell.budget, cell.seed): _result(done[cell.key])
+        (cell.method, cell.budget, cell.seed): result_of(done[cell.key])
         for cell in cells
         if cell.key in done
     }
-    write_tables(folder, results, judged.groups, _result(done["untrained"]))
+    write_tables(folder, results, judged.groups, result_of(done["untrained"]))
 
 
-def _picks(selections: Selections, chosen: KeptLines, cell: _Cell) -> np.ndarray:
+def _picks(selections: Selections, chosen: KeptLines, cell: Cell) -> np.ndarray:
     if cell.key not in chosen:
         picks = selections.select(cell.method, cell.limits, cell.seed)
         if not len(picks):
@@ -259,36 +243,19 @@ def _step_size(
     budget, limits = next(iter(_budgets(options).items()))
     found: dict[float, list[float]] = {size: [] for size in options.step_sizes}
     for method in dict.fromkeys([options.methods[0], options.methods[-1]]):
-        picks = _picks(selections, chosen, _Cell(method, budget, limits, 0))
+        picks = _picks(selections, chosen, Cell(method, budget, limits, 0))
         for size in options.step_sizes:
             key = f"step size {size:g} | {method} | {budget}"
             if key not in done:
                 own, _ = study.train(picks, Recipe(size), 0, options.epochs)
-                losses = _judge(study, validated, own, picks)
-                done.put(key, mean_over_tasks(np.array(losses["content"]), validated.groups))
+                content = validated.losses(study.tuned, own).content
+                done.put(key, mean_over_tasks(content, validated.groups))
             found[size].append(done[key])
     best = min(found, key=lambda size: float(np.mean(found[size])))
     done.put("step size", best)
     told = ", ".join(f"{size:g}: {np.mean(losses):.4f}" for size, losses in found.items())
     say(f"step size {best:g}, by validation loss ({told})")
     return best
-
-
-def _judge(study: Study, judged: Evaluated, own: Any, picks: np.ndarray) -> dict[str, Any]:
-    losses = judged.losses(study.tuned, own)
-    return {
-        "content": np.round(losses.content, 5).tolist(),
-        "end": np.round(losses.end, 5).tolist(),
-        "right": [None if np.isnan(m) else bool(m > 0) for m in losses.margins],
-        "records": len(picks),
-        "tokens": int(study.costs[picks].sum()),
-        "response_tokens": int(study.response_costs[picks].sum()),
-    }
-
-
-def _result(kept: dict[str, Any]) -> Result:
-    arrays = {name: np.array(kept[name], float) for name in ("content", "end", "right")}
-    return Result(**(kept | arrays))
 
 
 def _define_flags(values: flags.FlagValues) -> None:
@@ -344,6 +311,8 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_integer, "test_records", 120, "Of each task, at most.", lower_bound=1)
     asked = "How many random records the model is asked about, for methods by gradients."
     add(flags.DEFINE_integer, "gradient_records", 5000, asked, lower_bound=1)
+    side = "How many cells learn side by side: 1 on a CPU; 8 or more keep an accelerator busy."
+    add(flags.DEFINE_integer, "cells_at_once", 1, side, lower_bound=1)
     add(flags.DEFINE_string, "group_field", None, "Whose shares random_quotas makes equal.")
 
 

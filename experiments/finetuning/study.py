@@ -32,6 +32,7 @@ from mig_jax.language_models import (
     choices_of,
     encode,
     fine_tune,
+    fine_tune_side_by_side,
     shared_candidates,
 )
 from mig_jax.runs import digest
@@ -72,6 +73,7 @@ class Evaluated:
     """Records that models are judged on: those of a file that fit, so many of each task."""
 
     losses: Callable[[TunedModel, Weights], Losses]
+    losses_side_by_side: Callable[[TunedModel, Weights], list[Losses]]
     groups: npt.NDArray[np.str_]  #: [n].
     records: npt.NDArray[np.int64]  #: [n], in the file.
 
@@ -207,12 +209,7 @@ class Study:
         epochs: int = 1,
     ) -> tuple[Weights, npt.NDArray[np.float32]]:
         """The weights after some epochs on a selection, and the loss of each batch."""
-        self.prepare(picks)
-        activations = self._pool_activations
-        rng = np.random.default_rng([seed, 1])
-        batches: list[Any] = []
-        for _ in range(epochs):
-            batches += batches_of(self.encoded, picks, self.row, self.rows, activations, rng)
+        batches = self._training_batches(picks, seed, epochs)
         with progress_bar("training", len(batches), unit=" steps", leave=False) as bar:
             return fine_tune(
                 self.tuned,
@@ -222,6 +219,40 @@ class Study:
                 jax.random.key(seed),
                 lambda number, loss: bar.update(),
             )
+
+    def train_side_by_side(
+        self,
+        picks: Sequence[npt.NDArray[np.int64]],
+        recipe: Recipe,
+        seeds: Sequence[int],
+        epochs: int = 1,
+    ) -> tuple[Weights, list[npt.NDArray[np.float32]]]:
+        """The same for K selections at once: weights [K, ...]."""
+        batches = [
+            self._training_batches(one, seed, epochs)
+            for one, seed in zip(picks, seeds, strict=True)
+        ]
+        steps = max(map(len, batches))
+        with progress_bar("training", steps, unit=" steps", leave=False) as bar:
+            return fine_tune_side_by_side(
+                self.tuned,
+                batches,
+                recipe,
+                [jax.random.key(seed) for seed in seeds],
+                lambda number: bar.update(),
+            )
+
+    def _training_batches(
+        self, picks: npt.NDArray[np.int64], seed: int, epochs: int
+    ) -> list[tuple[Batch, npt.NDArray[Any] | None]]:
+        self.prepare(picks)
+        activations = self._pool_activations
+        rng = np.random.default_rng([seed, 1])
+        return [
+            batch
+            for _ in range(epochs)
+            for batch in batches_of(self.encoded, picks, self.row, self.rows, activations, rng)
+        ]
 
     def _encode(
         self, conversations: list[tuple[str, str]]
@@ -287,7 +318,9 @@ class Study:
         )
         if lost := sorted(set(judged.groups) - set(judged.groups[records])):
             say(f"{name}: no record of {', '.join(lost)} fits: the task is left out")
-        return Evaluated(laid_out.losses, judged.groups[records], records)
+        return Evaluated(
+            laid_out.losses, laid_out.losses_side_by_side, judged.groups[records], records
+        )
 
 
 def judgeable(

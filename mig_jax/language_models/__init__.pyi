@@ -17,6 +17,7 @@ from ._gradients import Projections, gradients_of, main_directions
 from ._judge import JudgedRecords, Losses, batches_of
 from ._packing import Batch, lay_out, pack
 from ._read_model import LanguageModel, read_model
+from ._side_by_side import fine_tune_side_by_side
 from ._tokenizer_of_gguf import tokenizer_of_gguf
 from ._tuning import Recipe, TunedModel, Tuning, fine_tune
 
@@ -43,6 +44,7 @@ __all__ = [
     "encode",
     "encode_responses",
     "fine_tune",
+    "fine_tune_side_by_side",
     "gradients_of",
     "last_states",
     "lay_out",

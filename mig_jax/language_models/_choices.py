@@ -17,7 +17,7 @@ from ._encoding import ChatTemplate, EncodedRecords, encode
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["Choices", "choices_of", "shared_candidates"]
+__all__ = ["NO_CHOICES", "Choices", "choices_of", "shared_candidates"]
 
 _OPTION = re.compile(r"\([A-Z]\)")
 
@@ -34,6 +34,9 @@ class Choices:
     places: npt.NDArray[np.int32]  #: [K]: where that token stands, from 0 in the record.
     tokens: npt.NDArray[np.int32]  #: [K, C]: the token of each answer, the right one first; or -1.
     left_out: int  #: Records with answers to choose from that no single token tells apart.
+
+
+NO_CHOICES = Choices(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros((0, 1), np.int32), 0)
 
 
 def choices_of(

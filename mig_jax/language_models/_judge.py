@@ -6,14 +6,16 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 import numpy.typing as npt
 
 from ._activations import Activations
 from ._architecture import Weights
-from ._choices import Choices
+from ._choices import NO_CHOICES, Choices
 from ._encoding import EncodedRecords
-from ._packing import Batch, lay_out, pack
+from ._packing import Batch, lay_out, pack, with_room
+from ._side_by_side import judged_side_by_side
 from ._tuning import TunedModel
 
 __all__ = ["JudgedRecords", "Losses", "batches_of"]
@@ -66,11 +68,11 @@ class JudgedRecords:
         """
         self.records = records
         self._batches = list(batches_of(encoded, records, row, _ROWS, activations))
-        self._choices = None
-        if choices is not None:
-            self._choices = [_asked(encoded, choices, batch) for batch, _ in self._batches]
-            most = max((len(asked.records) for asked in self._choices), default=0)
-            self._choices = [asked.padded(most) for asked in self._choices]
+        if choices is None:
+            choices = NO_CHOICES
+        own = [_asked(encoded, choices, batch) for batch, _ in self._batches]
+        most = max((len(asked.records) for asked in own), default=0)
+        self._choices = [asked.padded(most) for asked in own]
 
     def losses(
         self,
@@ -78,39 +80,87 @@ class JudgedRecords:
         own: Weights,
         progress: Callable[[int], None] | None = None,
     ) -> Losses:
-        """The losses of each record, in the order of `records`."""
-        count = int(self.records.max(initial=-1)) + 1
-        content, end = np.zeros(count), np.zeros(count)
-        tokens = np.zeros(count, np.int32)
-        margins = np.full(count, np.nan, np.float32)
-        for number, (batch, x) in enumerate(self._batches):
-            asked = batch.owners >= 0
-            if self._choices is None:
-                nats = model.losses(own, batch, x)
-            else:
-                choice = self._choices[number]
-                nats, logits = model.judged(own, batch, x, choice.asked, choice.tokens)
-                margins[choice.records] = choice.margins(np.asarray(logits))
-            found = np.asarray(nats)[asked].astype(np.float64)
-            owners = batch.owners[asked]
-            last = np.append(owners[1:] != owners[:-1], True)
-            content += np.bincount(owners[~last], found[~last], count)
-            end[owners[last]] = found[last]
-            tokens += np.bincount(owners, minlength=count).astype(np.int32)
+        """The losses of each record, in the order of `records`; `progress` counts batches."""
+
+        def ask(batch: Batch, x: Any, choice: _Choice) -> tuple[jax.Array, jax.Array]:
+            nats, logits = model.judged(own, batch, x, choice.asked, choice.tokens)
+            return nats[None], logits[None]
+
+        return self._losses(ask, progress)[0]
+
+    def losses_side_by_side(
+        self,
+        model: TunedModel,
+        own: Weights,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Losses]:
+        """The same of K models of one base: `own` is [K, ...]."""
+        room = max((len(batch.at) for batch, _ in self._batches), default=0)
+
+        def ask(batch: Batch, x: Any, choice: _Choice) -> tuple[jax.Array, jax.Array]:
+            wide = with_room(batch, room)  # One shape: the program is dear to compile.
+            nats, logits = judged_side_by_side(model, own, wide, x, choice.asked, choice.tokens)
+            return nats[:, : len(batch.at)], logits
+
+        return self._losses(ask, progress)
+
+    def _losses(
+        self,
+        ask: Callable[[Batch, Any, _Choice], tuple[jax.Array, jax.Array]],
+        progress: Callable[[int], None] | None,
+    ) -> list[Losses]:
+        """Of K models, by their nats [K, M] and logits [K, choices, C] on each batch."""
+        totals: list[_Totals] = []
+        parts = zip(self._batches, self._choices, strict=True)
+        waiting = [(batch, choice, ask(batch, x, choice)) for (batch, x), choice in parts]
+        for number, (batch, choice, found) in enumerate(waiting):
+            nats, logits = map(np.asarray, found)
+            if not totals:
+                totals = [_Totals(int(self.records.max()) + 1) for _ in nats]
+            for k, total in enumerate(totals):
+                total.add(batch, choice, nats[k], logits[k])
             if progress is not None:
                 progress(number + 1)
-        own_tokens = tokens[self.records]
-        said = np.maximum(own_tokens - 1, 1)
-        return Losses(
-            (content[self.records] / said).astype(np.float32),
-            end[self.records].astype(np.float32),
-            own_tokens,
-            margins[self.records],
-        )
+        return [total.of(self.records) for total in totals]
 
     def __len__(self) -> int:
         """The number of batches."""
         return len(self._batches)
+
+
+class _Totals:
+    """What one model lost on records, added up batch by batch."""
+
+    def __init__(self, count: int) -> None:
+        self._content, self._end = np.zeros(count), np.zeros(count)
+        self._tokens = np.zeros(count, np.int32)
+        self._margins = np.full(count, np.nan, np.float32)
+
+    def add(
+        self,
+        batch: Batch,
+        choice: _Choice,
+        nats: npt.NDArray[np.float32],
+        logits: npt.NDArray[np.float32],
+    ) -> None:
+        count = len(self._tokens)
+        asked = batch.owners >= 0
+        found, owners = nats[asked].astype(np.float64), batch.owners[asked]
+        last = np.append(owners[1:] != owners[:-1], True)
+        self._content += np.bincount(owners[~last], found[~last], count)
+        self._end[owners[last]] = found[last]
+        self._tokens += np.bincount(owners, minlength=count).astype(np.int32)
+        self._margins[choice.records] = choice.margins(logits)
+
+    def of(self, records: npt.NDArray[np.int64]) -> Losses:
+        tokens = self._tokens[records]
+        said = np.maximum(tokens - 1, 1)
+        return Losses(
+            (self._content[records] / said).astype(np.float32),
+            self._end[records].astype(np.float32),
+            tokens,
+            self._margins[records],
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from mig_jax.errors import InputError
 
 from ._encoding import EncodedRecords
 
-__all__ = ["Batch", "Rows", "lay_out", "pack"]
+__all__ = ["Batch", "Rows", "lay_out", "pack", "with_room"]
 
 _SIZES_OF_QUESTIONS = 8  # How many sizes the questions of a batch are padded to.
 
@@ -87,18 +87,32 @@ def lay_out(encoded: EncodedRecords, rows: Rows, count: int, length: int) -> Bat
             place += len(ids)
     found = sum(map(len, at))
     step = -(-count * length // _SIZES_OF_QUESTIONS)
-    padding = max(-(-found // step), 1) * step - found
 
-    def padded(parts: list, fill: int, kind: type) -> np.ndarray:
-        return np.concatenate([*parts, np.full(padding, fill)]).astype(kind)
+    def joined(parts: list, kind: type) -> np.ndarray:
+        return np.concatenate([np.zeros(0, kind), *parts]).astype(kind)
 
-    weights = np.concatenate([np.ones(found, np.float32), np.zeros(padding, np.float32)])
-    return Batch(
+    batch = Batch(
         tokens,
         positions,
         segments,
-        padded(at, 0, np.int32),
-        padded(targets, 0, np.int32),
-        weights,
-        padded(owners, -1, np.int64),
+        joined(at, np.int32),
+        joined(targets, np.int32),
+        np.ones(found, np.float32),
+        joined(owners, np.int64),
+    )
+    return with_room(batch, max(-(-found // step), 1) * step)
+
+
+def with_room(batch: Batch, questions: int) -> Batch:
+    """The same batch with room for so many questions: what is added is padding."""
+    padding = questions - len(batch.at)
+
+    def padded(values: npt.NDArray[Any], fill: int) -> npt.NDArray[Any]:
+        return np.concatenate([values, np.full(padding, fill, values.dtype)])
+
+    return batch._replace(
+        at=padded(batch.at, 0),
+        targets=padded(batch.targets, 0),
+        weights=padded(batch.weights, 0),
+        owners=padded(batch.owners, -1),
     )

@@ -25,7 +25,15 @@ from ._architecture import (
 )
 from ._packing import Batch
 
-__all__ = ["Recipe", "TunedModel", "Tuning", "fine_tune"]
+__all__ = [
+    "OPTIMIZER",
+    "Programs",
+    "Recipe",
+    "TunedModel",
+    "Tuning",
+    "fine_tune",
+    "programs_of",
+]
 
 _MATRICES = ("query", "key", "value", "out", "gate", "up", "down")
 
@@ -59,11 +67,13 @@ class TunedModel:
         }
         if tuning.whole:
             self._start = upper | {n: weights[n] for n in ("embedding", "head") if n in weights}
-            self._fixed: Weights = {}
+            fixed: Weights = {}
         elif tuning.rank:
-            self._start, self._fixed = {}, upper | {"head": head}
+            self._start, fixed = {}, upper | {"head": head}
         else:
-            self._start, self._fixed = upper, {"head": head}
+            self._start, fixed = upper, {"head": head}
+        #: What does not learn, on the device.
+        self.fixed: Weights = jax.tree.map(jnp.asarray, fixed)
         self._programs = _programs(architecture, tuning)
 
     def start(self, key: jax.Array) -> Weights:
@@ -72,7 +82,7 @@ class TunedModel:
             return jax.tree.map(jnp.array, self._start)
         adapters = {}
         for name, k in zip(_MATRICES, jax.random.split(key, len(_MATRICES)), strict=True):
-            layers, inputs, outputs = self._fixed["layers"][name].shape
+            layers, inputs, outputs = self.fixed["layers"][name].shape
             adapters[name] = {
                 "a": jax.random.normal(k, (layers, inputs, self.tuning.rank)) * inputs**-0.5,
                 "b": jnp.zeros((layers, self.tuning.rank, outputs)),
@@ -88,11 +98,11 @@ class TunedModel:
         step_size: float | np.floating,
     ) -> tuple[Weights, Any, jax.Array]:
         """Weights, the optimizer's moments and the loss after one step; `own` is used up."""
-        return self._programs.step(own, moments, self._fixed, batch, x, step_size)
+        return self._programs.step(own, moments, self.fixed, batch, x, step_size)
 
     def losses(self, own: Weights, batch: Batch, x: npt.NDArray[Any] | None) -> jax.Array:
         """Nats of each token that is asked for, float32 [M]."""
-        return self._programs.losses(own, self._fixed, batch, x)
+        return self._programs.losses(own, self.fixed, batch, x)
 
     def judged(
         self,
@@ -114,13 +124,13 @@ class TunedModel:
         Returns:
           Nats, float32 [M], and logits, float32 [K, C].
         """
-        return self._programs.judged(own, self._fixed, batch, x, asked, tokens)
+        return self._programs.judged(own, self.fixed, batch, x, asked, tokens)
 
     def logits(
         self, own: Weights, batch: Batch, x: npt.NDArray[Any] | None, at: npt.NDArray[np.int32]
     ) -> jax.Array:
         """Logits of the tokens after some places, float32 [M, V]."""
-        return self._programs.logits(own, self._fixed, batch, x, at)
+        return self._programs.logits(own, self.fixed, batch, x, at)
 
     def errors(
         self, own: Weights, batch: Batch, x: npt.NDArray[Any] | None
@@ -130,10 +140,12 @@ class TunedModel:
         float32 [M, d], [M, d] and [M]. The state is what the head is applied to, and the
         gradient is with respect to it.
         """
-        return self._programs.errors(own, self._fixed, batch, x)
+        return self._programs.errors(own, self.fixed, batch, x)
 
 
-class _Programs(NamedTuple):
+class Programs(NamedTuple):
+    """What is done with a model; each takes what learns, what does not, and a batch."""
+
     step: Callable[..., Any]
     errors: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
     losses: Callable[..., jax.Array]
@@ -142,9 +154,16 @@ class _Programs(NamedTuple):
 
 
 @functools.cache
-def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
-    """Compiled once for all models of a shape. The weights that stay are an argument, too: a
-    program that closes over them would hold a copy."""
+def _programs(architecture: Architecture, tuning: Tuning) -> Programs:
+    """Compiled once for all models of a shape."""
+    one = programs_of(architecture, tuning)
+    step = jax.jit(one.step, donate_argnums=(0, 1))
+    return Programs(step, *map(jax.jit, one[1:]))
+
+
+def programs_of(architecture: Architecture, tuning: Tuning) -> Programs:
+    """Pure functions, not compiled. The weights that stay are an argument, too: a program that
+    closes over them would hold a copy."""
 
     def end(own: Weights, fixed: Weights, batch: Batch, x: Any) -> tuple:
         """Head, norm, and what the last layer leaves, [B, S, d]."""
@@ -178,7 +197,7 @@ def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
             return jnp.sum(found) / jnp.maximum(jnp.sum(batch.weights), 1)
 
         value, gradient = jax.value_and_grad(loss)(own)
-        change, moments = _OPTIMIZER.update(gradient, moments)
+        change, moments = OPTIMIZER.update(gradient, moments)
         own = jax.tree.map(lambda w, c: w - step_size * c, own, change)
         return own, moments, value
 
@@ -196,13 +215,7 @@ def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
         shares = jnp.exp(logits - top)
         return last, shares @ head - head[targets], (top - chosen)[:, 0]
 
-    return _Programs(
-        jax.jit(step, donate_argnums=(0, 1)),
-        jax.jit(errors),
-        jax.jit(losses),
-        jax.jit(judged),
-        jax.jit(logits),
-    )
+    return Programs(step, errors, losses, judged, logits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +237,7 @@ class Recipe:
         return (self.step_size * np.minimum((number + 1) / rise, falling)).astype(np.float32)
 
 
-_OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.95))
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.95))
 
 
 def fine_tune(
@@ -248,7 +261,7 @@ def fine_tune(
       progress: gets the number of each step, and its loss.
     """
     own = model.start(key)
-    moments = _OPTIMIZER.init(own)
+    moments = OPTIMIZER.init(own)
     losses = []
     sizes = recipe.step_sizes(steps)
     for number, (batch, x) in enumerate(batches):

@@ -105,6 +105,21 @@ def test_a_study_judges_what_it_trained(study, words, folder):
 
 
 @pytest.mark.slow
+def test_cells_side_by_side_are_the_cells_of_one_by_one(study, words, tmp_path):
+    """Three at once, so that the last group is not full."""
+    words = [f"--workdir={tmp_path}", *words, "--epochs=2", "--cells_at_once=3"]
+    assert run(finetune, *words) == 0
+    expected, found = (
+        read_kept(folder / "cells.jsonl", "cells")[1] for folder in (study, tmp_path)
+    )
+    assert list(found) == list(expected)
+    for key, cell in found.items():
+        for name in ("content", "end"):
+            np.testing.assert_allclose(cell[name], expected[key][name], atol=0.01, err_msg=key)
+        assert cell["records"] == expected[key]["records"]
+
+
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been(study, words, tmp_path):
     words = [f"--workdir={tmp_path}", *words, "--epochs=2"]
     cells = tmp_path / "cells.jsonl"

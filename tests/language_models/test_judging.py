@@ -153,3 +153,22 @@ def test_candidates_are_the_answers_of_a_group():
     assert found == [["(A)", "(B)"], ["(B)", "(C)"], ["(A)", "(B)"], ["Monsters, Inc"]]
     both = [("pick (A) or (B)", "(A)"), ("pick (A) or (B)", "(B)")]
     assert shared_candidates(both, ["letters"] * 2) == [["(A)", "(B)"]] * 2
+
+
+def test_models_side_by_side_are_judged_as_each_alone(tokenizer, template, judge):
+    _, model, own = judge
+    encoded = encode(tokenizer, template, CONVERSATIONS)
+    choices = choices_of(tokenizer, template, CONVERSATIONS, CANDIDATES)
+    judged = JudgedRecords(encoded, np.arange(7), ROW, None, choices)
+    other = jax.tree.map(lambda w: w * 1.1, own)
+    both = jax.tree.map(lambda *w: np.stack(w), own, other)
+    told = []
+    found = judged.losses_side_by_side(model, both, told.append)
+    assert told == list(range(1, len(judged) + 1))
+    for one, alone in zip(found, (own, other), strict=True):
+        expected = judged.losses(model, alone)
+        for name in ("content", "end", "margins", "tokens"):
+            np.testing.assert_allclose(
+                getattr(one, name), getattr(expected, name), rtol=1e-4, atol=1e-4, err_msg=name
+            )
+    assert abs(found[0].content - found[1].content).max() > 0.01

@@ -13,6 +13,7 @@ from mig_jax.language_models import (
     batches_of,
     embed,
     fine_tune,
+    fine_tune_side_by_side,
     lay_out,
     layers_between,
     run_layers,
@@ -128,3 +129,22 @@ def test_an_epoch_has_each_record_once_in_an_order_of_chance():
     assert np.bincount(first, minlength=24).tolist() == [0, *said[1:].tolist()]
     assert np.array_equal(first, owners(1))
     assert not np.array_equal(first, owners(2))
+
+
+@pytest.mark.parametrize("tuning", [Tuning(), Tuning(first=2), Tuning(rank=2)], ids=str)
+def test_models_side_by_side_learn_as_each_alone(tuning):
+    """Selections of several lengths: one that is done does not learn on."""
+    model = TunedModel(GEMMA, WEIGHTS, tuning)
+    x = None if tuning.whole else lower_part(tuning.first)
+    turned = lay_out(ENCODED, [[2], [0, 3]], 2, ROW)
+    turned_x = None if x is None else np.zeros_like(x)
+    selections = [[(BATCH, x)] * 5, [(turned, turned_x), (BATCH, x)]]
+    keys = [jax.random.key(8), KEY]
+    told = []
+    both, losses = fine_tune_side_by_side(model, selections, Recipe(0.02), keys, told.append)
+    assert told == list(range(5))
+    for k, (batches, key) in enumerate(zip(selections, keys, strict=True)):
+        alone, expected = fine_tune(model, batches, len(batches), Recipe(0.02), key)
+        np.testing.assert_allclose(losses[k], expected, rtol=1e-4)
+        found = model.losses(jax.tree.map(lambda w, k=k: w[k], both), BATCH, x)
+        np.testing.assert_allclose(found, model.losses(alone, BATCH, x), rtol=2e-3, atol=2e-3)
