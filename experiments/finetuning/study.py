@@ -53,6 +53,7 @@ Encoder = Callable[[Sequence[tuple[str, str]]], EncodedRecords]
 """Instructions and responses as token ids."""
 
 _ROWS = 8  # Of a batch that is only asked about.
+_SIZES = {"cpu": 8}  # How many shapes batches have; elsewhere programs are dear to compile.
 _ROWS_ARE = 64  # Rows of a model that counts otherwise than budgets do are a multiple of it.
 
 
@@ -127,6 +128,7 @@ class Study:
         self.limit, self.rows, self._counted = row, rows, counted
         self.table, self.validation, self.test = table, validation, test
         self.tuned = TunedModel(model.architecture, model.weights, tuning)
+        self._sizes = _SIZES.get(jax.default_backend(), 1)
         say("encoding the pool")
         self.conversations = list(data.read_texts(table))
         self.encoded, counts = self._encode(self.conversations)
@@ -182,7 +184,8 @@ class Study:
     def batches(self, records: npt.NDArray[np.int64]) -> Batches:
         """Records of the pool in batches, as models are asked about them."""
         self.prepare(records)
-        return batches_of(self.encoded, records, self.row, _ROWS, self._pool_activations)
+        below = self._pool_activations
+        return batches_of(self.encoded, records, self.row, _ROWS, below, sizes=self._sizes)
 
     def validation_batches(self) -> Batches:
         """All validation records that fit, in batches."""
@@ -192,7 +195,7 @@ class Study:
         activations = self._activations("validation", encoded, row)
         if activations is not None:
             activations.ensure(records)
-        yield from batches_of(encoded, records, row, _ROWS, activations)
+        yield from batches_of(encoded, records, row, _ROWS, activations, sizes=self._sizes)
         if activations is not None:
             activations.close()
 
@@ -251,7 +254,9 @@ class Study:
         return [
             batch
             for _ in range(epochs)
-            for batch in batches_of(self.encoded, picks, self.row, self.rows, activations, rng)
+            for batch in batches_of(
+                self.encoded, picks, self.row, self.rows, activations, rng, self._sizes
+            )
         ]
 
     def _encode(
@@ -309,7 +314,8 @@ class Study:
             left = int(encoded.lengths[activations.missing(records)].sum())
             with progress_bar(f"{name} records", left, unit=" tokens", leave=False) as bar:
                 activations.ensure(records, lambda done: bar.update(done - bar.n))
-        laid_out = JudgedRecords(encoded, records, row, activations, self._choices(judged))
+        choices = self._choices(judged)
+        laid_out = JudgedRecords(encoded, records, row, activations, choices, self._sizes)
         if activations is not None:
             activations.close()
         say(

@@ -14,7 +14,7 @@ from ._activations import Activations
 from ._architecture import Weights
 from ._choices import NO_CHOICES, Choices
 from ._encoding import EncodedRecords
-from ._packing import Batch, lay_out, pack, with_room
+from ._packing import SIZES, Batch, lay_out, pack, with_room
 from ._side_by_side import judged_side_by_side
 from ._tuning import TunedModel
 
@@ -56,6 +56,7 @@ class JudgedRecords:
         row: int,
         activations: Activations | None,
         choices: Choices | None = None,
+        sizes: int = SIZES,
     ) -> None:
         """Lays the records out; what the layers below make of them is read once.
 
@@ -65,9 +66,10 @@ class JudgedRecords:
           row: tokens of a row.
           activations: of the same records, ensured; None if all weights of the models learn.
           choices: of the same file; those among the records are judged by choice, too.
+          sizes: as for `batches_of`.
         """
         self.records = records
-        self._batches = list(batches_of(encoded, records, row, _ROWS, activations))
+        self._batches = list(batches_of(encoded, records, row, _ROWS, activations, sizes=sizes))
         if choices is None:
             choices = NO_CHOICES
         own = [_asked(encoded, choices, batch) for batch, _ in self._batches]
@@ -203,6 +205,7 @@ def batches_of(
     rows: int,
     activations: Activations | None,
     rng: np.random.Generator | None = None,
+    sizes: int = SIZES,
 ) -> Iterator[tuple[Batch, npt.NDArray[Any] | None]]:
     """Yields batches of records, each with what the layers below make of it.
 
@@ -213,6 +216,8 @@ def batches_of(
       rows: of a batch.
       activations: of the same records, ensured; None if all weights of the model learn.
       rng: gives the order of the rows, as for training; by default the longest records are first.
+      sizes: how many shapes batches may have. Few compute more, and compile less: an accelerator
+        is best served by one.
     """
     packed = pack(encoded.lengths, records, row)
     if rng is not None:
@@ -220,4 +225,4 @@ def batches_of(
     for first in range(0, len(packed), rows):
         part = packed[first : first + rows]
         x = None if activations is None else activations.of(part, rows)
-        yield lay_out(encoded, part, rows, row), x
+        yield lay_out(encoded, part, rows, row, sizes), x

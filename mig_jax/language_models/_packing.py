@@ -12,9 +12,9 @@ from mig_jax.errors import InputError
 
 from ._encoding import EncodedRecords
 
-__all__ = ["Batch", "Rows", "lay_out", "pack", "with_room"]
+__all__ = ["SIZES", "Batch", "Rows", "lay_out", "pack", "with_room"]
 
-_SIZES_OF_QUESTIONS = 8  # How many sizes the questions of a batch are padded to.
+SIZES = 8  #: How many sizes the questions of a batch are padded to, unless it is said.
 
 
 class Batch(NamedTuple):
@@ -64,10 +64,12 @@ def pack(lengths: npt.NDArray[np.int64], records: npt.NDArray[np.int64], length:
     return rows
 
 
-def lay_out(encoded: EncodedRecords, rows: Rows, count: int, length: int) -> Batch:
+def lay_out(
+    encoded: EncodedRecords, rows: Rows, count: int, length: int, sizes: int = SIZES
+) -> Batch:
     """One batch of `count` rows, those of `rows` and empty ones; all response tokens are asked.
 
-    The number of questions is rounded up, so that batches have few shapes.
+    The number of questions is rounded up to one of `sizes`, so that batches have few shapes.
     """
     tokens = np.zeros((count, length), np.int32)
     positions = np.zeros((count, length), np.int32)
@@ -86,7 +88,7 @@ def lay_out(encoded: EncodedRecords, rows: Rows, count: int, length: int) -> Bat
             owners.append(np.full(len(asked), record))
             place += len(ids)
     found = sum(map(len, at))
-    step = -(-count * length // _SIZES_OF_QUESTIONS)
+    step = -(-count * length // sizes)
 
     def joined(parts: list, kind: type) -> np.ndarray:
         return np.concatenate([np.zeros(0, kind), *parts]).astype(kind)
