@@ -5,6 +5,7 @@ from ._deita import deita
 from ._embeddings import text_embeddings
 from ._importance import HashedNgrams, hashed_ngrams, log_importance
 from ._influence import influences
+from ._mig_influence import groups_of_wanted
 from ._qdit import qdit
 from ._registry import METHODS, Need, RegisteredMethod, choose, method_named
 from ._turns import take_turns
@@ -22,6 +23,7 @@ __all__ = [
     "choose",
     "compression_ratio",
     "deita",
+    "groups_of_wanted",
     "hashed_ngrams",
     "influences",
     "log_importance",

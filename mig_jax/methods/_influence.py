@@ -7,17 +7,19 @@ inner product (TracIn, arXiv 2002.08484).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mig_jax.errors import InputError
 from mig_jax.methods._candidates import Candidates, Limits
+from mig_jax.methods._curvature import DAMPING, along, damped_fisher
 from mig_jax.methods._turns import take_turns
 
-__all__ = ["influence", "influences", "less"]
-
-_DAMPING = 1.0
+__all__ = ["Asked", "asked_about", "in_turns", "influence", "influences", "less"]
 
 
 def influences(
@@ -25,7 +27,7 @@ def influences(
     wanted: npt.NDArray[np.float32],
     tokens: npt.NDArray[np.int64],
     *,
-    damping: float = _DAMPING,
+    damping: float = DAMPING,
 ) -> npt.NDArray[np.float64]:
     """How much each record would lower each wanted loss, curvature accounted for: [N, T].
 
@@ -40,13 +42,7 @@ def influences(
       tokens: [N], at least 1: of each record.
       damping: λ, above 0.
     """
-    known = gradients[gradients.any(axis=1)].astype(np.float64)
-    scale = np.sqrt(tokens[gradients.any(axis=1)].astype(np.float64))
-    scaled = known / scale[:, None]
-    fisher = scaled.T @ scaled / max(len(scaled), 1)
-    mean = np.trace(fisher) / len(fisher)
-    fisher[np.diag_indices_from(fisher)] += damping * (mean or 1.0)
-    return gradients.astype(np.float64) @ np.linalg.solve(fisher, wanted.T.astype(np.float64))
+    return along(gradients, damped_fisher(gradients, tokens, damping=damping), wanted)
 
 
 def influence(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
@@ -55,15 +51,9 @@ def influence(candidates: Candidates, rng: np.random.Generator, limits: Limits) 
     Influence is for each token if tokens are limited: a budget buys tokens. Next is always the
     task that has had the least so far. Records without gradients come last.
     """
-    tasks, tokens = _mean_of_tasks(candidates), np.maximum(candidates.costs, 1)
-    assert candidates.gradients is not None
-    gradients, _ = candidates.gradients()
-    found = influences(gradients, tasks, tokens)
-    if limits.tokens is not None:
-        found = found / tokens[:, None]
-    found[~gradients.any(axis=1)] = -np.inf
-    orders = [np.argsort(-one, kind="stable").tolist() for one in found.T]
-    yield from take_turns(orders, None if limits.tokens is None else candidates.costs)
+    asked = asked_about(candidates)
+    found = influences(asked.gradients, asked.means(asked.tasks), asked.tokens)
+    yield from in_turns(found, asked, limits)
 
 
 def less(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
@@ -72,20 +62,60 @@ def less(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> It
     The paper takes gradients of adapters at several checkpoints, by Adam's rule; here it is one
     model and the gradient itself. Records without gradients come last; ties go to the lowest index.
     """
-    assert candidates.gradients is not None
-    gradients, _ = candidates.gradients()
-    cosines = _unit(gradients) @ _unit(_mean_of_tasks(candidates)).T
-    best = np.where(gradients.any(axis=1), cosines.max(axis=1), -np.inf)
+    asked = asked_about(candidates)
+    cosines = _unit(asked.gradients) @ _unit(asked.means(asked.tasks)).T
+    best = np.where(asked.known, cosines.max(axis=1), -np.inf)
     yield from np.argsort(-best, kind="stable").tolist()
 
 
-def _mean_of_tasks(candidates: Candidates) -> npt.NDArray[np.float32]:
-    """The mean gradient of the wanted records of each task, tasks by name: [T, F]."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Asked:
+    """What a model says of N records and of the V wanted ones that it was asked about."""
+
+    gradients: npt.NDArray[np.float32]  #: [N, F].
+    wanted: npt.NDArray[np.float32]  #: [V, F].
+    tasks: npt.NDArray[np.str_]  #: [V].
+    costs: npt.NDArray[np.int64]  #: [N]: tokens.
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """[N]: whether the model was asked about the record."""
+        return self.gradients.any(axis=1)
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """[N], at least 1."""
+        return np.maximum(self.costs, 1)
+
+    def means(self, groups: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """The mean gradient of the wanted records of each group, groups in their order: [K, F]."""
+        return np.stack([self.wanted[groups == group].mean(axis=0) for group in np.unique(groups)])
+
+
+def asked_about(candidates: Candidates) -> Asked:
+    """The candidates' gradients, without wanted records that the model was not asked about.
+
+    Raises:
+      InputError: if it was asked about none of them.
+    """
     assert candidates.gradients is not None
     assert candidates.wanted is not None
-    _, wanted = candidates.gradients()
-    groups = candidates.wanted.groups
-    return np.stack([wanted[groups == task].mean(axis=0) for task in np.unique(groups)])
+    gradients, wanted = candidates.gradients()
+    known = wanted.any(axis=1)
+    if not known.any():
+        raise InputError(
+            "gradients: those of all wanted records are zero; expected some that are not"
+        )
+    return Asked(gradients, wanted[known], candidates.wanted.groups[known], candidates.costs)
+
+
+def in_turns(found: npt.NDArray[np.float64], asked: Asked, limits: Limits) -> Iterator[int]:
+    """Records by how much they would lower each task's loss, `found` [N, T]; tasks take turns."""
+    if limits.tokens is not None:
+        found = found / asked.tokens[:, None]
+    found = np.where(asked.known[:, None], found, -np.inf)
+    orders = [np.argsort(-one, kind="stable").tolist() for one in found.T]
+    yield from take_turns(orders, None if limits.tokens is None else asked.costs)
 
 
 def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from mig_jax.methods._candidates import Candidates, Limits
 from mig_jax.methods._cosines import rounded
+from mig_jax.methods._lazy import lazily
 
 __all__ = ["qdit"]
 
@@ -58,19 +59,7 @@ def qdit(
         more = np.maximum(rows[records] @ points.T - covered, 0).sum(axis=1, dtype=np.float64)
         return weight * more + quality[records]
 
-    everything = np.arange(len(rows))
-    blocks = [everything[start : start + block] for start in range(0, len(rows), block)]
-    bounds = np.concatenate([values(records) for records in blocks] or [np.empty(0)])
-    known_in = np.zeros(len(rows), np.int64)
-    for round_ in range(len(rows)):
-        while known_in[best := int(bounds.argmax())] < round_:
-            least = bounds.max(where=known_in == round_, initial=-np.inf)
-            old = np.flatnonzero((known_in < round_) & (bounds >= least))
-            if len(old) > block:
-                old = old[np.argpartition(-bounds[old], block - 1)[:block]]
-            bounds[old] = values(old)
-            known_in[old] = round_
-        bounds[best], known_in[best] = -np.inf, len(rows)
+    for best in lazily(len(rows), values, block=block):
         np.maximum(covered, rows[best] @ points.T, out=covered)
         yield best
 

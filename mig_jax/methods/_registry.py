@@ -20,7 +20,9 @@ from mig_jax.methods._deita import deita
 from mig_jax.methods._ifd import ifd
 from mig_jax.methods._importance import dsir, dsir_pooled
 from mig_jax.methods._influence import influence, less
+from mig_jax.methods._influence_residual import influence_residual
 from mig_jax.methods._instag import instag
+from mig_jax.methods._mig_influence import mig_influence
 from mig_jax.methods._qdit import qdit
 from mig_jax.methods._rds import rds
 from mig_jax.methods._single_numbers import longest, top_score
@@ -105,6 +107,17 @@ METHODS: Final[dict[str, RegisteredMethod]] = {
         influence,
         "what lowers the wanted losses most by a language model's gradients, task by task",
         needs=_needing("gradients", "wanted"),
+    ),
+    "influence_residual": RegisteredMethod(
+        influence_residual,
+        "what lowers the wanted losses most after what was taken, task by task",
+        needs=_needing("gradients", "wanted"),
+    ),
+    "mig_influence": RegisteredMethod(
+        mig_influence,
+        "most information for what is chosen, by what lowers the losses of groups of wanted ones",
+        "2504.13835",
+        _needing("gradients", "wanted"),
     ),
     "instag": RegisteredMethod(instag, "most tags first, each with a new tag", "2308.07074"),
     "dsir": RegisteredMethod(

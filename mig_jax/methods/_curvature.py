@@ -1,0 +1,75 @@
+"""What most records teach alike counts for less: gradients seen through their Fisher matrix.
+
+Gradients are whitened, C^(−1/2)·g, with C the damped Fisher matrix of the records' gradients, which
+stands for the curvature of their loss. Products of whitened gradients are what influence functions
+have (Koh and Liang, arXiv 1703.04730; TRAK, arXiv 2303.14186). The root is that of Cholesky; any
+other turns all whitened gradients alike, and so changes no product and no length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DAMPING", "along", "damped_fisher", "main_directions", "whitened"]
+
+DAMPING = 1.0
+
+_BLOCK = 2048  # Rows whitened at once: float64 of all would be twice what is kept.
+
+
+def damped_fisher(
+    gradients: npt.NDArray[np.float32],
+    tokens: npt.NDArray[np.int64],
+    *,
+    damping: float = DAMPING,
+) -> npt.NDArray[np.float64]:
+    """C + λ·c̄·I: [F, F], with C the mean of g gᵀ a token and c̄ its mean diagonal.
+
+    Args:
+      gradients: [N, F]; rows of zeros are records that nobody asked the model about.
+      tokens: [N], at least 1: of each record.
+      damping: λ, above 0.
+    """
+    known = gradients[gradients.any(axis=1)].astype(np.float64)
+    scale = np.sqrt(tokens[gradients.any(axis=1)].astype(np.float64))
+    scaled = known / scale[:, None]
+    fisher = scaled.T @ scaled / max(len(scaled), 1)
+    mean = np.trace(fisher) / len(fisher)
+    fisher[np.diag_indices_from(fisher)] += damping * (mean or 1.0)
+    return fisher
+
+
+def along(
+    gradients: npt.NDArray[np.float32],
+    fisher: npt.NDArray[np.float64],
+    wanted: npt.NDArray[np.floating],
+) -> npt.NDArray[np.float64]:
+    """Products g C⁻¹ v of gradients [N, F] with wanted ones [K, F]: [N, K]."""
+    return gradients.astype(np.float64) @ np.linalg.solve(fisher, wanted.T.astype(np.float64))
+
+
+def whitened(
+    gradients: npt.NDArray[np.float32], root: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Rows L⁻¹·g of gradients [N, F], with L the Cholesky root [F, F] of the Fisher matrix."""
+    import scipy.linalg
+
+    found = np.empty(gradients.shape, np.float32)
+    for start in range(0, len(found), _BLOCK):
+        part = gradients[start : start + _BLOCK].astype(np.float64)
+        found[start : start + _BLOCK] = scipy.linalg.solve_triangular(root, part.T, lower=True).T
+    return found
+
+
+def main_directions(root: npt.NDArray[np.float64], number: int) -> npt.NDArray[np.float32]:
+    """Orthonormal [F, at most `number`]: where whitened gradients a token vary most.
+
+    With C = L Lᵀ = C₀ + λc̄·I, whitened gradients have the second moments L⁻¹ C₀ L⁻ᵀ =
+    I − λc̄·(Lᵀ L)⁻¹: the largest are along the first right singular vectors of L.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    if number >= len(root):
+        return np.eye(len(root), dtype=np.float32)
+    return randomized_svd(root, number, random_state=0)[2].T.astype(np.float32)
