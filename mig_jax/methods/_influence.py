@@ -8,6 +8,8 @@ inner product (TracIn, arXiv 2002.08484).
 from __future__ import annotations
 
 import dataclasses
+import functools
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy.typing as npt
 
 from mig_jax.errors import InputError
 from mig_jax.methods._candidates import Candidates, Limits
-from mig_jax.methods._curvature import DAMPING, along, damped_fisher
+from mig_jax.methods._curvature import DAMPING, along, damped_fisher, whitened
 from mig_jax.methods._turns import take_turns
 
 __all__ = ["Asked", "asked_about", "in_turns", "influence", "influences", "less"]
@@ -52,8 +54,7 @@ def influence(candidates: Candidates, rng: np.random.Generator, limits: Limits) 
     task that has had the least so far. Records without gradients come last.
     """
     asked = asked_about(candidates)
-    found = influences(asked.gradients, asked.means(asked.tasks), asked.tokens)
-    yield from in_turns(found, asked, limits)
+    yield from in_turns(asked.influences, asked, limits)
 
 
 def less(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
@@ -77,10 +78,30 @@ class Asked:
     tasks: npt.NDArray[np.str_]  #: [V].
     costs: npt.NDArray[np.int64]  #: [N]: tokens.
 
-    @property
+    @functools.cached_property
     def known(self) -> npt.NDArray[np.bool_]:
         """[N]: whether the model was asked about the record."""
         return self.gradients.any(axis=1)
+
+    @functools.cached_property
+    def fisher(self) -> npt.NDArray[np.float64]:
+        """The damped Fisher matrix, [F, F]."""
+        return damped_fisher(self.gradients, self.tokens)
+
+    @functools.cached_property
+    def root(self) -> npt.NDArray[np.float64]:
+        """Its lower Cholesky factor, [F, F]."""
+        return np.linalg.cholesky(self.fisher)
+
+    @functools.cached_property
+    def whitened(self) -> npt.NDArray[np.float32]:
+        """Whitened gradients of the known records, [known, F]."""
+        return whitened(self.gradients[self.known], self.root)
+
+    @functools.cached_property
+    def influences(self) -> npt.NDArray[np.float64]:
+        """`influences` of each record on each task, tasks by name: [N, T]."""
+        return along(self.gradients, self.fisher, self.means(self.tasks))
 
     @property
     def tokens(self) -> npt.NDArray[np.int64]:
@@ -92,12 +113,18 @@ class Asked:
         return np.stack([self.wanted[groups == group].mean(axis=0) for group in np.unique(groups)])
 
 
+#: What is dear to make of candidates, as long as they live: methods and limits share it.
+_KNOWN: weakref.WeakKeyDictionary[Candidates, Asked] = weakref.WeakKeyDictionary()
+
+
 def asked_about(candidates: Candidates) -> Asked:
     """The candidates' gradients, without wanted records that the model was not asked about.
 
     Raises:
       InputError: if it was asked about none of them.
     """
+    if candidates in _KNOWN:
+        return _KNOWN[candidates]
     assert candidates.gradients is not None
     assert candidates.wanted is not None
     gradients, wanted = candidates.gradients()
@@ -106,7 +133,8 @@ def asked_about(candidates: Candidates) -> Asked:
         raise InputError(
             "gradients: those of all wanted records are zero; expected some that are not"
         )
-    return Asked(gradients, wanted[known], candidates.wanted.groups[known], candidates.costs)
+    asked = Asked(gradients, wanted[known], candidates.wanted.groups[known], candidates.costs)
+    return _KNOWN.setdefault(candidates, asked)
 
 
 def in_turns(found: npt.NDArray[np.float64], asked: Asked, limits: Limits) -> Iterator[int]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax.methods._candidates import Candidates, Limits, take
-from mig_jax.methods._curvature import along, damped_fisher, main_directions, whitened
+from mig_jax.methods._curvature import main_directions
 from mig_jax.methods._influence import asked_about, in_turns
 
 __all__ = ["influence_residual"]
@@ -41,18 +41,15 @@ def influence_residual(
         gradients; in all others any two records count as unlike.
     """
     asked = asked_about(candidates)
-    known, means = asked.known, asked.means(asked.tasks)
-    fisher = damped_fisher(asked.gradients, asked.tokens)
-    found = along(asked.gradients, fisher, means)
+    known, found = asked.known, asked.influences
     start = take(in_turns(found, asked, limits), asked.costs, limits)
     start = start[known[start]]
-    root = np.linalg.cholesky(fisher)
-    rows = whitened(asked.gradients[known], root)
+    rows = asked.whitened
     step = _best_step(found[start].mean(axis=1).sum(), rows[(np.cumsum(known) - 1)[start]])
 
     # Gains over η, which orders alike, also where η is 0.
     own = step / 2 * np.einsum("nf,nf->n", rows, rows, dtype=np.float64)
-    rows = rows @ main_directions(root, directions)
+    rows = rows @ main_directions(asked.root, directions)
     first = np.ascontiguousarray(found[known].T) - own
     met = np.zeros(len(rows))
     costs, place = asked.costs[known], np.flatnonzero(known)
@@ -60,7 +57,7 @@ def influence_residual(
     counted = costs if limits.tokens is not None else for_each
     left = math.inf if limits.tokens is None else limits.tokens
     free = costs <= left
-    had = np.zeros(len(means), np.int64)
+    had = np.zeros(len(first), np.int64)
     while free.any():
         task = int(had.argmin())
         best = int(np.where(free, (first[task] - met) / for_each, -np.inf).argmax())

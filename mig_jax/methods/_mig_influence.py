@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax.methods._candidates import Candidates, Limits
-from mig_jax.methods._curvature import along, damped_fisher, whitened
+from mig_jax.methods._curvature import along, whitened
 from mig_jax.methods._influence import asked_about
 from mig_jax.methods._lazy import lazily
 
@@ -46,10 +46,9 @@ def mig_influence(
     """
     asked = asked_about(candidates)
     known, tokens = asked.known, asked.tokens
-    fisher = damped_fisher(asked.gradients, tokens)
-    directions = whitened(asked.wanted, np.linalg.cholesky(fisher))
+    directions = whitened(asked.wanted, asked.root)
     groups, weights = groups_of_wanted(directions, asked.tasks)
-    found = along(asked.gradients[known], fisher, asked.means(groups))
+    found = along(asked.gradients[known], asked.fisher, asked.means(groups))
     helps, harms = np.maximum(found, 0), np.maximum(-found, 0)
     even = helps.sum(axis=0) * _share(tokens[known], limits)
     # Nothing helps a group of zeros: no choice has to do with it.
