@@ -38,6 +38,7 @@ from experiments.finetuning.base_models import read_base_model, read_encoder
 from experiments.finetuning.cells import KeptLines
 from experiments.finetuning.comparison import mean_over_tasks
 from experiments.finetuning.gradients import RecordGradients
+from experiments.finetuning.losses import RecordLosses
 from experiments.finetuning.selections import Selections, check_names
 from experiments.finetuning.study import Evaluated, Study
 from experiments.finetuning.table import write_tables
@@ -154,8 +155,9 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
     )
     inputs = inputs_of_table(options, table, budget=0)
     gradients = RecordGradients(study, options.gradient_records, options.step_sizes[0])
+    losses = RecordLosses(study, options.step_sizes[0])
     share, field = options.pool_share, options.group_field
-    return study, Selections(study, inputs, share, field, gradients)
+    return study, Selections(study, inputs, share, field, gradients, losses)
 
 
 def _budgets(options: Options) -> dict[str, Limits]:

@@ -8,30 +8,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from experiments.finetuning.study import Study, digest_of_records
-from mig_jax.commands.terminal import progress_bar, say
+from experiments.finetuning.study import WARM_UP, Study, digest_of_records
+from mig_jax.commands.terminal import progress_bar
 from mig_jax.language_models import (
     Projections,
-    Recipe,
     Weights,
     gradients_of,
     main_directions,
 )
-from mig_jax.runs import RunFolder
+from mig_jax.runs import RunArrays
 
 __all__ = ["RecordGradients"]
 
 _DIRECTIONS = 64  # Of states and of errors, at most: products are 4,096 numbers a record.
 _BLOCK = 1000  # Records kept at once.
-_WARM_UP = 30_000  # Tokens that the model is trained on before it is asked.
+_OF_WANTED = ("wanted", "states", "errors")
+_OF_BLOCK = ("records", "gradients", "losses")
 _OF_DIRECTIONS = 4  # Every so many batches of validation records tell the main directions.
 
 
 class RecordGradients:
     """Gradients of some random records of the pool, and of the validation records that fit.
 
-    The model is warmed up first, on random records of its own: what every record teaches alike,
-    such as how an answer begins, is then learned and tells no records apart.
+    The model is warmed up first (`Study.warmed_up`): what every record teaches alike then tells
+    no records apart.
     """
 
     def __init__(self, study: Study, records: int, step_size: float) -> None:
@@ -42,9 +42,8 @@ class RecordGradients:
           records: how many of the pool's are asked about, at most.
           step_size: of the warm-up.
         """
-        self._study, self._recipe = study, Recipe(step_size)
-        order = np.random.default_rng(0).permutation(study.fits)
-        self._asked, self._warm_up = order[:records], order[::-1]
+        self._study, self._step_size = study, step_size
+        self._asked = np.random.default_rng(0).permutation(study.fits)[:records]
         self.records = records
 
     def of(
@@ -66,19 +65,18 @@ class RecordGradients:
     def _all(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         run = self._study.identity() | {
             "validation": digest_of_records(self._study.validation),
-            "step_size": self._recipe.step_size,
-            "warm_up": _WARM_UP,
+            "step_size": self._step_size,
+            "warm_up": WARM_UP,
             "asked": len(self._asked),
         }
-        folder = self._study.folder / "gradients"
-        with RunFolder(folder, "gradients", run, ".npz") as kept:
+        with RunArrays(self._study.folder / "gradients", "gradients", run) as kept:
             blocks = [
                 self._asked[start : start + _BLOCK] for start in range(0, len(self._asked), _BLOCK)
             ]
-            left = [n for n in range(len(blocks) + 1) if n not in kept.numbers()]
-            if left:
-                self._compute(kept, blocks, left)
-            parts = dict(kept.whole(range(len(blocks) + 1), _read))
+            parts = kept.restore([0], _OF_WANTED)
+            parts |= kept.restore(range(1, len(blocks) + 1), _OF_BLOCK)
+            if len(parts) <= len(blocks):
+                self._compute(kept, blocks, parts)
             wanted = parts[0]["wanted"]
             own = np.zeros((len(self._asked), wanted.shape[1]), np.float32)
             for number, block in enumerate(blocks, 1):
@@ -90,26 +88,26 @@ class RecordGradients:
         return own, wanted
 
     def _compute(
-        self, kept: RunFolder, blocks: list[npt.NDArray[np.int64]], left: list[int]
+        self,
+        kept: RunArrays,
+        blocks: list[npt.NDArray[np.int64]],
+        parts: dict[int, dict[str, npt.NDArray[Any]]],
     ) -> None:
+        """Adds the parts that are missing."""
         study = self._study
-        say("warming the model up, to ask it for gradients")
-        tokens = np.cumsum(study.costs[self._warm_up])
-        warm_up = self._warm_up[: int(np.searchsorted(tokens, _WARM_UP, "right"))]
-        own, _ = study.train(warm_up, self._recipe, 0)
-        if 0 in left:
-            self._put(kept, 0, self._of_wanted(own))
-        [(_, first)] = kept.whole([0], _read)
-        projections = Projections(first["states"], first["errors"])
-        count = sum(len(blocks[n - 1]) for n in left if n)
-        with progress_bar("gradients", count, unit=" records") as bar:
-            for number in (n for n in left if n):
-                block = blocks[number - 1]
+        own = study.warmed_up(self._step_size)
+        if 0 not in parts:
+            parts[0] = self._of_wanted(own)
+            kept.save(0, parts[0])
+        projections = Projections(parts[0]["states"], parts[0]["errors"])
+        left = {n: block for n, block in enumerate(blocks, 1) if n not in parts}
+        with progress_bar("gradients", sum(map(len, left.values())), unit=" records") as bar:
+            for number, block in left.items():
                 batches = study.batches(block)
-                parts = [gradients_of(study.tuned, own, projections, *b, True) for b in batches]
-                records, found, losses = map(np.concatenate, zip(*parts, strict=True))
-                values = {"records": records, "gradients": found, "losses": losses}
-                self._put(kept, number, values)
+                found = [gradients_of(study.tuned, own, projections, *b, True) for b in batches]
+                arrays = map(np.concatenate, zip(*found, strict=True))
+                parts[number] = dict(zip(_OF_BLOCK, arrays, strict=True))
+                kept.save(number, parts[number])
                 bar.update(len(block))
 
     def _of_wanted(self, own: Weights) -> dict[str, Any]:
@@ -132,17 +130,4 @@ class RecordGradients:
             records, found, _ = gradients_of(study.tuned, own, projections, batch, x, False)
             tokens = np.bincount(batch.owners[batch.owners >= 0], minlength=len(wanted))
             wanted[records] = found / np.maximum(tokens[records] - 1, 1)[:, None]
-        return {"wanted": wanted, "states": projections.states, "errors": projections.errors}
-
-    @staticmethod
-    def _put(kept: RunFolder, number: int, values: dict[str, Any]) -> None:
-        def write(path: str) -> None:
-            with open(path, "wb") as stream:  # Given a name, NumPy adds an ending.
-                np.savez(stream, **values)
-
-        kept.put(number, write)
-
-
-def _read(path: str) -> dict[str, Any]:
-    with np.load(path) as arrays:
-        return dict(arrays)
+        return dict(zip(_OF_WANTED, (wanted, *projections), strict=True))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.finetuning.gradients import RecordGradients
+from experiments.finetuning.losses import RecordLosses
 from experiments.finetuning.study import Study, digest_of_records
 from mig_jax import data
 from mig_jax.commands.candidates import candidates_of_table
@@ -62,6 +63,7 @@ class Selections:
         share: float,
         group_field: str | None = None,
         gradients: RecordGradients | None = None,
+        losses: RecordLosses | None = None,
     ) -> None:
         """Takes what selections are made from.
 
@@ -71,9 +73,10 @@ class Selections:
           share: of the pool that a seed sees.
           group_field: whose values are the groups of records.
           gradients: of the study's model, for methods that ask it.
+          losses: of the same, for those that ask for them.
         """
         self._study, self._inputs, self._share = study, inputs, share
-        self._gradients, self._field = gradients, group_field
+        self._gradients, self._losses, self._field = gradients, losses, group_field
         self._groups = (
             None if group_field is None else data.field_values(study.table, group_field)[1]
         )
@@ -81,8 +84,8 @@ class Selections:
     def identity(self, pool: Sequence[str]) -> dict[str, Any]:
         """What decides the selections from the files of a pool, in types that JSON has.
 
-        The model that methods by gradients ask is not in it: studies of several models may have
-        the selections of one.
+        The model that methods ask is not in it: studies of several models may have the
+        selections of one.
         """
         study, table = self._study, self._inputs.table
         names = "\n".join(table.label_names).encode("utf-8", "surrogatepass")
@@ -147,7 +150,8 @@ class Selections:
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - as long as the selections live
     def _candidates(self, seed: int) -> Candidates:
-        study, seen, gradients = self._study, self.seen(seed), self._gradients
+        study, seen = self._study, self.seen(seed)
+        gradients, losses = self._gradients, self._losses
         return candidates_of_table(
             self._inputs.table,
             study.costs,
@@ -155,6 +159,7 @@ class Selections:
             groups=self._groups,
             validation=study.validation,
             count=study.count,
+            response_losses=None if losses is None else lambda: losses.of(seen),
             gradients=None if gradients is None else lambda: gradients.of(seen),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -40,6 +41,7 @@ from mig_jax.runs import digest
 Batches = Iterator[tuple[Batch, npt.NDArray[Any] | None]]
 
 __all__ = [
+    "WARM_UP",
     "BaseModel",
     "Encoder",
     "Evaluated",
@@ -51,6 +53,9 @@ __all__ = [
 
 Encoder = Callable[[Sequence[tuple[str, str]]], EncodedRecords]
 """Instructions and responses as token ids."""
+
+WARM_UP = 30_000
+"""Tokens that a model is trained on before it is asked about records."""
 
 _ROWS = 8  # Of a batch that is only asked about.
 _SIZES = {"cpu": 8}  # How many shapes batches have; elsewhere programs are dear to compile.
@@ -191,13 +196,30 @@ class Study:
         """All validation records that fit, in batches."""
         encoded, counts = self._encode(self.validation.conversations)
         records = np.flatnonzero(counts.lengths <= self.limit)
+        with self.reading("validation", encoded, records) as batches:
+            yield from batches(records)
+
+    @contextlib.contextmanager
+    def reading(
+        self, name: str, encoded: EncodedRecords, records: npt.NDArray[np.int64]
+    ) -> Iterator[Callable[[npt.NDArray[np.int64]], Batches]]:
+        """A function that gives some of these records in batches, as `batches` does.
+
+        Args:
+          name: of the folder of activations, which is held in the block.
+          encoded: records that are not the pool's.
+          records: those that may be asked for.
+        """
         row = max(self.row, self._row(encoded.lengths[records]))
-        activations = self._activations("validation", encoded, row)
-        if activations is not None:
-            activations.ensure(records)
-        yield from batches_of(encoded, records, row, _ROWS, activations, sizes=self._sizes)
-        if activations is not None:
-            activations.close()
+        activations = self._activations(name, encoded, row)
+
+        def batches(some: npt.NDArray[np.int64]) -> Batches:
+            if activations is not None:
+                activations.ensure(some)
+            return batches_of(encoded, some, row, _ROWS, activations, sizes=self._sizes)
+
+        with contextlib.nullcontext() if activations is None else activations:
+            yield batches
 
     def prepare(self, picks: npt.NDArray[np.int64]) -> None:
         """Computes what the lower layers make of a selection, where it is not there."""
@@ -258,6 +280,16 @@ class Study:
                 self.encoded, picks, self.row, self.rows, activations, rng, self._sizes
             )
         ]
+
+    def warmed_up(self, step_size: float) -> Weights:
+        """The weights after one epoch on random records of the pool, `WARM_UP` tokens.
+
+        What every record teaches alike, such as how an answer begins, is learned then.
+        """
+        say("warming the model up on random records, before it is asked about others")
+        order = np.random.default_rng(0).permutation(self.fits)[::-1]
+        count = np.searchsorted(np.cumsum(self.costs[order]), WARM_UP, "right")
+        return self.train(order[:count], Recipe(step_size), 0)[0]
 
     def _encode(
         self, conversations: list[tuple[str, str]]

@@ -23,7 +23,6 @@ from absl import flags
 from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.commands.command import Command
-from mig_jax.commands.finished_cells import FinishedCells
 from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
@@ -48,6 +47,7 @@ from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, LabelGraph, Pool, pool_from_table
 from mig_jax.reports import Row, describe, told_information, write_heat_maps, write_tables
+from mig_jax.runs import RunArrays
 from mig_jax.selection import (
     CellSelection,
     PageLayout,
@@ -126,7 +126,7 @@ def run(options: Options) -> None:
             graph = read_label_graph(options, table, lowest)
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}
-        with timed(seconds, "selection"), FinishedCells(workdir, run) as finished:
+        with timed(seconds, "selection"), RunArrays(workdir / "cells", "cells", run) as finished:
             cells, resumed = _select(options, finished, pool, graph, points)
         picks = np.stack([cells[number]["picks"] for number in range(len(points))])
         own = np.array([cells[number]["information"] for number in range(len(points))])
@@ -161,7 +161,7 @@ def run(options: Options) -> None:
 
 def _select(
     options: Options,
-    finished: FinishedCells,
+    finished: RunArrays,
     pool: Pool,
     graph: LabelGraph,
     points: Sequence[Point],
@@ -169,7 +169,7 @@ def _select(
     """What all cells select, by their numbers, and how many of them were finished before."""
     names = [field.name for field in dataclasses.fields(CellSelection)]
     cells = finished.restore(
-        len(points),
+        range(len(points)),
         [*names, "seconds"],
         on_damaged=lambda number: say(f"passed over the damaged cell {number}"),
     )
@@ -184,7 +184,8 @@ def _select(
     with progress_bar("selecting", len(points), unit="cells", initial=resumed) as bar:
         for call in _calls(points, set(cells)):
             new = _select_together(options, pool, graph, layout, points, call)
-            finished.save(new)
+            for number, arrays in new.items():
+                finished.save(number, arrays)
             cells |= new
             bar.update(len(new))
     return cells, resumed

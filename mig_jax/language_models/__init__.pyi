@@ -11,7 +11,7 @@ from ._architecture import (
     token_losses,
 )
 from ._choices import Choices, choices_of, shared_candidates
-from ._encoding import CHAT_TEMPLATES, ChatTemplate, EncodedRecords, encode, encode_responses
+from ._encoding import CHAT_TEMPLATES, ChatTemplate, EncodedRecords, encode, responses_alone
 from ._gguf import GgufFile
 from ._gradients import Projections, gradients_of, main_directions
 from ._judge import JudgedRecords, Losses, batches_of
@@ -42,7 +42,6 @@ __all__ = [
     "choices_of",
     "embed",
     "encode",
-    "encode_responses",
     "fine_tune",
     "fine_tune_side_by_side",
     "gradients_of",
@@ -53,6 +52,7 @@ __all__ = [
     "pack",
     "random_weights",
     "read_model",
+    "responses_alone",
     "run_layers",
     "shared_candidates",
     "token_logits",

@@ -14,7 +14,7 @@ from mig_jax.errors import InputError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["CHAT_TEMPLATES", "ChatTemplate", "EncodedRecords", "encode", "encode_responses"]
+__all__ = ["CHAT_TEMPLATES", "ChatTemplate", "EncodedRecords", "encode", "responses_alone"]
 
 CHAT_TEMPLATES = {
     "chatml": (
@@ -91,6 +91,23 @@ class ChatTemplate:
             )
         return prompt, whole[len(prompt) :].rstrip()
 
+    @property
+    def opening(self) -> str:
+        """What a response alone stands behind: the token that texts begin with, and its heading.
+
+        >>> ChatTemplate(CHAT_TEMPLATES["gemma"], "gemma", {"bos_token": "<bos>"}).opening
+        '<bos><start_of_turn>model\\n'
+        """
+        asked = [{"role": "user", "content": "question"}]
+        without, prompt = (
+            self._template.render(messages=asked, add_generation_prompt=wanted, **self._values)
+            for wanted in (False, True)
+        )
+        heading = prompt[len(without) :] if prompt.startswith(without) else ""
+        begin = self._values.get("bos_token") or ""
+        has_its_own = prompt.startswith(begin) and not heading.startswith(begin)
+        return f"{begin}{heading}" if has_its_own else heading
+
 
 def _refuse(message: str) -> NoReturn:
     import jinja2
@@ -143,13 +160,26 @@ def encode(
     return _encoded(tokenizer, written)
 
 
-def encode_responses(
-    tokenizer: Tokenizer, template: ChatTemplate, conversations: Sequence[tuple[str, str]]
+def responses_alone(
+    tokenizer: Tokenizer, template: ChatTemplate, encoded: EncodedRecords
 ) -> EncodedRecords:
-    """The same responses after an empty instruction: what IFD compares with."""
-    opening, _ = template.parts("", "answer")
-    ends = [template.parts(instruction, response)[1] for instruction, response in conversations]
-    return _encoded(tokenizer, [(opening, end) for end in ends])
+    """The same responses, token by token, without instructions: what IFD compares with.
+
+    Each stands behind the template's heading of answers alone, as in the code of the paper
+    (arXiv 2308.12032), so that its first token is asked for, too.
+
+    Raises:
+      InputError: if there is neither a heading nor a token that texts begin with.
+    """
+    opening = np.array(tokenizer.encode(template.opening, add_special_tokens=False).ids, np.int32)
+    if not len(opening):
+        raise InputError(
+            "the chat template has neither a heading of answers nor a token that texts begin with; "
+            "expected one, to ask for a response without its instruction"
+        )
+    starts = encoded.starts.tolist()
+    parts = [np.concatenate([opening, encoded.of(n)[s:]]) for n, s in enumerate(starts)]
+    return _joined(parts, np.full(len(encoded), len(opening), np.int32))
 
 
 def _encoded(tokenizer: Tokenizer, written: list[tuple[str, str]]) -> EncodedRecords:

@@ -9,11 +9,13 @@ from ._resumable import (
     sign_folder,
     staged_folder,
 )
+from ._run_arrays import RunArrays
 from ._saved_trees import disk_errors, read_tree, write_tree
 from ._temporary_files import claim_temporary, open_temporary, place_told
 
 __all__ = [
     "Change",
+    "RunArrays",
     "RunFolder",
     "claim_temporary",
     "commit",

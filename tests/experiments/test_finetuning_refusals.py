@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -15,13 +14,12 @@ from experiments.finetuning.base_models import check_end, read_base_model
 from experiments.finetuning.cells import KeptLines, read_kept
 from experiments.finetuning.comparison import Result, difference
 from experiments.finetuning.selections import Selections, check_names
-from experiments.finetuning.study import Study
 from experiments.finetuning.table import write_tables
 from mig_jax import data
 from mig_jax.commands.command import main_of
 from mig_jax.errors import InputError
-from mig_jax.language_models import CHAT_TEMPLATES, ChatTemplate, Tuning
-from mig_jax.synthetic import BuiltinPool
+from mig_jax.language_models import CHAT_TEMPLATES, ChatTemplate
+from tests.experiments.studies import rows_of_pool, study_of, write_parts, write_rows
 
 pytest.importorskip("tokenizers")
 pytest.importorskip("jinja2")
@@ -33,68 +31,37 @@ def run(*words: str) -> int:
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict]:
-    pool = BuiltinPool(records=60, labels=8, topics=2)
-    rows = [json.loads(line) for line in pool.lines()]
-    return [row | {"task": f"task {n % 2}"} for n, row in enumerate(rows)]
-
-
-def _write(path: pathlib.Path, rows: list[dict]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
-def _parts(folder: pathlib.Path, rows: list[dict]) -> dict[str, str]:
-    names, vectors = BuiltinPool(records=60, labels=8, topics=2).label_embeddings()
-    np.savez(folder / "emb.npz", labels=np.array(names), embeddings=vectors)
-    parts = {"pool": rows[:40], "validation": rows[40:50], "test": rows[50:]}
-    return {name: _write(folder / f"{name}.jsonl", part) for name, part in parts.items()}
-
-
-def _study(folder: pathlib.Path, parts: dict[str, str]) -> Study:
-    table = data.read_pool([parts["pool"]])
-    texts = [text for pair in data.read_texts(table) for text in pair]
-    validation, test = (data.read_validation(parts[name]) for name in ("validation", "test"))
-    return Study(
-        folder,
-        read_base_model("scratch:32x1", "model", lambda: texts),
-        Tuning(0),
-        row=256,
-        rows=2,
-        table=table,
-        validation=validation,
-        test=test,
-        test_records=8,
-    )
+    return rows_of_pool()
 
 
 def test_test_records_are_neither_in_the_pool_nor_validation_records(rows, tmp_path):
-    parts = _parts(tmp_path, rows)
-    plain = _study(tmp_path, parts)
+    parts = write_parts(tmp_path, rows)
+    plain = study_of(tmp_path, parts)
     # Two test records are in the pool, another among the validation records; one says nothing.
     silent = rows[53] | {"messages": [*rows[53]["messages"][:-1]]}
     silent["messages"] = [*silent["messages"], {"role": "assistant", "content": ""}]
-    _write(tmp_path / "test.jsonl", [*rows[3:5], rows[41], silent, *rows[54:]])
-    leaking = _study(tmp_path, parts)
+    write_rows(tmp_path / "test.jsonl", [*rows[3:5], rows[41], silent, *rows[54:]])
+    leaking = study_of(tmp_path, parts)
     assert set(plain.fits) - set(leaking.fits) == {3, 4}
     assert leaking.judged.records.tolist() == [0, 1, 4, 5, 6, 7, 8, 9]
     parts["test"] = parts["validation"]
     with pytest.raises(InputError, match="--test: no record has an answer"):
-        _study(tmp_path, parts)
+        study_of(tmp_path, parts)
 
 
 def test_identities_tell_all_that_decides(rows, tmp_path):
     """Whatever is changed, what was kept is for something else."""
-    parts = _parts(tmp_path, rows)
+    parts = write_parts(tmp_path, rows)
 
     def identities() -> list[dict]:
-        study = _study(tmp_path, parts)
+        study = study_of(tmp_path, parts)
         inputs = _Inputs(study.table, np.ones((study.table.num_labels, 2), np.float32))
         choosing = Selections(study, inputs, 0.8).identity([parts["pool"]])
         return [study.identity(), study.identity_of_judges(), choosing]
 
     def changed(name: str, part: list[dict]) -> list[set[str]]:
         before = pathlib.Path(parts[name]).read_bytes()
-        _write(pathlib.Path(parts[name]), part)
+        write_rows(pathlib.Path(parts[name]), part)
         found = [
             {name for name in now if now[name] != was[name]}
             for now, was in zip(identities(), first, strict=True)
@@ -126,7 +93,7 @@ class _Inputs:
 
 @pytest.mark.slow
 def test_kept_cells_are_of_their_flags_and_damage_is_told(rows, tmp_path, capsys):
-    parts = _parts(tmp_path, rows)
+    parts = write_parts(tmp_path, rows)
     words = [f"--{name}={path}" for name, path in parts.items()]
     words += [f"--label_embeddings={tmp_path / 'emb.npz'}", "--model=scratch:32x1", "--rows=2"]
     words += [f"--workdir={tmp_path / 'w'}", "--methods=random,random,longest", "--seeds=1"]

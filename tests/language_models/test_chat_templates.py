@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mig_jax.errors import InputError
-from mig_jax.language_models import CHAT_TEMPLATES, ChatTemplate, encode, encode_responses
+from mig_jax.language_models import CHAT_TEMPLATES, ChatTemplate, encode, responses_alone
 from tests.language_models.tokenizers_of_tests import END, byte_tokenizer
 
 CHATML = ChatTemplate(CHAT_TEMPLATES["chatml"], "chatml")
@@ -74,8 +74,8 @@ def test_records_are_encoded_whole_and_responses_alone():
     encoded = encode(tokenizer, CHATML, conversations)
     assert encoded.ids.dtype == np.int32
     [end] = tokenizer.encode(END).ids
-    alone = encode_responses(tokenizer, CHATML, conversations)
-    opening = "<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n"
+    alone = responses_alone(tokenizer, CHATML, encoded)
+    opening = "<|im_start|>assistant\n"
     for n, (asked, said) in enumerate(conversations):
         ids, start = encoded.of(n).tolist(), int(encoded.starts[n])
         assert tokenizer.decode(ids, skip_special_tokens=False) == "".join(
@@ -93,6 +93,21 @@ def test_records_are_encoded_whole_and_responses_alone():
     assert len(encode(tokenizer, CHATML, [])) == 0
 
 
+@pytest.mark.parametrize(
+    ("source", "begin", "opening"),
+    [
+        (CHAT_TEMPLATES["gemma"], "<bos>", "<bos><start_of_turn>model\n"),
+        (SMOLLM, "<|im_start|>", "<|im_start|>assistant\n"),  # The heading begins with it.
+        (CHAT_TEMPLATES["chatml"], "<s>", "<|im_start|>assistant\n"),  # The template has none.
+        ("{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}", "<s>", "<s>"),
+    ],
+)
+def test_a_response_alone_has_the_heading_of_answers_and_what_texts_begin_with(
+    source, begin, opening
+):
+    assert ChatTemplate(source, "here", {"bos_token": begin}).opening == opening
+
+
 def test_a_part_without_any_token_is_refused():
     bare = "{% for m in messages %}{{ m.content }}{% endfor %}"
     template = ChatTemplate(bare, "bare")
@@ -101,3 +116,5 @@ def test_a_part_without_any_token_is_refused():
         encode(tokenizer, template, [("a", "b"), ("", "b")])
     with pytest.raises(InputError, match="record 0: expected a token of the response"):
         encode(tokenizer, template, [("a", "")])
+    with pytest.raises(InputError, match="neither a heading of answers nor a token"):
+        responses_alone(tokenizer, template, encode(tokenizer, template, [("a", "b")]))

@@ -25,7 +25,6 @@ import pytest
 import mig_jax
 from mig_jax import data, learning, runs
 from mig_jax.annotation import Annotation, Journal
-from mig_jax.commands.finished_cells import FinishedCells
 from mig_jax.errors import InputError
 from mig_jax.selection import Checkpoints, Progress
 from tests.running import ROOT, refused
@@ -60,9 +59,13 @@ def save_state(opened):
     opened.save(dataclasses.replace(STATE, step=jnp.asarray(step)))
 
 
+def cells(path, run):
+    return runs.RunArrays(path / "cells", "cells", run)
+
+
 def save_cell(opened):
-    number = len(opened.restore(100, ["picks"]))
-    opened.save({number: {"picks": np.arange(number + 3)}})
+    number = len(opened.restore(range(100), ["picks"]))
+    opened.save(number, {"picks": np.arange(number + 3)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Saver:
 FOLDERS = {
     "checkpoints": Saver(checkpoints, save_checkpoint),
     "states": Saver(learning.LearningStates, save_state),
-    "cells": Saver(FinishedCells, save_cell, "cells"),
+    "cells": Saver(cells, save_cell, "cells"),
 }
 SAVERS = {
     **FOLDERS,
@@ -408,7 +411,7 @@ def test_damaged_entries_are_passed_over_told_and_deleted(saver, damage, tmp_pat
     def on_damaged(number):
         told.append((number, newest.exists()))
 
-    arguments = {"checkpoints": [9], "states": [STATE], "cells": [9, ["picks"]]}
+    arguments = {"checkpoints": [9], "states": [STATE], "cells": [range(9), ["picks"]]}
     (name,) = (name for name, found in FOLDERS.items() if found is saver)
     with saver.open(tmp_path, RUN) as opened:
         assert opened.restore(*arguments[name], on_damaged=on_damaged)
