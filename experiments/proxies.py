@@ -2,12 +2,15 @@
 
     python -m experiments.proxies --workdir=DIR --study=DIR --model=MODEL.gguf --pool=POOL \
         --label_embeddings=EMB.npz --validation=DEV.jsonl --test=TEST.jsonl [--tokens=30000] \
-        [--judges=DIR,...]
+        [--judges=DIR,...] [--proxies=NAME,...]
 
 Of every selection that a workdir of experiments.finetune has judged at one budget: the loss of
 the models that learning descends, that of the networks that judge in the project's tables,
 the information, and plain numbers. `correlations.md` and `correlations.csv` have the rank
 correlation of each with the loss of the language model, of what answers say, by task.
+
+With influences.npz in the study's folder, as a study leaves it that has asked its model for
+gradients, the summed influence and the loss before training are proxies, too.
 
 Values are kept in the workdir as they are made; with more cells in the study, the same command
 makes those that lack.
@@ -32,7 +35,16 @@ from absl import flags
 from experiments.finetuning.base_models import read_encoder
 from experiments.finetuning.cells import KeptLines, read_kept
 from experiments.finetuning.correlation import rank_correlations
-from experiments.finetuning.proxies import ALL_TASKS, Proxy, Selected, by_task, proxies_of
+from experiments.finetuning.influences import Influences, read_influences
+from experiments.finetuning.proxies import (
+    ALL_TASKS,
+    OF_INFLUENCES,
+    PROXIES,
+    Proxy,
+    Selected,
+    by_task,
+    proxies_of,
+)
 from experiments.finetuning.study import (
     Encoder,
     chosen_per_task,
@@ -67,6 +79,7 @@ class Options(InputOptions):
     tokens: int
     judges: list[str]
     leave_out: list[str]
+    proxies: list[str]
 
 
 def run(options: Options) -> None:
@@ -79,6 +92,7 @@ def run(options: Options) -> None:
             f"--study: {options.study}: {len(selections)} selections of {budget} are judged; "
             f"expected at least {_LEAST}"
         )
+    influences = _influences(options, cells[0])
     with held_workdir(options.workdir, "proxies") as folder:
         with data.OutputFiles(options.pool) as outputs:
             table = read_table(options, outputs, str(folder / "proxies"))
@@ -100,7 +114,11 @@ def run(options: Options) -> None:
             "validation": digest_of_records(validation),
             "test": digest_of_records(test),
         }
-        proxies = proxies_of(inputs, conversations, validation, test)
+        proxies = [
+            proxy
+            for proxy in proxies_of(inputs, conversations, validation, test, influences)
+            if proxy.name in options.proxies
+        ]
         with KeptLines(folder / "values.jsonl", "proxies", decides) as kept:
             values = _values(proxies, selections, kept)
         for path in options.judges:
@@ -117,6 +135,20 @@ def _digest(conversations: Sequence[tuple[str, str]]) -> str:
 
 def _cells(study: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return read_kept(pathlib.Path(study) / "cells.jsonl", "cells")
+
+
+def _influences(options: Options, run: dict[str, Any]) -> Influences | None:
+    """What the model of the study was asked, if a proxy needs it and it is there."""
+    needing = [name for name in OF_INFLUENCES if name in options.proxies]
+    if not needing:
+        return None
+    found = read_influences(options.study, run | {"step_size": run["step_sizes"][0]})
+    if found is None:
+        lacks = f"{options.study} has no influences.npz"
+        if len(options.proxies) < len(PROXIES):
+            raise InputError(f"--proxies: {', '.join(needing)}: {lacks}; expected others")
+        say(f"{', '.join(needing)} left out: {lacks}")
+    return found
 
 
 def _selections(
@@ -293,10 +325,13 @@ def _define_flags(values: flags.FlagValues) -> None:
     judges = "Workdirs of other studies of the same selections: what their models lost is a proxy."
     add(flags.DEFINE_list, "judges", [], judges)
     add(flags.DEFINE_list, "leave_out", [], "Methods whose cells are not looked at.")
+    add(flags.DEFINE_list, "proxies", list(PROXIES), "Which are made; networks take the longest.")
 
 
 def _run(values: flags.FlagValues) -> None:
     check_input_flags(values)
+    if unknown := [name for name in values.proxies if name not in PROXIES]:
+        raise InputError(f"--proxies: {unknown[0]}: expected one of {', '.join(PROXIES)}")
     run(Options(**values.flag_values_dict()))
 
 

@@ -1,4 +1,7 @@
-"""What the model of a study would learn from each record: kept in the workdir, block by block."""
+"""What the model of a study would learn from each record: kept in the workdir, block by block.
+
+What the gradients say of the tasks is kept beside them, for readers elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from experiments.finetuning.influences import Influences, keep_influences, run_of_influences
 from experiments.finetuning.study import WARM_UP, Study, digest_of_records
 from mig_jax.commands.terminal import progress_bar
 from mig_jax.language_models import (
@@ -16,6 +20,7 @@ from mig_jax.language_models import (
     gradients_of,
     main_directions,
 )
+from mig_jax.methods import influences
 from mig_jax.runs import RunArrays
 
 __all__ = ["RecordGradients"]
@@ -69,7 +74,9 @@ class RecordGradients:
             "warm_up": WARM_UP,
             "asked": len(self._asked),
         }
-        with RunArrays(self._study.folder / "gradients", "gradients", run) as kept:
+        folder, asked = self._study.folder, run | {"gradient_records": self.records}
+        influences_are_kept = run_of_influences(folder) == asked
+        with RunArrays(folder / "gradients", "gradients", run) as kept:
             blocks = [
                 self._asked[start : start + _BLOCK] for start in range(0, len(self._asked), _BLOCK)
             ]
@@ -79,13 +86,31 @@ class RecordGradients:
                 self._compute(kept, blocks, parts)
             wanted = parts[0]["wanted"]
             own = np.zeros((len(self._asked), wanted.shape[1]), np.float32)
+            losses = np.zeros(len(self._asked), np.float32)
             for number, block in enumerate(blocks, 1):
                 part = parts[number]
                 place = {record: row for row, record in enumerate(part["records"].tolist())}
                 start = (number - 1) * _BLOCK
                 rows = [place[record] for record in block.tolist()]
                 own[start : start + len(block)] = part["gradients"][rows]
+                losses[start : start + len(block)] = part["losses"][rows]
+            if not influences_are_kept:
+                keep_influences(folder, asked, self._influences(own, wanted, losses))
         return own, wanted
+
+    def _influences(
+        self,
+        own: npt.NDArray[np.float32],
+        wanted: npt.NDArray[np.float32],
+        losses: npt.NDArray[np.float32],
+    ) -> Influences:
+        """On the mean gradient of each task, with the curvature over all records asked about."""
+        known = wanted.any(axis=1)
+        wanted, groups = wanted[known], self._study.validation.groups[known]
+        tasks = np.unique(groups).tolist()
+        means = np.stack([wanted[groups == task].mean(axis=0) for task in tasks])
+        taught = influences(own, means, np.maximum(self._study.costs[self._asked], 1))
+        return Influences(self._asked, tasks, taught.astype(np.float32), losses)
 
     def _compute(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from experiments import finetune, proxies
-from experiments.finetuning.base_models import read_base_model
+from experiments.finetuning.base_models import read_base_model, read_encoder
 from experiments.finetuning.cells import KeptLines, read_kept
+from experiments.finetuning.influences import read_influences
 from experiments.finetuning.study import Study, chosen_per_task
 from mig_jax import data
 from mig_jax.commands.command import main_of
@@ -117,6 +119,45 @@ def test_cells_side_by_side_are_the_cells_of_one_by_one(study, words, tmp_path):
         for name in ("content", "end"):
             np.testing.assert_allclose(cell[name], expected[key][name], atol=0.01, err_msg=key)
         assert cell["records"] == expected[key]["records"]
+
+
+@pytest.mark.slow
+def test_a_study_keeps_what_records_teach_of_tasks_once(study, words, folder, tmp_path):
+    blocks = [dict(np.load(study / "gradients" / f"0000{n}.npz")) for n in (0, 1)]
+    place = {record: row for row, record in enumerate(blocks[1]["records"].tolist())}
+    run_of_study, _ = read_kept(study / "cells.jsonl", "cells")
+    found = read_influences(study, run_of_study)
+    assert found is not None
+    rows = [place[record] for record in found.records.tolist()]
+    assert sorted(rows) == list(range(len(place)))
+    assert found.losses.tolist() == blocks[1]["losses"][rows].tolist()
+    table = data.read_pool([str(folder / "pool.jsonl")])
+    texts = list(data.read_texts(table))
+    encoder = read_encoder("scratch:32x1", "model", lambda: (t for pair in texts for t in pair))
+    costs = encoder(texts).lengths[found.records]
+    gradients = blocks[1]["gradients"][rows].astype(np.float64)
+    fisher = np.zeros((gradients.shape[1],) * 2)
+    for own, tokens in zip(gradients, costs, strict=True):
+        fisher += np.outer(own, own) / tokens / len(gradients)
+    fisher += np.eye(len(fisher)) * np.trace(fisher) / len(fisher)
+    groups = data.read_validation(str(folder / "dev.jsonl")).groups
+    assert found.tasks == ["task 0", "task 1"]
+    for column, task in enumerate(found.tasks):
+        wanted = blocks[0]["wanted"][groups == task].astype(np.float64).mean(axis=0)
+        expected = gradients @ np.linalg.inv(fisher) @ wanted
+        np.testing.assert_allclose(
+            found.taught[:, column], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
+        )
+    before = (study / "influences.npz").stat()
+    more = [*words, "--epochs=2", "--methods=less"]
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy)
+    assert run(finetune, f"--workdir={copy}", *more) == 0
+    assert (copy / "influences.npz").stat().st_mtime_ns == before.st_mtime_ns
+    # Gradients of before it was kept are not asked for again.
+    (copy / "influences.npz").unlink()
+    assert run(finetune, f"--workdir={copy}", *more, "--seeds=2") == 0
+    assert (copy / "influences.npz").read_bytes() == (study / "influences.npz").read_bytes()
 
 
 @pytest.mark.slow
@@ -252,10 +293,17 @@ def test_proxies_are_what_they_say_and_go_on(study, folder, files, tmp_path, cap
     _write_cells(tmp_path / "j", run_of_study, selections[:8], lambda p: [-x for x in content(p)])
     assert run(proxies, *words) == 0
     kept = (tmp_path / "w" / "values.jsonl").read_bytes()
+    assert kept.count(b"\n") == 1 + 9 * 11
+    assert "influence, loss left out: " in capsys.readouterr().err
     _write_cells(tmp_path / "s", run_of_study, selections, content)
+    shutil.copy(study / "influences.npz", tmp_path / "s")
+    assert run(proxies, *words, "--proxies=score,loss,records") == 0
+    some = (tmp_path / "w" / "values.jsonl").read_bytes()
+    assert some.startswith(kept)
+    assert some.count(b"\n") == 1 + 9 * 11 + 2 + 10
     assert run(proxies, *words) == 0
-    assert (tmp_path / "w" / "values.jsonl").read_bytes().startswith(kept)
-    assert (tmp_path / "w" / "values.jsonl").read_bytes().count(b"\n") == 1 + 10 * 11
+    assert (tmp_path / "w" / "values.jsonl").read_bytes().startswith(some)
+    assert (tmp_path / "w" / "values.jsonl").read_bytes().count(b"\n") == 1 + 10 * 13
 
     assert "10 selections of 5 methods" in (tmp_path / "w" / "correlations.md").read_text()
     with (tmp_path / "w" / "correlations.csv").open(newline="") as stream:
@@ -267,7 +315,7 @@ def test_proxies_are_what_they_say_and_go_on(study, folder, files, tmp_path, cap
     assert rows["records"]["all tasks"] == ""  # All have as many.
 
     _, values = read_kept(tmp_path / "w" / "values.jsonl", "proxies")
-    of_name = {}
+    of_name: dict[str, list[dict]] = {}
     for key, value in values.items():
         of_name.setdefault(key.split(" | ")[0], []).append(value)
     _check_values(of_name, selections, table, folder)
@@ -299,7 +347,13 @@ def _check_values(of_name, selections, table, folder) -> None:
         assert of_name["length"][n] == {"all tasks": 45.0}
     losses = judges.losses(np.array(selections[0]))
     means = {task: float(losses[test.groups == task].mean()) for task in ("task 0", "task 1")}
-    assert of_name["networks, test"][0] == pytest.approx(
+    assert of_name["test networks"][0] == pytest.approx(
+        means | {"all tasks": sum(means.values()) / 2}, rel=1e-5
+    )
+    dev = data.read_validation(str(folder / "dev.jsonl"))
+    losses = Judges(bags, conversation_bags(dev.conversations)).losses(np.array(selections[0]))
+    means = {task: float(losses[dev.groups == task].mean()) for task in ("task 0", "task 1")}
+    assert of_name["validation networks"][0] == pytest.approx(
         means | {"all tasks": sum(means.values()) / 2}, rel=1e-5
     )
 
