@@ -18,10 +18,12 @@ import numpy.typing as npt
 
 from mig_jax.errors import InputError
 from mig_jax.methods._candidates import Candidates, Limits
-from mig_jax.methods._curvature import DAMPING, along, damped_fisher, whitened
+from mig_jax.methods._curvature import DAMPING, along, damped_fisher, main_directions, whitened
 from mig_jax.methods._turns import take_turns
 
 __all__ = ["Asked", "asked_about", "in_turns", "influence", "influences", "less"]
+
+_DIRECTIONS = 512
 
 
 def influences(
@@ -97,6 +99,19 @@ class Asked:
     def whitened(self) -> npt.NDArray[np.float32]:
         """Whitened gradients of the known records, [known, F]."""
         return whitened(self.gradients[self.known], self.root)
+
+    @functools.cached_property
+    def lengths(self) -> npt.NDArray[np.float64]:
+        """Squared lengths of the whitened gradients, [known]."""
+        return np.einsum("nf,nf->n", self.whitened, self.whitened, dtype=np.float64)
+
+    @functools.cached_property
+    def shortened(self) -> npt.NDArray[np.float32]:
+        """Whitened gradients along their main directions, [known, at most 512].
+
+        In all others any two records count as unlike.
+        """
+        return self.whitened @ main_directions(self.root, _DIRECTIONS)
 
     @functools.cached_property
     def influences(self) -> npt.NDArray[np.float64]:

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax.methods._candidates import Candidates, Limits, take
-from mig_jax.methods._curvature import main_directions
 from mig_jax.methods._influence import asked_about, in_turns
 
 __all__ = ["influence_residual"]
@@ -25,8 +24,6 @@ def influence_residual(
     candidates: Candidates,
     rng: np.random.Generator,
     limits: Limits,
-    *,
-    directions: int = 512,
 ) -> Iterator[int]:
     """Records by what they add to each task, given all those taken; the tasks take turns.
 
@@ -34,22 +31,18 @@ def influence_residual(
     what still fits its record of the largest η ṽ·g̃ − η² G̃·g̃ − η²/2·‖g̃‖², for each token if
     tokens are limited; ties go to the lowest index. η is such that the selection of `influence`
     within the same limits is as long as is best for the mean over tasks: v̄·G̃ / ‖G̃‖² of its G̃.
-    Records without gradients come last.
-
-    Args:
-      directions: products between records are taken along so many main directions of their
-        gradients; in all others any two records count as unlike.
+    Records without gradients come last. Products between records are taken along the main
+    directions of their gradients alone.
     """
     asked = asked_about(candidates)
     known, found = asked.known, asked.influences
     start = take(in_turns(found, asked, limits), asked.costs, limits)
     start = start[known[start]]
-    rows = asked.whitened
-    step = _best_step(found[start].mean(axis=1).sum(), rows[(np.cumsum(known) - 1)[start]])
+    taken = asked.whitened[(np.cumsum(known) - 1)[start]]
+    step = _best_step(found[start].mean(axis=1).sum(), taken)
 
     # Gains over η, which orders alike, also where η is 0.
-    own = step / 2 * np.einsum("nf,nf->n", rows, rows, dtype=np.float64)
-    rows = rows @ main_directions(asked.root, directions)
+    own, rows = step / 2 * asked.lengths, asked.shortened
     first = np.ascontiguousarray(found[known].T) - own
     met = np.zeros(len(rows))
     costs, place = asked.costs[known], np.flatnonzero(known)
