@@ -32,8 +32,10 @@ def influence_residual(
 
     Next is the task that has had the least tokens (records, if tokens are not limited), and of
     what still fits its record of the largest η ṽ·g̃ − η² G̃·g̃ − η²/2·‖g̃‖², for each token if
-    tokens are limited; ties go to the lowest index. η is such that the selection of `influence`
-    within the same limits is as long as is best for the mean over tasks: v̄·G̃ / ‖G̃‖² of its G̃.
+    tokens are limited; ties go to the lowest index. The ṽ of a task has unit length: short answers
+    have gradients many times as long as others, and tasks count equally. η is such that the
+    selection of `influence` within the same limits is as long as is best for the mean over tasks:
+    v̄·G̃ / ‖G̃‖² of its G̃.
     Records without gradients come last.
 
     Args:
@@ -43,18 +45,18 @@ def influence_residual(
     asked = asked_about(candidates)
     known, means = asked.known, asked.means(asked.tasks)
     fisher = damped_fisher(asked.gradients, asked.tokens)
-    found = along(asked.gradients, fisher, means)
-    start = take(in_turns(found, asked, limits), asked.costs, limits)
-    start = start[known[start]]
     root = np.linalg.cholesky(fisher)
+    lengths = np.linalg.norm(whitened(means, root), axis=1)
+    found = along(asked.gradients, fisher, means) / np.where(lengths > 0, lengths, 1)
+    start = take(in_turns(found, asked, limits), asked.costs, limits)
+    lowered = float(found[start].mean(axis=1).sum())
     rows = whitened(asked.gradients[known], root)
-    step = _best_step(found[start].mean(axis=1).sum(), rows[(np.cumsum(known) - 1)[start]])
+    step = _best_step(lowered, rows[(np.cumsum(known) - 1)[start[known[start]]]])
 
     # Gains over η, which orders alike, also where η is 0.
-    own = step / 2 * np.einsum("nf,nf->n", rows, rows, dtype=np.float64)
+    met = np.einsum("nf,nf->n", rows, rows, dtype=np.float64) / 2
     rows = rows @ main_directions(root, directions)
-    first = np.ascontiguousarray(found[known].T) - own
-    met = np.zeros(len(rows))
+    first = np.ascontiguousarray(found[known].T)
     costs, place = asked.costs[known], np.flatnonzero(known)
     for_each = asked.tokens[known] if limits.tokens is not None else np.ones(len(rows), np.int64)
     counted = costs if limits.tokens is not None else for_each
@@ -63,8 +65,8 @@ def influence_residual(
     had = np.zeros(len(means), np.int64)
     while free.any():
         task = int(had.argmin())
-        best = int(np.where(free, (first[task] - met) / for_each, -np.inf).argmax())
-        met += step * (rows @ rows[best])
+        best = int(np.where(free, (first[task] - step * met) / for_each, -np.inf).argmax())
+        met += rows @ rows[best]
         had[task] += counted[best]
         left -= costs[best]
         free[best] = False
@@ -76,5 +78,4 @@ def influence_residual(
 def _best_step(lowered: float, rows: npt.NDArray[np.float32]) -> float:
     """η at which η·`lowered` − η²/2·‖Σ rows‖² is largest, at least 0."""
     total = rows.sum(axis=0, dtype=np.float64)
-    length = float(total @ total)
-    return max(float(lowered), 0.0) / length if length else 0.0
+    return max(lowered, 0.0) / (float(total @ total) or 1.0)

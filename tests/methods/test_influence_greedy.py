@@ -119,6 +119,7 @@ def influence_residual_by_loop(candidates, limits):
     fisher = damped_fisher(gradients, costs)
     inverse, tokens = np.linalg.inv(fisher), np.maximum(costs, 1)
     means = [wanted[tasks == task].mean(axis=0) for task in np.unique(tasks)]
+    means = [mean / np.sqrt(mean @ inverse @ mean) for mean in means]
     first = choose("influence", candidates, limits)
     total = gradients[first].sum(axis=0)
     step = np.mean(means, axis=0) @ inverse @ total / (total @ inverse @ total)
@@ -220,10 +221,19 @@ def test_wanted_records_that_nobody_asked_about(name):
     assert choose(name, without, limits).tolist() == choose(name, of_others, limits).tolist()
 
 
+def test_how_long_the_gradients_of_a_task_are_does_not_matter():
+    gradients, wanted = pool().gradients()
+    scale = np.where(pool().wanted.groups == "b", 64, 1).astype(np.float32)[:, None]
+    longer = dataclasses.replace(pool(), gradients=lambda: (gradients, wanted * scale))
+    for name in METHODS:
+        picks = choose(name, longer, Limits(tokens=150))
+        assert picks.tolist() == choose(name, pool(), Limits(tokens=150)).tolist()
+
+
 def test_without_a_step_that_lowers_the_mean_loss_first_order_is_all():
-    """Two tasks that want opposite things, the one more than the other."""
+    """Two tasks that want opposite things."""
     gradients = np.outer([1, 2, -3, -1.5, 0.5], [1.0, 0])
-    candidates = candidates_of(gradients, [[1, 0], [-1.5, 0]], ["a", "b"], [2, 2, 2, 2, 2])
+    candidates = candidates_of(gradients, [[1, 0], [-1, 0]], ["a", "b"], [2, 2, 2, 2, 2])
     for limits in (Limits(records=4), Limits(tokens=9)):
         picks = choose("influence_residual", candidates, limits)
         assert picks.tolist() == choose("influence", candidates, limits).tolist() == [1, 2, 0, 3]
