@@ -50,7 +50,7 @@ def along(
 
 
 def whitened(
-    gradients: npt.NDArray[np.float32], root: npt.NDArray[np.float64]
+    gradients: npt.NDArray[np.float32], root: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float32]:
     """Rows L⁻¹·g of gradients [N, F], with L the Cholesky root [F, F] of the Fisher matrix."""
     import scipy.linalg
@@ -62,7 +62,7 @@ def whitened(
     return found
 
 
-def main_directions(root: npt.NDArray[np.float64], number: int) -> npt.NDArray[np.float32]:
+def main_directions(root: npt.NDArray[np.floating], number: int) -> npt.NDArray[np.float32]:
     """Orthonormal [F, at most `number`]: where whitened gradients a token vary most.
 
     With C = L Lᵀ = C₀ + λc̄·I, whitened gradients have the second moments L⁻¹ C₀ L⁻ᵀ =

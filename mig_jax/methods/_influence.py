@@ -80,7 +80,7 @@ class Asked:
     @property
     def known(self) -> npt.NDArray[np.bool_]:
         """[N]: whether the model was asked about the record."""
-        return self.gradients.any(axis=1)
+        return np.asarray(self.gradients.any(axis=1))
 
     @property
     def tokens(self) -> npt.NDArray[np.int64]:

@@ -193,10 +193,10 @@ def test_what_no_longer_fits_counts_for_nothing(name):
 def test_few_directions_are_enough_where_gradients_have_few():
     """More numbers a record than directions: those in which no gradient lies are left out."""
     rng = np.random.default_rng(6)
-    turned, _ = np.linalg.qr(rng.normal(size=(530, 530)))
-    gradients, wanted = (rng.normal(size=(n, 8)) @ turned[:8] for n in (30, 6))
-    candidates = candidates_of(gradients, wanted, list("aabbcc"), rng.integers(1, 9, 30))
-    limits = Limits(tokens=60)
+    turned, _ = np.linalg.qr(rng.normal(size=(1100, 8)))
+    gradients, wanted = ((rng.normal(size=(n, 8)) + 1) @ turned.T for n in (40, 6))
+    candidates = candidates_of(gradients, wanted, list("aabbcc"), rng.integers(1, 9, 40))
+    limits = Limits(tokens=120)
     picks = choose("influence_residual", candidates, limits)
     assert picks.tolist() == influence_residual_by_loop(candidates, limits)
 
@@ -231,12 +231,13 @@ def test_how_long_the_gradients_of_a_task_are_does_not_matter():
 
 
 def test_without_a_step_that_lowers_the_mean_loss_first_order_is_all():
-    """Two tasks that want opposite things."""
-    gradients = np.outer([1, 2, -3, -1.5, 0.5], [1.0, 0])
-    candidates = candidates_of(gradients, [[1, 0], [-1, 0]], ["a", "b"], [2, 2, 2, 2, 2])
+    """Two tasks want what a third does not; it has the longest gradients along. One is across."""
+    gradients = [[1, 0], [10, 0], [-1, 0], [-0.5, 0], [0.5, 0], [0, 30]]
+    wanted = [[1, 0], [-1, 0], [-1, 0]]
+    candidates = candidates_of(gradients, wanted, list("abc"), [2] * 6)
     for limits in (Limits(records=4), Limits(tokens=9)):
         picks = choose("influence_residual", candidates, limits)
-        assert picks.tolist() == choose("influence", candidates, limits).tolist() == [1, 2, 0, 3]
+        assert picks.tolist() == choose("influence", candidates, limits).tolist() == [1, 2, 3, 0]
 
 
 def test_groups_of_wanted_records_are_few_a_task_and_weigh_as_their_share():
