@@ -35,8 +35,7 @@ def influence_residual(
     tokens are limited; ties go to the lowest index. The ṽ of a task has unit length: short answers
     have gradients many times as long as others, and tasks count equally. η is such that the
     selection of `influence` within the same limits is as long as is best for the mean over tasks:
-    v̄·G̃ / ‖G̃‖² of its G̃.
-    Records without gradients come last.
+    v̄·G̃ / ‖G̃‖² of its G̃. Records without gradients come last.
 
     Args:
       directions: products between records are taken along so many main directions of their
