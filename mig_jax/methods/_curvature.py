@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DAMPING", "along", "damped_fisher", "main_directions", "whitened"]
+__all__ = ["DAMPING", "along", "damped_fisher", "whitened"]
 
 DAMPING = 1.0
 
@@ -50,7 +50,7 @@ def along(
 
 
 def whitened(
-    gradients: npt.NDArray[np.float32], root: npt.NDArray[np.float64]
+    gradients: npt.NDArray[np.float32], root: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float32]:
     """Rows L⁻¹·g of gradients [N, F], with L the Cholesky root [F, F] of the Fisher matrix."""
     import scipy.linalg
@@ -60,16 +60,3 @@ def whitened(
         part = gradients[start : start + _BLOCK].astype(np.float64)
         found[start : start + _BLOCK] = scipy.linalg.solve_triangular(root, part.T, lower=True).T
     return found
-
-
-def main_directions(root: npt.NDArray[np.float64], number: int) -> npt.NDArray[np.float32]:
-    """Orthonormal [F, at most `number`]: where whitened gradients a token vary most.
-
-    With C = L Lᵀ = C₀ + λc̄·I, whitened gradients have the second moments L⁻¹ C₀ L⁻ᵀ =
-    I − λc̄·(Lᵀ L)⁻¹: the largest are along the first right singular vectors of L.
-    """
-    from sklearn.utils.extmath import randomized_svd
-
-    if number >= len(root):
-        return np.eye(len(root), dtype=np.float32)
-    return randomized_svd(root, number, random_state=0)[2].T.astype(np.float32)

@@ -18,12 +18,10 @@ import numpy.typing as npt
 
 from mig_jax.errors import InputError
 from mig_jax.methods._candidates import Candidates, Limits
-from mig_jax.methods._curvature import DAMPING, along, damped_fisher, main_directions, whitened
+from mig_jax.methods._curvature import DAMPING, along, damped_fisher
 from mig_jax.methods._turns import take_turns
 
-__all__ = ["Asked", "asked_about", "in_turns", "influence", "influences", "less"]
-
-_DIRECTIONS = 512
+__all__ = ["Asked", "asked_about", "influence", "influences", "less"]
 
 
 def influences(
@@ -56,7 +54,7 @@ def influence(candidates: Candidates, rng: np.random.Generator, limits: Limits) 
     task that has had the least so far. Records without gradients come last.
     """
     asked = asked_about(candidates)
-    yield from in_turns(asked.influences, asked, limits)
+    yield from _in_turns(asked.influences, asked, limits)
 
 
 def less(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
@@ -83,7 +81,7 @@ class Asked:
     @functools.cached_property
     def known(self) -> npt.NDArray[np.bool_]:
         """[N]: whether the model was asked about the record."""
-        return self.gradients.any(axis=1)
+        return np.asarray(self.gradients.any(axis=1))
 
     @functools.cached_property
     def fisher(self) -> npt.NDArray[np.float64]:
@@ -94,24 +92,6 @@ class Asked:
     def root(self) -> npt.NDArray[np.float64]:
         """Its lower Cholesky factor, [F, F]."""
         return np.linalg.cholesky(self.fisher)
-
-    @functools.cached_property
-    def whitened(self) -> npt.NDArray[np.float32]:
-        """Whitened gradients of the known records, [known, F]."""
-        return whitened(self.gradients[self.known], self.root)
-
-    @functools.cached_property
-    def lengths(self) -> npt.NDArray[np.float64]:
-        """Squared lengths of the whitened gradients, [known]."""
-        return np.einsum("nf,nf->n", self.whitened, self.whitened, dtype=np.float64)
-
-    @functools.cached_property
-    def shortened(self) -> npt.NDArray[np.float32]:
-        """Whitened gradients along their main directions, [known, at most 512].
-
-        In all others any two records count as unlike.
-        """
-        return self.whitened @ main_directions(self.root, _DIRECTIONS)
 
     @functools.cached_property
     def influences(self) -> npt.NDArray[np.float64]:
@@ -152,7 +132,7 @@ def asked_about(candidates: Candidates) -> Asked:
     return _KNOWN.setdefault(candidates, asked)
 
 
-def in_turns(found: npt.NDArray[np.float64], asked: Asked, limits: Limits) -> Iterator[int]:
+def _in_turns(found: npt.NDArray[np.float64], asked: Asked, limits: Limits) -> Iterator[int]:
     """Records by how much they would lower each task's loss, `found` [N, T]; tasks take turns."""
     if limits.tokens is not None:
         found = found / asked.tokens[:, None]

@@ -20,7 +20,6 @@ from mig_jax.methods._deita import deita
 from mig_jax.methods._ifd import ifd
 from mig_jax.methods._importance import dsir, dsir_pooled
 from mig_jax.methods._influence import influence, less
-from mig_jax.methods._influence_residual import influence_residual
 from mig_jax.methods._instag import instag
 from mig_jax.methods._mig_influence import mig_influence
 from mig_jax.methods._qdit import qdit
@@ -106,11 +105,6 @@ METHODS: Final[dict[str, RegisteredMethod]] = {
     "influence": RegisteredMethod(
         influence,
         "what lowers the wanted losses most by a language model's gradients, task by task",
-        needs=_needing("gradients", "wanted"),
-    ),
-    "influence_residual": RegisteredMethod(
-        influence_residual,
-        "what lowers the wanted losses most after what was taken, task by task",
         needs=_needing("gradients", "wanted"),
     ),
     "mig_influence": RegisteredMethod(
