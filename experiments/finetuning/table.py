@@ -99,8 +99,15 @@ def _row(
         }
         if name == "content":
             for task in np.unique(groups).tolist():
-                of_task = [gap[groups == task].mean() for gap in gaps]
-                row[f"content_over_random_{task}"] = float(np.mean(of_task)) if gaps else None
+                own_task = groups == task
+                one = (
+                    difference([gap[own_task] for gap in gaps], groups[own_task]) if gaps else None
+                )
+                row |= {
+                    f"content_over_random_{task}": one and one.mean,
+                    f"content_low_{task}": one and one.low,
+                    f"content_high_{task}": one and one.high,
+                }
     row["right"] = float(np.mean([_share_right(r) for r in found]))
     for name in ("records", "tokens", "response_tokens"):
         row[name] = round(float(np.mean([getattr(r, name) for r in found])))
@@ -119,7 +126,8 @@ def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untraine
         "# Fine-tuned on selections",
         f"Nats a token of what answers say, the mean over {len(tasks)} tasks ({len(groups)} test "
         "records), less the mean of the random draws of the same seed, or for a draw less the "
-        "others; 95 % over seeds and test records, with one seed over test records alone. Right: "
+        "others; 95 % over seeds and test records, with one seed over test records alone. A star: "
+        "so is the difference of a task, and zero is outside. Right: "
         "the share of records with few possible answers whose right one is the likeliest.",
         f"Before training: {mean_over_tasks(untrained.content, groups):.3f}, "
         f"{mean_over_tasks(untrained.end, groups):.3f} for the token that ends an answer, "
@@ -133,7 +141,7 @@ def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untraine
         )
         lines = []
         for row in own:
-            gaps = [row[f"content_over_random_{task}"] for task in tasks]
+            gaps = [_starred(row, task) for task in tasks]
             interval = (
                 "–"
                 if row["content_low"] is None
@@ -146,7 +154,7 @@ def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untraine
                     f"{row['content']:.4f}",
                     _signed(row["content_over_random"]),
                     interval,
-                    *map(_signed, gaps),
+                    *gaps,
                     f"{row['end']:.3f}",
                     _signed(row["end_over_random"]),
                     _percent(row["right"]),
@@ -169,6 +177,13 @@ def _spent(row: dict[str, Any]) -> float:
 
 def _percent(share: float) -> str:
     return "–" if np.isnan(share) else f"{share:.1%}"
+
+
+def _starred(row: dict[str, Any], task: str) -> str:
+    """A task's difference, with a star if its interval leaves out zero."""
+    low, high = row[f"content_low_{task}"], row[f"content_high_{task}"]
+    is_clear = low is not None and (low > 0 or high < 0)
+    return _signed(row[f"content_over_random_{task}"]) + "*" * is_clear
 
 
 def _signed(value: float | None) -> str:

@@ -91,7 +91,7 @@ class Asked:
     @functools.cached_property
     def root(self) -> npt.NDArray[np.float64]:
         """Its lower Cholesky factor, [F, F]."""
-        return np.linalg.cholesky(self.fisher)
+        return np.asarray(np.linalg.cholesky(self.fisher), np.float64)
 
     @functools.cached_property
     def influences(self) -> npt.NDArray[np.float64]:
