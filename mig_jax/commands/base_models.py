@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from mig_jax import language_models  # What is in it loads when it is used.
 from mig_jax.commands.flag_values import AddFlag
 from mig_jax.errors import InputError
-from mig_jax.language_models import (
-    CHAT_TEMPLATES,
-    BaseModel,
-    ChatTemplate,
-    LanguageModel,
-    read_model,
-)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from mig_jax.language_models import BaseModel, ChatTemplate, LanguageModel
 
 __all__ = ["check_end", "define_base_model_flags", "read_base_model"]
 
@@ -52,16 +48,16 @@ def read_base_model(name: str, template: str) -> BaseModel:
 
     Args:
       name: of the file, folder or package.
-      template: `model`, for the model's own; a name of `CHAT_TEMPLATES`; or a file.
+      template: `model`, for the model's own; a name of `language_models.CHAT_TEMPLATES`; or a file.
 
     Raises:
       InputError: if there is none, or it has no chat template and none is named, or the template
         ends answers with several tokens.
     """
-    model = read_model(_path(name))
+    model = language_models.read_model(_path(name))
     chosen = _template(model, template)
     check_end(model.tokenizer, chosen, template)
-    return BaseModel(
+    return language_models.BaseModel(
         name=model.path.stem,
         digest=model.digest,
         architecture=model.architecture,
@@ -72,19 +68,24 @@ def read_base_model(name: str, template: str) -> BaseModel:
 
 
 def _template(model: LanguageModel, name: str) -> ChatTemplate:
+    known = language_models.CHAT_TEMPLATES
     if name == "model":
         if model.chat_template is None:
             raise InputError(
                 f"{model.path}: has no chat template; expected --chat_template="
-                f"{' or '.join(CHAT_TEMPLATES)}, or a file"
+                f"{' or '.join(known)}, or a file"
             )
         return model.chat_template
-    if name in CHAT_TEMPLATES:
-        return ChatTemplate(CHAT_TEMPLATES[name], name, model.special_tokens)
-    try:
-        return ChatTemplate(pathlib.Path(name).read_text(), name, model.special_tokens)
-    except OSError as error:
-        raise InputError(f"--chat_template: {name}: {error.strerror}") from None
+    if name in known:
+        source = known[name]
+    else:
+        try:
+            source = pathlib.Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--chat_template: {name}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise InputError(f"--chat_template: {name}: expected a text file") from None
+    return language_models.ChatTemplate(source, name, model.special_tokens)
 
 
 def check_end(tokenizer: Tokenizer, template: ChatTemplate, name: str) -> None:

@@ -113,8 +113,8 @@ class ReadPool:
 
     def batches(self, records: npt.NDArray[np.int64]) -> Batches:
         """Records of the pool in batches, as models are asked about them."""
-        self.prepare(records)
         below = self._activations
+        self._ensure(below, records)
         return batches_of(self.encoded, records, self.row, _ROWS, below, sizes=self.sizes)
 
     @contextlib.contextmanager
@@ -132,15 +132,14 @@ class ReadPool:
         activations = self.activations(name, encoded, row)
 
         def batches(some: npt.NDArray[np.int64]) -> Batches:
-            if activations is not None:
-                activations.ensure(some)
+            self._ensure(activations, some)
             return batches_of(encoded, some, row, _ROWS, activations, sizes=self.sizes)
 
         with contextlib.nullcontext() if activations is None else activations:
             yield batches
 
     def prepare(self, records: npt.NDArray[np.int64]) -> None:
-        """Computes what the lower layers make of records, where it is not there."""
+        """Computes what the lower layers make of records, where it is not there; tells nobody."""
         if self._activations is not None:
             self._activations.ensure(records)
 
@@ -150,10 +149,14 @@ class ReadPool:
         recipe: Recipe,
         seed: int,
         epochs: int = 1,
+        name: str = "training",
     ) -> tuple[Weights, npt.NDArray[np.float32]]:
-        """The weights after some epochs on a selection, and the loss of each batch."""
+        """The weights after some epochs on a selection, and the loss of each batch.
+
+        `name` is what the bar is called.
+        """
         batches = self.training_batches(picks, seed, epochs)
-        with self.teller.bar("training", len(batches), unit=" steps", leave=False) as bar:
+        with self.teller.bar(name, len(batches), unit=" steps", leave=False) as bar:
 
             def progress(number: int, loss: float) -> None:
                 bar.update()
@@ -171,7 +174,7 @@ class ReadPool:
         self, picks: npt.NDArray[np.int64], seed: int, epochs: int = 1
     ) -> list[tuple[Batch, npt.NDArray[Any] | None]]:
         """A selection in batches, rows in another order in each epoch."""
-        self.prepare(picks)
+        self._ensure(self._activations, picks)
         rng = np.random.default_rng([seed, 1])
         return [
             batch
@@ -189,7 +192,7 @@ class ReadPool:
         self.teller.say("warming the model up on random records, before it is asked about others")
         order = np.random.default_rng(0).permutation(self.fits)[::-1]
         count = np.searchsorted(np.cumsum(self.costs[order]), WARM_UP, "right")
-        return self.train(order[:count], Recipe(step_size), 0)[0]
+        return self.train(order[:count], Recipe(step_size), 0, name="warming up")[0]
 
     def row_of(self, lengths: npt.NDArray[np.int64]) -> int:
         """Tokens of a row for records of these lengths."""
@@ -211,6 +214,20 @@ class ReadPool:
             self.tuning.first,
             row,
         )
+
+    def _ensure(self, activations: Activations | None, records: npt.NDArray[np.int64]) -> None:
+        """As `prepare`, with a bar if any are missing."""
+        if activations is None or not len(missing := activations.missing(records)):
+            return
+        left, done = int(activations.encoded.lengths[missing].sum()), 0
+        with self.teller.bar("lower layers", left, unit=" tokens", leave=False) as bar:
+
+            def progress(now: int) -> None:
+                nonlocal done
+                bar.update(now - done)
+                done = now
+
+            activations.ensure(missing, progress)
 
     @functools.cached_property
     def _activations(self) -> Activations | None:

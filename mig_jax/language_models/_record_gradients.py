@@ -62,15 +62,7 @@ class RecordGradients:
           records: how many of the pool's are asked about, at most.
           step_size: of the warm-up.
           block: how many records are kept at once; a killed run loses less than that.
-
-        Raises:
-          InputError: if no validation record fits.
         """
-        if not fits.any():
-            raise InputError(
-                f"{validation.path}: no record has at most {pool.limit} tokens; expected --row "
-                "larger"
-            )
         self._pool, self._validation, self._step_size = pool, validation, step_size
         self._encoded, self._wanted = encoded, np.flatnonzero(fits)
         #: The records of the pool that are asked about, in the order in which they are.
@@ -92,6 +84,14 @@ class RecordGradients:
         found[asked] = own[[place[record] for record in seen[asked].tolist()]]
         return found, wanted
 
+    def check(self) -> None:
+        """Raises InputError if no validation record fits: before the work, not after."""
+        if not len(self._wanted):
+            raise InputError(
+                f"{self._validation.path}: no record has at most {self._pool.limit} tokens; "
+                "expected --row larger"
+            )
+
     def run(self) -> dict[str, Any]:
         """What decides them, in types that JSON has."""
         run = self._pool.identity() | {
@@ -105,7 +105,12 @@ class RecordGradients:
 
     @functools.cached_property
     def found(self) -> AskedRecords:
-        """All of them, records in the order of `asked`."""
+        """All of them, records in the order of `asked`.
+
+        Raises:
+          InputError: if no validation record fits, or the folder cannot be used.
+        """
+        self.check()
         with RunArrays(self._pool.folder / "gradients", "gradients", self.run()) as kept:
             starts = range(0, len(self.asked), self._block)
             blocks = [self.asked[start : start + self._block] for start in starts]
@@ -166,8 +171,11 @@ class RecordGradients:
         )
         size = projections.states.shape[1] * projections.errors.shape[1]
         wanted = np.zeros((len(self._encoded), size), np.float32)
-        for batch, x in batches:
-            records, found, _ = gradients_of(tuned, own, projections, batch, x, False)
-            tokens = np.bincount(batch.owners[batch.owners >= 0], minlength=len(wanted))
-            wanted[records] = found / np.maximum(tokens[records] - 1, 1)[:, None]
+        total = len(self._wanted)
+        with self._pool.teller.bar("validation", total, unit=" records", leave=False) as bar:
+            for batch, x in batches:
+                records, found, _ = gradients_of(tuned, own, projections, batch, x, False)
+                tokens = np.bincount(batch.owners[batch.owners >= 0], minlength=len(wanted))
+                wanted[records] = found / np.maximum(tokens[records] - 1, 1)[:, None]
+                bar.update(len(records))
         return dict(zip(_OF_WANTED, (wanted, *projections), strict=True))
