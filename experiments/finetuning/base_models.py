@@ -1,55 +1,33 @@
-"""The model that is fine-tuned, by the name that a user gives."""
+"""The model that is fine-tuned, by the name that a user gives: a pretrained one, or one of random
+weights."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
-import pathlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from experiments.finetuning.scratch import is_scratch, scratch_model
-from experiments.finetuning.study import BaseModel, Encoder
-from mig_jax.errors import InputError
-from mig_jax.language_models import (
-    CHAT_TEMPLATES,
-    ChatTemplate,
-    LanguageModel,
-    encode,
-    read_model,
-)
+from experiments.finetuning.study import Encoder
+from mig_jax.commands import base_models
+from mig_jax.language_models import BaseModel, encode
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-__all__ = ["check_end", "read_base_model", "read_encoder"]
+__all__ = ["read_base_model", "read_encoder"]
 
 
 def read_base_model(name: str, template: str, texts: Callable[[], Iterable[str]]) -> BaseModel:
     """The model of a file, a folder or an installed package, and its chat template.
 
     Args:
-      name: of the file, folder or package; or one of `scratch_model`.
-      template: `model`, for the model's own; a name of `CHAT_TEMPLATES`; or a file.
+      name: as `mig_jax.commands.base_models` takes it; or one of `scratch_model`.
+      template: the same.
       texts: those of the pool, of which a model from scratch has its tokenizer.
 
     Raises:
-      InputError: if there is none, or it has no chat template and none is named, or the template
-        ends answers with several tokens.
+      InputError: if it cannot be used.
     """
     if is_scratch(name):
         return scratch_model(name, texts())
-    model = read_model(_path(name))
-    chosen = _template(model, template)
-    check_end(model.tokenizer, chosen, template)
-    return BaseModel(
-        name=model.path.stem,
-        digest=model.digest,
-        architecture=model.architecture,
-        weights=model.weights,
-        tokenizer=model.tokenizer,
-        template=chosen,
-    )
+    return base_models.read_base_model(name, template)
 
 
 def read_encoder(name: str, template: str, texts: Callable[[], Iterable[str]]) -> Encoder:
@@ -60,44 +38,3 @@ def read_encoder(name: str, template: str, texts: Callable[[], Iterable[str]]) -
     """
     model = read_base_model(name, template, texts)
     return functools.partial(encode, model.tokenizer, model.template)
-
-
-def _template(model: LanguageModel, name: str) -> ChatTemplate:
-    if name == "model":
-        if model.chat_template is None:
-            raise InputError(
-                f"{model.path}: has no chat template; expected --chat_template="
-                f"{' or '.join(CHAT_TEMPLATES)}, or a file"
-            )
-        return model.chat_template
-    if name in CHAT_TEMPLATES:
-        return ChatTemplate(CHAT_TEMPLATES[name], name, model.special_tokens)
-    try:
-        return ChatTemplate(pathlib.Path(name).read_text(), name, model.special_tokens)
-    except OSError as error:
-        raise InputError(f"--chat_template: {name}: {error.strerror}") from None
-
-
-def check_end(tokenizer: Tokenizer, template: ChatTemplate, name: str) -> None:
-    """Raises InputError if a template ends answers with anything but one token.
-
-    That token is judged apart: of several, all but the last would pass for content.
-    """
-    said = "answer"
-    end = template.parts("question", said)[1].rpartition(said)[2]
-    tokens = len(tokenizer.encode(end, add_special_tokens=False).ids)
-    if tokens != 1:
-        raise InputError(
-            f"--chat_template: {name}: its answers end with {end!r}, which is {tokens} tokens of "
-            "the model; expected a template whose answers end with one"
-        )
-
-
-def _path(name: str) -> pathlib.Path:
-    if pathlib.Path(name).exists():
-        return pathlib.Path(name)
-    if name.isidentifier() and (found := importlib.util.find_spec(name)):
-        for folder in found.submodule_search_locations or []:
-            for path in sorted(pathlib.Path(folder).glob("*.gguf")):
-                return path
-    raise InputError(f"--model: {name}: no such file, folder or package with a GGUF file")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import jax
 
-from experiments.finetuning.study import BaseModel
 from mig_jax.errors import InputError
 from mig_jax.language_models import (
     CHAT_TEMPLATES,
     Architecture,
+    BaseModel,
     ChatTemplate,
     random_weights,
 )

@@ -12,13 +12,12 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from experiments.finetuning.gradients import RecordGradients
-from experiments.finetuning.losses import RecordLosses
-from experiments.finetuning.study import Study, digest_of_records
+from experiments.finetuning.study import Study
 from mig_jax import data
 from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
+from mig_jax.language_models import RecordGradients, RecordLosses
 from mig_jax.learning import (
     CountModels,
     Inputs,
@@ -96,7 +95,7 @@ class Selections:
             "pool": data.pool_digests(pool),
             "labels": digest([*labels, self._inputs.embeddings]),
             "costs": digest([study.costs]),
-            "validation": digest_of_records(study.validation),
+            "validation": study.validation.digest,
             "group_field": self._field,
             "gradient_records": None if self._gradients is None else self._gradients.records,
         }

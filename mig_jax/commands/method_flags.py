@@ -7,6 +7,12 @@ from typing import Final
 
 from absl import flags
 
+from mig_jax.commands.asking_flags import (
+    AskingOptions,
+    asks,
+    check_asking_flags,
+    define_asking_flags,
+)
 from mig_jax.commands.flag_values import AddFlag
 from mig_jax.errors import InputError
 from mig_jax.methods import METHODS
@@ -25,7 +31,7 @@ _OF_MIG: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class MethodOptions:
+class MethodOptions(AskingOptions):
     """The flags of `define_method_flags`."""
 
     method: str
@@ -35,6 +41,11 @@ class MethodOptions:
     @property
     def by_mig(self) -> bool:
         return self.method == MIG
+
+    @property
+    def asks(self) -> bool:
+        """Whether the method asks a language model."""
+        return not self.by_mig and asks(METHODS[self.method])
 
     def needs(self, name: str) -> bool:
         """Whether the method has to be given this, as `mig_jax.methods.Candidates` names it."""
@@ -66,11 +77,13 @@ def define_method_flags(add: AddFlag) -> None:
         "With --method: records that the selection is wanted for, as `mig-jax learn` reads them: "
         "conversations, with `task` if they are of several. Never those of a test.",
     )
+    define_asking_flags(add)
 
 
 def check_method_flags(values: flags.FlagValues) -> None:
     """Raises InputError if a flag is given that the method has no use for, or one is missing."""
     method = values.method
+    check_asking_flags(values)
     if method == MIG:
         for name in ("seed", "validation"):
             if values[name].present:
@@ -83,17 +96,6 @@ def check_method_flags(values: flags.FlagValues) -> None:
                 f"--method={MIG}, or no --{name}"
             )
     needs = METHODS[method].needs
-    if "response_losses" in needs:
-        raise InputError(
-            f"--method={method}: needs the losses of a language model, which this command has "
-            "not; expected --method=top_score on a pool whose scores are those of `mig-jax "
-            "annotate --scorer=ifd`"
-        )
-    if "gradients" in needs:
-        raise InputError(
-            f"--method={method}: needs the gradients of a language model, which this command has "
-            "not; expected `python -m experiments.finetune`, which asks one and keeps what it picks"
-        )
     if "wanted" in needs and values.validation is None:
         raise InputError(
             f"--validation: missing, expected --validation=FILE with records of what "

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mig_jax import data
+from mig_jax.commands.asking import Answers, ask
 from mig_jax.commands.budget_flags import BY_FILE
 from mig_jax.commands.budgets import Budget
 from mig_jax.commands.candidates import candidates_of_table
@@ -16,7 +17,7 @@ from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.errors import InputError
 from mig_jax.measure import LabelGraph, Measure, Pool
-from mig_jax.methods import METHODS, Candidates, Limits, choose
+from mig_jax.methods import METHODS, Candidates, Limits, choose, take
 from mig_jax.selection import Selection, selection_of_picks
 
 __all__ = ["select_by_method"]
@@ -36,7 +37,11 @@ def select_by_method(
       InputError: if records have no texts and the method needs them, --validation cannot be
         read, no record has the field of the groups, or nothing is picked.
     """
-    candidates = _candidates(options, table, budget)
+    costs, validation = _costs(options, table, budget), None
+    if options.validation is not None:
+        validation = data.read_validation(options.validation)
+    answers = ask(options, table, validation) if options.asks else None
+    candidates = _candidates(options, table, costs, validation, answers)
     limits = Limits(budget.records, budget.most_cost)
     by_tokens = budget.most_cost is not None
     with progress_bar("selecting", budget.total, unit=budget.unit) as bar:
@@ -45,19 +50,47 @@ def select_by_method(
             bar.update(int(candidates.costs[record]) if by_tokens else 1)
 
         picks = choose(options.method, candidates, limits, seed=options.seed, on_pick=on_pick)
+    if answers is not None:
+        picks = _with_others(options, answers, picks, costs, limits)
     if not len(picks):
         raise InputError(
             f"--method={options.method}: picked nothing: no record is one that it takes and fits "
             "the budget; expected a larger budget, or another method"
         )
-    if _is_short(picks, candidates.costs, limits):
+    if _is_short(picks, costs, limits):
         asked = f" of {budget.records:,}" if budget.records is not None else ""
         fits = " that fits the tokens left" if by_tokens else ""
         say(
             f"{len(picks):,}{asked} records were picked: any other{fits} is one that "
             f"{options.method} never takes"
         )
-    return selection_of_picks(pool, graph, measure, picks), {"method": _told(options)}
+    told = _told(options) if answers is None else _told(options) | {"model": answers.told}
+    return selection_of_picks(pool, graph, measure, picks), {"method": told}
+
+
+def _with_others(
+    options: SelectOptions,
+    answers: Answers,
+    picks: npt.NDArray[np.int64],
+    costs: npt.NDArray[np.int64],
+    limits: Limits,
+) -> npt.NDArray[np.int64]:
+    """Picks among the records that the model was asked about, as records of the pool.
+
+    If the budget has room left, the others follow as they come, where the method takes these.
+    """
+    own = answers.records[picks]
+    if not options.needs("gradients"):
+        return own
+    others = np.setdiff1d(np.arange(len(costs)), answers.records)
+    picks = take([*own.tolist(), *others.tolist()], costs, limits)
+    if more := len(picks) - len(own):
+        say(
+            f"warning: the model was not asked about {more:,} of the {len(picks):,} records picked:"
+            f" they are the first of the pool that were left; expected a smaller budget, or "
+            f"--gradient_records and --row larger"
+        )
+    return picks
 
 
 def _is_short(picks: npt.NDArray[np.int64], costs: npt.NDArray[np.int64], limits: Limits) -> bool:
@@ -68,31 +101,37 @@ def _is_short(picks: npt.NDArray[np.int64], costs: npt.NDArray[np.int64], limits
     return len(others) > 0 and (limits.records is None or len(picks) < limits.records)
 
 
-def _candidates(options: SelectOptions, table: data.RecordTable, budget: Budget) -> Candidates:
+def _candidates(
+    options: SelectOptions,
+    table: data.RecordTable,
+    costs: npt.NDArray[np.int64],
+    validation: data.ValidationSet | None,
+    answers: Answers | None,
+) -> Candidates:
     encode = None
     if options.needs("embeddings") and options.embedding_model is not None:
         encode = embedder(options.embedding_model, "--embedding_model")
-    validation = None
-    if options.validation is not None:
-        validation = data.read_validation(options.validation)
     return candidates_of_table(
         table,
-        _costs(options, table, budget),
+        costs,
+        rows=None if answers is None else answers.records,
         fields=options.fields,
         groups=_groups(options, table) if options.needs("groups") else None,
         validation=validation,
         count=options.token_counter or data.bytes_over_4,
         encode=encode,
+        response_losses=None if answers is None else answers.response_losses,
+        gradients=None if answers is None else answers.gradients,
     )
 
 
 def _costs(
     options: SelectOptions, table: data.RecordTable, budget: Budget
 ) -> npt.NDArray[np.int64]:
-    """The tokens of each record; zeros if nobody asks."""
+    """The tokens of each record; zeros if nobody asks, as those do who look at gradients."""
     if budget.constraints.costs is not None:
         return np.asarray(budget.constraints.costs, np.int64)
-    if options.needs("costs"):
+    if options.needs("costs") or options.needs("gradients"):
         found = data.costs_and_groups(table, count=data.bytes_over_4, fields=options.fields).costs
         assert found is not None
         return found

@@ -99,9 +99,10 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
     """The command in one process, or in one of several: the first of them speaks and writes."""
     seconds: dict[str, float] = {}
     with data.OutputFiles(options.files()) as files:
-        # First: a folder or a tokenizer that is not there is known before the work, not after.
+        # First: what is not there, be it a folder or a model, is known before the work.
         outputs = hosts.together(lambda: _open(options, files) if hosts.is_first else None)
         hosts.together(lambda: options.token_counter)
+        hosts.together(lambda: options.base_model if options.asks else None)
         with timed(seconds, "reading"):
             form = options.written_form
             table = read_table(options, files, options.stem, fits=form, hosts=hosts)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from absl import flags
 
 from mig_jax import data
+from mig_jax.commands.asking_flags import AskingOptions
 from mig_jax.commands.budget_flags import (
     BudgetOptions,
     check_budget_options,
@@ -105,7 +106,8 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
         # By MIG, what a manifest of `mig-jax learn` tells of is not read again.
         wanted = [] if self.by_mig or self.validation is None else [self.validation]
         read = data.local_files([*self.given, *wanted])
-        return [*super().files(), *self.budget_files, *read]
+        asked = self.files_asked if self.asks else []
+        return [*super().files(), *self.budget_files, *read, *asked]
 
     @property
     def stem(self) -> str:
@@ -141,6 +143,8 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
         unused = [] if self.params is None else [*_REPLACED_BY_PARAMS]
         if self.by_mig:
             unused += [field.name for field in dataclasses.fields(MethodOptions)]
+        elif not self.asks:
+            unused += [field.name for field in dataclasses.fields(AskingOptions)]
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in unused}
 
     def measure(self) -> Measure:

@@ -14,7 +14,10 @@ from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.methods import METHODS, Limits, choose
 from tests.running import mig, refused
 
-ASKED = {"response_losses", "gradients"}  # Of language models, which the command has not.
+ASKED = {
+    "response_losses",
+    "gradients",
+}  # Of language models: tests/commands/test_select_asking.py.
 BY_COMMAND = [name for name in METHODS if not ASKED & METHODS[name].needs]
 
 
@@ -148,8 +151,6 @@ def test_too_few_records_are_told(pool_file, tmp_path):
             ["--method=random_quotas", "--group_field=sauce"],
             "no record has a field sauce; expected",
         ),
-        (["--method=influence"], "needs the gradients of a language model, which this command has"),
-        (["--method=ifd"], "expected --method=top_score on a pool whose scores are those of"),
         (["--method=zip", "--validation=x.jsonl"], "--validation: --method=zip has no use for it"),
         (["--method=dsir", "--validation=none.jsonl"], "none.jsonl"),
         (["--seed=1"], "--seed: goes with --method=NAME"),

@@ -10,12 +10,13 @@ import pytest
 import scipy.stats
 
 from experiments import finetune
-from experiments.finetuning.base_models import check_end, read_base_model
+from experiments.finetuning.base_models import read_base_model
 from experiments.finetuning.cells import KeptLines, read_kept
 from experiments.finetuning.comparison import Result, difference
 from experiments.finetuning.selections import Selections, check_names
 from experiments.finetuning.table import write_tables
 from mig_jax import data
+from mig_jax.commands.base_models import check_end
 from mig_jax.commands.command import main_of
 from mig_jax.errors import InputError
 from mig_jax.language_models import CHAT_TEMPLATES, ChatTemplate

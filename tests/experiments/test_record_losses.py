@@ -11,10 +11,9 @@ import pytest
 
 from experiments import finetune
 from experiments.finetuning.cells import read_kept
-from experiments.finetuning.losses import RecordLosses
 from experiments.finetuning.study import Study
 from mig_jax.commands.command import main_of
-from mig_jax.language_models import Tuning
+from mig_jax.language_models import RecordLosses, Tuning
 from tests.experiments.studies import rows_of_pool, study_of, write_parts
 from tests.language_models.decoders import nats_of
 

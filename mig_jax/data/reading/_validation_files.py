@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import os
 
 import numpy as np
@@ -17,6 +19,7 @@ from mig_jax.data.records import (
     parse_record,
 )
 from mig_jax.errors import InputError
+from mig_jax.runs import digest
 
 __all__ = ["ValidationSet", "read_validation"]
 
@@ -34,6 +37,14 @@ class ValidationSet:
 
     def __len__(self) -> int:
         return len(self.conversations)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A digest of what the records say, and of how they are grouped."""
+        sources = self.groups if self.sources is None else self.sources
+        parts = [[*pair] for pair in self.conversations]
+        text = json.dumps([parts, self.groups.tolist(), sources.tolist()])
+        return digest([np.frombuffer(text.encode(), np.uint8)])
 
     def of_group(self, group: str) -> ValidationSet:
         """The records of one group.

@@ -1,4 +1,4 @@
-"""How well a study's model says each response, and without its instruction: kept in the workdir."""
+"""How well a model says each response of a pool, and without its instruction: kept on disk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from experiments.finetuning.study import WARM_UP, Batches, Study
-from mig_jax.commands.terminal import progress_bar
-from mig_jax.language_models import TunedModel, Weights, responses_alone
 from mig_jax.runs import RunArrays, digest
+
+from ._architecture import Weights
+from ._encoding import responses_alone
+from ._read_pool import WARM_UP, Batches, ReadPool
+from ._tuning import TunedModel
 
 __all__ = ["RecordLosses"]
 
@@ -25,18 +27,18 @@ class RecordLosses:
     and 3). The token that ends it is left out of both: it is not said.
 
     The paper asks the model to be trained after an epoch on 1,000 records of many clusters. Here
-    it is after an epoch on some random ones (`Study.warmed_up`), as for gradients.
+    it is after an epoch on some random ones (`ReadPool.warmed_up`), as for gradients.
     """
 
-    def __init__(self, study: Study, step_size: float, block: int = 1000) -> None:
-        """Nothing is computed before `of` is called.
+    def __init__(self, pool: ReadPool, step_size: float, block: int = 1000) -> None:
+        """Nothing is computed before `of` is called; then it is kept in the pool's folder.
 
         Args:
-          study: whose model and pool they are of.
+          pool: whose records they are of.
           step_size: of the warm-up.
           block: how many records are kept at once; a killed run loses less than that.
         """
-        self._study, self._step_size, self._block = study, step_size, block
+        self._pool, self._step_size, self._block = pool, step_size, block
 
     def of(
         self, seen: npt.NDArray[np.int64]
@@ -45,38 +47,38 @@ class RecordLosses:
 
         NaN where a response says nothing.
         """
-        rows = np.searchsorted(self._study.fits, seen)
+        rows = np.searchsorted(self._pool.fits, seen)
         behind, alone = self._all
         return behind[rows], alone[rows]
 
     @functools.cached_property
     def _all(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Of all records that fit, in their order."""
-        study = self._study
-        alone = responses_alone(study.model.tokenizer, study.model.template, study.encoded)
-        run = study.identity() | {
-            "fits": digest([study.fits]),
+        pool = self._pool
+        alone = responses_alone(pool.model.tokenizer, pool.model.template, pool.encoded)
+        run = pool.identity() | {
+            "fits": digest([pool.fits]),
             "alone": digest([alone.ids]),
             "step_size": self._step_size,
             "warm_up": WARM_UP,
             "block": self._block,
         }
-        starts = range(0, len(study.fits), self._block)
-        with RunArrays(study.folder / "losses", "losses", run) as kept:
+        starts = range(0, len(pool.fits), self._block)
+        with RunArrays(pool.folder / "losses", "losses", run) as kept:
             parts = kept.restore(range(len(starts)), _NAMES)
             if len(parts) < len(starts):
-                own = study.warmed_up(self._step_size)
+                own = pool.warmed_up(self._step_size)
                 done = sum(len(part["alone"]) for part in parts.values())
                 with (
-                    study.reading("responses", alone, study.fits) as batches_alone,
-                    progress_bar("losses", len(study.fits), unit=" records", initial=done) as bar,
+                    pool.reading("responses", alone, pool.fits) as batches_alone,
+                    pool.teller.bar("losses", len(pool.fits), unit=" records", initial=done) as bar,
                 ):
                     for number, start in enumerate(starts):
                         if number in parts:
                             continue
-                        block = study.fits[start : start + self._block]
-                        both = (study.batches(block), batches_alone(block))
-                        losses = (_mean_losses(study.tuned, own, block, one) for one in both)
+                        block = pool.fits[start : start + self._block]
+                        both = (pool.batches(block), batches_alone(block))
+                        losses = (_mean_losses(pool.tuned, own, block, one) for one in both)
                         parts[number] = dict(zip(_NAMES, losses, strict=True))
                         kept.save(number, parts[number])
                         bar.update(len(block))

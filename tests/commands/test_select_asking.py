@@ -1,0 +1,301 @@
+"""`mig-jax select --method` by methods that ask a language model: a tiny one of random weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments.finetuning.gradients import StudyGradients
+from experiments.finetuning.study import Study
+from mig_jax import data
+from mig_jax.annotation import difficulty
+from mig_jax.commands.base_models import read_base_model
+from mig_jax.commands.candidates import candidates_of_table
+from mig_jax.language_models import RecordLosses, TunedModel
+from mig_jax.methods import METHODS, Limits, choose
+from tests.language_models.decoders import LLAMA, weights_of
+from tests.language_models.model_folders import config_of, tensors_of, write_folder
+from tests.language_models.tokenizers_of_tests import byte_tokenizer
+from tests.running import ROOT, mig, refused
+
+ROW, ASKED, TOKENS = 280, 120, 900
+ASKING = [name for name in METHODS if {"gradients", "response_losses"} & METHODS[name].needs]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> pathlib.Path:
+    tokenizer = byte_tokenizer(digits=True)
+    architecture = dataclasses.replace(LLAMA, vocabulary=tokenizer.get_vocab_size())
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tensors = tensors_of(weights_of(architecture, 3, head=True))
+    write_folder(folder, config_of(architecture, "llama"), tensors)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def validation_file(pool_file) -> pathlib.Path:
+    """Every tenth record, of two tasks; the only one of a third is too long."""
+    lines = [json.loads(line) for line in pool_file.read_text().splitlines()[::10]]
+    rows = [row | {"task": "ab"[number % 2]} for number, row in enumerate(lines)]
+    long = {"role": "user", "content": "x " * ROW}
+    rows.append(rows[0] | {"task": "c", "messages": [long, rows[0]["messages"][1]]})
+    path = pool_file.with_name("validation.jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def words(pool_file, model, validation_file, tmp_path):
+    """The words of a selection, without its method's."""
+    common = ["select", f"--pool={pool_file}", f"--model={model}", "--chat_template=chatml"]
+    common += [f"--row={ROW}", "--layers=1", "--step_size=1e-2", "--nocertificate"]
+
+    def of(name: str, output: str = "out.jsonl", budget: str = f"--budget_tokens={TOKENS}"):
+        own = [f"--method={name}", f"--output={tmp_path / output}", budget]
+        own += [f"--cache={tmp_path / 'cache'}"]
+        if "wanted" in METHODS[name].needs:
+            own += [f"--validation={validation_file}", f"--gradient_records={ASKED}"]
+        return [*common, *own]
+
+    return of
+
+
+def lines_of(pool_file: pathlib.Path, picks) -> bytes:
+    lines = pool_file.read_bytes().splitlines(keepends=True)
+    return b"".join(lines[pick] for pick in picks)
+
+
+@pytest.fixture
+def asked_for(monkeypatch) -> list[str]:
+    """Of each batch that the model was trained on or asked about, what for."""
+    found = []
+    for name in ("step", "errors", "losses"):
+        own = getattr(TunedModel, name)
+
+        def counted(*arguments, name=name, own=own):
+            found.append(name)
+            return own(*arguments)
+
+        monkeypatch.setattr(TunedModel, name, counted)
+    return found
+
+
+@pytest.fixture(scope="module")
+def study(pool_file, model, validation_file, tmp_path_factory) -> Study:
+    """A study of experiments with the same model, pool and validation records."""
+    test = validation_file.with_name("test.jsonl")
+    said = {"messages": [{"role": r, "content": "Other."} for r in ("user", "assistant")]}
+    test.write_text((json.dumps(said | {"task": "a"}) + "\n") * 2)
+    base = read_base_model(str(model), "chatml")
+    return Study(
+        tmp_path_factory.mktemp("study"),
+        base,
+        base.tuning(1),
+        row=ROW,
+        rows=4,
+        table=data.read_pool([pool_file]),
+        validation=data.read_validation(validation_file),
+        test=data.read_validation(test),
+        test_records=1,
+    )
+
+
+@pytest.mark.slow
+def test_picks_are_those_of_a_study_and_another_budget_asks_nothing_again(
+    pool_file, validation_file, study, words, asked_for, tmp_path
+):
+    gradients = StudyGradients(study, ASKED, 1e-2)
+    every = np.arange(300)
+    costs = data.bytes_over_4([list(pair) for pair in study.conversations])
+    candidates = candidates_of_table(
+        study.table,
+        costs,
+        validation=study.validation,
+        gradients=lambda: gradients.of(every),
+    )
+    known = gradients.of(every)[0].any(axis=1)
+    assert known.sum() == ASKED < len(study.fits) < 300
+    asked_for.clear()
+    # The last budget has room for more than the records that the model was asked about.
+    for number, limits in enumerate([Limits(tokens=TOKENS), Limits(tokens=300), Limits(160)]):
+        budget = f"--budget={limits.records}"
+        if limits.records is None:
+            budget = f"--budget_tokens={limits.tokens}"
+        for name in ("mig_influence", "influence", "less"):
+            picks = choose(name, candidates, limits)
+            result = mig(*words(name, budget=budget))
+            assert result.returncode == 0, result.stderr
+            assert (tmp_path / "out.jsonl").read_bytes() == lines_of(pool_file, picks)
+            more = int((~known[picks]).sum())
+            told = f"the model was not asked about {more} of the {len(picks)} records picked"
+            assert (told in result.stderr) == (more > 0) == (number == 2)
+        if number == 0:
+            assert {"step", "errors"} == set(asked_for)
+            first, stamps = result, asked_for.copy()
+    assert asked_for == stamps
+    assert f"{len(study.fits)} of 300 records have at most {ROW} tokens" in first.stderr
+    assert f"{validation_file}: 1 of 31 records have more than {ROW} tokens" in first.stderr
+    assert "no record of task c fits: nothing is selected for it" in first.stderr
+    told = json.loads((tmp_path / "out.manifest.json").read_text())
+    model = told["method"]["model"]
+    assert model["digest"] == study.model.digest
+    assert (model["layers"], model["row"], model["chat_template"]) == (1, ROW, "chatml")
+    assert (model["fit"], model["asked"]) == (len(study.fits), ASKED)
+    assert model["validation"] == {"records": 31, "asked": 30}
+    assert model["warm_up"] == {"tokens": 30000, "step_size": 0.01, "seed": 0}
+    for name in ("model", "chat_template", "gradient_records", "layers", "row", "step_size"):
+        assert name in told["parameters"]
+    # Gradients stay, what lower layers made of the records does not.
+    [kept] = (tmp_path / "cache" / "asked").iterdir()
+    assert [path.name for path in kept.iterdir()] == ["gradients"]
+    # Another way to ask is kept beside it.
+    assert mig(*words("less"), "--layers=2").returncode == 0
+    assert len(asked_for) > len(stamps)
+    assert len(list((tmp_path / "cache" / "asked").iterdir())) == 2
+    for name in (f"tokens={TOKENS}", "tokens=300"):
+        assert mig(*words("less", budget=f"--budget_{name}")).returncode == 0
+
+
+@pytest.mark.slow
+def test_ifd_takes_the_hardest_and_goes_on_where_it_failed(
+    pool_file, study, words, asked_for, monkeypatch, tmp_path
+):
+    behind, alone = RecordLosses(study, 1e-2, 250).of(np.arange(300))
+    assert np.isnan(behind).sum() == np.isnan(alone).sum() == 300 - len(study.fits)
+    ratios = difficulty(behind, alone)
+    order = [n for n in np.argsort(-ratios, kind="stable").tolist() if ratios[n] > 0]
+    asked_for.clear()
+    assert len(study.fits) > 250
+    asked = TunedModel.losses
+
+    def failing(*arguments):
+        if (tmp_path / "cache").rglob("00000.npz") and len(list(first())) == 1:
+            raise OSError("no power")
+        return asked(*arguments)
+
+    def first():
+        return (tmp_path / "cache" / "asked").rglob("00000.npz")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TunedModel, "losses", failing)
+        result = mig(*words("ifd", budget="--budget=9"))
+    assert result.returncode == 2
+    assert "no power; no output was written" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    before = [path.stat().st_mtime_ns for path in first()]
+    done = asked_for.count("losses")
+    result = mig(*words("ifd", budget="--budget=9"))
+    assert result.returncode == 0, result.stderr
+    assert [path.stat().st_mtime_ns for path in first()] == before
+    assert 0 < asked_for.count("losses") - done < done
+    assert (tmp_path / "out.jsonl").read_bytes() == lines_of(pool_file, order[:9])
+    told = json.loads((tmp_path / "out.manifest.json").read_text())["method"]["model"]
+    assert told["asked"] == told["fit"] == len(study.fits)
+    assert "validation" not in told
+
+
+@pytest.mark.slow
+def test_a_killed_selection_goes_on(pool_file, words, asked_for, tmp_path):
+    """All that fit are asked about, in two blocks."""
+    whole = [*words("mig_influence", "whole.jsonl"), "--gradient_records=0"]
+    assert mig(*whole, f"--cache={tmp_path / 'other'}").returncode == 0
+    batches, cache = asked_for.count("errors"), tmp_path / "cache"
+    again = [*words("mig_influence"), "--gradient_records=0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mig_jax", *again], cwd=ROOT, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None:
+            if list(cache.rglob("00001.npz")):
+                process.kill()
+            time.sleep(0.01)
+    assert process.returncode != 0
+    assert not (tmp_path / "out.jsonl").exists()
+    asked_for.clear()
+    assert mig(*again).returncode == 0
+    assert asked_for.count("errors") < batches
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    asked_for.clear()
+    assert mig(*again, "--cache=none").returncode == 0
+    assert asked_for.count("errors") == batches
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_a_model_is_needed_and_named(name, pool_file, validation_file, tmp_path):
+    base = ("select", f"--pool={pool_file}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}")
+    if "wanted" in METHODS[name].needs:
+        model = f"--model={tmp_path}"
+        assert "--validation: missing" in refused(*base, f"--method={name}", model)
+        base += (f"--validation={validation_file}",)
+    message = refused(*base, f"--method={name}")
+    assert message == (
+        "mig-jax: --model: missing, expected --model=MODEL.gguf, a Hugging Face folder or a "
+        f"package with a GGUF file, for --method={name} to ask"
+    )
+    assert "nowhere: no such file, folder or package" in refused(
+        *base, f"--method={name}", "--model=nowhere"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "words_of_it"),
+    [
+        ("random", ["--model=x"], "--model: --method=random asks no language model; leave it out"),
+        ("mig", ["--row=9"], "or choose by one that does: ifd, less, influence, mig_influence"),
+        ("mig", ["--gradient_records=9"], "--gradient_records: --method=mig asks no language"),
+        ("dsir", ["--step_size=1"], "--step_size: --method=dsir asks no language model"),
+        ("ifd", ["--gradient_records=9"], "--method=ifd asks about all records that fit"),
+        ("less", ["--step_size=0"], "--step_size: found 0, expected a number above 0"),
+        ("less", ["--row=1"], "--row"),
+        ("less", ["--layers=-1"], "--layers"),
+        ("less", ["--chat_template=model"], "has no chat template; expected --chat_template="),
+        ("less", ["--chat_template=none"], "--chat_template: none: No such file"),
+        ("less", ["--chat_template=gemma"], "--chat_template: gemma: its answers end with"),
+        ("less", ["--row=20"], "--pool: no record has at most 20 tokens; expected --row larger"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    name, flags, words_of_it, words, pool_file, validation_file, model, tmp_path
+):
+    base = [f"--pool={pool_file}", f"--method={name}", "--budget=5"]
+    base += [f"--output={tmp_path / 'o.jsonl'}", f"--cache={tmp_path / 'cache'}"]
+    if name in ASKING:
+        base += [f"--model={model}", "--chat_template=chatml"]
+    if name in METHODS and "wanted" in METHODS[name].needs:
+        base += [f"--validation={validation_file}"]
+    assert words_of_it in refused("select", *base, *flags)
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["cache"])
+    assert not (tmp_path / "cache" / "asked").exists()
+
+
+def test_what_is_wrong_is_told_before_the_model_is_asked(words, asked_for, tmp_path, monkeypatch):
+    long = tmp_path / "long.jsonl"
+    said = [{"role": r, "content": "word " * ROW} for r in ("user", "assistant")]
+    long.write_text(json.dumps({"messages": said}) + "\n")
+    message = refused(*words("influence"), f"--validation={long}")
+    assert f"{long}: no record has at most {ROW} tokens; expected --row larger" in message
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    message = refused(*words("influence"))
+    assert "expected the extra finetune (pip install 'mig-jax[finetune]')" in message
+    assert asked_for == []
+
+
+def test_the_model_is_not_written_over(words, model):
+    before = (model / "config.json").read_bytes()
+    words = [word for word in words("ifd") if not word.startswith("--output")]
+    template = model / "template.jsonl"
+    template.write_text("{{ messages }}")
+    message = refused(*words, f"--chat_template={template}", f"--output={template}")
+    assert str(template) in message
+    assert template.read_text() == "{{ messages }}"
+    assert (model / "config.json").read_bytes() == before
