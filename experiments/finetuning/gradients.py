@@ -9,7 +9,7 @@ import numpy as np
 from experiments.finetuning.influences import Influences, keep_influences, run_of_influences
 from experiments.finetuning.study import Study
 from mig_jax.language_models import AskedRecords, RecordGradients
-from mig_jax.methods import influences
+from mig_jax.methods import influences, means_of_groups
 
 __all__ = ["StudyGradients"]
 
@@ -42,7 +42,7 @@ class StudyGradients(RecordGradients):
         """On the mean gradient of each task, with the curvature over all records asked about."""
         known = found.wanted.any(axis=1)
         wanted, groups = found.wanted[known], self._study.validation.groups[known]
-        tasks = np.unique(groups).tolist()
-        means = np.stack([wanted[groups == task].mean(axis=0) for task in tasks])
+        means = means_of_groups(wanted, groups)
         taught = influences(found.gradients, means, np.maximum(self._study.costs[self.asked], 1))
+        tasks = np.unique(groups).tolist()
         return Influences(self.asked, tasks, taught.astype(np.float32), found.losses)

@@ -31,7 +31,7 @@ ALL_TASKS = "all tasks"
 
 #: What each is, in the order in which they are made: the cheap ones first.
 PROXIES = {
-    "influence": "summed over records, each task's over its spread: what `influence` maximises",
+    "influence": "summed over records, each task's over its spread: what `influence` looks at",
     "loss": "mean loss of the records before training, warmed up",
     "score": "mean score",
     "records": "how many",

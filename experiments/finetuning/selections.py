@@ -36,6 +36,7 @@ from mig_jax.methods import (
     Limits,
     choose,
     influences,
+    means_of_groups,
     method_named,
     random_of_lengths,
     take,
@@ -211,9 +212,11 @@ class Selections:
             raise InputError("mig_asked: needs the gradients of the study's model")
         gradients, wanted = self._gradients.of(seen)
         asked = gradients.any(axis=1)
-        groups, costs = self._study.validation.groups, self._study.costs[seen[asked]]
+        known = wanted.any(axis=1)
+        wanted, groups = wanted[known], self._study.validation.groups[known]
+        costs = self._study.costs[seen[asked]]
         fitted, held_out = (
-            influences(gradients[asked], _means(wanted[part], groups[part]), costs)
+            influences(gradients[asked], means_of_groups(wanted[part], groups[part]), costs)
             for held in [hold_out(groups, _HELD_OUT, seed)]
             for part in (~held, held)
         )
@@ -297,10 +300,6 @@ OWN_METHODS: dict[str, _Own] = {
     "mig_learned": lambda s, seen, limits, seed: s._learned(seen, limits, seed),
     "mig_asked": lambda s, seen, limits, seed: s._asked(seen, limits, seed),
 }
-
-
-def _means(rows: npt.NDArray[np.float32], groups: npt.NDArray[np.str_]) -> npt.NDArray[np.float32]:
-    return np.stack([rows[groups == group].mean(axis=0) for group in np.unique(groups)])
 
 
 def _scaled(limits: Limits, share: float) -> Limits:

@@ -127,7 +127,7 @@ def _page(rows: Sequence[dict[str, Any]], groups: npt.NDArray[np.str_], untraine
         f"Nats a token of what answers say, the mean over {len(tasks)} tasks ({len(groups)} test "
         "records), less the mean of the random draws of the same seed, or for a draw less the "
         "others; 95 % over seeds and test records, with one seed over test records alone. A star: "
-        "so is the difference of a task, and zero is outside. Right: "
+        "zero is outside the 95 % interval of that task's difference. Right: "
         "the share of records with few possible answers whose right one is the likeliest.",
         f"Before training: {mean_over_tasks(untrained.content, groups):.3f}, "
         f"{mean_over_tasks(untrained.end, groups):.3f} for the token that ends an answer, "

@@ -88,7 +88,7 @@ class JudgedRecords:
             nats, logits = model.judged(own, batch, x, choice.asked, choice.tokens)
             return nats[None], logits[None]
 
-        return self._losses(ask, progress)[0]
+        return self._losses(ask, 1, progress)[0]
 
     def losses_side_by_side(
         self,
@@ -104,21 +104,20 @@ class JudgedRecords:
             nats, logits = judged_side_by_side(model, own, wide, x, choice.asked, choice.tokens)
             return nats[:, : len(batch.at)], logits
 
-        return self._losses(ask, progress)
+        return self._losses(ask, len(jax.tree.leaves(own)[0]), progress)
 
     def _losses(
         self,
         ask: Callable[[Batch, Any, _Choice], tuple[jax.Array, jax.Array]],
+        models: int,
         progress: Callable[[int], None] | None,
     ) -> list[Losses]:
         """Of K models, by their nats [K, M] and logits [K, choices, C] on each batch."""
-        totals: list[_Totals] = []
+        totals = [_Totals(int(self.records.max(initial=-1)) + 1) for _ in range(models)]
         parts = zip(self._batches, self._choices, strict=True)
         waiting = [(batch, choice, ask(batch, x, choice)) for (batch, x), choice in parts]
         for number, (batch, choice, found) in enumerate(waiting):
             nats, logits = map(np.asarray, found)
-            if not totals:
-                totals = [_Totals(int(self.records.max()) + 1) for _ in nats]
             for k, total in enumerate(totals):
                 total.add(batch, choice, nats[k], logits[k])
             if progress is not None:

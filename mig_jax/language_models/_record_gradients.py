@@ -115,14 +115,15 @@ class RecordGradients:
             starts = range(0, len(self.asked), self._block)
             blocks = [self.asked[start : start + self._block] for start in starts]
             parts = kept.restore([0], _OF_WANTED)
-            parts |= kept.restore(range(1, len(blocks) + 1), _OF_BLOCK)
+            if parts:  # Else the blocks are along other directions than new ones would be.
+                parts |= kept.restore(range(1, len(blocks) + 1), _OF_BLOCK)
             if len(parts) <= len(blocks):
                 self._compute(kept, blocks, parts)
         wanted = parts[0]["wanted"]
         own = np.zeros((len(self.asked), wanted.shape[1]), np.float32)
         losses = np.zeros(len(self.asked), np.float32)
         for number, (start, block) in enumerate(zip(starts, blocks, strict=True), 1):
-            part = parts[number]
+            part = parts.pop(number)
             place = {record: row for row, record in enumerate(part["records"].tolist())}
             rows = [place[record] for record in block.tolist()]
             own[start : start + len(block)] = part["gradients"][rows]

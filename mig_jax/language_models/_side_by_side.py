@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,20 +16,26 @@ import numpy.typing as npt
 
 from ._architecture import Architecture, Weights
 from ._packing import Batch, with_room
-from ._tuning import OPTIMIZER, Programs, Recipe, TunedModel, Tuning, programs_of
+from ._tuning import OPTIMIZER, Recipe, TunedModel, Tuning, programs_of
 
 __all__ = ["fine_tune_side_by_side", "judged_side_by_side"]
 
 Batches = Sequence[tuple[Batch, npt.NDArray[Any] | None]]
 
 
-@functools.cache
-def _programs(architecture: Architecture, tuning: Tuning) -> Programs:
+class _Programs(NamedTuple):
     """As for one model; what stays is shared, and so is what models are asked about."""
+
+    step: Callable[..., Any]
+    judged: Callable[..., tuple[jax.Array, jax.Array]]
+
+
+@functools.cache
+def _programs(architecture: Architecture, tuning: Tuning) -> _Programs:
     one = programs_of(architecture, tuning)
     step = jax.vmap(one.step, in_axes=(0, 0, None, 0, 0, 0))
-    asked = [jax.vmap(program, in_axes=(0, *[None] * 5)) for program in one[1:]]
-    return Programs(jax.jit(step, donate_argnums=(0, 1)), *map(jax.jit, asked))
+    judged = jax.vmap(one.judged, in_axes=(0, *[None] * 5))
+    return _Programs(jax.jit(step, donate_argnums=(0, 1)), jax.jit(judged))
 
 
 def fine_tune_side_by_side(
@@ -50,7 +56,12 @@ def fine_tune_side_by_side(
       recipe: the step sizes, by the steps of each.
       keys: K, for adapters.
       progress: gets the number of each step.
+
+    Raises:
+      ValueError: if one of them has no batch.
     """
+    if not all(map(len, selections)):
+        raise ValueError("selections: found one without batches, expected at least one in each")
     own = jax.vmap(model.start)(jax.numpy.stack(keys))
     moments = jax.vmap(OPTIMIZER.init)(own)
     step = _programs(model.architecture, model.tuning).step

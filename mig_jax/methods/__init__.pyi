@@ -4,7 +4,7 @@ from ._controls import random_of_lengths
 from ._deita import deita
 from ._embeddings import text_embeddings
 from ._importance import HashedNgrams, hashed_ngrams, log_importance
-from ._influence import influences
+from ._influence import influences, means_of_groups
 from ._mig_influence import groups_of_wanted
 from ._qdit import qdit
 from ._registry import METHODS, Need, RegisteredMethod, choose, method_named
@@ -27,6 +27,7 @@ __all__ = [
     "hashed_ngrams",
     "influences",
     "log_importance",
+    "means_of_groups",
     "method_named",
     "qdit",
     "random_of_lengths",

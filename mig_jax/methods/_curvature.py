@@ -15,7 +15,7 @@ __all__ = ["DAMPING", "along", "damped_fisher", "whitened"]
 
 DAMPING = 1.0
 
-_BLOCK = 2048  # Rows whitened at once: float64 of all would be twice what is kept.
+_BLOCK = 2048  # Rows at once: float64 of all would be twice what is kept.
 
 
 def damped_fisher(
@@ -31,10 +31,13 @@ def damped_fisher(
       tokens: [N], at least 1: of each record.
       damping: λ, above 0.
     """
-    known = gradients[gradients.any(axis=1)].astype(np.float64)
-    scale = np.sqrt(tokens[gradients.any(axis=1)].astype(np.float64))
-    scaled = known / scale[:, None]
-    fisher = scaled.T @ scaled / max(len(scaled), 1)
+    known = np.flatnonzero(gradients.any(axis=1))
+    fisher = np.zeros((gradients.shape[1],) * 2)
+    for start in range(0, len(known), _BLOCK):
+        some = known[start : start + _BLOCK]
+        scaled = gradients[some] / np.sqrt(tokens[some].astype(np.float64))[:, None]
+        fisher += scaled.T @ scaled
+    fisher /= max(len(known), 1)
     mean = np.trace(fisher) / len(fisher)
     fisher[np.diag_indices_from(fisher)] += damping * (mean or 1.0)
     return fisher
@@ -46,7 +49,10 @@ def along(
     wanted: npt.NDArray[np.floating],
 ) -> npt.NDArray[np.float64]:
     """Products g C⁻¹ v of gradients [N, F] with wanted ones [K, F]: [N, K]."""
-    return gradients.astype(np.float64) @ np.linalg.solve(fisher, wanted.T.astype(np.float64))
+    solved = np.linalg.solve(fisher, wanted.T.astype(np.float64))
+    blocks = range(0, len(gradients), _BLOCK)
+    parts = [gradients[start : start + _BLOCK].astype(np.float64) @ solved for start in blocks]
+    return np.concatenate([np.zeros((0, solved.shape[1])), *parts])
 
 
 def whitened(

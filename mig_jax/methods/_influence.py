@@ -21,7 +21,7 @@ from mig_jax.methods._candidates import Candidates, Limits
 from mig_jax.methods._curvature import DAMPING, along, damped_fisher
 from mig_jax.methods._turns import take_turns
 
-__all__ = ["Asked", "asked_about", "influence", "influences", "less"]
+__all__ = ["Asked", "asked_about", "influence", "influences", "less", "means_of_groups"]
 
 
 def influences(
@@ -45,6 +45,13 @@ def influences(
       damping: λ, above 0.
     """
     return along(gradients, damped_fisher(gradients, tokens, damping=damping), wanted)
+
+
+def means_of_groups(
+    rows: npt.NDArray[np.float32], groups: npt.NDArray[Any]
+) -> npt.NDArray[np.float32]:
+    """The mean row of each group, groups in their order: rows [V, F] to [K, F]."""
+    return np.stack([rows[groups == group].mean(axis=0) for group in np.unique(groups)])
 
 
 def influence(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
@@ -105,7 +112,7 @@ class Asked:
 
     def means(self, groups: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """The mean gradient of the wanted records of each group, groups in their order: [K, F]."""
-        return np.stack([self.wanted[groups == group].mean(axis=0) for group in np.unique(groups)])
+        return means_of_groups(self.wanted, groups)
 
 
 #: What is dear to make of candidates, as long as they live: methods and limits share it.

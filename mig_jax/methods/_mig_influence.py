@@ -37,13 +37,18 @@ def mig_influence(
     Group k of V_k wanted records of task t weighs V_k / V_t / T: tasks count equally. Amounts are
     scaled for each group such that an even share of the pool, as large as the limits allow, has
     z_k = 1. What a record would raise a group's loss by is no amount but a price: it lowers the
-    record's gain by as much as φ'(1) = α says, so that one that helps a group and harms others
-    alike is worth nothing. If tokens are limited, gains are for each token. Records without
+    record's gain by as much as φ'(1) = α says, so that at z = 1 one that helps a group and harms
+    others alike is worth nothing. If tokens are limited, gains are for each token. Records without
     gradients come last.
 
     Args:
-      alpha: α, from 0 to 1; 1 is the sum.
+      alpha: α, above 0 and at most 1; 1 is the sum.
+
+    Raises:
+      ValueError: if α is another number.
     """
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha: expected a number above 0 and at most 1, got {alpha}")
     asked = asked_about(candidates)
     known, tokens = asked.known, asked.tokens
     directions = whitened(asked.wanted, asked.root)

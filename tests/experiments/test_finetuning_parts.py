@@ -10,7 +10,9 @@ from experiments.finetuning.cells import KeptLines, read_kept
 from experiments.finetuning.comparison import difference
 from experiments.finetuning.correlation import rank_correlations
 from experiments.finetuning.scratch import scratch_model
+from experiments.finetuning.training import Cell, groups_of
 from mig_jax.errors import InputError
+from mig_jax.methods import Limits
 
 RUN = {"model": "small", "rows": 4}
 TEXTS = [f"{who} has {n} apples; how many? {n}" for who in ("Ann", "Bob") for n in range(40)]
@@ -59,6 +61,22 @@ def test_what_is_foreign_or_held_is_refused_and_stays(tmp_path):
         with pytest.raises(InputError):
             read()
     assert text.read_text() == "mine\n"
+
+
+def test_cells_of_a_budget_learn_side_by_side():
+    cells = [
+        Cell(method, f"{n} tokens", Limits(tokens=n), seed)
+        for seed in (0, 1)
+        for n in (9, 99)
+        for method in "abc"
+    ]
+    assert groups_of(cells, 1) == [[cell] for cell in cells]
+    groups = groups_of(cells, 4)
+    assert [len(group) for group in groups] == [4, 2, 4, 2]
+    assert sorted(cell.key for group in groups for cell in group) == sorted(c.key for c in cells)
+    for group in groups:
+        assert len({cell.budget for cell in group}) == 1
+        assert [cell.seed for cell in group] == sorted(cell.seed for cell in group)
 
 
 def test_difference_adds_the_variances_of_seeds_and_records():

@@ -11,6 +11,7 @@ import pytest
 
 from experiments import finetune
 from experiments.finetuning.cells import read_kept
+from experiments.finetuning.gradients import StudyGradients
 from experiments.finetuning.study import Study
 from mig_jax.commands.command import main_of
 from mig_jax.language_models import RecordLosses, Tuning
@@ -105,6 +106,22 @@ def test_interrupted_or_damaged_it_goes_on_to_the_same_bytes(parts, tmp_path):
     # All is there: the model is not asked again.
     study.tuned = _Interrupted(tuned, 0)
     np.testing.assert_array_equal(RecordLosses(study, _STEP_SIZE, _BLOCK).of(study.fits), expected)
+
+
+def test_gradients_along_directions_that_were_lost_are_asked_for_anew(parts, tmp_path):
+    """Blocks are products with projections: with others beside them they would mean nothing."""
+    study = study_of(tmp_path, parts)
+    expected = StudyGradients(study, 30, _STEP_SIZE).found
+    folder = tmp_path / "gradients"
+    kept = dict(np.load(folder / "00001.npz"))
+    np.savez(folder / "00001.npz", **(kept | {"gradients": kept["gradients"] + 1}))
+    np.testing.assert_array_equal(
+        StudyGradients(study, 30, _STEP_SIZE).found.gradients, expected.gradients + 1
+    )
+    (folder / "00000.npz").write_bytes((folder / "00000.npz").read_bytes()[:-9])
+    found = StudyGradients(study, 30, _STEP_SIZE).found
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_ifd_takes_the_hardest_of_a_study(parts, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mig_jax.errors import InputError
-from mig_jax.methods import Limits, Texts, Wanted, choose, groups_of_wanted, influences
+from mig_jax.methods import METHODS, Limits, Texts, Wanted, choose, groups_of_wanted, influences
 from tests.methods.pools import random_candidates
 
 LIMITS = (Limits(tokens=150), Limits(records=9), Limits(records=12, tokens=150), Limits())
@@ -144,13 +144,20 @@ def test_near_copies_count_for_less_where_a_sum_takes_them_all():
 
 
 def test_what_no_longer_fits_counts_for_nothing():
-    """Of the same picks up to one that is too long, the next is as if that had not been there."""
-    candidates = pool()
-    for tokens in range(60, 160, 10):
-        picks = choose("mig_influence", candidates, Limits(tokens=tokens))
-        left = tokens - candidates.costs[picks].sum()
-        passed = np.setdiff1d(np.arange(40), picks)
-        assert (candidates.costs[passed] > left).all()
+    """The best after the first is too long by then: what it would have taught is still wanted."""
+    gradients = np.array([[3, 0], [0, 400], [0, 3], [0.2, 0], [0.2, 0]])
+    candidates = candidates_of(gradients, np.eye(2), ["a", "b"], [10, 21, 10, 10, 10])
+    assert choose("mig_influence", candidates, Limits(tokens=31)).tolist() == [0, 1]
+    limits = Limits(tokens=30)
+    assert choose("mig_influence", candidates, limits).tolist() == [0, 2, 3]
+    assert mig_influence_by_loop(candidates, limits) == [0, 2, 3]
+
+
+def test_the_power_is_above_0_and_at_most_1():
+    order = METHODS["mig_influence"].order
+    for alpha in (0.0, -0.5, 1.5):
+        with pytest.raises(ValueError, match="alpha: expected"):
+            next(order(pool(), np.random.default_rng(0), Limits(), alpha=alpha))
 
 
 @pytest.mark.parametrize("name", ["influence", "less", "mig_influence"])
