@@ -26,10 +26,12 @@ from mig_jax.runs import digest
 if TYPE_CHECKING:
     from mig_jax.language_models import EncodedRecords, ReadPool
 
-__all__ = ["Answers", "ask"]
+__all__ = ["BLOCK", "Answers", "ask"]
+
+BLOCK = 250
+"""Records kept at once: a minute or so of a small model on two cores."""
 
 _FOLDER = "asked"  # Of the cache.
-_BLOCK = 250  # Records kept at once: a minute or so of a small model on two cores.
 _ROWS = 4  # Of a batch of the warm-up, as in the study that chose the step size.
 
 
@@ -72,7 +74,7 @@ def ask(
                 assert validation is not None
                 answers = _gradients(options, pool, validation)
             else:
-                losses = language_models.RecordLosses(pool, options.step_size, _BLOCK).of(pool.fits)
+                losses = language_models.RecordLosses(pool, options.step_size, BLOCK).of(pool.fits)
                 answers = Answers(pool.fits, None, lambda: losses, _told(options, pool))
         # Of no use any more, and by far the most.
         shutil.rmtree(folder / "activations", ignore_errors=True)
@@ -89,7 +91,7 @@ def _gradients(options: SelectOptions, pool: ReadPool, validation: data.Validati
         fits,
         options.gradient_records or len(pool.fits),
         options.step_size,
-        block=_BLOCK,
+        block=BLOCK,
     )
     asking.check()
     _say_left_out(validation, fits, options.row)

@@ -50,8 +50,9 @@ def select_by_method(
             bar.update(int(candidates.costs[record]) if by_tokens else 1)
 
         picks = choose(options.method, candidates, limits, seed=options.seed, on_pick=on_pick)
-    if answers is not None:
-        picks = _with_others(options, answers, picks, costs, limits)
+        if answers is not None:
+            picks = _with_others(options, answers, picks, costs, limits)
+            bar.update((int(costs[picks].sum()) if by_tokens else len(picks)) - bar.n)
     if not len(picks):
         raise InputError(
             f"--method={options.method}: picked nothing: no record is one that it takes and fits "
@@ -86,9 +87,9 @@ def _with_others(
     picks = take([*own.tolist(), *others.tolist()], costs, limits)
     if more := len(picks) - len(own):
         say(
-            f"warning: the model was not asked about {more:,} of the {len(picks):,} records picked:"
-            f" they are the first of the pool that were left; expected a smaller budget, or "
-            f"--gradient_records and --row larger"
+            f"{more:,} of the {len(picks):,} records picked fill what was left of the budget: the "
+            f"model was not asked about them; a smaller budget, or a larger --gradient_records or "
+            f"--row, leaves fewer of them"
         )
     return picks
 

@@ -16,6 +16,7 @@ from experiments.finetuning.gradients import StudyGradients
 from experiments.finetuning.study import Study
 from mig_jax import data
 from mig_jax.annotation import difficulty
+from mig_jax.commands import asking
 from mig_jax.commands.base_models import read_base_model
 from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.language_models import RecordLosses, TunedModel
@@ -25,13 +26,22 @@ from tests.language_models.model_folders import config_of, tensors_of, write_fol
 from tests.language_models.tokenizers_of_tests import byte_tokenizer
 from tests.running import ROOT, mig, refused
 
-ROW, ASKED, TOKENS = 280, 120, 900
+RECORDS, ROW, ASKED, TOKENS = 100, 180, 40, 900
 ASKING = [name for name in METHODS if {"gradients", "response_losses"} & METHODS[name].needs]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> pathlib.Path:
-    tokenizer = byte_tokenizer(digits=True)
+def pool_file(tmp_path_factory) -> pathlib.Path:
+    """Fewer records than those of other commands' tests."""
+    path = tmp_path_factory.mktemp("pool") / "pool.jsonl"
+    assert mig("make_pool", f"--records={RECORDS}", f"--output={path}").returncode == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(pool_file, tmp_path_factory) -> pathlib.Path:
+    texts = [text for pair in data.read_texts(data.read_pool([pool_file])) for text in pair]
+    tokenizer = byte_tokenizer(digits=True, texts=texts, size=500)
     architecture = dataclasses.replace(LLAMA, vocabulary=tokenizer.get_vocab_size())
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tensors = tensors_of(weights_of(architecture, 3, head=True))
@@ -42,8 +52,8 @@ def model(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def validation_file(pool_file) -> pathlib.Path:
-    """Every tenth record, of two tasks; the only one of a third is too long."""
-    lines = [json.loads(line) for line in pool_file.read_text().splitlines()[::10]]
+    """Every fifth record, of two tasks; the only one of a third is too long."""
+    lines = [json.loads(line) for line in pool_file.read_text().splitlines()[::5]]
     rows = [row | {"task": "ab"[number % 2]} for number, row in enumerate(lines)]
     long = {"role": "user", "content": "x " * ROW}
     rows.append(rows[0] | {"task": "c", "messages": [long, rows[0]["messages"][1]]})
@@ -113,7 +123,7 @@ def test_picks_are_those_of_a_study_and_another_budget_asks_nothing_again(
     pool_file, validation_file, study, words, asked_for, tmp_path
 ):
     gradients = StudyGradients(study, ASKED, 1e-2)
-    every = np.arange(300)
+    every = np.arange(RECORDS)
     costs = data.bytes_over_4([list(pair) for pair in study.conversations])
     candidates = candidates_of_table(
         study.table,
@@ -122,34 +132,38 @@ def test_picks_are_those_of_a_study_and_another_budget_asks_nothing_again(
         gradients=lambda: gradients.of(every),
     )
     known = gradients.of(every)[0].any(axis=1)
-    assert known.sum() == ASKED < len(study.fits) < 300
+    assert known.sum() == ASKED < len(study.fits) < RECORDS
     asked_for.clear()
+    names = ("mig_influence", "influence", "less")
     # The last budget has room for more than the records that the model was asked about.
-    for number, limits in enumerate([Limits(tokens=TOKENS), Limits(tokens=300), Limits(160)]):
+    for number, limits in enumerate([Limits(tokens=TOKENS), Limits(tokens=300), Limits(60)]):
         budget = f"--budget={limits.records}"
         if limits.records is None:
             budget = f"--budget_tokens={limits.tokens}"
-        for name in ("mig_influence", "influence", "less"):
+        for name in names if number == 0 else names[:1]:
             picks = choose(name, candidates, limits)
             result = mig(*words(name, budget=budget))
             assert result.returncode == 0, result.stderr
             assert (tmp_path / "out.jsonl").read_bytes() == lines_of(pool_file, picks)
             more = int((~known[picks]).sum())
-            told = f"the model was not asked about {more} of the {len(picks)} records picked"
-            assert (told in result.stderr) == (more > 0) == (number == 2)
-        if number == 0:
-            assert {"step", "errors"} == set(asked_for)
-            first, stamps = result, asked_for.copy()
+            told = f"{more} of the {len(picks)} records picked fill what was left"
+            assert (told in result.stderr) == (more > 0)
+            if not number and name == "mig_influence":
+                assert {"step", "errors"} == set(asked_for)
+                first, stamps = result, asked_for.copy()
+    assert more == 60 - ASKED
     assert asked_for == stamps
-    assert f"{len(study.fits)} of 300 records have at most {ROW} tokens" in first.stderr
-    assert f"{validation_file}: 1 of 31 records have more than {ROW} tokens" in first.stderr
+    long = int((study.read_validation()[0].lengths > ROW).sum())
+    assert 1 <= long < 10
+    assert f"{len(study.fits)} of {RECORDS} records have at most {ROW} tokens" in first.stderr
+    assert f"{validation_file}: {long} of 21 records have more than {ROW} tokens" in first.stderr
     assert "no record of task c fits: nothing is selected for it" in first.stderr
     told = json.loads((tmp_path / "out.manifest.json").read_text())
     model = told["method"]["model"]
     assert model["digest"] == study.model.digest
     assert (model["layers"], model["row"], model["chat_template"]) == (1, ROW, "chatml")
     assert (model["fit"], model["asked"]) == (len(study.fits), ASKED)
-    assert model["validation"] == {"records": 31, "asked": 30}
+    assert model["validation"] == {"records": 21, "asked": 21 - long}
     assert model["warm_up"] == {"tokens": 30000, "step_size": 0.01, "seed": 0}
     for name in ("model", "chat_template", "gradient_records", "layers", "row", "step_size"):
         assert name in told["parameters"]
@@ -160,29 +174,27 @@ def test_picks_are_those_of_a_study_and_another_budget_asks_nothing_again(
     assert mig(*words("less"), "--layers=2").returncode == 0
     assert len(asked_for) > len(stamps)
     assert len(list((tmp_path / "cache" / "asked").iterdir())) == 2
-    for name in (f"tokens={TOKENS}", "tokens=300"):
-        assert mig(*words("less", budget=f"--budget_{name}")).returncode == 0
 
 
 @pytest.mark.slow
 def test_ifd_takes_the_hardest_and_goes_on_where_it_failed(
     pool_file, study, words, asked_for, monkeypatch, tmp_path
 ):
-    behind, alone = RecordLosses(study, 1e-2, 250).of(np.arange(300))
-    assert np.isnan(behind).sum() == np.isnan(alone).sum() == 300 - len(study.fits)
-    ratios = difficulty(behind, alone)
-    order = [n for n in np.argsort(-ratios, kind="stable").tolist() if ratios[n] > 0]
+    monkeypatch.setattr(asking, "BLOCK", 50)
+    ratios = difficulty(*RecordLosses(study, 1e-2, 50).of(study.fits))
+    places = np.argsort(-ratios, kind="stable")
+    order = study.fits[places[ratios[places] > 0]]
     asked_for.clear()
-    assert len(study.fits) > 250
+    assert len(study.fits) > 50
     asked = TunedModel.losses
 
     def failing(*arguments):
-        if (tmp_path / "cache").rglob("00000.npz") and len(list(first())) == 1:
+        if first():
             raise OSError("no power")
         return asked(*arguments)
 
     def first():
-        return (tmp_path / "cache" / "asked").rglob("00000.npz")
+        return list((tmp_path / "cache" / "asked").rglob("00000.npz"))
 
     with monkeypatch.context() as patch:
         patch.setattr(TunedModel, "losses", failing)
@@ -204,27 +216,26 @@ def test_ifd_takes_the_hardest_and_goes_on_where_it_failed(
 
 @pytest.mark.slow
 def test_a_killed_selection_goes_on(pool_file, words, asked_for, tmp_path):
-    """All that fit are asked about, in two blocks."""
-    whole = [*words("mig_influence", "whole.jsonl"), "--gradient_records=0"]
-    assert mig(*whole, f"--cache={tmp_path / 'other'}").returncode == 0
-    batches, cache = asked_for.count("errors"), tmp_path / "cache"
-    again = [*words("mig_influence"), "--gradient_records=0"]
+    """It is killed as soon as the validation records are done; all that fit are asked about."""
+    again, cache = [*words("mig_influence"), "--gradient_records=0"], tmp_path / "cache"
     with subprocess.Popen(
         [sys.executable, "-m", "mig_jax", *again], cwd=ROOT, stderr=subprocess.DEVNULL
     ) as process:
         while process.poll() is None:
-            if list(cache.rglob("00001.npz")):
+            if list(cache.rglob("00000.npz")):
                 process.kill()
             time.sleep(0.01)
     assert process.returncode != 0
     assert not (tmp_path / "out.jsonl").exists()
-    asked_for.clear()
+    [kept] = cache.rglob("00000.npz")
+    before = kept.stat().st_mtime_ns
     assert mig(*again).returncode == 0
-    assert asked_for.count("errors") < batches
-    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert kept.stat().st_mtime_ns == before
+    resumed = asked_for.count("errors")
     asked_for.clear()
-    assert mig(*again, "--cache=none").returncode == 0
-    assert asked_for.count("errors") == batches
+    whole = [*words("mig_influence", "whole.jsonl"), "--gradient_records=0"]
+    assert mig(*whole, "--cache=none").returncode == 0
+    assert asked_for.count("errors") > resumed
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
@@ -280,7 +291,7 @@ def test_what_cannot_be_asked_is_refused(
 def test_what_is_wrong_is_told_before_the_model_is_asked(words, asked_for, tmp_path, monkeypatch):
     long = tmp_path / "long.jsonl"
     said = [{"role": r, "content": "word " * ROW} for r in ("user", "assistant")]
-    long.write_text(json.dumps({"messages": said}) + "\n")
+    long.write_text((json.dumps({"messages": said}) + "\n") * 2)
     message = refused(*words("influence"), f"--validation={long}")
     assert f"{long}: no record has at most {ROW} tokens; expected --row larger" in message
     monkeypatch.setitem(sys.modules, "safetensors", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def words_tokenizer(words: list[str], special: list[str]) -> Any:
     return made
 
 
-def byte_tokenizer(*, digits: bool) -> Any:
+def byte_tokenizer(*, digits: bool, texts: Sequence[str] = (TEXT,) * 3, size: int = 300) -> Any:
     """Byte-level merges, some of digits; each digit is a token all the same if `digits`."""
     tokenizers = pytest.importorskip("tokenizers", reason="the package tokenizers is not here")
     byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -30,9 +31,9 @@ def byte_tokenizer(*, digits: bool) -> Any:
     made.pre_tokenizer = byte_level
     made.decoder = tokenizers.decoders.ByteLevel()
     made.train_from_iterator(
-        [TEXT] * 3,
+        texts,
         tokenizers.trainers.BpeTrainer(
-            vocab_size=300,
+            vocab_size=size,
             special_tokens=["<|endoftext|>", "<|im_start|>", END],
             initial_alphabet=byte_level.alphabet(),
             show_progress=False,
