@@ -14,6 +14,10 @@ A seed sees a share of the pool of its own, the same for all methods; it also de
 of training. What is primary is fixed here: the loss a token of what answers say, without the
 token that ends them, mean over tasks, less that of random draws of the same seed.
 
+`heeded_METHOD` chooses among records whose response the study's model finds likelier behind its
+instruction than alone, `clean_METHOD` among those whose field `corrupted` is not true.
+`lengths_of_METHOD` is a random choice with the token counts of another's.
+
 A cheap second judge is `--model=scratch --cost_model=MODEL --step_sizes=3e-3 --epochs=3`. With
 the same cost model, share and row it has the same selections as the study of MODEL: a copy of
 that study's selections.jsonl in its workdir saves choosing again, and without it methods by

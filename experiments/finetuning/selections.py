@@ -35,6 +35,7 @@ from mig_jax.methods import (
     Candidates,
     Limits,
     choose,
+    heeded,
     influences,
     means_of_groups,
     method_named,
@@ -50,6 +51,7 @@ _CORRUPTED = "corrupted"  # The field that tells which responses belong to other
 _STEPS_OF_LEARNING = 40
 _HELD_OUT = 0.3
 _OF_LENGTHS = "lengths_of_"
+_HEEDED, _CLEAN = "heeded_", "clean_"
 _DRAW = re.compile(r"(random\w*)#[1-9]\d{0,2}")  # Seeds are 1,000 apart.
 
 
@@ -104,10 +106,10 @@ class Selections:
     def check(self, methods: Sequence[str], budgets: Sequence[Limits], seeds: int) -> None:
         """Raises InputError if a method lacks what it needs, or a budget leaves no choice."""
         for method in methods:
-            name = _plain(method)
-            if name == _CORRUPTED:
+            name, among = _plain(method), _among(_with_lengths(method))[0]
+            if name == _CORRUPTED or _CLEAN in among:
                 self._bad()
-            elif name in METHODS and (lacking := METHODS[name].lacks(self._candidates(0))):
+            if name in METHODS and (lacking := METHODS[name].lacks(self._candidates(0))):
                 flag = " (--group_field)" if "groups" in lacking else ""
                 raise InputError(f"--methods: {method}: needs {', '.join(lacking)}{flag}")
         seen = [self.seen(seed) for seed in range(seeds)]
@@ -130,17 +132,19 @@ class Selections:
         Raises:
           InputError: if there is no such method, or it lacks what it needs.
         """
-        seen = self.seen(seed)
-        if method in OWN_METHODS:
-            return seen[OWN_METHODS[method](self, seen, limits, seed)]
         if method.startswith(_OF_LENGTHS):
             other = self.select(method.removeprefix(_OF_LENGTHS), limits, seed)
             order = random_of_lengths(self._study.costs[other])
-            candidates = self._candidates(seed)
+            seen, candidates = self.seen(seed), self._candidates(seed)
             rng = np.random.default_rng([seed, 3])
             return seen[take(order(candidates, rng, limits), candidates.costs, limits)]
+        among, method = _among(method)
+        seen = self._seen_of(seed, among)
+        if method in OWN_METHODS:
+            return seen[OWN_METHODS[method](self, seen, limits, seed)]
         name, _, draw = method.partition("#")  # `random#2` is the second of several draws.
-        return seen[choose(name, self._candidates(seed), limits, seed=seed + 1000 * int(draw or 0))]
+        candidates = self._candidates(seed, among)
+        return seen[choose(name, candidates, limits, seed=seed + 1000 * int(draw or 0))]
 
     def seen(self, seed: int) -> npt.NDArray[np.int64]:
         """The records that a seed may choose from, ascending."""
@@ -148,9 +152,16 @@ class Selections:
         order = np.random.default_rng([seed, 2]).permutation(len(fits))
         return np.sort(fits[order[: round(self._share * len(fits))]])
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - as long as the selections live
-    def _candidates(self, seed: int) -> Candidates:
-        study, seen = self._study, self.seen(seed)
+    def _seen_of(self, seed: int, among: frozenset[str]) -> npt.NDArray[np.int64]:
+        """Those of `seen` that all of the prefixes `among` leave."""
+        seen = self.seen(seed)
+        for prefix in among:
+            seen = seen[_AMONG[prefix](self, seen)]
+        return seen
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - as long as the selections live
+    def _candidates(self, seed: int, among: frozenset[str] = frozenset()) -> Candidates:
+        study, seen = self._study, self._seen_of(seed, among)
         gradients, losses = self._gradients, self._losses
         return candidates_of_table(
             self._inputs.table,
@@ -187,8 +198,10 @@ class Selections:
         constraints = Constraints()
         if limits.tokens is not None:
             constraints = Constraints(self._study.costs[seen].astype(np.int32), limits.tokens)
+        # Of fewer than a seed sees there may be fewer than are asked for.
+        records = None if limits.records is None else min(limits.records, len(seen))
         return select(
-            pool, graph, limits.records, constraints=constraints, measure=hard, gain=rule
+            pool, graph, records, constraints=constraints, measure=hard, gain=rule
         ).picks.astype(np.int64)
 
     def _learned(
@@ -245,6 +258,11 @@ class Selections:
         )
         return found.learned
 
+    def _heeded(self, seen: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of some records have a response that the model finds likelier behind its prompt."""
+        assert self._losses is not None
+        return heeded(*self._losses.of(seen))
+
     @functools.lru_cache(maxsize=1)  # noqa: B019 - as long as the selections live
     def _bad(self) -> npt.NDArray[np.bool_]:
         """Which records of the pool have a response that belongs to another."""
@@ -278,17 +296,42 @@ def check_names(methods: Sequence[str]) -> None:
             try:
                 method_named(name)
             except InputError as error:
-                own = ", ".join([*OWN_METHODS, f"{_OF_LENGTHS}METHOD"])
+                before = (f"{prefix}METHOD" for prefix in (_OF_LENGTHS, *_AMONG))
+                own = ", ".join([*OWN_METHODS, *before])
                 raise InputError(f"--methods: {error}, {own}") from None
 
 
 def _plain(method: str) -> str:
-    """The name of a method, without the number of its draw and what asks for its lengths."""
-    while method.startswith(_OF_LENGTHS):
-        method = method.removeprefix(_OF_LENGTHS)
+    """The name of a method, without the number of its draw and what stands before it."""
+    method = _among(_with_lengths(method))[1]
     found = _DRAW.fullmatch(method)
     return found[1] if found else method
 
+
+def _with_lengths(method: str) -> str:
+    """The method whose lengths are asked for, or the method itself."""
+    while method.startswith(_OF_LENGTHS):
+        method = method.removeprefix(_OF_LENGTHS)
+    return method
+
+
+def _among(method: str) -> tuple[frozenset[str], str]:
+    """Which prefixes narrow what a method chooses from, and the method."""
+    found = set()
+    while narrowing := [prefix for prefix in _AMONG if method.startswith(prefix)]:
+        found.add(narrowing[0])
+        method = method.removeprefix(narrowing[0])
+    return frozenset(found), method
+
+
+_Narrow = Callable[[Selections, npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
+
+#: What may stand before a method: which of the records seen it chooses from. What the model finds
+#: heeded, and what truly is: the second is a control, as users do not know it.
+_AMONG: dict[str, _Narrow] = {
+    _HEEDED: lambda s, seen: s._heeded(seen),
+    _CLEAN: lambda s, seen: ~s._bad()[seen],
+}
 
 _Own = Callable[[Selections, npt.NDArray[np.int64], Limits, int], npt.NDArray[np.int64]]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import shutil
 import tempfile
@@ -21,10 +22,13 @@ from mig_jax import data, language_models  # What is in the last one loads when 
 from mig_jax.commands.candidates import Pair
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.methods import heeded
 from mig_jax.runs import digest
 
 if TYPE_CHECKING:
-    from mig_jax.language_models import EncodedRecords, ReadPool
+    from mig_jax.language_models import EncodedRecords, ReadPool, RecordGradients, Teller
+
+    Array = npt.NDArray[np.float32]
 
 __all__ = ["BLOCK", "Answers", "ask"]
 
@@ -55,33 +59,47 @@ def ask(
         conversation, or another run is asking the same.
     """
     model = options.base_model
-    tuning = model.tuning(options.layers)
-    say(f"{model.name}: {model.told(tuning)} when it is warmed up; reading the pool's texts")
-    pairs = list(data.read_texts(table, fields=options.fields))
-    encoded = _encode(options, pairs)
-    with _folder(options, encoded, validation) as folder:
-        pool = language_models.ReadPool(
-            folder,
-            model,
-            tuning,
-            encoded,
-            row=options.row,
-            rows=_ROWS,
-            teller=language_models.Teller(say, progress_bar),
-        )
-        with contextlib.closing(pool):
-            if options.needs("gradients"):
-                assert validation is not None
-                answers = _gradients(options, pool, validation)
-            else:
-                losses = language_models.RecordLosses(pool, options.step_size, BLOCK).of(pool.fits)
-                answers = Answers(pool.fits, None, lambda: losses, _told(options, pool))
-        # Of no use any more, and by far the most.
-        shutil.rmtree(folder / "activations", ignore_errors=True)
-    return answers
+    learns = model.told(model.tuning(options.layers))
+    say(f"{model.name}: {learns} when it is warmed up; reading the pool's texts")
+    encoded = _encode(options, list(data.read_texts(table, fields=options.fields)))
+    # Both pools tell the same of the records: once is enough.
+    teller = language_models.Teller(functools.cache(say), progress_bar)
+    with contextlib.ExitStack() as opened:
+        asking = losses = gradients = None
+        told: dict[str, Any] = {}
+        if options.needs("gradients"):
+            assert validation is not None
+            decides = [validation.digest, options.gradient_records]
+            pool = opened.enter_context(_pool(options, encoded, teller, decides))
+            # Losses may take long: what cannot be asked is told before them.
+            asking, wanted = _about_gradients(options, pool, validation)
+            records, told = np.sort(asking.asked), _told(options, pool) | wanted
+        if options.asks_losses:
+            pool = opened.enter_context(_pool(options, encoded, teller, ["", "losses"]))
+            losses = language_models.RecordLosses(pool, options.step_size, BLOCK).of(pool.fits)
+            records, told = pool.fits, _told(options, pool) | told
+        if options.heeded:
+            assert losses is not None
+            kept = heeded(*losses)
+            say(
+                f"{kept.sum():,} of {len(kept):,} responses are likelier behind their instructions "
+                "than alone; the others are left out"
+            )
+            records, losses = records[kept], (losses[0][kept], losses[1][kept])
+            told |= {"heeded": len(records)}
+        if asking is not None:
+            gradients = asking.of(records)
+    return Answers(records, _pair(gradients), _pair(losses), told)
 
 
-def _gradients(options: SelectOptions, pool: ReadPool, validation: data.ValidationSet) -> Answers:
+def _pair(found: tuple[Array, Array] | None) -> Pair | None:
+    return None if found is None else lambda: found
+
+
+def _about_gradients(
+    options: SelectOptions, pool: ReadPool, validation: data.ValidationSet
+) -> tuple[RecordGradients, dict[str, Any]]:
+    """Whose gradients the model will be asked for, and what is told of them."""
     encoded = _encode(options, validation.conversations)
     fits = encoded.lengths <= options.row
     asking = language_models.RecordGradients(
@@ -95,12 +113,9 @@ def _gradients(options: SelectOptions, pool: ReadPool, validation: data.Validati
     )
     asking.check()
     _say_left_out(validation, fits, options.row)
-    records = np.sort(asking.asked)
-    say(f"asked about {len(records):,} of them, and {fits.sum():,} validation records")
-    found = asking.of(records)
-    told = _told(options, pool) | {"asked": len(records)}
-    told["validation"] = {"records": len(validation), "asked": int(fits.sum())}
-    return Answers(records, lambda: found, None, told)
+    count, asked = len(asking.asked), int(fits.sum())
+    say(f"asked about {count:,} of them, and {asked:,} validation records")
+    return asking, {"asked": count, "validation": {"records": len(validation), "asked": asked}}
 
 
 def _say_left_out(validation: data.ValidationSet, fits: npt.NDArray[np.bool_], row: int) -> None:
@@ -121,8 +136,30 @@ def _encode(options: SelectOptions, pairs: Sequence[tuple[str, str]]) -> Encoded
 
 
 @contextlib.contextmanager
+def _pool(
+    options: SelectOptions, encoded: EncodedRecords, teller: Teller, decides: list[Any]
+) -> Iterator[ReadPool]:
+    """The pool in the folder of some answers, which `decides` tells from others."""
+    model = options.base_model
+    with _folder(options, encoded, decides) as folder:
+        pool = language_models.ReadPool(
+            folder,
+            model,
+            model.tuning(options.layers),
+            encoded,
+            row=options.row,
+            rows=_ROWS,
+            teller=teller,
+        )
+        with contextlib.closing(pool):
+            yield pool
+        # Of no use any more, and by far the most.
+        shutil.rmtree(folder / "activations", ignore_errors=True)
+
+
+@contextlib.contextmanager
 def _folder(
-    options: SelectOptions, encoded: EncodedRecords, validation: data.ValidationSet | None
+    options: SelectOptions, encoded: EncodedRecords, decides: list[Any]
 ) -> Iterator[pathlib.Path]:
     """Where answers are kept: those about other records, or by another model, are elsewhere."""
     if options.cache_folder is None:
@@ -133,8 +170,7 @@ def _folder(
     decides = [
         *(options.base_model.digest, options.layers, options.row, options.step_size),
         *(encoded.ids, encoded.starts, encoded.offsets),
-        "" if validation is None else validation.digest,
-        options.gradient_records if options.needs("gradients") else "losses",
+        *decides,
     ]
     folder = pathlib.Path(options.cache_folder, _FOLDER, digest(decides)[:16])
     say(f"what the model says is kept in {folder}, which may be deleted at any time")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AskingOptions", "asks", "check_asking_flags", "define_asking_flags"]
 
 _FLAGS: Final = ("model", "chat_template", "gradient_records", "layers", "row", "step_size")
-_WHEN: Final = "With a --method that asks a language model: "
+_WHEN: Final = "With a --method that asks a language model, or --heeded: "
 
 
 def asks(method: RegisteredMethod) -> bool:
@@ -32,6 +32,7 @@ def asks(method: RegisteredMethod) -> bool:
 class AskingOptions:
     """The flags of `define_asking_flags`."""
 
+    heeded: bool
     model: str | None
     chat_template: str
     gradient_records: int
@@ -57,6 +58,13 @@ class AskingOptions:
 
 def define_asking_flags(add: AddFlag) -> None:
     """Adds which model is asked, about what, and how it is warmed up."""
+    add(
+        flags.DEFINE_boolean,
+        "heeded",
+        False,
+        "With --method: only records whose response is likelier behind its instruction than alone "
+        "(IFD below 1), by the model of --model. Swapped and broken answers are left out.",
+    )
     define_base_model_flags(add, _WHEN)
     add(
         flags.DEFINE_integer,
@@ -92,23 +100,26 @@ def define_asking_flags(add: AddFlag) -> None:
 def check_asking_flags(values: flags.FlagValues) -> None:
     """Raises InputError if a flag is given that --method has no use for, or one is missing."""
     name, method = values.method, METHODS.get(values.method)
-    if method is None or not asks(method):
+    if values.heeded and method is None:
+        raise InputError(
+            "--heeded: goes with --method=NAME; expected one of them, random or mig_influence say"
+        )
+    if method is None or not (asks(method) or values.heeded):
         for flag in _FLAGS:
             if values[flag].present:
                 asking = ", ".join(name for name, method in METHODS.items() if asks(method))
                 raise InputError(
-                    f"--{flag}: --method={name} asks no language model; leave it out, or choose by "
-                    f"one that does: {asking}"
+                    f"--{flag}: --method={name} asks no language model; leave it out, add --heeded "
+                    f"or choose by one that does: {asking}"
                 )
         return
     if values.model is None:
+        why = f"--method={name}" if asks(method) else "--heeded"
         raise InputError(
             f"--model: missing, expected --model=MODEL.gguf, a Hugging Face folder or a package "
-            f"with a GGUF file, for --method={name} to ask"
+            f"with a GGUF file, for {why} to ask"
         )
     if "gradients" not in method.needs and values["gradient_records"].present:
-        raise InputError(
-            f"--gradient_records: --method={name} asks about all records that fit; leave it out"
-        )
+        raise InputError(f"--gradient_records: --method={name} looks at no gradients; leave it out")
     if not values.step_size > 0:
         raise InputError("--step_size: found 0, expected a number above 0")

@@ -9,7 +9,6 @@ from absl import flags
 
 from mig_jax.commands.asking_flags import (
     AskingOptions,
-    asks,
     check_asking_flags,
     define_asking_flags,
 )
@@ -44,8 +43,13 @@ class MethodOptions(AskingOptions):
 
     @property
     def asks(self) -> bool:
-        """Whether the method asks a language model."""
-        return not self.by_mig and asks(METHODS[self.method])
+        """Whether a language model is asked about records."""
+        return self.asks_losses or self.needs("gradients")
+
+    @property
+    def asks_losses(self) -> bool:
+        """Whether it is asked for the losses of responses."""
+        return self.heeded or self.needs("response_losses")
 
     def needs(self, name: str) -> bool:
         """Whether the method has to be given this, as `mig_jax.methods.Candidates` names it."""

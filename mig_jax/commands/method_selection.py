@@ -61,9 +61,10 @@ def select_by_method(
     if _is_short(picks, costs, limits):
         asked = f" of {budget.records:,}" if budget.records is not None else ""
         fits = " that fits the tokens left" if by_tokens else ""
+        never = f"{options.method}{' with --heeded' * options.heeded}"
         say(
-            f"{len(picks):,}{asked} records were picked: any other{fits} is one that "
-            f"{options.method} never takes"
+            f"{len(picks):,}{asked} records were picked: any other{fits} is one that {never} "
+            "never takes"
         )
     told = _told(options) if answers is None else _told(options) | {"model": answers.told}
     return selection_of_picks(pool, graph, measure, picks), {"method": told}
@@ -81,7 +82,7 @@ def _with_others(
     If the budget has room left, the others follow as they come, where the method takes these.
     """
     own = answers.records[picks]
-    if not options.needs("gradients"):
+    if options.heeded or not options.needs("gradients"):
         return own
     others = np.setdiff1d(np.arange(len(costs)), answers.records)
     picks = take([*own.tolist(), *others.tolist()], costs, limits)

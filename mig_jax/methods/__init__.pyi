@@ -3,6 +3,7 @@ from ._compression import compression_ratio, zip_stages
 from ._controls import random_of_lengths
 from ._deita import deita
 from ._embeddings import text_embeddings
+from ._ifd import heeded
 from ._importance import HashedNgrams, hashed_ngrams, log_importance
 from ._influence import influences, means_of_groups
 from ._mig_influence import groups_of_wanted
@@ -25,6 +26,7 @@ __all__ = [
     "deita",
     "groups_of_wanted",
     "hashed_ngrams",
+    "heeded",
     "influences",
     "log_importance",
     "means_of_groups",

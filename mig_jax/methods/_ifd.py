@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from mig_jax.annotation import difficulty
 from mig_jax.methods._candidates import Candidates, Limits
 
-__all__ = ["ifd"]
+__all__ = ["heeded", "ifd"]
 
 
 def ifd(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Iterator[int]:
@@ -26,3 +27,16 @@ def ifd(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Ite
     ratios = difficulty(*candidates.response_losses())
     order = np.argsort(-ratios, kind="stable")
     yield from order[ratios[order] > 0].tolist()
+
+
+def heeded(
+    behind: npt.NDArray[np.floating], alone: npt.NDArray[np.floating], *, below: float = 1.0
+) -> npt.NDArray[np.bool_]:
+    """Which responses an instruction helps to say: [N], those of an IFD under `below`.
+
+    Args:
+      behind: [N], nats a token of each response behind its instruction.
+      alone: [N], of the same without it; NaN where a response says nothing.
+      below: above 0; the paper leaves out those at 1 or above.
+    """
+    return np.asarray(behind < below * alone)

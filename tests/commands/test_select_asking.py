@@ -215,6 +215,41 @@ def test_ifd_takes_the_hardest_and_goes_on_where_it_failed(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["random", "mig_influence"])
+def test_heeded_leaves_out_what_its_instruction_does_not_help_to_say(
+    name, pool_file, study, words, asked_for, tmp_path
+):
+    behind, alone = RecordLosses(study, 1e-2, 50).of(study.fits)
+    heeded = study.fits[behind / alone < 1]
+    assert ASKED < len(heeded) < len(study.fits) - 4
+    gradients = StudyGradients(study, ASKED, 1e-2)
+    costs = data.bytes_over_4([list(pair) for pair in study.conversations])
+    candidates = candidates_of_table(
+        study.table,
+        costs,
+        rows=heeded,
+        validation=study.validation,
+        gradients=lambda: gradients.of(heeded),
+    )
+    # The second budget has room for all: those that are left out do not fill it.
+    for number, limits in enumerate([Limits(tokens=TOKENS), Limits(records=RECORDS)]):
+        picks = heeded[choose(name, candidates, limits)]
+        budget = f"--budget_tokens={TOKENS}" if not number else f"--budget={RECORDS}"
+        asked_for.clear()
+        result = mig(*words(name, budget=budget), "--heeded")
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / "out.jsonl").read_bytes() == lines_of(pool_file, picks)
+        assert ("losses" in asked_for) == (number == 0)
+        told = f"{len(heeded)} of {len(study.fits)} responses are likelier behind their instruct"
+        assert told in result.stderr
+        assert result.stderr.count(f"records have at most {ROW} tokens") == 1
+    assert f"any other is one that {name} with --heeded never takes" in result.stderr
+    told = json.loads((tmp_path / "out.manifest.json").read_text())
+    assert told["method"]["model"]["heeded"] == len(heeded) == len(picks)
+    assert told["parameters"]["heeded"] is True
+
+
+@pytest.mark.slow
 def test_a_killed_selection_goes_on(pool_file, words, asked_for, tmp_path):
     """It is killed as soon as the validation records are done; all that fit are asked about."""
     again, cache = [*words("mig_influence"), "--gradient_records=0"], tmp_path / "cache"
@@ -262,9 +297,13 @@ def test_a_model_is_needed_and_named(name, pool_file, validation_file, tmp_path)
     [
         ("random", ["--model=x"], "--model: --method=random asks no language model; leave it out"),
         ("mig", ["--row=9"], "or choose by one that does: ifd, less, influence, mig_influence"),
+        ("mig", ["--heeded", "--model=x"], "--heeded: goes with --method=NAME"),
+        ("random", ["--heeded"], "with a GGUF file, for --heeded to ask"),
+        ("random", ["--heeded", "--model=x", "--gradient_records=9"], "looks at no gradients"),
+        ("random", ["--heeded", "--model=nowhere"], "nowhere: no such file, folder or package"),
         ("mig", ["--gradient_records=9"], "--gradient_records: --method=mig asks no language"),
         ("dsir", ["--step_size=1"], "--step_size: --method=dsir asks no language model"),
-        ("ifd", ["--gradient_records=9"], "--method=ifd asks about all records that fit"),
+        ("ifd", ["--gradient_records=9"], "--method=ifd looks at no gradients; leave it out"),
         ("less", ["--step_size=0"], "--step_size: found 0, expected a number above 0"),
         ("less", ["--row=1"], "--row"),
         ("less", ["--layers=-1"], "--layers"),

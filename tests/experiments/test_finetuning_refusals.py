@@ -115,6 +115,8 @@ def test_kept_cells_are_of_their_flags_and_damage_is_told(rows, tmp_path, capsys
         (["--quick"], "--tokens: 6,000: a seed sees "),
         (["--quick", "--tokens=7000"], "--tokens: 7,000: a seed sees "),
         (["--records=4", "--methods=random,corrupted"], "expected records whose field corrupted"),
+        (["--records=4", "--methods=random,lengths_of_clean_random"], "whose field corrupted is"),
+        (["--records=4", "--methods=heeded_random_quotas"], "heeded_random_quotas: needs groups"),
         (["--records=4", "--methods=random_quotas"], "random_quotas: needs groups (--group_field)"),
         (["--records=4", "--step_sizes=inf"], "--step_sizes: found inf"),
     ):
@@ -143,6 +145,8 @@ def test_damaged_lines_are_told_by_their_number(tmp_path):
     [
         ("rendom", "expected random .the nearest. or one of .*, mig_exact, .*lengths_of_METHOD"),
         ("lengths_of_no", "method 'no': not known"),
+        ("heeded_no", "method 'no': not known; .*, lengths_of_METHOD, heeded_METHOD, clean_METHOD"),
+        ("heeded_lengths_of_random", "method 'lengths_of_random': not known"),
         ("mig_exact#1", "expected draws of random methods alone"),
         ("random#0", "expected draws of random methods alone"),
         ("random#1000", "expected draws of random methods alone"),
@@ -151,6 +155,7 @@ def test_damaged_lines_are_told_by_their_number(tmp_path):
 )
 def test_names_are_checked_before_anything_is_read(name, told):
     check_names(["random#12", "lengths_of_random#2", "lengths_of_mig_linear", "random_quotas#1"])
+    check_names(["heeded_random#1", "lengths_of_clean_heeded_mig_exact", "clean_rds"])
     with pytest.raises(InputError, match=told):
         check_names(["random", name])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pathlib
 
 import jax
@@ -141,3 +142,37 @@ def test_ifd_takes_the_hardest_of_a_study(parts, tmp_path):
     assert ranks == sorted(ranks)
     assert len(ranks) == 6
     assert ranks[-1] < 6 + 8
+
+
+def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path):
+    folder = pathlib.Path(parts["pool"]).parent
+    pool = tmp_path / "pool.jsonl"
+    rows = [json.loads(line) for line in pathlib.Path(parts["pool"]).read_text().splitlines()]
+    rows = [row | {"corrupted": number % 3 == 0} for number, row in enumerate(rows)]
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--{name}={path}" for name, path in (parts | {"pool": pool}).items()]
+    words += [f"--label_embeddings={folder / 'emb.npz'}", f"--workdir={tmp_path / 'w'}"]
+    words += ["--model=scratch:32x1", "--layers=0", "--rows=2", "--test_records=8", "--seeds=1"]
+    words += ["--records=20", f"--step_sizes={_STEP_SIZE}"]
+    names = ["heeded_random", "clean_random", "heeded_clean_mig_exact", "lengths_of_heeded_random"]
+    assert main_of(finetune.COMMAND, [*words, f"--methods={names[0]}"], called="finetune") == 0
+    # A model that is hardly trained finds nearly all heeded: every fourth is made to be another's.
+    kept = tmp_path / "w" / "losses" / "00000.npz"
+    losses = dict(np.load(kept))
+    losses["behind"][::4] = 2 * losses["alone"][::4]
+    np.savez(kept, **losses)
+    for name in ("selections.jsonl", "cells.jsonl"):
+        (tmp_path / "w" / name).unlink()
+    every = [*words, f"--methods={','.join(names)}"]
+    assert main_of(finetune.COMMAND, every, called="finetune") == 0
+    heeded = set(np.flatnonzero(losses["behind"] < losses["alone"]).tolist())
+    clean = {number for number in range(len(rows)) if number % 3}
+    assert heeded.isdisjoint(range(0, len(rows), 4))
+    _, chosen = read_kept(tmp_path / "w" / "selections.jsonl", "selections")
+    picks = {name: set(own) for name, own in zip(names, chosen.values(), strict=True)}
+    for name, among in zip(names, [heeded, clean, heeded & clean], strict=False):
+        assert picks[name] <= among
+        # A seed sees four fifths of the pool: it takes what is left of them, up to 20.
+        assert min(20, len(among) - len(rows) // 5) <= len(picks[name]) <= 20
+    assert not picks["clean_random"] <= heeded
+    assert not picks["lengths_of_heeded_random"] <= heeded
