@@ -112,18 +112,24 @@ class Selections:
             if name in METHODS and (lacking := METHODS[name].lacks(self._candidates(0))):
                 flag = " (--group_field)" if "groups" in lacking else ""
                 raise InputError(f"--methods: {method}: needs {', '.join(lacking)}{flag}")
-        seen = [self.seen(seed) for seed in range(seeds)]
+        for among in dict.fromkeys(_among(_with_lengths(method))[0] for method in methods):
+            self._check_budgets(budgets, seeds, among)
+
+    def _check_budgets(self, budgets: Sequence[Limits], seeds: int, among: frozenset[str]) -> None:
+        """Raises InputError if budgets leave no choice among what prefixes leave of the pool."""
+        seen = [self._seen_of(seed, among) for seed in range(seeds)]
         most = {
             "records": min(map(len, seen)),
             "tokens": min(int(self._study.costs[own].sum()) for own in seen),
         }
+        which = "".join(f"{prefix.rstrip('_')} " for prefix in sorted(among))
         for limits in budgets:
             for unit, there in most.items():
                 asked = getattr(limits, unit)
                 if asked is not None and asked >= there:
                     raise InputError(
-                        f"--{unit}: {asked:,}: a seed sees {there:,} {unit}; expected less, or all "
-                        "methods take the same"
+                        f"--{unit}: {asked:,}: a seed sees {there:,} {which}{unit}; expected less, "
+                        "or all methods take the same"
                     )
 
     def select(self, method: str, limits: Limits, seed: int) -> npt.NDArray[np.int64]:
@@ -198,10 +204,8 @@ class Selections:
         constraints = Constraints()
         if limits.tokens is not None:
             constraints = Constraints(self._study.costs[seen].astype(np.int32), limits.tokens)
-        # Of fewer than a seed sees there may be fewer than are asked for.
-        records = None if limits.records is None else min(limits.records, len(seen))
         return select(
-            pool, graph, records, constraints=constraints, measure=hard, gain=rule
+            pool, graph, limits.records, constraints=constraints, measure=hard, gain=rule
         ).picks.astype(np.int64)
 
     def _learned(
@@ -270,7 +274,8 @@ class Selections:
         bad = [n for n, value in enumerate(values) if value.lower() == "true"]
         if not bad:
             raise InputError(
-                f"--methods: corrupted: expected records whose field {_CORRUPTED} is true"
+                f"--methods: corrupted, clean_METHOD: expected records whose field {_CORRUPTED} is "
+                "true"
             )
         return np.isin(which, bad)
 
@@ -318,7 +323,7 @@ def _with_lengths(method: str) -> str:
 def _among(method: str) -> tuple[frozenset[str], str]:
     """Which prefixes narrow what a method chooses from, and the method."""
     found = set()
-    while narrowing := [prefix for prefix in _AMONG if method.startswith(prefix)]:
+    while narrowing := [p for p in _AMONG if method.startswith(p) and p not in found]:
         found.add(narrowing[0])
         method = method.removeprefix(narrowing[0])
     return frozenset(found), method

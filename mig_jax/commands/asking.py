@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 import shutil
 import tempfile
@@ -22,11 +21,12 @@ from mig_jax import data, language_models  # What is in the last one loads when 
 from mig_jax.commands.candidates import Pair
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.errors import InputError
 from mig_jax.methods import heeded
 from mig_jax.runs import digest
 
 if TYPE_CHECKING:
-    from mig_jax.language_models import EncodedRecords, ReadPool, RecordGradients, Teller
+    from mig_jax.language_models import EncodedRecords, ReadPool, RecordGradients
 
     Array = npt.NDArray[np.float32]
 
@@ -43,9 +43,11 @@ _ROWS = 4  # Of a batch of the warm-up, as in the study that chose the step size
 class Answers:
     """What the model said, for `candidates_of_table`."""
 
-    records: npt.NDArray[np.int64]  #: [N], ascending: those of the pool that it was asked about.
+    records: npt.NDArray[np.int64]  #: [N], ascending: those of the pool to choose from.
     gradients: Pair | None
     response_losses: Pair | None
+    #: Ascending: those that may follow where the budget has room, as nothing is known of them.
+    others: npt.NDArray[np.int64]
     told: dict[str, Any]  #: For the manifest.
 
 
@@ -56,44 +58,67 @@ def ask(
 
     Raises:
       InputError: if no record, or no validation record, is short enough, a record has no
-        conversation, or another run is asking the same.
+        conversation, another run is asking the same, or no response is heeded.
     """
     model = options.base_model
-    learns = model.told(model.tuning(options.layers))
-    say(f"{model.name}: {learns} when it is warmed up; reading the pool's texts")
+    tuning = model.tuning(options.layers)
+    say(f"{model.name}: {model.told(tuning)} when it is warmed up; reading the pool's texts")
     encoded = _encode(options, list(data.read_texts(table, fields=options.fields)))
-    # Both pools tell the same of the records: once is enough.
-    teller = language_models.Teller(functools.cache(say), progress_bar)
+    by_gradients = options.needs("gradients")
     with contextlib.ExitStack() as opened:
-        asking = losses = gradients = None
-        told: dict[str, Any] = {}
-        if options.needs("gradients"):
+
+        def folder(of: str) -> pathlib.Path:
+            return opened.enter_context(_folder(options, encoded, validation, of))
+
+        pool = language_models.ReadPool(
+            folder("gradients" if by_gradients else "losses"),
+            model,
+            tuning,
+            encoded,
+            row=options.row,
+            rows=_ROWS,
+            teller=language_models.Teller(say, progress_bar),
+        )
+        opened.enter_context(contextlib.closing(pool))
+        records, others = pool.fits, np.zeros(0, np.int64)
+        told, pairs = _told(options, pool), {}
+        if by_gradients:
             assert validation is not None
-            decides = [validation.digest, options.gradient_records]
-            pool = opened.enter_context(_pool(options, encoded, teller, decides))
-            # Losses may take long: what cannot be asked is told before them.
-            asking, wanted = _about_gradients(options, pool, validation)
-            records, told = np.sort(asking.asked), _told(options, pool) | wanted
+            # Losses may take long: what gradients cannot be asked for is told before.
+            asking, more = _about_gradients(options, pool, validation)
+            told |= more
+            records = np.sort(asking.asked)
+            others = np.setdiff1d(np.arange(table.num_records), records)
         if options.asks_losses:
-            pool = opened.enter_context(_pool(options, encoded, teller, ["", "losses"]))
-            losses = language_models.RecordLosses(pool, options.step_size, BLOCK).of(pool.fits)
-            records, told = pool.fits, _told(options, pool) | told
-        if options.heeded:
-            assert losses is not None
-            kept = heeded(*losses)
-            say(
-                f"{kept.sum():,} of {len(kept):,} responses are likelier behind their instructions "
-                "than alone; the others are left out"
-            )
-            records, losses = records[kept], (losses[0][kept], losses[1][kept])
-            told |= {"heeded": len(records)}
-        if asking is not None:
-            gradients = asking.of(records)
-    return Answers(records, _pair(gradients), _pair(losses), told)
+            kept = folder("losses") if by_gradients else None
+            losses = language_models.RecordLosses(pool, options.step_size, BLOCK, folder=kept)
+            if options.heeded:
+                is_heeded = pool.fits[_heeded(*losses.of(pool.fits))]
+                told |= {"heeded": len(is_heeded)}
+                records, others = (np.intersect1d(one, is_heeded) for one in (records, others))
+            pairs["response_losses"] = losses.of(records)
+        if by_gradients:
+            pairs["gradients"] = asking.of(records)
+    of_gradients, of_losses = (_pair(pairs.get(name)) for name in ("gradients", "response_losses"))
+    return Answers(records, of_gradients, of_losses, others, told)
 
 
 def _pair(found: tuple[Array, Array] | None) -> Pair | None:
     return None if found is None else lambda: found
+
+
+def _heeded(behind: Array, alone: Array) -> npt.NDArray[np.bool_]:
+    found = heeded(behind, alone)
+    if not found.any():
+        raise InputError(
+            f"--heeded: none of {len(found):,} responses is likelier behind its instruction than "
+            "alone; expected another --model, or no --heeded"
+        )
+    say(
+        f"{found.sum():,} of {len(found):,} responses are likelier behind their instructions than "
+        "alone; the others are left out"
+    )
+    return found
 
 
 def _about_gradients(
@@ -115,7 +140,8 @@ def _about_gradients(
     _say_left_out(validation, fits, options.row)
     count, asked = len(asking.asked), int(fits.sum())
     say(f"asked about {count:,} of them, and {asked:,} validation records")
-    return asking, {"asked": count, "validation": {"records": len(validation), "asked": asked}}
+    wanted = {"records": len(validation), "asked": asked}
+    return asking, {"asked": count, "validation": wanted}
 
 
 def _say_left_out(validation: data.ValidationSet, fits: npt.NDArray[np.bool_], row: int) -> None:
@@ -136,45 +162,35 @@ def _encode(options: SelectOptions, pairs: Sequence[tuple[str, str]]) -> Encoded
 
 
 @contextlib.contextmanager
-def _pool(
-    options: SelectOptions, encoded: EncodedRecords, teller: Teller, decides: list[Any]
-) -> Iterator[ReadPool]:
-    """The pool in the folder of some answers, which `decides` tells from others."""
-    model = options.base_model
-    with _folder(options, encoded, decides) as folder:
-        pool = language_models.ReadPool(
-            folder,
-            model,
-            model.tuning(options.layers),
-            encoded,
-            row=options.row,
-            rows=_ROWS,
-            teller=teller,
-        )
-        with contextlib.closing(pool):
-            yield pool
-        # Of no use any more, and by far the most.
-        shutil.rmtree(folder / "activations", ignore_errors=True)
-
-
-@contextlib.contextmanager
 def _folder(
-    options: SelectOptions, encoded: EncodedRecords, decides: list[Any]
+    options: SelectOptions,
+    encoded: EncodedRecords,
+    validation: data.ValidationSet | None,
+    of: str,
 ) -> Iterator[pathlib.Path]:
-    """Where answers are kept: those about other records, or by another model, are elsewhere."""
+    """Where answers are kept: those about other records, or by another model, are elsewhere.
+
+    Losses have to do with no validation records: all methods share them.
+    """
     if options.cache_folder is None:
         say("what the model says is not kept, as of --cache=none")
         with tempfile.TemporaryDirectory(prefix="mig_jax-") as temporary:
             yield pathlib.Path(temporary)
         return
-    decides = [
+    decides: list[Any] = ["", "losses"]
+    if of == "gradients":
+        assert validation is not None
+        decides = [validation.digest, options.gradient_records]
+    every = [
         *(options.base_model.digest, options.layers, options.row, options.step_size),
         *(encoded.ids, encoded.starts, encoded.offsets),
         *decides,
     ]
-    folder = pathlib.Path(options.cache_folder, _FOLDER, digest(decides)[:16])
+    folder = pathlib.Path(options.cache_folder, _FOLDER, digest(every)[:16])
     say(f"what the model says is kept in {folder}, which may be deleted at any time")
     yield folder
+    # Of no use any more, and by far the most.
+    shutil.rmtree(folder / "activations", ignore_errors=True)
 
 
 def _told(options: SelectOptions, pool: ReadPool) -> dict[str, Any]:

@@ -63,14 +63,14 @@ def define_asking_flags(add: AddFlag) -> None:
         "heeded",
         False,
         "With --method: only records whose response is likelier behind its instruction than alone "
-        "(IFD below 1), by the model of --model. Swapped and broken answers are left out.",
+        "(IFD below 1), by the model of --model. Most answers to other questions are left out.",
     )
     define_base_model_flags(add, _WHEN)
     add(
         flags.DEFINE_integer,
         "gradient_records",
         5000,
-        f"{_WHEN}about how many random records, for their gradients; 0 for all. The others come "
+        "With a --method by gradients: about how many random records; 0 for all. The others come "
         "last.",
         lower_bound=0,
     )
@@ -102,15 +102,17 @@ def check_asking_flags(values: flags.FlagValues) -> None:
     name, method = values.method, METHODS.get(values.method)
     if values.heeded and method is None:
         raise InputError(
-            "--heeded: goes with --method=NAME; expected one of them, random or mig_influence say"
+            f"--heeded: goes with --method=NAME, and not with {name}; expected random or "
+            "mig_influence, say"
         )
     if method is None or not (asks(method) or values.heeded):
         for flag in _FLAGS:
             if values[flag].present:
                 asking = ", ".join(name for name, method in METHODS.items() if asks(method))
+                also = ", add --heeded" if method and flag != "gradient_records" else ""
                 raise InputError(
-                    f"--{flag}: --method={name} asks no language model; leave it out, add --heeded "
-                    f"or choose by one that does: {asking}"
+                    f"--{flag}: --method={name} asks no language model; leave it out{also}, or "
+                    f"choose by one that does: {asking}"
                 )
         return
     if values.model is None:

@@ -9,6 +9,7 @@ from absl import flags
 
 from mig_jax.commands.asking_flags import (
     AskingOptions,
+    asks,
     check_asking_flags,
     define_asking_flags,
 )
@@ -44,7 +45,7 @@ class MethodOptions(AskingOptions):
     @property
     def asks(self) -> bool:
         """Whether a language model is asked about records."""
-        return self.asks_losses or self.needs("gradients")
+        return self.heeded or (not self.by_mig and asks(METHODS[self.method]))
 
     @property
     def asks_losses(self) -> bool:

@@ -82,10 +82,9 @@ def _with_others(
     If the budget has room left, the others follow as they come, where the method takes these.
     """
     own = answers.records[picks]
-    if options.heeded or not options.needs("gradients"):
+    if not len(answers.others):
         return own
-    others = np.setdiff1d(np.arange(len(costs)), answers.records)
-    picks = take([*own.tolist(), *others.tolist()], costs, limits)
+    picks = take([*own.tolist(), *answers.others.tolist()], costs, limits)
     if more := len(picks) - len(own):
         say(
             f"{more:,} of the {len(picks):,} records picked fill what was left of the budget: the "

@@ -184,6 +184,7 @@ class ReadPool:
             )
         ]
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - as long as the pool lives
     def warmed_up(self, step_size: float) -> Weights:
         """The weights after one epoch on random records of the pool, `WARM_UP` tokens.
 

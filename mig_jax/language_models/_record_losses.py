@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pathlib
 
 import numpy as np
 import numpy.typing as npt
@@ -30,15 +31,24 @@ class RecordLosses:
     it is after an epoch on some random ones (`ReadPool.warmed_up`), as for gradients.
     """
 
-    def __init__(self, pool: ReadPool, step_size: float, block: int = 1000) -> None:
-        """Nothing is computed before `of` is called; then it is kept in the pool's folder.
+    def __init__(
+        self,
+        pool: ReadPool,
+        step_size: float,
+        block: int = 1000,
+        *,
+        folder: pathlib.Path | None = None,
+    ) -> None:
+        """Nothing is computed before `of` is called; then it is kept.
 
         Args:
           pool: whose records they are of.
           step_size: of the warm-up.
           block: how many records are kept at once; a killed run loses less than that.
+          folder: where it is kept; by default the pool's.
         """
         self._pool, self._step_size, self._block = pool, step_size, block
+        self._folder = pool.folder if folder is None else folder
 
     def of(
         self, seen: npt.NDArray[np.int64]
@@ -64,7 +74,7 @@ class RecordLosses:
             "block": self._block,
         }
         starts = range(0, len(pool.fits), self._block)
-        with RunArrays(pool.folder / "losses", "losses", run) as kept:
+        with RunArrays(self._folder / "losses", "losses", run) as kept:
             parts = kept.restore(range(len(starts)), _NAMES)
             if len(parts) < len(starts):
                 own = pool.warmed_up(self._step_size)

@@ -30,13 +30,15 @@ def ifd(candidates: Candidates, rng: np.random.Generator, limits: Limits) -> Ite
 
 
 def heeded(
-    behind: npt.NDArray[np.floating], alone: npt.NDArray[np.floating], *, below: float = 1.0
+    behind: npt.NDArray[np.floating], alone: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.bool_]:
-    """Which responses an instruction helps to say: [N], those of an IFD under `below`.
+    """Which responses an instruction helps to say: [N], those of an IFD under 1.
+
+    >>> heeded(np.array([1.0, 2.0, 0.0, np.nan]), np.array([2.0, 2.0, 1.0, np.nan])).tolist()
+    [True, False, True, False]
 
     Args:
       behind: [N], nats a token of each response behind its instruction.
       alone: [N], of the same without it; NaN where a response says nothing.
-      below: above 0; the paper leaves out those at 1 or above.
     """
-    return np.asarray(behind < below * alone)
+    return np.asarray(behind < alone)

@@ -222,18 +222,22 @@ def test_heeded_leaves_out_what_its_instruction_does_not_help_to_say(
     behind, alone = RecordLosses(study, 1e-2, 50).of(study.fits)
     heeded = study.fits[behind / alone < 1]
     assert ASKED < len(heeded) < len(study.fits) - 4
-    gradients = StudyGradients(study, ASKED, 1e-2)
+    gradients, by_gradients = StudyGradients(study, ASKED, 1e-2), name != "random"
+    among = np.intersect1d(heeded, gradients.asked) if by_gradients else heeded
+    assert by_gradients == (len(among) < len(heeded))
     costs = data.bytes_over_4([list(pair) for pair in study.conversations])
     candidates = candidates_of_table(
         study.table,
         costs,
-        rows=heeded,
+        rows=among,
         validation=study.validation,
-        gradients=lambda: gradients.of(heeded),
+        gradients=lambda: gradients.of(among),
     )
     # The second budget has room for all: those that are left out do not fill it.
     for number, limits in enumerate([Limits(tokens=TOKENS), Limits(records=RECORDS)]):
-        picks = heeded[choose(name, candidates, limits)]
+        picks = among[choose(name, candidates, limits)]
+        if number:
+            picks = np.concatenate([picks, np.setdiff1d(heeded, among)])
         budget = f"--budget_tokens={TOKENS}" if not number else f"--budget={RECORDS}"
         asked_for.clear()
         result = mig(*words(name, budget=budget), "--heeded")
@@ -242,11 +246,23 @@ def test_heeded_leaves_out_what_its_instruction_does_not_help_to_say(
         assert ("losses" in asked_for) == (number == 0)
         told = f"{len(heeded)} of {len(study.fits)} responses are likelier behind their instruct"
         assert told in result.stderr
-        assert result.stderr.count(f"records have at most {ROW} tokens") == 1
+        more = f"{len(heeded) - len(among)} of the {len(heeded)} records picked fill what was left"
+        assert (more in result.stderr) == (by_gradients and bool(number))
     assert f"any other is one that {name} with --heeded never takes" in result.stderr
     told = json.loads((tmp_path / "out.manifest.json").read_text())
     assert told["method"]["model"]["heeded"] == len(heeded) == len(picks)
     assert told["parameters"]["heeded"] is True
+    # Losses have to do with no validation records: another method does not ask again.
+    asked_for.clear()
+    assert mig(*words("ifd", budget="--budget=9")).returncode == 0
+    assert asked_for == []
+
+
+def test_a_pool_that_heeds_nothing_is_told(words, monkeypatch):
+    monkeypatch.setattr(asking, "heeded", lambda behind, alone: np.zeros(len(behind), bool))
+    message = refused(*words("random"), "--heeded")
+    assert "--heeded: none of " in message
+    assert "expected another --model, or no --heeded" in message
 
 
 @pytest.mark.slow
@@ -297,7 +313,13 @@ def test_a_model_is_needed_and_named(name, pool_file, validation_file, tmp_path)
     [
         ("random", ["--model=x"], "--model: --method=random asks no language model; leave it out"),
         ("mig", ["--row=9"], "or choose by one that does: ifd, less, influence, mig_influence"),
-        ("mig", ["--heeded", "--model=x"], "--heeded: goes with --method=NAME"),
+        ("mig", ["--heeded", "--model=x"], "--heeded: goes with --method=NAME, and not with mig;"),
+        (
+            "mig",
+            ["--model=x"],
+            "--model: --method=mig asks no language model; leave it out, or choo",
+        ),
+        ("random", ["--row=9"], "leave it out, add --heeded, or choose by one that does: ifd"),
         ("random", ["--heeded"], "with a GGUF file, for --heeded to ask"),
         ("random", ["--heeded", "--model=x", "--gradient_records=9"], "looks at no gradients"),
         ("random", ["--heeded", "--model=nowhere"], "nowhere: no such file, folder or package"),

@@ -144,7 +144,7 @@ def test_ifd_takes_the_hardest_of_a_study(parts, tmp_path):
     assert ranks[-1] < 6 + 8
 
 
-def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path):
+def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path, capsys):
     folder = pathlib.Path(parts["pool"]).parent
     pool = tmp_path / "pool.jsonl"
     rows = [json.loads(line) for line in pathlib.Path(parts["pool"]).read_text().splitlines()]
@@ -153,9 +153,10 @@ def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path):
     words = [f"--{name}={path}" for name, path in (parts | {"pool": pool}).items()]
     words += [f"--label_embeddings={folder / 'emb.npz'}", f"--workdir={tmp_path / 'w'}"]
     words += ["--model=scratch:32x1", "--layers=0", "--rows=2", "--test_records=8", "--seeds=1"]
-    words += ["--records=20", f"--step_sizes={_STEP_SIZE}"]
+    words += [f"--step_sizes={_STEP_SIZE}"]
     names = ["heeded_random", "clean_random", "heeded_clean_mig_exact", "lengths_of_heeded_random"]
-    assert main_of(finetune.COMMAND, [*words, f"--methods={names[0]}"], called="finetune") == 0
+    first = [*words, f"--methods={names[0]}", "--records=9"]
+    assert main_of(finetune.COMMAND, first, called="finetune") == 0
     # A model that is hardly trained finds nearly all heeded: every fourth is made to be another's.
     kept = tmp_path / "w" / "losses" / "00000.npz"
     losses = dict(np.load(kept))
@@ -164,7 +165,9 @@ def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path):
     for name in ("selections.jsonl", "cells.jsonl"):
         (tmp_path / "w" / name).unlink()
     every = [*words, f"--methods={','.join(names)}"]
-    assert main_of(finetune.COMMAND, every, called="finetune") == 0
+    assert main_of(finetune.COMMAND, [*every, "--records=20"], called="finetune") == 2
+    assert "--records: 20: a seed sees " in capsys.readouterr().err
+    assert main_of(finetune.COMMAND, [*every, "--records=9"], called="finetune") == 0
     heeded = set(np.flatnonzero(losses["behind"] < losses["alone"]).tolist())
     clean = {number for number in range(len(rows)) if number % 3}
     assert heeded.isdisjoint(range(0, len(rows), 4))
@@ -172,7 +175,6 @@ def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path):
     picks = {name: set(own) for name, own in zip(names, chosen.values(), strict=True)}
     for name, among in zip(names, [heeded, clean, heeded & clean], strict=False):
         assert picks[name] <= among
-        # A seed sees four fifths of the pool: it takes what is left of them, up to 20.
-        assert min(20, len(among) - len(rows) // 5) <= len(picks[name]) <= 20
+        assert len(picks[name]) == 9
     assert not picks["clean_random"] <= heeded
     assert not picks["lengths_of_heeded_random"] <= heeded

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mig_jax.methods import METHODS, Candidates, Limits, Texts, Wanted, choose, deita, qdit
+from mig_jax.methods import (
+    METHODS,
+    Candidates,
+    Limits,
+    Texts,
+    Wanted,
+    choose,
+    deita,
+    heeded,
+    qdit,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 TEXTS = Texts([], [])
@@ -51,6 +61,7 @@ def test_ifd_takes_the_hardest_that_the_instruction_helps_to_say():
     alone = np.array([2, 2, 2, 2, 1, 4], np.float32)  # Ratios 1/2, 3/2, 1, 1/4, none, 1/4.
     pool = candidates_of(np.zeros((6, 2)), losses=lambda: (asked, alone))
     assert choose("ifd", pool, Limits()).tolist() == [0, 3, 5]
+    assert np.flatnonzero(heeded(asked, alone)).tolist() == [0, 3, 5]
 
 
 def unlike_those_before(rows, scores, threshold: float) -> list[int]:
