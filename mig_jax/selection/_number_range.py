@@ -135,11 +135,12 @@ def _probe(
     and increases where much is held.
     """
     kind = jnp.result_type(float)
-    axes = max((jnp.ndim(leaf) for leaf in jax.tree_util.tree_leaves(function)), default=0)
+    leaves = jax.tree_util.tree_leaves(function)
+    shape = np.broadcast_shapes(*(np.shape(leaf) for leaf in leaves))
 
     def column(number: float) -> jax.Array:
         with np.errstate(over="ignore"):  # What is too large shall be infinite.
-            return jnp.full([1] * axes, np.asarray(number).astype(kind))
+            return jnp.full(shape, np.asarray(number).astype(kind))
 
     def gain(held: float, step: float) -> Array:
         return function.increase(function.prepare(column(held)), column(step))

@@ -161,6 +161,18 @@ def test_what_float32_holds_stays_there():
         assert not needs_float64(case.pool, case.graph, mig_jax.Measure())
 
 
+def test_parameters_of_labels_beyond_float32_are_probed_with_those_that_all_share():
+    """As learned ones are: an exponent and a weight a label, one ε for all."""
+    exponents = np.linspace(0.3, 0.9, CASE.num_labels).astype(np.float32)
+    for weight in (1.0, 1e25):
+        weights = np.full(CASE.num_labels, weight, np.float32)
+        measure = mig_jax.Measure(mig_jax.Power(exponents, np.float32(1e-3), weights))
+        found = mig_jax.select(CASE.pool, CASE.graph, BUDGET, measure=measure)
+        if weight == 1.0:
+            expected = found.picks
+        np.testing.assert_array_equal(found.picks, expected)
+
+
 def test_a_grid_picks_what_select_picks():
     big = scaled(CASE, 2.0**110)
     cells = [mig_jax.Cell(mig_jax.Measure(mig_jax.Power(e)), 0.0) for e in (0.25, 0.875)]
