@@ -113,11 +113,16 @@ class Selections:
                 flag = " (--group_field)" if "groups" in lacking else ""
                 raise InputError(f"--methods: {method}: needs {', '.join(lacking)}{flag}")
         for among in dict.fromkeys(_among(_with_lengths(method))[0] for method in methods):
-            self._check_budgets(budgets, seeds, among)
+            # What is heeded the model is asked for, and so not before a choice is made among it:
+            # a study that has the selections of another never asks its own.
+            if _HEEDED not in among:
+                self._check_budgets(budgets, range(seeds), among)
 
-    def _check_budgets(self, budgets: Sequence[Limits], seeds: int, among: frozenset[str]) -> None:
+    def _check_budgets(
+        self, budgets: Sequence[Limits], seeds: Sequence[int], among: frozenset[str]
+    ) -> None:
         """Raises InputError if budgets leave no choice among what prefixes leave of the pool."""
-        seen = [self._seen_of(seed, among) for seed in range(seeds)]
+        seen = [self._seen_of(seed, among) for seed in seeds]
         most = {
             "records": min(map(len, seen)),
             "tokens": min(int(self._study.costs[own].sum()) for own in seen),
@@ -145,6 +150,8 @@ class Selections:
             rng = np.random.default_rng([seed, 3])
             return seen[take(order(candidates, rng, limits), candidates.costs, limits)]
         among, method = _among(method)
+        if _HEEDED in among:
+            self._check_budgets([limits], [seed], among)
         seen = self._seen_of(seed, among)
         if method in OWN_METHODS:
             return seen[OWN_METHODS[method](self, seen, limits, seed)]

@@ -80,6 +80,7 @@ class ReadPool:
         self.folder, self.model, self.tuning, self.encoded = folder, model, tuning, encoded
         self._kept = folder / "activations" if activations is None else activations
         self.limit, self.rows, self.teller = row, rows, teller
+        self._warm: dict[float, Weights] = {}
         self._is_counted_apart = costs is not None
         self.costs = encoded.lengths if costs is None else costs
         self.tuned = TunedModel(model.architecture, model.weights, tuning)
@@ -184,16 +185,20 @@ class ReadPool:
             )
         ]
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - as long as the pool lives
     def warmed_up(self, step_size: float) -> Weights:
         """The weights after one epoch on random records of the pool, `WARM_UP` tokens.
 
         What every record teaches alike, such as how an answer begins, is learned then.
         """
-        self.teller.say("warming the model up on random records, before it is asked about others")
-        order = np.random.default_rng(0).permutation(self.fits)[::-1]
-        count = np.searchsorted(np.cumsum(self.costs[order]), WARM_UP, "right")
-        return self.train(order[:count], Recipe(step_size), 0, name="warming up")[0]
+        if step_size not in self._warm:
+            self.teller.say(
+                "warming the model up on random records, before it is asked about others"
+            )
+            order = np.random.default_rng(0).permutation(self.fits)[::-1]
+            count = np.searchsorted(np.cumsum(self.costs[order]), WARM_UP, "right")
+            own = self.train(order[:count], Recipe(step_size), 0, name="warming up")[0]
+            self._warm = {step_size: own}  # Of the last step size alone: they are large.
+        return self._warm[step_size]
 
     def row_of(self, lengths: npt.NDArray[np.int64]) -> int:
         """Tokens of a row for records of these lengths."""

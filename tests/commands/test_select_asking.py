@@ -244,6 +244,8 @@ def test_heeded_leaves_out_what_its_instruction_does_not_help_to_say(
         assert result.returncode == 0, result.stderr
         assert (tmp_path / "out.jsonl").read_bytes() == lines_of(pool_file, picks)
         assert ("losses" in asked_for) == (number == 0)
+        # One warm-up serves losses and gradients; what is kept needs none.
+        assert result.stderr.count("warming the model up") == (number == 0)
         told = f"{len(heeded)} of {len(study.fits)} responses are likelier behind their instruct"
         assert told in result.stderr
         more = f"{len(heeded) - len(among)} of the {len(heeded)} records picked fill what was left"

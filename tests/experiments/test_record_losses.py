@@ -144,7 +144,7 @@ def test_ifd_takes_the_hardest_of_a_study(parts, tmp_path):
     assert ranks[-1] < 6 + 8
 
 
-def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path, capsys):
+def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path, capsys, monkeypatch):
     folder = pathlib.Path(parts["pool"]).parent
     pool = tmp_path / "pool.jsonl"
     rows = [json.loads(line) for line in pathlib.Path(parts["pool"]).read_text().splitlines()]
@@ -178,3 +178,7 @@ def test_heeded_and_clean_methods_choose_among_fewer(parts, tmp_path, capsys):
         assert len(picks[name]) == 9
     assert not picks["clean_random"] <= heeded
     assert not picks["lengths_of_heeded_random"] <= heeded
+    # With the selections at hand, be they another study's, the model is not asked.
+    (tmp_path / "w" / "cells.jsonl").unlink()
+    monkeypatch.setattr(RecordLosses, "of", lambda *_: pytest.fail("the model was asked"))
+    assert main_of(finetune.COMMAND, [*every, "--records=9"], called="finetune") == 0
