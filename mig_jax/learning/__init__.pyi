@@ -8,9 +8,10 @@ from ._count_model import (
     response_bags,
     response_losses,
 )
+from ._gain_matching import GainMatch, gains_of_objective, match_gains
 from ._judges import CountModels, Judges, mean_over_groups
 from ._label_features import FeatureBasis, fit_feature_basis, label_features
-from ._learn import Evaluation, initial_state, learn, leave_one_out, normalised_momentum
+from ._learn import Evaluation, initial_state, learn, normalised_momentum
 from ._learned_files import (
     learned_threshold,
     refuse_foreign_params,
@@ -18,6 +19,7 @@ from ._learned_files import (
     save_learned,
 )
 from ._learning_states import LearningStates, learning_run
+from ._leave_one_out import leave_one_out
 from ._parameterisations import PARAMETERISATIONS, Free, FromFeatures
 from ._parameters import (
     Labels,
@@ -25,6 +27,7 @@ from ._parameters import (
     Parameterisation,
     Params,
     Saved,
+    even_information,
     harden,
     shared_start,
     soften,
@@ -59,6 +62,7 @@ __all__ = [
     "FeatureBasis",
     "Free",
     "FromFeatures",
+    "GainMatch",
     "Inputs",
     "Judge",
     "Judges",
@@ -77,8 +81,10 @@ __all__ = [
     "compare",
     "conversation_bags",
     "count_model",
+    "even_information",
     "fit_feature_basis",
     "fold",
+    "gains_of_objective",
     "grid_cells",
     "grid_picks",
     "harden",
@@ -90,6 +96,7 @@ __all__ = [
     "learning_run",
     "leave_one_out",
     "make_task",
+    "match_gains",
     "mean_over_groups",
     "normalised_momentum",
     "objectives",

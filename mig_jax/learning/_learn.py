@@ -1,17 +1,19 @@
 """Learns the parameters of a measure: gradient descent through the relaxed selection.
 
-A step solves the relaxed selection for the current parameters, from the last
-step's solution; takes the objective's loss on its fitted data; and moves the
-parameters against the gradient. Every few steps the losses on fitted and on
-held-out data are recorded at the last temperature, so that they compare, and the
-parameters with the lowest held-out loss are what is learned.
+A step solves the relaxed selection of one budget for the current parameters, from the
+last solution for that budget; takes the objective's loss on its fitted data; and moves the
+parameters against the gradient. Budgets take turns: at one alone, a measure of other shapes
+with the same prices would do as well. Every few steps the selection is made in earnest, and
+the losses of its first records, as many as each budget says, are recorded on fitted and on
+held-out data. A relaxed loss may fall where that of the hard selection rises, so the
+parameters with the lowest held-out loss of the latter are what is learned.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,17 +22,29 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mig_jax.learning._parameters import LearnedMeasure, Parameterisation, Params, soften
+from mig_jax.learning._gain_matching import outcome_of_amounts
+from mig_jax.learning._parameters import (
+    LearnedMeasure,
+    Parameterisation,
+    Params,
+    scored,
+    soften,
+)
 from mig_jax.learning.objectives import (
     Objective,
     Outcome,
-    Subsets,
-    spearman,
-    subset_information,
-    subsets,
 )
-from mig_jax.measure import Array, LabelGraph, Pool, as_pytree
+from mig_jax.measure import (
+    Array,
+    LabelGraph,
+    Measure,
+    Pool,
+    amounts_of_picks,
+    as_pytree,
+    cut_edges,
+)
 from mig_jax.relaxation import relaxed_selection
+from mig_jax.selection import select
 
 __all__ = [
     "Evaluation",
@@ -38,7 +52,6 @@ __all__ = [
     "LearningState",
     "initial_state",
     "learn",
-    "leave_one_out",
     "normalised_momentum",
 ]
 
@@ -48,12 +61,15 @@ _LEAST_IMPROVEMENT = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """The losses after some steps."""
+    """The losses of the hard selection after some steps, mean over budgets.
+
+    Of an objective that needs no selection, its own.
+    """
 
     step: int  #: Steps taken before.
     fitted: float
     held_out: float
-    temperature: float  #: Of the step that follows; losses are at the last temperature.
+    temperature: float  #: Of the step that follows.
 
 
 @as_pytree
@@ -62,7 +78,7 @@ class LearningState:
 
     params: Params
     optimiser: Any  #: The state of the optimiser.
-    z: Array  #: float [K]: the relaxed solution of the last step, to start from.
+    z: Array  #: float [B, K]: the last relaxed solution for each budget, to start from.
     step: Array  #: int32 scalar: steps taken.
     best: Params  #: With the lowest held-out loss so far.
     best_loss: Array  #: float scalar: that loss.
@@ -84,7 +100,7 @@ class Learned:
 
 
 def normalised_momentum(
-    learning_rate: float | optax.Schedule = 0.1, *, decay: float = 0.7, clip: float = 5.0
+    learning_rate: float | optax.Schedule = 0.05, *, decay: float = 0.7, clip: float = 5.0
 ) -> optax.GradientTransformation:
     """Steps whose size does not depend on that of the gradient, leaf by leaf.
 
@@ -119,7 +135,7 @@ class _Problem:
     graph: LabelGraph
     parameterisation: Parameterisation
     objective: Objective
-    budget: Array
+    budgets: Array  # float [B]
     width: Array
     temperatures: tuple[Array, Array]
     steps: Array
@@ -131,20 +147,22 @@ def initial_state(
     key: jax.Array,
     *,
     steps: int,
+    budgets: int | Sequence[int] = 1,
     evaluate_every: int = 5,
     optimiser: optax.GradientTransformation | None = None,
+    params: Params | None = None,
 ) -> LearningState:
     """The state before the first step; also the shape of any later one, to restore it.
 
     Arguments are those of `learn`.
     """
     optimiser = optimiser or _default_optimiser()
-    params = parameterisation.init(key)
+    params = parameterisation.init(key) if params is None else params
     dtype = jnp.result_type(float)
     return LearningState(
         params,
         optimiser.init(params),
-        jnp.zeros(graph.num_labels, dtype),
+        jnp.zeros((np.size(budgets), graph.num_labels), dtype),
         jnp.int32(0),
         params,
         jnp.asarray(jnp.inf, dtype),
@@ -158,12 +176,13 @@ def learn(
     graph: LabelGraph,
     parameterisation: Parameterisation,
     objective: Objective,
-    budget: int,
+    budgets: int | Sequence[int],
     key: jax.Array,
     *,
     steps: int = 40,
     optimiser: optax.GradientTransformation | None = None,
-    temperatures: tuple[float, float] = (0.3, 0.1),
+    params: Params | None = None,
+    temperatures: tuple[float, float] = (0.1, 0.03),
     gate_width: float = 0.02,
     evaluate_every: int = 5,
     patience: int = 4,
@@ -177,10 +196,12 @@ def learn(
       graph: K labels, with edges from the lowest threshold that may be learned.
       parameterisation: of the same K labels.
       objective: what to descend.
-      budget: N, from 1 to P.
+      budgets: B of them, N from 1 to P, which take turns; or one.
       key: for the initial parameters.
       steps: most steps to take.
       optimiser: by default `normalised_momentum()`.
+      params: to start from, such as those by which gains match (`match_gains`); by default
+        what the parameterisation starts with.
       temperatures: of the relaxed selection at the first step and from the last on; it
         falls geometrically between them. See `relaxed_selection` for the unit.
       gate_width: of the soft gate on similarities.
@@ -192,8 +213,8 @@ def learn(
       on_step: called after each step with the state and the step's temperature.
 
     Raises:
-      ValueError: if the budget is not in 1 to P, or steps, patience or evaluate_every
-        are less than 1, or `resume` is from a run of another number of steps.
+      ValueError: if there is no budget or one is not in 1 to P, or steps, patience or
+        evaluate_every are less than 1, or `resume` is from a run of another number of steps.
       FloatingPointError: if a loss is not finite.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
@@ -208,8 +229,12 @@ def learn(
     >>> bool(weights[1] > weights[0])
     True
     """
-    if not 1 <= budget <= pool.num_records:
-        raise ValueError(f"the budget must be in 1 to {pool.num_records}, got {budget}")
+    budgets = [budgets] if isinstance(budgets, int) else list(budgets)
+    if not budgets:
+        raise ValueError("expected a budget at least")
+    for budget in budgets:
+        if not 1 <= budget <= pool.num_records:
+            raise ValueError(f"the budget must be in 1 to {pool.num_records}, got {budget}")
     for name, value in (
         ("steps", steps),
         ("evaluate_every", evaluate_every),
@@ -223,15 +248,23 @@ def learn(
         graph,
         parameterisation,
         objective,
-        jnp.asarray(float(budget)),
+        jnp.asarray(budgets, float),
         jnp.asarray(float(gate_width)),
         (jnp.asarray(float(temperatures[0])), jnp.asarray(float(temperatures[1]))),
         jnp.asarray(float(steps)),
     )
     # On the device once, and not at every step.
     problem = jax.device_put(problem)
-    settings = {"steps": steps, "evaluate_every": evaluate_every, "optimiser": optimiser}
-    state = initial_state(graph, parameterisation, key, **settings)  # type: ignore[arg-type]
+    state = initial_state(
+        graph,
+        parameterisation,
+        key,
+        steps=steps,
+        budgets=budgets,
+        evaluate_every=evaluate_every,
+        optimiser=optimiser,
+        params=params,
+    )
     if resume is not None:
         if resume.history.shape != state.history.shape:
             raise ValueError(
@@ -245,7 +278,7 @@ def learn(
         step = int(state.step)
         index = -(-step // evaluate_every)
         if (step % evaluate_every == 0 or step == steps) and math.isnan(state.history[index, 0]):
-            losses = np.asarray(_losses(problem, state.params, state.z))
+            losses = _losses(problem, state.params, budgets)
             if not np.isfinite(losses).all():
                 raise FloatingPointError(f"the loss is not finite after {step} steps")
             state = _evaluated(state, index, losses)
@@ -272,58 +305,6 @@ def learn(
     )
 
 
-def leave_one_out(
-    pool: Pool,
-    graph: LabelGraph,
-    parameterisation: Parameterisation,
-    picks: list[Any],
-    results: Any,
-    key: jax.Array,
-    *,
-    seed: int,
-    on_subset: Callable[[int], None] | None = None,
-    **settings: Any,
-) -> tuple[float, np.ndarray]:
-    """How well E, learned from all measured subsets but one, places the one left out.
-
-    Args:
-      pool: P records.
-      graph: K labels.
-      parameterisation: of the same K labels.
-      picks: for each of S subsets the record indices in it.
-      results: float [S], as measured; the higher the better.
-      key: for the initial parameters.
-      seed: of what is held out, for early stopping, in each of the S runs.
-      on_subset: called with the number of subsets done.
-      **settings: of `learn`.
-
-    Returns:
-      Spearman's rank correlation with the results of the predictions; and these, float
-      [S]: E of the subset left out, less the mean of the others' and over their spread.
-    """
-    results = np.asarray(results, np.float64)
-    # Compiled for all runs at once, so the runs differ in data alone and not in shape.
-    every = subsets(picks, results, pool, seed=seed)
-    predictions = np.zeros(len(picks))
-    for left_out in range(len(picks)):
-        others = [number for number in range(len(picks)) if number != left_out]
-        objective = subsets([picks[n] for n in others], results[others], pool, seed=seed)
-        found = learn(pool, graph, parameterisation, objective, 1, key, **settings)
-        values = np.asarray(_values_of_subsets(every, found.learned, pool, graph))
-        spread = values[others].std()
-        predictions[left_out] = (values[left_out] - values[others].mean()) / (spread or 1.0)
-        if on_subset is not None:
-            on_subset(left_out + 1)
-    return spearman(predictions, results), predictions
-
-
-@jax.jit
-def _values_of_subsets(
-    objective: Subsets, learned: LearnedMeasure, pool: Pool, graph: LabelGraph
-) -> jax.Array:
-    return subset_information(objective, *soften(learned, pool, graph, 0.02))
-
-
 def _evaluations(steps: int, every: int) -> int:
     """How many evaluations there are: one before the first step, one after the last."""
     return -(-steps // every) + 1
@@ -335,14 +316,16 @@ def _temperature(problem: _Problem, step: Array) -> Array:
 
 
 def _outcome(
-    problem: _Problem, params: Params, z: Array, temperature: Array, turn: Array | None = None
+    problem: _Problem, params: Params, z: Array, temperature: Array, turn: Array
 ) -> Outcome:
     learned = problem.parameterisation.learned(params)
     softened = soften(learned, problem.pool, problem.graph, problem.width)
     if not problem.objective.needs_selection:
         return Outcome(*softened, turn=turn)
-    relaxed = relaxed_selection(*softened, problem.budget, temperature, start=z)
-    return Outcome(*softened, relaxed, turn)
+    budget = problem.budgets[turn % len(problem.budgets)]
+    relaxed = relaxed_selection(*softened, budget, temperature, start=z)
+    # An objective with turns of its own has each of them at each budget.
+    return Outcome(*softened, relaxed, turn // len(problem.budgets))
 
 
 @partial(jax.jit, static_argnames="optimiser")
@@ -355,24 +338,59 @@ def _update(
     *,
     optimiser: optax.GradientTransformation,
 ) -> tuple[Params, Any, Array]:
-    """The parameters, the optimiser's state and the relaxed solution of one step."""
+    """The parameters, the optimiser's state and the relaxed solutions after one step."""
+    own = step % len(problem.budgets)
 
     def loss(params: Params) -> tuple[jax.Array, Array]:
-        outcome = _outcome(problem, params, z, _temperature(problem, step), step)
+        outcome = _outcome(problem, params, z[own], _temperature(problem, step), step)
         fitted, _ = problem.objective.losses(outcome)
-        solution = z if outcome.relaxed is None else outcome.relaxed.z
+        solution = z[own] if outcome.relaxed is None else outcome.relaxed.z
         return fitted + problem.parameterisation.penalty(params), solution
 
-    gradient, z = jax.grad(loss, has_aux=True)(params)
+    gradient, solution = jax.grad(loss, has_aux=True)(params)
     updates, optimiser_state = optimiser.update(gradient, optimiser_state, params)
-    return optax.apply_updates(params, updates), optimiser_state, z
+    return (
+        optax.apply_updates(params, updates),
+        optimiser_state,
+        jnp.asarray(z).at[own].set(solution),
+    )
+
+
+def _losses(problem: _Problem, params: Params, budgets: Sequence[int]) -> np.ndarray:
+    """Fitted and held-out loss of the hard selection, mean over budgets: float [2]."""
+    if not problem.objective.needs_selection:
+        return np.asarray(_losses_of_parameters(problem, params))
+    pool, graph, measure = _hardened(problem, params)
+    picks = select(pool, graph, max(budgets), measure=measure).picks
+    losses = [
+        _losses_of_amounts(
+            problem.objective, pool, graph, measure, amounts_of_picks(pool, picks[:budget])
+        )
+        for budget in budgets
+    ]
+    return np.mean(np.asarray(losses), axis=0)
 
 
 @jax.jit
-def _losses(problem: _Problem, params: Params, z: Array) -> jax.Array:
-    """Fitted and held-out loss at the last temperature: float [2]."""
-    outcome = _outcome(problem, params, z, problem.temperatures[1])
-    return jnp.stack(problem.objective.losses(outcome))
+def _hardened(problem: _Problem, params: Params) -> tuple[Pool, LabelGraph, Measure]:
+    """As `harden`, with edges cut and not left out: the shape is that of any other threshold."""
+    learned = problem.parameterisation.learned(params)
+    graph = cut_edges(problem.graph, learned.threshold)
+    return scored(learned, problem.pool), graph, learned.measure
+
+
+@jax.jit
+def _losses_of_parameters(problem: _Problem, params: Params) -> jax.Array:
+    learned = problem.parameterisation.learned(params)
+    softened = soften(learned, problem.pool, problem.graph, problem.width)
+    return jnp.stack(problem.objective.losses(Outcome(*softened)))
+
+
+@jax.jit
+def _losses_of_amounts(
+    objective: Objective, pool: Pool, graph: LabelGraph, measure: Measure, amounts: Array
+) -> jax.Array:
+    return jnp.stack(objective.losses(outcome_of_amounts(pool, graph, measure, amounts)))
 
 
 def _evaluated(state: LearningState, index: int, losses: np.ndarray) -> LearningState:

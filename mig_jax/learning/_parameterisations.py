@@ -21,16 +21,17 @@ from mig_jax.learning._parameters import (
     Params,
     Saved,
     arrays_of,
+    even_information,
     learned_from,
 )
-from mig_jax.measure import Array, LabelGraph, Measure, Scalar, as_pytree
+from mig_jax.measure import Array, LabelGraph, Measure, Parameter, Scalar, as_pytree
 
 __all__ = ["PARAMETERISATIONS", "Free", "FromFeatures"]
 
 # How far a parameter of 1 moves what it stands for, at the start: with these, one
 # learning rate suits all leaves.
 _SHAPE_UNIT = 0.5  # Of the logit of an exponent, or the log of a rate, shared by all labels.
-_LABEL_SHAPE_UNIT = 0.2  # The same, of one label.
+_LABEL_SHAPE_UNIT = 1.0  # The same, of one label.
 _SCORE_UNIT = 0.5  # Of log β.
 _THRESHOLD_UNIT = 0.03  # Of T.
 # The parameters that all labels share.
@@ -39,7 +40,10 @@ _SHARED = ("shape", "propagation", "threshold", "score_exponent")
 
 @as_pytree
 class Free(Parameterisation):
-    """One shape and one weight a label, pulled towards the values that all share.
+    """One shape and one price a label, pulled towards the values that all share.
+
+    A price is the slope of φ at `anchor`: shapes and prices are told apart by it, as weights and
+    shapes are not.
 
     Besides its own parameters, a label moves with others along `directions`: so
     labels of similar meaning learn from each other, and rare ones at all.
@@ -54,6 +58,8 @@ class Free(Parameterisation):
     #: How strongly neighbours in `graph` are pulled towards each other.
     smoothing: Scalar = 0.0
     graph: LabelGraph | None = None
+    #: float [K] or a scalar, above 0: what a label holds where its price is meant.
+    anchor: Parameter = 1.0
 
     def init(self, key: jax.Array) -> Params:
         del key  # Labels start alike.
@@ -83,9 +89,10 @@ class Free(Parameterisation):
         return total
 
     def shared(self, params: Params) -> LearnedMeasure:
-        """The values of a label at all offsets 0."""
+        """The values of a label at all offsets 0, which holds what is typical."""
         nothing = jax.tree_util.tree_map(jnp.zeros_like, params)
-        learned = self.learned(nothing | {name: params[name] for name in _SHARED})
+        typical = dataclasses.replace(self, anchor=jnp.exp(jnp.mean(jnp.log(self.anchor))))
+        learned = typical.learned(nothing | {name: params[name] for name in _SHARED})
         return jax.tree_util.tree_map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, learned)
 
     def _offsets(self, params: Params) -> tuple[jax.Array, jax.Array]:
@@ -111,6 +118,9 @@ class FromFeatures(Parameterisation):
     lowest_threshold: Scalar = 0.0  #: T stays above: that of the graph's own edges.
     highest_threshold: Scalar = 1.0
     prior: Scalar = 1e-3  #: How strongly labels are pulled towards the shared values.
+    anchor: Parameter = 1.0  #: As of `Free`.
+    #: Of how many records, chosen evenly, it is what labels hold; a scalar if it is of none.
+    anchor_records: float | None = dataclasses.field(default=None, metadata={"static": True})
 
     def init(self, key: jax.Array) -> Params:
         return {**_shared_params(), "network": self._network().init(key, self.features)["params"]}
@@ -131,7 +141,10 @@ class FromFeatures(Parameterisation):
             "hidden": self.hidden,
             "lowest_threshold": float(self.lowest_threshold),
             "highest_threshold": float(self.highest_threshold),
+            "anchor_records": self.anchor_records,
         }
+        if self.anchor_records is None:
+            about["anchor"] = float(self.anchor)
         arrays = {
             "params": params,
             "start": arrays_of(self.start),
@@ -151,8 +164,18 @@ class FromFeatures(Parameterisation):
         basis = FeatureBasis(**arrays["basis"])
         features = label_features(basis, labels.pool, labels.graph, labels.embeddings)
         start = learned_from(arrays["start"], about)
-        low, high = about["lowest_threshold"], about["highest_threshold"]
-        return cls(start, features, basis, about["hidden"], low, high).learned(arrays["params"])
+        records, anchor = about.get("anchor_records"), about.get("anchor", 1.0)
+        if records is not None:
+            anchor = even_information(start, labels.pool, labels.graph, records)
+        return cls(
+            start,
+            features,
+            basis,
+            about["hidden"],
+            about["lowest_threshold"],
+            about["highest_threshold"],
+            anchor=anchor,
+        ).learned(arrays["params"])
 
     @classmethod
     def graph_threshold(cls, about: dict[str, Any]) -> float:
@@ -183,7 +206,7 @@ def _learned(
     """The measure at these offsets from the start; float [K] of labels, scalars otherwise."""
     start = parameterisation.start
     offsets = _SHAPE_UNIT * params["shape"] + _LABEL_SHAPE_UNIT * shapes
-    phi = start.measure.score_function.moved(offsets, weights)
+    phi = start.measure.score_function.priced(offsets, weights, parameterisation.anchor)
     low, high = parameterisation.lowest_threshold, parameterisation.highest_threshold
     place = (start.threshold - low) / (high - low)
     unit = _THRESHOLD_UNIT / ((high - low) * place * (1 - place))

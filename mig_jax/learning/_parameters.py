@@ -33,8 +33,10 @@ from mig_jax.measure import (
     Scalar,
     ScoreFunction,
     as_pytree,
+    cut_edges,
     drop_edges,
     gate_edges,
+    label_information,
     safe_base,
 )
 
@@ -45,8 +47,10 @@ __all__ = [
     "Params",
     "Saved",
     "arrays_of",
+    "even_information",
     "harden",
     "learned_from",
+    "scored",
     "shared_start",
     "soften",
 ]
@@ -89,6 +93,27 @@ def shared_start(
     return LearnedMeasure(Measure(phi, alpha), *others)
 
 
+def even_information(
+    start: LearnedMeasure, pool: Pool, graph: LabelGraph, records: Scalar
+) -> jax.Array:
+    """What labels hold of an even choice of so many records: float [K], above 0.
+
+    Where prices are meant: a label's slope there says what more of it is worth, whatever its shape.
+
+    Args:
+      start: scalars; its threshold is applied as a hard one.
+      pool: P records.
+      graph: K labels.
+      records: above 0; may be traced.
+    """
+    share = jnp.asarray(records, jnp.result_type(float)) / max(pool.num_records, 1)
+    amounts = jnp.full(pool.num_records, share)
+    graph = cut_edges(graph, start.threshold)
+    held = label_information(scored(start, pool), graph, start.measure, amounts)
+    # A label that no record has is given what a hundredth of a record brings.
+    return jnp.maximum(held, _LEAST_HELD)
+
+
 def soften(
     learned: LearnedMeasure, pool: Pool, graph: LabelGraph, width: Scalar
 ) -> tuple[Pool, LabelGraph, Measure]:
@@ -100,7 +125,7 @@ def soften(
       graph: K labels, with edges from well below the threshold (see `gate_edges`).
       width: scalar above 0, of the soft gate around the threshold.
     """
-    return _scored(learned, pool), gate_edges(graph, learned.threshold, width), learned.measure
+    return scored(learned, pool), gate_edges(graph, learned.threshold, width), learned.measure
 
 
 def harden(
@@ -117,11 +142,12 @@ def harden(
     >>> pool.scores.tolist(), graph.sources.tolist()
     ([0.5, 1.5], [0, 1])
     """
-    pool = dataclasses.replace(pool, scores=np.asarray(_scored(learned, pool).scores))
+    pool = dataclasses.replace(pool, scores=np.asarray(scored(learned, pool).scores))
     return pool, drop_edges(graph, learned.threshold), learned.measure
 
 
-def _scored(learned: LearnedMeasure, pool: Pool) -> Pool:
+def scored(learned: LearnedMeasure, pool: Pool) -> Pool:
+    """The pool with scores (s_d / mean s)^β, those of 0 left at 0."""
     scores = jnp.asarray(pool.scores)
     mean = jnp.sum(scores) / max(pool.num_records, 1)
     relative = scores / jnp.where(mean > 0, mean, 1)
@@ -130,6 +156,7 @@ def _scored(learned: LearnedMeasure, pool: Pool) -> Pool:
 
 
 Params = dict[str, Any]  # A pytree of float arrays.
+_LEAST_HELD = 0.01  # In mean scores.
 
 
 class Labels(NamedTuple):

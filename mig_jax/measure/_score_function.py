@@ -38,6 +38,7 @@ _SMALLEST_BASE, _SMALLEST_BASE_FLOAT64 = 1e-30, 1e-60
 # If x + step is no more than this many times x, an increase is an integral of the slope.
 # Farther, φ(x) is so small a part of φ(x + step) that their difference keeps its digits.
 _FARTHEST_BY_SLOPES = 16.0
+_FARTHEST_PRICE = 20.0  # A shape moves a weight by e^20 at most.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)  # Of Gauss's rule, in [−1, 1].
 _PLACES, _SHARES = (_NODES + 1) / 2, _WEIGHTS / 2  # In [0, 1], shares of sum 1.
 
@@ -142,6 +143,23 @@ class ScoreFunction(abc.ABC):
         if any(field.name == "weight" for field in dataclasses.fields(self)):  # type: ignore[arg-type]
             moved["weight"] = self.weight * jnp.exp(log_weight)
         return dataclasses.replace(self, **moved)  # type: ignore[type-var]
+
+    def priced(self, shape: Parameter, log_price: Parameter, anchor: Parameter) -> ScoreFunction:
+        """As `moved`, with a weight by which the slope at `anchor` moves with the price alone.
+
+        A steeper shape has a lower slope where a label holds much. So shape and weight pull
+        together, while shape and price are apart: φ'(z) = price · shape(z / anchor).
+
+        Args:
+          shape: by how much the shape moves, on the scale of `moved_shape`.
+          log_price: the logarithm of what the slope at `anchor` is multiplied by.
+          anchor: above 0; what a label holds where its price is meant.
+        """
+        bent = self.moved(shape, 0.0)
+        before, after = (jnp.log(safe_base(one.derivative(anchor))) for one in (self, bent))
+        # A slope that has vanished has no price: it is left nearly as it is.
+        gap = jnp.clip(before - after, -_FARTHEST_PRICE, _FARTHEST_PRICE)
+        return bent.moved(0.0, log_price + gap)
 
     def moved_shape(self, offset: Parameter) -> Array:
         """The shape parameter after a move by `offset`: of its logarithm, as it is above 0."""

@@ -151,7 +151,7 @@ def test_objectives_of_ones_own_get_the_step_as_their_turn():
     found = []
     _learn(_Alternating(), steps=2, on_step=lambda state, _: found.append(state.params))
     first, second = (float(params["propagation"]) for params in found)
-    np.testing.assert_allclose([first, second], [0.03, 0.03 + 0.1 * (0.21 - 0.3)], rtol=1e-4)
+    np.testing.assert_allclose([first, second], [0.015, 0.015 + 0.05 * (0.21 - 0.3)], rtol=1e-4)
 
 
 def test_a_finished_run_resumes_to_its_result():

@@ -13,10 +13,11 @@ import pytest
 import mig_jax
 from mig_jax import learning
 from mig_jax.errors import InputError
-from mig_jax.learning import fit_feature_basis, label_features
+from mig_jax.learning import even_information, fit_feature_basis, label_features
 from tests.strategies import random_case
 
 KEY = jax.random.key(0)
+ANCHOR = np.geomspace(0.1, 10, 20)  # Of mean logarithm 0.
 NAMES = [f"label {number:02d}" for number in range(20)]
 
 
@@ -36,10 +37,15 @@ def _members(start, case, *, hidden=3):
     basis = fit_feature_basis(pool, graph, embeddings, dimensions=4)
     features = label_features(basis, pool, graph, embeddings)
     range_of_threshold = {"lowest_threshold": 0.2, "highest_threshold": 0.9}
+    even = even_information(start, pool, graph, 30)
     return [
-        learning.Free(start, 20, features, **range_of_threshold, smoothing=1.0, graph=graph),
+        learning.Free(
+            start, 20, features, **range_of_threshold, smoothing=1.0, graph=graph, anchor=ANCHOR
+        ),
         learning.Free(start, 20, **range_of_threshold),
-        learning.FromFeatures(start, features, basis, hidden, **range_of_threshold),
+        learning.FromFeatures(
+            start, features, basis, hidden, **range_of_threshold, anchor=even, anchor_records=30.0
+        ),
     ]
 
 
@@ -81,6 +87,16 @@ def test_values_stay_where_they_make_sense_however_far_parameters_go(member):
     assert learned.measure.propagation > 0
 
 
+def test_what_labels_hold_of_an_even_choice():
+    pool, graph, _ = _case()
+    held = np.asarray(even_information(START, pool, graph, 30))
+    hard = learning.harden(START, pool, graph)
+    amounts = np.full(60, 0.5)
+    expected = np.maximum(np.asarray(mig_jax.label_information(*hard, amounts)), 0.01)
+    np.testing.assert_allclose(held, expected, rtol=1e-5)
+    assert held.min() == np.float32(0.01)  # No record has this label, nor a neighbour.
+
+
 def test_free_values_against_their_definition():
     case = _case()
     parameterisation = _members(START, case)[0]
@@ -90,10 +106,13 @@ def test_free_values_against_their_definition():
     features = np.asarray(parameterisation.directions, np.float64)
     weights = p["weights"] + features @ p["common_weights"]
     shapes = p["shapes"] + features @ p["common_shapes"]
-    logits = np.log(0.7 / 0.3) + 0.5 * p["shape"] + 0.2 * shapes
+    logits = np.log(0.7 / 0.3) + 0.5 * p["shape"] + shapes
     phi = learned.measure.score_function
-    np.testing.assert_allclose(phi.weight, np.exp(weights), rtol=1e-4)
-    np.testing.assert_allclose(phi.exponent, 1 / (1 + np.exp(-logits)), rtol=1e-4)
+    exponents = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(phi.exponent, exponents, rtol=1e-4)
+    slopes = exponents * (ANCHOR + 1e-3) ** (exponents - 1)
+    prices = np.exp(weights) * 0.7 * (ANCHOR + 1e-3) ** -0.3
+    np.testing.assert_allclose(phi.weight, prices / slopes, rtol=1e-3)
     np.testing.assert_allclose(learned.measure.propagation, 0.6 * np.exp(p["propagation"]), 1e-5)
     own = sum(np.mean(p[name] ** 2) for name in params if name.endswith(("weights", "shapes")))
     graph = case[1]
@@ -119,7 +138,7 @@ def test_rates_are_learned_on_a_log_scale():
     parameterisation = learning.Free(start, 20)
     params = parameterisation.init(KEY) | {"shapes": jnp.arange(20.0)}
     rates = parameterisation.learned(params).measure.score_function.rate
-    np.testing.assert_allclose(rates, 2 * np.exp(0.2 * np.arange(20)), rtol=1e-5)
+    np.testing.assert_allclose(rates, 2 * np.exp(np.arange(20)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("member", [0, 2])
@@ -226,7 +245,10 @@ def test_free_parameters_come_back_by_label_name(tmp_path):
     names = [NAMES[7], "never seen", NAMES[2]]
     found = learning.restore_learned(tmp_path / "params", names, None, pool, graph)
     phi, ours = learned.measure.score_function, found.measure.score_function
-    np.testing.assert_array_equal(ours.weight, [phi.weight[7], 1, phi.weight[2]])
+    np.testing.assert_array_equal(np.asarray(ours.weight)[[0, 2]], np.asarray(phi.weight)[[7, 2]])
+    # One never seen holds what is typical, 1 here, and has the price that all start from.
+    seen = mig_jax.Power(ours.exponent[1], 1e-3, ours.weight[1])
+    np.testing.assert_allclose(seen.derivative(1.0), 0.7 * 1.001**-0.3, rtol=1e-4)
     np.testing.assert_array_equal(
         np.asarray(ours.exponent)[[0, 2]], np.asarray(phi.exponent)[[7, 2]]
     )
@@ -244,7 +266,9 @@ def test_parameters_of_features_come_back_for_any_pool(tmp_path, hidden):
     learning.save_learned(tmp_path / "params", parameterisation, params, NAMES)
     pool, graph, embeddings = _case(seed=9)  # Other records, labels and edges.
     features = label_features(parameterisation.basis, pool, graph, embeddings)
-    expected = dataclasses.replace(parameterisation, features=features).learned(params)
+    even = even_information(START, pool, graph, 30)
+    expected = dataclasses.replace(parameterisation, features=features, anchor=even)
+    expected = expected.learned(params)
     found = learning.restore_learned(tmp_path / "params", ["new"] * 20, embeddings, pool, graph)
     jax.tree_util.tree_map(np.testing.assert_array_equal, found, expected)
     # Saved again in the same place, they are replaced.

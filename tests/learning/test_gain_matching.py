@@ -1,0 +1,170 @@
+"""Gains of an objective: by finite differences; and a measure that is found from them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import mig_jax
+from mig_jax import learning
+from mig_jax.learning.objectives import Objective
+from mig_jax.measure import drop_edges
+
+KEY = jax.random.key(0)
+LABELS, RECORDS = 30, 1500
+BUDGETS = (20, 80, 320)
+TRUE_THRESHOLD, TRUE_PROPAGATION = 0.8, 0.7
+
+
+@mig_jax.as_pytree
+class _Missed(Objective):
+    """What a measure that nobody knows would add, were all records selected."""
+
+    pool: mig_jax.Pool
+    graph: mig_jax.LabelGraph
+    measure: mig_jax.Measure
+
+    def losses(self, outcome):
+        z = mig_jax.label_information(self.pool, self.graph, self.measure, outcome.amounts)
+        loss = -mig_jax.information(self.measure, z)
+        return loss, 2 * loss
+
+
+def _case():
+    rng = np.random.default_rng(1)
+    often = rng.permutation(1 / np.arange(1, LABELS + 1))
+    rows = [
+        rng.choice(LABELS, rng.integers(1, 4), replace=False, p=often / often.sum()).tolist()
+        for _ in range(RECORDS)
+    ]
+    pool = mig_jax.pool_from_label_lists(rows, rng.uniform(0.5, 1.5, RECORDS))
+    pairs = rng.permutation(LABELS)[:24].reshape(12, 2)
+    edges = [(*sorted(pair), 0.65 + 0.025 * n) for n, pair in enumerate(pairs.tolist())]
+    return pool, mig_jax.label_graph_from_edges(LABELS, edges)
+
+
+POOL, GRAPH = _case()
+
+
+def _truth(exponent, weight=1.0) -> _Missed:
+    leaves = (exponent, np.full(LABELS, 1e-3), np.broadcast_to(weight, LABELS))
+    function = mig_jax.Power(*(jnp.asarray(leaf, jnp.float32) for leaf in leaves))
+    measure = mig_jax.Measure(function, jnp.float32(TRUE_PROPAGATION))
+    # Scores are in units of their mean, as those of what is learned.
+    scores = np.asarray(POOL.scores)
+    pool = dataclasses.replace(POOL, scores=(scores / scores.mean()).astype(np.float32))
+    return _Missed(pool, drop_edges(GRAPH, TRUE_THRESHOLD), measure)
+
+
+def _free(threshold: float, start=None) -> learning.Free:
+    shared = learning.shared_start(start, threshold=threshold)
+    even = learning.even_information(shared, POOL, GRAPH, 80)
+    return learning.Free(shared, LABELS, prior=1e-6, anchor=even)
+
+
+def test_gains_are_those_of_finite_differences():
+    truth = _truth(np.linspace(0.2, 0.9, LABELS))
+    amounts = np.random.default_rng(0).uniform(0.1, 0.9, RECORDS)
+    gains = np.asarray(learning.gains_of_objective(truth, POOL, GRAPH, jnp.asarray(amounts)))
+    pool, graph, phi = truth.pool, truth.graph, truth.measure.score_function
+    exponent, scores = np.asarray(phi.exponent, np.float64), np.asarray(pool.scores, np.float64)
+    # A plain loop in float64: what a record brings, where it arrives, and what it is worth there.
+    brought = np.zeros((RECORDS, LABELS))
+    brought[pool.records, pool.labels] = scores[pool.records]
+    spread = np.eye(LABELS)
+    alpha = TRUE_PROPAGATION
+    for source, target, similarity in zip(
+        graph.sources, graph.targets, graph.similarities, strict=True
+    ):
+        spread[target, source] = alpha * similarity
+    arriving = brought @ (spread / spread.sum(axis=1, keepdims=True)).T
+
+    def utility(w):
+        return np.sum((w @ arriving + 1e-3) ** exponent - 1e-3**exponent)
+
+    for record in (0, 7, 801):
+        step = np.zeros(RECORDS)
+        step[record] = 1e-4
+        expected = (utility(amounts + step) - utility(amounts - step)) / 2e-4
+        np.testing.assert_allclose(gains[record], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("weight", [1.0, np.geomspace(0.2, 5, LABELS)], ids=["even", "differ"])
+def test_shapes_prices_propagation_and_threshold_of_a_measure_are_found(weight):
+    rng = np.random.default_rng(3)
+    exponent, weight = rng.uniform(0.15, 0.9, LABELS), rng.permutation(np.broadcast_to(weight, 30))
+    truth = _truth(exponent, weight)
+    rounds: list[int] = []
+    matches = {
+        threshold: learning.match_gains(
+            *(POOL, GRAPH, _free(threshold), truth, BUDGETS, KEY),
+            steps=250,
+            on_round=rounds.append,
+        )
+        for threshold in (0.7, TRUE_THRESHOLD, 0.9)
+    }
+    assert rounds == 3 * [1, 2, 3]
+    best = min(matches, key=lambda threshold: matches[threshold].residual)
+    assert best == TRUE_THRESHOLD
+    assert matches[best].residual < 0.3 * sorted(m.residual for m in matches.values())[1]
+    learned = _free(best).learned(matches[best].params)
+    found = np.asarray(learned.measure.score_function.exponent)
+    assert scipy.stats.spearmanr(found, exponent).statistic > 0.85
+    assert np.median(np.abs(found - exponent)) < 0.01
+    np.testing.assert_allclose(learned.measure.propagation, TRUE_PROPAGATION, rtol=0.1)
+    np.testing.assert_allclose(learned.score_exponent, 1, rtol=0.05)
+    # Prices, up to the unit that E does not have.
+    at = np.asarray(_free(best).anchor)
+    ratio = np.asarray(learned.measure.score_function.derivative(at)) / np.asarray(
+        truth.measure.score_function.derivative(at)
+    )
+    logs = np.log(ratio) - np.median(np.log(ratio))
+    assert np.median(np.abs(logs)) < 0.01
+
+
+def test_one_measure_serves_budgets_that_were_not_matched():
+    rng = np.random.default_rng(3)
+    truth = _truth(rng.uniform(0.15, 0.9, LABELS))
+    match = learning.match_gains(POOL, GRAPH, _free(0.8), truth, BUDGETS, KEY, steps=250)
+    pool, graph, measure = learning.harden(_free(0.8).learned(match.params), POOL, GRAPH)
+    picks = mig_jax.select(pool, graph, 640, measure=measure).picks
+    best = mig_jax.select(truth.pool, truth.graph, 640, measure=truth.measure).picks
+
+    def utility(chosen):
+        amounts = np.zeros(RECORDS, np.float32)
+        amounts[chosen] = 1
+        z = mig_jax.label_information(truth.pool, truth.graph, truth.measure, amounts)
+        return float(mig_jax.information(truth.measure, z))
+
+    for budget in (8, 40, 160, 640):
+        assert utility(picks[:budget]) > 0.99 * utility(best[:budget])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        mig_jax.Power(0.6, 1e-3, 2.0),
+        mig_jax.Exponential(0.5, 2.0),
+        mig_jax.Log(0.5, 2.0),
+        mig_jax.Saturating(0.5, 2.0),
+    ],
+    ids=lambda f: type(f).__name__,
+)
+def test_a_price_is_the_slope_at_the_anchor_whatever_the_shape(function):
+    anchor = np.geomspace(0.01, 3, 7)
+    for shape in (-1.5, 0.0, 2.0):
+        priced = function.priced(shape, np.log(3.0), anchor)
+        np.testing.assert_allclose(
+            priced.derivative(anchor), 3 * np.asarray(function.derivative(anchor)), rtol=1e-4
+        )
+    # A slope that has vanished in float32 leaves numbers that are finite.
+    far = function.priced(2.0, 0.0, np.float32(1e4))
+    gradient = jax.grad(lambda s: function.priced(s, 0.0, 1e4).value(1.0))(2.0)
+    assert np.isfinite([far.weight, far.derivative(0.1), gradient]).all()
+    bent = np.asarray(function.priced(2.0, 0.0, anchor).derivative(2 * anchor))
+    assert not np.allclose(bent, np.asarray(function.derivative(2 * anchor)), rtol=1e-2)
