@@ -46,7 +46,7 @@ from mig_jax.learning import (
     LOWEST_THRESHOLD,
     OBJECTIVES,
     PRIOR,
-    START_THRESHOLD,
+    START_THRESHOLDS,
     BestStart,
     Inputs,
     LearningStep,
@@ -74,9 +74,7 @@ from mig_jax.synthetic import BuiltinPool
 __all__ = ["COMMAND", "Options", "run"]
 
 _PLANTED = "planted"
-_STEPS, _STARTS = 40, (START_THRESHOLD,)
-# Its steps cost next to nothing.
-_STEPS_PLANTED, _STARTS_PLANTED = 120, (START_THRESHOLD, 0.8)
+_STEPS = 60
 _STAGES = ("reading", "learning", "selecting", "comparing", "reporting")
 
 
@@ -90,6 +88,7 @@ class Options(InputOptions):
     test: str | None
     task: str | None
     budget: int
+    budgets: list[int]
     steps: int
     seed: int
     parameters: str
@@ -202,6 +201,7 @@ def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
     say_read(table)
     names = ("budget", "seed", "lowest_threshold", "validation", "test", "task")
     given = {name: getattr(options, name) for name in names}
+    given["budgets"] = tuple(options.budgets)
     inputs = inputs_of_table(options, table, **given)
     say(
         f"{inputs.graph.num_edges:,} pairs of labels are similar by {options.lowest_threshold:g} "
@@ -288,13 +288,13 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_string, "task", None, "Only records of this `task` in both files.")
     add(flags.DEFINE_integer, "budget", 500, "Records to select.", lower_bound=1)
     add(
-        flags.DEFINE_integer,
-        "steps",
-        None,
-        f"Most steps of learning, from each start; {_STEPS} without, and {_STEPS_PLANTED} for the "
-        "planted objective.",
-        lower_bound=1,
+        flags.DEFINE_list,
+        "budgets",
+        [],
+        "The numbers of records that are learned for, in turn; one measure then serves any "
+        "between. A quarter of --budget, itself and four times as many without.",
     )
+    add(flags.DEFINE_integer, "steps", _STEPS, "Most steps of learning.", lower_bound=1)
     add(
         flags.DEFINE_integer,
         "seed",
@@ -328,9 +328,10 @@ def _define_flags(values: flags.FlagValues) -> None:
         flags.DEFINE_list,
         "start_thresholds",
         None,
-        "Where T starts: learning is run from each of these numbers, and the one with the lowest "
-        f"held-out loss is kept. {_listed(_STARTS)} without, and {_listed(_STARTS_PLANTED)} for "
-        "the planted objective.",
+        "Where T may start: gains are matched at each of these numbers, and learning goes on from "
+        "the one where they match best. subsets and imitation are learned from each, and the one "
+        f"with the lowest held-out loss is kept. {_listed(START_THRESHOLDS)} without; of these "
+        "those above --lowest_threshold.",
     )
 
 
@@ -340,14 +341,20 @@ def _listed(numbers: tuple[float, ...]) -> str:
 
 def _options(values: flags.FlagValues) -> Options:
     check_input_flags(values)
-    planted = values.objective == _PLANTED
     if values.objective == "validation" and not values.pool:
         raise InputError("--objective=validation: needs --pool=FILE with real conversations")
     given = values.flag_values_dict()
-    given["steps"] = values.steps or (_STEPS_PLANTED if planted else _STEPS)
-    starts = values.start_thresholds or (_STARTS_PLANTED if planted else _STARTS)
-    given["start_thresholds"] = [_start(text, values.lowest_threshold) for text in starts]
+    lowest = values.lowest_threshold
+    starts = values.start_thresholds or [t for t in START_THRESHOLDS if t > lowest]
+    given["start_thresholds"] = [_start(text, lowest) for text in starts]
+    given["budgets"] = [_budget(text) for text in values.budgets]
     return Options(**given)
+
+
+def _budget(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--budgets: found {text}, expected whole numbers of at least 1")
+    return int(text)
 
 
 def _start(text: str | float, lowest: float) -> float:

@@ -9,7 +9,7 @@ from mig_jax.commands.flag_groups import InputOptions
 from mig_jax.commands.pool_inputs import check_budget, check_worth, label_embeddings
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
-from mig_jax.learning import LOWEST_THRESHOLD, Inputs
+from mig_jax.learning import LOWEST_THRESHOLD, Inputs, around
 from mig_jax.measure import Measure, label_graph_from_embeddings, pool_from_table
 from mig_jax.selection import needs_float64
 
@@ -21,6 +21,7 @@ def inputs_of_table(
     table: data.RecordTable,
     *,
     budget: int,
+    budgets: tuple[int, ...] = (),
     seed: int = 0,
     lowest_threshold: float = LOWEST_THRESHOLD,
     validation: str | None = None,
@@ -29,11 +30,15 @@ def inputs_of_table(
 ) -> Inputs:
     """The pool of a table, with the embeddings and the graph of its labels.
 
+    Without `budgets`, what is learned for is a range around the budget (`around`).
+
     Raises:
       InputError: if there are no embeddings, they cannot be used, or the budget is larger than
         the pool.
     """
     check_budget(budget, table.num_records)
+    for one in budgets:
+        check_budget(one, table.num_records, flag="budgets")
     check_worth(table)
     embeddings = label_embeddings(options, table)
     if embeddings is None:
@@ -57,6 +62,7 @@ def inputs_of_table(
         graph=graph,
         embeddings=np.asarray(vectors, np.float32),
         budget=budget,
+        budgets=budgets or around(budget, table.num_records),
         seed=seed,
         validation=validation,
         test=test,

@@ -110,7 +110,9 @@ def say_read(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
     say(text)
 
 
-def check_budget(budget: int, num_records: int, *, beside_given: bool = False) -> None:
+def check_budget(
+    budget: int, num_records: int, *, beside_given: bool = False, flag: str = "budget"
+) -> None:
     """Raises InputError if the pool has fewer records than are to be selected.
 
     `beside_given` tells that records of the pool are given, which are not among `num_records`.
@@ -118,7 +120,7 @@ def check_budget(budget: int, num_records: int, *, beside_given: bool = False) -
     if budget > num_records:
         which = " that are not given" if beside_given else ""
         raise InputError(
-            f"--budget: found {budget}, expected at most the pool's {num_records:,} records{which}"
+            f"--{flag}: found {budget}, expected at most the pool's {num_records:,} records{which}"
         )
 
 

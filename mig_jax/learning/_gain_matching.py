@@ -26,7 +26,7 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
-from mig_jax.learning._parameters import Parameterisation, Params, harden, scored
+from mig_jax.learning._parameters import Parameterisation, Params, cut, scored
 from mig_jax.learning.objectives import Objective, Outcome
 from mig_jax.measure import (
     Array,
@@ -35,7 +35,6 @@ from mig_jax.measure import (
     Pool,
     amounts_of_picks,
     as_pytree,
-    drop_edges,
     label_information,
     linear_gains,
 )
@@ -124,17 +123,15 @@ def match_gains(
     """
     first_key, random_key = jax.random.split(key)
     params = parameterisation.init(first_key)
-    threshold = jax.jit(lambda p, params: p.learned(params).threshold)(parameterisation, params)
-    graph = drop_edges(graph, threshold)
+    _, graph, _ = _hardened(parameterisation, params, pool, graph)
     order = np.asarray(jax.random.permutation(random_key, pool.num_records))
     observed = _observe(objective, pool, graph, order, budgets)
     # E has no unit: gains are in that of the measure at the start.
     scale = _scale(parameterisation, params, pool, graph, observed)
     residual = np.inf
     for number in range(rounds):
-        learned = jax.jit(lambda p, params: p.learned(params))(parameterisation, params)
-        hard_pool, _, measure = harden(learned, pool, graph)
-        picks = select(hard_pool, graph, max(budgets), measure=measure).picks
+        own_pool, _, measure = _hardened(parameterisation, params, pool, graph)
+        picks = select(own_pool, graph, max(budgets), measure=measure).picks
         own = _observe(objective, pool, graph, picks, budgets)
         observed = jax.tree_util.tree_map(
             lambda old, new: jnp.concatenate([old, new])[-_ROUNDS_KEPT * len(budgets) :],
@@ -145,6 +142,13 @@ def match_gains(
         if on_round is not None:
             on_round(number + 1)
     return GainMatch(params, float(residual))
+
+
+@jax.jit
+def _hardened(
+    parameterisation: Parameterisation, params: Params, pool: Pool, graph: LabelGraph
+) -> tuple[Pool, LabelGraph, Measure]:
+    return cut(parameterisation.learned(params), pool, graph)
 
 
 def _observe(

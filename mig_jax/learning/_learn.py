@@ -27,7 +27,7 @@ from mig_jax.learning._parameters import (
     LearnedMeasure,
     Parameterisation,
     Params,
-    scored,
+    cut,
     soften,
 )
 from mig_jax.learning.objectives import (
@@ -41,7 +41,6 @@ from mig_jax.measure import (
     Pool,
     amounts_of_picks,
     as_pytree,
-    cut_edges,
 )
 from mig_jax.relaxation import relaxed_selection
 from mig_jax.selection import select
@@ -373,10 +372,7 @@ def _losses(problem: _Problem, params: Params, budgets: Sequence[int]) -> np.nda
 
 @jax.jit
 def _hardened(problem: _Problem, params: Params) -> tuple[Pool, LabelGraph, Measure]:
-    """As `harden`, with edges cut and not left out: the shape is that of any other threshold."""
-    learned = problem.parameterisation.learned(params)
-    graph = cut_edges(problem.graph, learned.threshold)
-    return scored(learned, problem.pool), graph, learned.measure
+    return cut(problem.parameterisation.learned(params), problem.pool, problem.graph)
 
 
 @jax.jit

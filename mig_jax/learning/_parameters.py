@@ -47,6 +47,7 @@ __all__ = [
     "Params",
     "Saved",
     "arrays_of",
+    "cut",
     "even_information",
     "harden",
     "learned_from",
@@ -144,6 +145,11 @@ def harden(
     """
     pool = dataclasses.replace(pool, scores=np.asarray(scored(learned, pool).scores))
     return pool, drop_edges(graph, learned.threshold), learned.measure
+
+
+def cut(learned: LearnedMeasure, pool: Pool, graph: LabelGraph) -> tuple[Pool, LabelGraph, Measure]:
+    """As `harden`, under jit: edges below the threshold stay, and count for nothing."""
+    return scored(learned, pool), cut_edges(graph, learned.threshold), learned.measure
 
 
 def scored(learned: LearnedMeasure, pool: Pool) -> Pool:

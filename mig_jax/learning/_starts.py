@@ -6,17 +6,24 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mig_jax.learning._gain_matching import match_gains
 from mig_jax.learning._label_features import FeatureBasis, fit_feature_basis, label_features
 from mig_jax.learning._learn import Learned, LearningState, initial_state, learn
 from mig_jax.learning._learning_states import LearningStates, learning_run
 from mig_jax.learning._parameterisations import Free, FromFeatures
-from mig_jax.learning._parameters import Parameterisation, shared_start
+from mig_jax.learning._parameters import (
+    Parameterisation,
+    Params,
+    even_information,
+    shared_start,
+)
 from mig_jax.learning._tasks import Inputs, Task
 
 __all__ = [
@@ -24,8 +31,10 @@ __all__ = [
     "LOWEST_THRESHOLD",
     "PRIOR",
     "START_THRESHOLD",
+    "START_THRESHOLDS",
     "BestStart",
     "LearningStep",
+    "around",
     "learn_from_starts",
     "parameters_of_features",
     "parameters_of_labels",
@@ -34,7 +43,11 @@ __all__ = [
 # T is learned between the first two. Edges below the lowest are not in the graph at all.
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.6, 0.97
 START_THRESHOLD = 0.65
-PRIOR = 1e-3
+#: Where gains are matched, to learn from the one where they match best.
+START_THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+PRIOR = 1e-4
+_FACTOR = 4  # Between the budgets learned for and the one in their midst.
+_STEPS_TO_COMPARE = 60  # Of matching at each threshold.
 _SAVE_EVERY_SECONDS = 5.0
 
 
@@ -54,10 +67,12 @@ def parameters_of_labels(
       prior: how strongly labels are pulled towards the values that they share.
     """
     basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
+    common = _common(start_threshold, lowest_threshold, prior)
     return Free(
         num_labels=inputs.graph.num_labels,
         directions=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
-        **_common(start_threshold, lowest_threshold, prior),
+        anchor=even_information(common["start"], inputs.pool, inputs.graph, _in_midst(inputs)),
+        **common,
     )
 
 
@@ -75,10 +90,13 @@ def parameters_of_features(
     """
     if basis is None:
         basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
+    common, records = _common(start_threshold, lowest_threshold, prior), _in_midst(inputs)
     return FromFeatures(
         features=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
         basis=basis,
-        **_common(start_threshold, lowest_threshold, prior),
+        anchor=even_information(common["start"], inputs.pool, inputs.graph, records),
+        anchor_records=records,
+        **common,
     )
 
 
@@ -89,6 +107,23 @@ def _common(start_threshold: float, lowest_threshold: float, prior: float) -> di
         "highest_threshold": jnp.asarray(HIGHEST_THRESHOLD),
         "prior": jnp.asarray(prior),
     }
+
+
+def _in_midst(inputs: Inputs) -> float:
+    return float(np.exp(np.mean(np.log(inputs.budgets))))
+
+
+def around(budget: int, num_records: int) -> tuple[int, ...]:
+    """Budgets to learn for, of which one measure then serves any between: N/4, N and 4N.
+
+    None is more than half of the pool, unless the budget is.
+
+    >>> around(500, 20000), around(3, 20), around(15, 20)
+    ((125, 500, 2000), (1, 3, 10), (3, 15))
+    """
+    most = max(budget, num_records // 2)
+    every = (max(budget // _FACTOR, 1), budget, min(budget * _FACTOR, most))
+    return tuple(sorted(set(every)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,12 +154,14 @@ def learn_from_starts(
     steps: int,
     on_step: Callable[[LearningStep], None] | None = None,
 ) -> BestStart:
-    """Learns from each start, and keeps the one with the lowest held-out loss.
+    """Learns from the start at which gains match best, from the parameters by which they do.
 
-    The loss of a threshold T has more than one valley, and steps are too small to leave one.
+    The loss of a threshold T has more than one valley, and steps are too small to leave one. An
+    objective that is none of selections has no gains: then it is learned from each start, and the
+    one with the lowest held-out loss is kept.
 
     Args:
-      inputs: the pool and the seed.
+      inputs: the pool, the budgets and the seed.
       task: the objective.
       starts: of the same number of labels; the first of equals is kept.
       folder: for the states of each start; the same call with the same folder goes on.
@@ -133,6 +170,11 @@ def learn_from_starts(
       on_step: called after each step, and at the end of each start.
     """
     tell = on_step or (lambda step: None)
+    matched: Params | None = None
+    began = time.perf_counter()
+    if task.objective.needs_selection:
+        starts, matched = _matched(inputs, task, starts)
+    before_steps = time.perf_counter() - began
     runs = []
     for number, parameterisation in enumerate(starts):
         before = number * steps
@@ -141,13 +183,31 @@ def learn_from_starts(
             tell(_progress(before, state, temperature))
 
         found, seconds = _learn(
-            inputs, task, parameterisation, folder / str(number), settings, steps, on_state
+            inputs, task, parameterisation, matched, folder / str(number), settings, steps, on_state
         )
         runs.append((found, seconds))
         last = _progress(before, found.state, found.history[-1].temperature)
         tell(dataclasses.replace(last, done=before + steps))  # It may have stopped early.
     best = min(range(len(starts)), key=lambda number: float(runs[number][0].state.best_loss))
-    return BestStart(starts[best], runs[best][0], sum(seconds for _, seconds in runs))
+    seconds = before_steps + sum(seconds for _, seconds in runs)
+    return BestStart(starts[best], runs[best][0], seconds)
+
+
+def _matched(
+    inputs: Inputs, task: Task, starts: Sequence[Parameterisation]
+) -> tuple[list[Parameterisation], Params]:
+    """The start at which gains match best after a first round, and the parameters after all."""
+    key = jax.random.key(inputs.seed)
+
+    match = partial(match_gains, inputs.pool, inputs.graph)
+    rest = (task.objective, inputs.budgets, key)
+    first = starts[0]
+    if len(starts) > 1:
+        residuals = [
+            match(one, *rest, rounds=1, steps=_STEPS_TO_COMPARE).residual for one in starts
+        ]
+        first = starts[int(np.argmin(residuals))]
+    return [first], match(first, *rest).params
 
 
 def _progress(before: int, state: LearningState, temperature: float) -> LearningStep:
@@ -160,17 +220,19 @@ def _learn(
     inputs: Inputs,
     task: Task,
     parameterisation: Parameterisation,
+    params: Params | None,
     folder: pathlib.Path,
     settings: dict[str, Any],
     steps: int,
     on_state: Callable[[LearningState, float], None],
 ) -> tuple[Learned, float]:
     """What is learned from one start, and in how many seconds, stops left out."""
-    key = jax.random.key(inputs.seed)
+    key, budgets = jax.random.key(inputs.seed), inputs.budgets
     parts = (inputs.pool, inputs.graph, parameterisation, task.objective)
+    settings = settings | {"budgets": budgets}
     with LearningStates(folder, learning_run(*parts, settings)) as states:
         resume = states.restore(
-            initial_state(inputs.graph, parameterisation, key, steps=steps),
+            initial_state(inputs.graph, parameterisation, key, steps=steps, budgets=budgets),
             on_damaged=lambda step: inputs.say(f"passed over a damaged state after {step} steps"),
         )
         saved_at = time.perf_counter()
@@ -183,7 +245,9 @@ def _learn(
                 states.save(state, seconds=time.perf_counter() - start)
                 saved_at = time.perf_counter()
 
-        found = learn(*parts, inputs.budget, key, steps=steps, resume=resume, on_step=on_step)
+        found = learn(
+            *parts, budgets, key, steps=steps, params=params, resume=resume, on_step=on_step
+        )
         seconds = time.perf_counter() - start
         states.save(found.state, seconds=seconds)
     return found, seconds

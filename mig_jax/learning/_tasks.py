@@ -54,7 +54,8 @@ class Inputs:
     pool: Pool
     graph: LabelGraph  # From the lowest threshold that may be learned.
     embeddings: np.ndarray  # float [K, width]
-    budget: int
+    budget: int  # What is selected with what was learned.
+    budgets: tuple[int, ...]  # That are learned for.
     seed: int
     validation: str | None
     test: str | None
