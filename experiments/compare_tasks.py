@@ -37,14 +37,15 @@ from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
+    START_THRESHOLDS,
     CountModels,
-    Inputs,
     Judges,
     bootstrap,
     conversation_bags,
     grid_cells,
     grid_picks,
     learn,
+    matched_start,
     mean_over_groups,
     paper_measure,
     parameters_of_labels,
@@ -98,7 +99,7 @@ def _grid(study: _Study, budget: int) -> dict[str, Any]:
     if path.exists():
         return dict(np.load(path))
     start = time.perf_counter()
-    picks = grid_picks(_with_budget(study.inputs, budget))
+    picks = grid_picks(study.inputs.for_budget(budget))
     selecting = time.perf_counter() - start
     models = study.models(0)
     start = time.perf_counter()
@@ -122,7 +123,7 @@ def _fixed(study: _Study, budget: int, judges: Judges) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(7)
     chosen = [rng.choice(pool.num_records, budget, replace=False) for _ in range(_RANDOM_SEEDS)]
     top = np.argsort(-np.asarray(pool.scores), kind="stable")[:budget]
-    paper = select_learned(_with_budget(study.inputs, budget), paper_measure(), PAPER.gain).picks
+    paper = select_learned(study.inputs.for_budget(budget), paper_measure(), PAPER.gain).picks
     found: dict[str, Any] = {
         "random": np.mean([judges.losses(picks) for picks in chosen], axis=0),
         "top_score": judges.losses(top),
@@ -134,26 +135,24 @@ def _fixed(study: _Study, budget: int, judges: Judges) -> dict[str, np.ndarray]:
 
 def _learned(study: _Study, budget: int, setting: str, seed: int) -> tuple[np.ndarray, float, int]:
     """Picks of a measure learned on a setting's validation records; seconds; best step."""
-    inputs = _with_budget(study.inputs, budget)
+    inputs = study.inputs.for_budget(budget)
     models = study.models(seed)
     start = time.perf_counter()
     objective = models.objective(study.sets[setting], seed)
-    parameterisation = parameters_of_labels(inputs)
+    starts = [parameters_of_labels(inputs, threshold) for threshold in START_THRESHOLDS]
+    parameterisation, params = matched_start(inputs, objective, starts)
     found = learn(
         inputs.pool,
         inputs.graph,
         parameterisation,
         objective,
-        budget,
+        inputs.budgets,
         jax.random.key(seed),
         steps=study.steps,
+        params=params,
     )
     picks = select_learned(inputs, found.learned).picks
     return picks, time.perf_counter() - start, found.best_step
-
-
-def _with_budget(inputs: Inputs, budget: int) -> Inputs:
-    return dataclasses.replace(inputs, budget=budget)
 
 
 def _row(study: _Study, budget: int, setting: str, seed: int, judges: Judges) -> dict[str, Any]:

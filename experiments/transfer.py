@@ -153,7 +153,7 @@ class _Part:
             inputs.graph,
             self.parameterisation(self.basis),
             self.models(seed).objective(dev, seed),
-            inputs.budget,
+            inputs.budgets,
             jax.random.key(seed),
             steps=self.steps,
         )

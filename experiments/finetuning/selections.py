@@ -19,12 +19,14 @@ from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.language_models import RecordGradients, RecordLosses
 from mig_jax.learning import (
+    START_THRESHOLDS,
     CountModels,
     Inputs,
     LearnedMeasure,
     conversation_bags,
     harden,
     learn,
+    matched_start,
     paper_measure,
     parameters_of_labels,
 )
@@ -257,15 +259,20 @@ class Selections:
         if budget is None:
             assert limits.tokens is not None
             budget = max(1, round(limits.tokens / float(self._study.costs[seen].mean())))
-        inputs = dataclasses.replace(self._inputs, pool=self._pool(seen))
+        pool = self._pool(seen)
+        inputs = dataclasses.replace(self._inputs, pool=pool, seed=seed)
+        inputs = inputs.for_budget(min(budget, pool.num_records))
+        starts = [parameters_of_labels(inputs, threshold) for threshold in START_THRESHOLDS]
+        start, params = matched_start(inputs, objective, starts)
         found = learn(
-            inputs.pool,
+            pool,
             inputs.graph,
-            parameters_of_labels(inputs),
+            start,
             objective,
-            min(budget, inputs.pool.num_records),
+            inputs.budgets,
             jax.random.key(seed),
             steps=_STEPS_OF_LEARNING,
+            params=params,
         )
         return found.learned
 

@@ -189,10 +189,13 @@ def _say_stage(name: str, what: str) -> None:
 
 def _what_is_learned(options: Options, inputs: Inputs) -> str:
     kind = "for each label" if options.parameters == "free" else "from the features of labels"
-    starts = " and ".join(f"{threshold:g}" for threshold in options.start_thresholds)
+    *others, last = (f"{threshold:g}" for threshold in options.start_thresholds)
+    starts = f"{', '.join(others)} or {last}" if others else last
+    budgets = ", ".join(f"{budget:,}" for budget in inputs.budgets)
     return (
         f"a weight and an exponent {kind}; for all {inputs.graph.num_labels:,} labels the "
-        f"propagation, the score exponent and the similarity threshold, starting at {starts}"
+        f"propagation, the score exponent and the similarity threshold, starting at {starts}; for "
+        f"selections of {budgets} records"
     )
 
 
@@ -212,7 +215,11 @@ def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
 
 def _learn(options: Options, inputs: Inputs, task: Task, folder: pathlib.Path) -> BestStart:
     starts = options.starts(inputs)
-    with progress_bar("learning", options.steps * len(starts), unit="steps") as bar:
+    total = options.steps * (1 if task.objective.needs_selection else len(starts))
+    with progress_bar("learning", total, unit="steps") as bar:
+
+        def on_match(done: int, rounds: int) -> None:
+            bar.set_postfix_str(f"gains matched, round {done} of {rounds}")
 
         def on_step(step: LearningStep) -> None:
             losses = f"loss {step.fitted:.4f}, held out {step.held_out:.4f}"
@@ -220,7 +227,9 @@ def _learn(options: Options, inputs: Inputs, task: Task, folder: pathlib.Path) -
             bar.update(step.done - bar.n)
 
         settings = options.settings()
-        return learn_from_starts(inputs, task, starts, folder, settings, options.steps, on_step)
+        return learn_from_starts(
+            inputs, task, starts, folder, settings, options.steps, on_step, on_match
+        )
 
 
 def _leave_one_out(

@@ -11,7 +11,7 @@ from ._count_model import (
 from ._gain_matching import GainMatch, gains_of_objective, match_gains
 from ._judges import CountModels, Judges, mean_over_groups
 from ._label_features import FeatureBasis, fit_feature_basis, label_features
-from ._learn import Evaluation, initial_state, learn, normalised_momentum
+from ._learn import Evaluation, initial_state, learn
 from ._learned_files import (
     learned_threshold,
     refuse_foreign_params,
@@ -20,6 +20,7 @@ from ._learned_files import (
 )
 from ._learning_states import LearningStates, learning_run
 from ._leave_one_out import leave_one_out
+from ._normalised_momentum import normalised_momentum
 from ._parameterisations import PARAMETERISATIONS, Free, FromFeatures
 from ._parameters import (
     Labels,
@@ -41,12 +42,12 @@ from ._starts import (
     START_THRESHOLDS,
     BestStart,
     LearningStep,
-    around,
     learn_from_starts,
+    matched_start,
     parameters_of_features,
     parameters_of_labels,
 )
-from ._tasks import OBJECTIVES, Inputs, PastRuns, Task, make_task
+from ._tasks import OBJECTIVES, Inputs, PastRuns, Task, around, make_task
 from ._token_bags import Conversations, conversation_bags, fold, pad, take, token_bags
 
 __all__ = [
@@ -101,6 +102,7 @@ __all__ = [
     "leave_one_out",
     "make_task",
     "match_gains",
+    "matched_start",
     "mean_over_groups",
     "normalised_momentum",
     "objectives",

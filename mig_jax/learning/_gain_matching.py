@@ -41,7 +41,13 @@ from mig_jax.measure import (
 from mig_jax.relaxation import LEAST_INFORMATION, RelaxedSelection
 from mig_jax.selection import select
 
-__all__ = ["GainMatch", "gains_of_objective", "match_gains", "outcome_of_amounts"]
+__all__ = [
+    "GainMatch",
+    "gains_of_objective",
+    "greedy_picks",
+    "match_gains",
+    "outcome_of_amounts",
+]
 
 _EVEN_SHARE = 0.2  # Of each selection, spread over the pool.
 _REST = 0.1  # What records count that nobody would pick.
@@ -131,7 +137,7 @@ def match_gains(
     residual = np.inf
     for number in range(rounds):
         own_pool, _, measure = _hardened(parameterisation, params, pool, graph)
-        picks = select(own_pool, graph, max(budgets), measure=measure).picks
+        picks = greedy_picks(own_pool, graph, measure, max(budgets))
         own = _observe(objective, pool, graph, picks, budgets)
         observed = jax.tree_util.tree_map(
             lambda old, new: jnp.concatenate([old, new])[-_ROUNDS_KEPT * len(budgets) :],
@@ -142,6 +148,12 @@ def match_gains(
         if on_round is not None:
             on_round(number + 1)
     return GainMatch(params, float(residual))
+
+
+def greedy_picks(pool: Pool, graph: LabelGraph, measure: Measure, budget: int) -> np.ndarray:
+    """The hard selection of a pool that jit has made; its first records are those of less."""
+    on_host = dataclasses.replace(pool, scores=np.asarray(pool.scores))
+    return select(on_host, graph, budget, measure=measure).picks
 
 
 @jax.jit

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mig_jax.learning._gain_matching import outcome_of_amounts
+from mig_jax.learning._gain_matching import greedy_picks, outcome_of_amounts
+from mig_jax.learning._normalised_momentum import default_optimiser
 from mig_jax.learning._parameters import (
     LearnedMeasure,
     Parameterisation,
@@ -43,7 +44,6 @@ from mig_jax.measure import (
     as_pytree,
 )
 from mig_jax.relaxation import relaxed_selection
-from mig_jax.selection import select
 
 __all__ = [
     "Evaluation",
@@ -51,7 +51,6 @@ __all__ = [
     "LearningState",
     "initial_state",
     "learn",
-    "normalised_momentum",
 ]
 
 # A held-out loss counts as lower if it is so by this part of itself.
@@ -98,34 +97,6 @@ class Learned:
     state: LearningState
 
 
-def normalised_momentum(
-    learning_rate: float | optax.Schedule = 0.05, *, decay: float = 0.7, clip: float = 5.0
-) -> optax.GradientTransformation:
-    """Steps whose size does not depend on that of the gradient, leaf by leaf.
-
-    Each leaf of the gradient is divided by its root mean square, averaged over about
-    1/(1 − decay) steps, and clipped. Within a leaf, labels keep their proportions:
-    those that matter little move little, unlike under Adam.
-    """
-
-    def normalise(updates: Any, params: Any = None) -> Any:
-        def leaf(gradient: jax.Array) -> jax.Array:
-            square = jnp.mean(gradient**2)
-            return gradient * jnp.where(square > 0, jax.lax.rsqrt(square), 0)
-
-        return jax.tree_util.tree_map(leaf, updates)
-
-    return optax.chain(
-        optax.stateless(normalise),
-        optax.ema(decay, debias=False),
-        optax.clip(clip),
-        optax.scale_by_learning_rate(learning_rate),
-    )
-
-
-_default_optimiser = lru_cache(normalised_momentum)  # The same object, so that it compiles once.
-
-
 @as_pytree
 class _Problem:
     """All that a step looks at, besides the state."""
@@ -155,7 +126,7 @@ def initial_state(
 
     Arguments are those of `learn`.
     """
-    optimiser = optimiser or _default_optimiser()
+    optimiser = optimiser or default_optimiser()
     params = parameterisation.init(key) if params is None else params
     dtype = jnp.result_type(float)
     return LearningState(
@@ -241,7 +212,7 @@ def learn(
     ):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    optimiser = optimiser or _default_optimiser()
+    optimiser = optimiser or default_optimiser()
     problem = _Problem(
         pool,
         graph,
@@ -360,7 +331,7 @@ def _losses(problem: _Problem, params: Params, budgets: Sequence[int]) -> np.nda
     if not problem.objective.needs_selection:
         return np.asarray(_losses_of_parameters(problem, params))
     pool, graph, measure = _hardened(problem, params)
-    picks = select(pool, graph, max(budgets), measure=measure).picks
+    picks = greedy_picks(pool, graph, measure, max(budgets))
     losses = [
         _losses_of_amounts(
             problem.objective, pool, graph, measure, amounts_of_picks(pool, picks[:budget])

@@ -25,6 +25,7 @@ from mig_jax.learning._parameters import (
     shared_start,
 )
 from mig_jax.learning._tasks import Inputs, Task
+from mig_jax.learning.objectives import Objective
 
 __all__ = [
     "HIGHEST_THRESHOLD",
@@ -34,8 +35,8 @@ __all__ = [
     "START_THRESHOLDS",
     "BestStart",
     "LearningStep",
-    "around",
     "learn_from_starts",
+    "matched_start",
     "parameters_of_features",
     "parameters_of_labels",
 ]
@@ -46,8 +47,8 @@ START_THRESHOLD = 0.65
 #: Where gains are matched, to learn from the one where they match best.
 START_THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 PRIOR = 1e-4
-_FACTOR = 4  # Between the budgets learned for and the one in their midst.
-_STEPS_TO_COMPARE = 60  # Of matching at each threshold.
+_STEPS_TO_COMPARE = 60  # Of matching at each threshold, in one round.
+_ROUNDS = 3  # At the best of them.
 _SAVE_EVERY_SECONDS = 5.0
 
 
@@ -113,19 +114,6 @@ def _in_midst(inputs: Inputs) -> float:
     return float(np.exp(np.mean(np.log(inputs.budgets))))
 
 
-def around(budget: int, num_records: int) -> tuple[int, ...]:
-    """Budgets to learn for, of which one measure then serves any between: N/4, N and 4N.
-
-    None is more than half of the pool, unless the budget is.
-
-    >>> around(500, 20000), around(3, 20), around(15, 20)
-    ((125, 500, 2000), (1, 3, 10), (3, 15))
-    """
-    most = max(budget, num_records // 2)
-    every = (max(budget // _FACTOR, 1), budget, min(budget * _FACTOR, most))
-    return tuple(sorted(set(every)))
-
-
 @dataclasses.dataclass(frozen=True)
 class BestStart:
     """The start from which the held-out loss came to be lowest, and what was learned there."""
@@ -153,6 +141,7 @@ def learn_from_starts(
     settings: dict[str, Any],
     steps: int,
     on_step: Callable[[LearningStep], None] | None = None,
+    on_match: Callable[[int, int], None] | None = None,
 ) -> BestStart:
     """Learns from the start at which gains match best, from the parameters by which they do.
 
@@ -168,12 +157,14 @@ def learn_from_starts(
       settings: of the program, by which another program's states are told apart.
       steps: most steps from each start.
       on_step: called after each step, and at the end of each start.
+      on_match: called after each round of matching, before the steps: how many are done, of all.
     """
     tell = on_step or (lambda step: None)
     matched: Params | None = None
     began = time.perf_counter()
     if task.objective.needs_selection:
-        starts, matched = _matched(inputs, task, starts)
+        start, matched = matched_start(inputs, task.objective, starts, on_match)
+        starts = [start]
     before_steps = time.perf_counter() - began
     runs = []
     for number, parameterisation in enumerate(starts):
@@ -193,21 +184,39 @@ def learn_from_starts(
     return BestStart(starts[best], runs[best][0], seconds)
 
 
-def _matched(
-    inputs: Inputs, task: Task, starts: Sequence[Parameterisation]
-) -> tuple[list[Parameterisation], Params]:
-    """The start at which gains match best after a first round, and the parameters after all."""
-    key = jax.random.key(inputs.seed)
+def matched_start(
+    inputs: Inputs,
+    objective: Objective,
+    starts: Sequence[Parameterisation],
+    on_match: Callable[[int, int], None] | None = None,
+) -> tuple[Parameterisation, Params]:
+    """The start at which gains match best after a first round, and the parameters after all.
 
+    Args:
+      inputs: the pool, the budgets and the seed.
+      objective: of selections (`needs_selection`).
+      starts: of the same number of labels; the first of equals is taken.
+      on_match: called with the number of rounds done, and of all.
+    """
+    total, done = _ROUNDS + (len(starts) if len(starts) > 1 else 0), 0
+
+    def on_round(_: int) -> None:
+        nonlocal done
+        done += 1
+        if on_match is not None:
+            on_match(done, total)
+
+    key = jax.random.key(inputs.seed)
     match = partial(match_gains, inputs.pool, inputs.graph)
-    rest = (task.objective, inputs.budgets, key)
+    rest = (objective, inputs.budgets, key)
     first = starts[0]
     if len(starts) > 1:
         residuals = [
-            match(one, *rest, rounds=1, steps=_STEPS_TO_COMPARE).residual for one in starts
+            match(one, *rest, rounds=1, steps=_STEPS_TO_COMPARE, on_round=on_round).residual
+            for one in starts
         ]
         first = starts[int(np.argmin(residuals))]
-    return [first], match(first, *rest).params
+    return first, match(first, *rest, rounds=_ROUNDS, on_round=on_round).params
 
 
 def _progress(before: int, state: LearningState, temperature: float) -> LearningStep:

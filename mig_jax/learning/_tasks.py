@@ -42,8 +42,25 @@ __all__ = [
     "Inputs",
     "PastRuns",
     "Task",
+    "around",
     "make_task",
 ]
+
+
+_FACTOR = 4  # Between the budgets learned for and the one in their midst.
+
+
+def around(budget: int, num_records: int) -> tuple[int, ...]:
+    """Budgets to learn for, of which one measure then serves any between: N/4, N and 4N.
+
+    None is more than half of the pool, unless the budget is.
+
+    >>> around(500, 20000), around(3, 20), around(15, 20)
+    ((125, 500, 2000), (1, 3, 10), (3, 15))
+    """
+    most = max(budget, num_records // 2)
+    every = (max(budget // _FACTOR, 1), budget, min(budget * _FACTOR, most))
+    return tuple(sorted({one for one in every if one}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +78,12 @@ class Inputs:
     test: str | None
     task: str | None
     say: Callable[[str], None]
+
+    def for_budget(self, budget: int) -> Inputs:
+        """The same pool, to learn for a range around this budget, and to select as many."""
+        return dataclasses.replace(
+            self, budget=budget, budgets=around(budget, self.pool.num_records)
+        )
 
     def amounts(self, picks: np.ndarray) -> jax.Array:
         """float32 [P]: 1 for the records picked, 0 for all others."""
