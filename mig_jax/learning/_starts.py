@@ -47,7 +47,7 @@ START_THRESHOLD = 0.65
 #: Where gains are matched, to learn from the one where they match best.
 START_THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 PRIOR = 1e-4
-_STEPS_TO_COMPARE = 60  # Of matching at each threshold, in one round.
+_STEPS_TO_COMPARE = 10  # Of matching at each threshold, in one round.
 _ROUNDS = 3  # At the best of them.
 _SAVE_EVERY_SECONDS = 5.0
 

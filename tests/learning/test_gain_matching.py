@@ -103,7 +103,7 @@ def test_shapes_prices_propagation_and_threshold_of_a_measure_are_found(weight):
     matches = {
         threshold: learning.match_gains(
             *(POOL, GRAPH, _free(threshold), truth, BUDGETS, KEY),
-            steps=250,
+            steps=30,
             on_round=rounds.append,
         )
         for threshold in (0.7, TRUE_THRESHOLD, 0.9)
@@ -130,7 +130,7 @@ def test_shapes_prices_propagation_and_threshold_of_a_measure_are_found(weight):
 def test_one_measure_serves_budgets_that_were_not_matched():
     rng = np.random.default_rng(3)
     truth = _truth(rng.uniform(0.15, 0.9, LABELS))
-    match = learning.match_gains(POOL, GRAPH, _free(0.8), truth, BUDGETS, KEY, steps=250)
+    match = learning.match_gains(POOL, GRAPH, _free(0.8), truth, BUDGETS, KEY, steps=30)
     pool, graph, measure = learning.harden(_free(0.8).learned(match.params), POOL, GRAPH)
     picks = mig_jax.select(pool, graph, 640, measure=measure).picks
     best = mig_jax.select(truth.pool, truth.graph, 640, measure=truth.measure).picks
