@@ -109,18 +109,12 @@ def _halves(sources: np.ndarray) -> np.ndarray:
 
 def _part(table: data.RecordTable, rows: np.ndarray) -> data.RecordTable:
     """The table of these records alone, with the labels that they have."""
-    counts = np.diff(table.offsets)[rows]
-    starts = table.offsets[rows]
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    entries = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
-    used, labels = np.unique(table.labels[entries], return_inverse=True)
-    columns = {n: getattr(table, n)[rows] for n in ("scores", "file_index", "line", "position")}
+    part = table.only(rows)
+    used, labels = np.unique(part.labels, return_inverse=True)
     return dataclasses.replace(
-        table,
+        part,
         labels=labels.astype(np.int32),
-        offsets=offsets,
         label_names=[table.label_names[label] for label in used],
-        **columns,
     )
 
 

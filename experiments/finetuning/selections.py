@@ -50,7 +50,7 @@ from mig_jax.selection import Constraints, select
 __all__ = ["OWN_METHODS", "Selections", "check_names"]
 
 _CORRUPTED = "corrupted"  # The field that tells which responses belong to other records.
-_STEPS_OF_LEARNING = 40
+_STEPS_OF_LEARNING = 60
 _HELD_OUT = 0.3
 _OF_LENGTHS = "lengths_of_"
 _HEEDED, _CLEAN = "heeded_", "clean_"
@@ -189,22 +189,8 @@ class Selections:
             gradients=None if gradients is None else lambda: gradients.of(seen),
         )
 
-    def _part(self, seen: npt.NDArray[np.int64]) -> data.RecordTable:
-        """The table of some records, ascending."""
-        table = self._inputs.table
-        is_seen = np.zeros(table.num_records, bool)
-        is_seen[seen] = True
-        counts = np.diff(table.offsets)
-        rows = ("scores", "file_index", "line", "position")
-        return dataclasses.replace(
-            table,
-            labels=table.labels[np.repeat(is_seen, counts)],
-            offsets=np.concatenate([[0], np.cumsum(counts[seen])]),
-            **{name: getattr(table, name)[seen] for name in rows},
-        )
-
     def _pool(self, seen: npt.NDArray[np.int64]) -> Pool:
-        return pool_from_table(self._part(seen))
+        return pool_from_table(self._inputs.table.only(seen))
 
     def _mig(
         self, seen: npt.NDArray[np.int64], limits: Limits, measure: LearnedMeasure, rule: GainRule

@@ -19,8 +19,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -37,6 +36,8 @@ from mig_jax.commands.flag_groups import (
 from mig_jax.commands.flag_values import adder
 from mig_jax.commands.learned_selection import SelectedFiles, select_learned_records
 from mig_jax.commands.learning_inputs import inputs_of_table
+from mig_jax.commands.learning_rivals import rivals
+from mig_jax.commands.learning_steps import Learning
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.commands.workdir import held_workdir
@@ -45,16 +46,12 @@ from mig_jax.learning import (
     HIGHEST_THRESHOLD,
     LOWEST_THRESHOLD,
     OBJECTIVES,
-    PRIOR,
     START_THRESHOLDS,
-    BestStart,
+    ByLabel,
     Inputs,
-    LearningStep,
     Parameterisation,
     Task,
     compare,
-    learn_from_starts,
-    leave_one_out,
     make_task,
     parameters_of_features,
     parameters_of_labels,
@@ -92,7 +89,8 @@ class Options(InputOptions):
     steps: int
     seed: int
     parameters: str
-    prior: float
+    ablation: bool
+    prior: float | None
     lowest_threshold: float
     start_thresholds: list[float]
 
@@ -108,11 +106,14 @@ class Options(InputOptions):
         given = dataclasses.asdict(self)
         return {name: given[name] for name in given if name not in ("workdir", "cache")}
 
-    def starts(self, inputs: Inputs) -> list[Parameterisation]:
+    def starts(
+        self, inputs: Inputs, task: Task, by_label: ByLabel, thresholds: Sequence[float] = ()
+    ) -> list[Parameterisation]:
         """What is learned, at each threshold that learning starts from."""
         make: Any = parameters_of_labels if self.parameters == "free" else parameters_of_features
-        common = {"lowest_threshold": self.lowest_threshold, "prior": self.prior}
-        return [make(inputs, threshold, **common) for threshold in self.start_thresholds]
+        prior = task.prior if self.prior is None else self.prior
+        common = {"lowest_threshold": self.lowest_threshold, "prior": prior, "by_label": by_label}
+        return [make(inputs, start, **common) for start in thresholds or self.start_thresholds]
 
 
 def run(options: Options) -> None:
@@ -135,23 +136,30 @@ def run(options: Options) -> None:
         say(f"objective {options.objective}: {task.about}")
 
         _say_stage("learning", _what_is_learned(options, inputs))
-        best = _learn(options, inputs, task, workdir / "state")
+        learning = Learning(options, inputs, task, workdir / "state")
+        best = learning.best()
         parameterisation, found = best.parameterisation, best.found
         say(
             f"held-out loss {found.history[0].held_out:.4f} at the start, "
             f"{float(found.state.best_loss):.4f} with what is kept, that of step {found.best_step}"
         )
-        left_out = _leave_one_out(options, inputs, task, parameterisation)
+        known = learning.known_shapes(best)
+        parts = learning.parts(best) if options.ablation else []
 
         _say_stage("selecting", f"{options.budget:,} records with what was learned")
         # As `mig-jax select --params` computes it, to the bit: not under jit.
         applied = parameterisation.learned(found.params)
         parameters = {**dataclasses.asdict(options), "gain": "exact"}
-        selection, about = select_learned_records(inputs, applied, parameters, files)
+        budgets = inputs.budgets if task.objective.needs_selection else ()
+        selection, about = select_learned_records(inputs, applied, budgets, parameters, files)
 
-        _say_stage("comparing", "with a random choice, the top scores, the paper and a grid")
+        others = rivals(inputs, task)
+        rest = f", {' and '.join(one.method for one in others)}" if others else ""
+        _say_stage("comparing", f"with a random choice, the top scores, the paper, a grid{rest}")
         with _comparing() as told:
-            rows, grid = compare(inputs, task, found.learned, best.seconds, **told)
+            rows, grid = compare(
+                inputs, task, found.learned, best.seconds, [*others, *parts], **told
+            )
 
         _say_stage("reporting", f"{workdir / 'report.md'} and its pictures")
         before = parameterisation.learned(parameterisation.init(jax.random.key(options.seed)))
@@ -171,11 +179,20 @@ def run(options: Options) -> None:
             best_step=found.best_step,
             stopped_early=found.stopped_early,
             seconds=best.seconds,
-            leave_one_out=left_out,
+            past_runs=learning.past_runs,
             selected=about,
+            known=known,
+            truth=task.truth,
         )
         params, names = workdir / "params", inputs.table.label_names
-        save_learned(params, parameterisation, found.params, names, outputs=outputs)
+        save_learned(
+            params,
+            parameterisation,
+            found.params,
+            names,
+            budgets=budgets,
+            outputs=outputs,
+        )
         write_report(outputs, workdir, report)
     tell(comparison_lines(rows, task.loss_name))
     tell(summary(about, str(workdir / "selected.jsonl")))
@@ -192,10 +209,13 @@ def _what_is_learned(options: Options, inputs: Inputs) -> str:
     *others, last = (f"{threshold:g}" for threshold in options.start_thresholds)
     starts = f"{', '.join(others)} or {last}" if others else last
     budgets = ", ".join(f"{budget:,}" for budget in inputs.budgets)
+    if options.objective == "subsets":
+        kind = "for all labels, or for each where leaving out one run says that it helps"
+    number = f"{inputs.graph.num_labels:,}"
     return (
-        f"a weight and an exponent {kind}; for all {inputs.graph.num_labels:,} labels the "
-        f"propagation, the score exponent and the similarity threshold, starting at {starts}; for "
-        f"selections of {budgets} records"
+        f"a weight and an exponent {kind}; for all {number} labels the propagation, the score "
+        f"exponent and the similarity threshold, starting at {starts}; for selections of "
+        f"{budgets} records"
     )
 
 
@@ -211,47 +231,6 @@ def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
         "or more; from which similarity on they are joined is learned"
     )
     return inputs
-
-
-def _learn(options: Options, inputs: Inputs, task: Task, folder: pathlib.Path) -> BestStart:
-    starts = options.starts(inputs)
-    total = options.steps * (1 if task.objective.needs_selection else len(starts))
-    with progress_bar("learning", total, unit="steps") as bar:
-
-        def on_match(done: int, rounds: int) -> None:
-            bar.set_postfix_str(f"gains matched, round {done} of {rounds}")
-
-        def on_step(step: LearningStep) -> None:
-            losses = f"loss {step.fitted:.4f}, held out {step.held_out:.4f}"
-            bar.set_postfix_str(f"{losses}, temperature {step.temperature:.3f}", refresh=False)
-            bar.update(step.done - bar.n)
-
-        settings = options.settings()
-        return learn_from_starts(
-            inputs, task, starts, folder, settings, options.steps, on_step, on_match
-        )
-
-
-def _leave_one_out(
-    options: Options, inputs: Inputs, task: Task, parameterisation: Parameterisation
-) -> float | None:
-    """How well past runs are placed by what was learned from the others, if there are any."""
-    if task.past_runs is None:
-        return None
-    picks, results = task.past_runs.picks, task.past_runs.results
-    with progress_bar("leaving out one run each", len(picks), unit="runs") as bar:
-        correlation, _ = leave_one_out(
-            inputs.pool,
-            inputs.graph,
-            parameterisation,
-            picks,
-            results,
-            jax.random.key(options.seed),
-            seed=options.seed,
-            steps=options.steps,
-            on_subset=lambda done: bar.update(done - bar.n),
-        )
-    return correlation
 
 
 @contextlib.contextmanager
@@ -319,10 +298,18 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Learn values for the labels of this pool, or a function of label features for any pool.",
     )
     add(
+        flags.DEFINE_boolean,
+        "ablation",
+        True,
+        "Learn once more with weights alone, shapes alone and neither by label, so that the report "
+        "tells what each brings; not for subsets and imitation.",
+    )
+    add(
         flags.DEFINE_float,
         "prior",
-        PRIOR,
-        "How strongly labels are pulled towards the values they share.",
+        None,
+        "How strongly labels are pulled towards the values they share: the more, the noisier the "
+        "data. 1e-5 for planted, 1e-3 for all else without.",
         lower_bound=0.0,
     )
     add(

@@ -6,6 +6,7 @@ They are those of `mig-jax select --params` on the same pool.
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from mig_jax import data
@@ -50,13 +51,18 @@ class SelectedFiles(NamedTuple):
 
 
 def select_learned_records(
-    inputs: Inputs, learned: LearnedMeasure, parameters: dict[str, Any], files: SelectedFiles
+    inputs: Inputs,
+    learned: LearnedMeasure,
+    budgets: Sequence[int],
+    parameters: dict[str, Any],
+    files: SelectedFiles,
 ) -> tuple[Selection, dict[str, Any]]:
     """Selects by a learned measure, certifies and writes; returns the manifest too.
 
     Args:
       inputs: the pool, and its graph from the lowest threshold.
       learned: what was learned of its labels.
+      budgets: for how many records it was learned.
       parameters: of the command, for the manifest; `budget` and `gain` among them.
       files: to write to.
     """
@@ -73,7 +79,7 @@ def select_learned_records(
         "labels_covered": labels_covered(pool, graph, selection.picks),
         "random_choice": random_choice(pool, graph, measure, len(selection)),
         **counted(inputs.table, selection.picks, None, ALONE),
-        "learned": told_of_learned(learned, measure),
+        "learned": told_of_learned(learned, measure, budgets),
         "seconds": seconds,
     }
     write_selection(inputs.table, selection.picks, selection, files.records, files.table)

@@ -11,7 +11,7 @@ from mig_jax.commands.selection_steps import told_of_learned
 from mig_jax.commands.terminal import say
 from mig_jax.measure import LabelGraph, Measure, Pool
 
-__all__ = ["read_problem"]
+__all__ = ["read_problem", "say_if_beyond"]
 
 
 def read_problem(
@@ -26,17 +26,40 @@ def read_problem(
         graph = read_label_graph(options, table, options.similarity_threshold)
         return pool, graph, options.measure(), {}
     # Not at the top: only who has learned parameters needs optax, flax and orbax here.
-    from mig_jax.learning import harden, learned_threshold, restore_learned
+    from mig_jax.learning import harden, learned_budgets, learned_threshold, restore_learned
 
     graph = read_label_graph(options, table, learned_threshold(options.params))
     embeddings = label_embeddings(options, table)
     vectors = None if embeddings is None else embeddings[0]
     learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
     pool, graph, measure = harden(learned, pool, graph)
-    about = told_of_learned(learned, measure)
+    budgets = learned_budgets(options.params)
+    about = told_of_learned(learned, measure, budgets)
+    learned_for = f"; learned for {_listed(budgets)} records" if budgets else ""
     say(
         f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
         f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
-        f"{about['threshold']:.3g} or more"
+        f"{about['threshold']:.3g} or more{learned_for}"
     )
     return pool, graph, measure, {"learned": about}
+
+
+def say_if_beyond(learned: dict[str, Any], picks: int) -> None:
+    """Says that a selection is of another size than what its measure was learned for.
+
+    Args:
+      learned: what `read_problem` tells for the manifest.
+      picks: how many records were selected.
+    """
+    budgets = learned.get("learned", {}).get("budgets") or [picks]
+    if not min(budgets) <= picks <= max(budgets):
+        side = "fewer" if picks < min(budgets) else "more"
+        say(
+            f"{picks:,} records are {side} than the parameters were learned for ({min(budgets):,} "
+            f"to {max(budgets):,}): they are used beyond what they were tried on"
+        )
+
+
+def _listed(budgets: list[int]) -> str:
+    *others, last = (f"{budget:,}" for budget in budgets)
+    return f"{', '.join(others)} and {last}" if others else last

@@ -20,7 +20,7 @@ from mig_jax.commands.method_selection import select_by_method
 from mig_jax.commands.pool_inputs import check_worth, read_table, say_read
 from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
 from mig_jax.commands.pool_passes import check_dataset_info, counted
-from mig_jax.commands.problem import read_problem
+from mig_jax.commands.problem import read_problem, say_if_beyond
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
@@ -132,6 +132,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 selection, run = _select(options, *problem, budget, earlier, hosts)
             else:
                 selection, run = select_by_method(options, table, *problem, budget)
+        say_if_beyond(learned, len(selection))
         certificate, prefixes = None, {}
         if options.certificate:
             with timed(seconds, "certificate"):

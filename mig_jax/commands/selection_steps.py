@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -180,12 +180,21 @@ def told_prefixes(
     return {"prefixes": rows}
 
 
-def told_of_learned(learned: LearnedMeasure, measure: Measure) -> dict[str, float]:
-    """What the manifest tells of learned parameters; `measure` is what `harden` makes of them."""
+def told_of_learned(
+    learned: LearnedMeasure, measure: Measure, budgets: Sequence[int]
+) -> dict[str, Any]:
+    """What the manifest tells of learned parameters.
+
+    Args:
+      learned: the parameters.
+      measure: what `harden` makes of them.
+      budgets: for how many records they were learned, as far as is known.
+    """
     return {
         "propagation": float(measure.propagation),
         "threshold": float(learned.threshold),
         "score_exponent": float(learned.score_exponent),
+        "budgets": list(budgets),
     }
 
 

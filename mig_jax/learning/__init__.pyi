@@ -1,5 +1,13 @@
 from . import objectives
-from ._comparison import bootstrap, compare, grid_cells, grid_picks, paper_measure, select_learned
+from ._comparison import (
+    Chosen,
+    bootstrap,
+    compare,
+    grid_cells,
+    grid_picks,
+    paper_measure,
+    select_learned,
+)
 from ._count_model import (
     CountModel,
     ResponseBags,
@@ -8,11 +16,13 @@ from ._count_model import (
     response_bags,
     response_losses,
 )
-from ._gain_matching import GainMatch, gains_of_objective, match_gains
+from ._determined import KnownShapes, known_shapes
+from ._gain_matching import GainMatch, match_gains
 from ._judges import CountModels, Judges, mean_over_groups
 from ._label_features import FeatureBasis, fit_feature_basis, label_features
 from ._learn import Evaluation, initial_state, learn
 from ._learned_files import (
+    learned_budgets,
     learned_threshold,
     refuse_foreign_params,
     restore_learned,
@@ -21,7 +31,14 @@ from ._learned_files import (
 from ._learning_states import LearningStates, learning_run
 from ._leave_one_out import leave_one_out
 from ._normalised_momentum import normalised_momentum
-from ._parameterisations import PARAMETERISATIONS, Free, FromFeatures
+from ._observed_gains import gains_of_objective
+from ._parameterisations import (
+    PARAMETERISATIONS,
+    WEIGHTS_AND_SHAPES,
+    ByLabel,
+    Free,
+    FromFeatures,
+)
 from ._parameters import (
     Labels,
     LearnedMeasure,
@@ -47,7 +64,7 @@ from ._starts import (
     parameters_of_features,
     parameters_of_labels,
 )
-from ._tasks import OBJECTIVES, Inputs, PastRuns, Task, around, make_task
+from ._tasks import OBJECTIVES, Candidate, Inputs, PastRuns, Task, around, make_task
 from ._token_bags import Conversations, conversation_bags, fold, pad, take, token_bags
 
 __all__ = [
@@ -58,7 +75,11 @@ __all__ = [
     "PRIOR",
     "START_THRESHOLD",
     "START_THRESHOLDS",
+    "WEIGHTS_AND_SHAPES",
     "BestStart",
+    "ByLabel",
+    "Candidate",
+    "Chosen",
     "Conversations",
     "CountModel",
     "CountModels",
@@ -70,6 +91,7 @@ __all__ = [
     "Inputs",
     "Judge",
     "Judges",
+    "KnownShapes",
     "Labels",
     "LearnedMeasure",
     "LearningStates",
@@ -94,9 +116,11 @@ __all__ = [
     "grid_picks",
     "harden",
     "initial_state",
+    "known_shapes",
     "label_features",
     "learn",
     "learn_from_starts",
+    "learned_budgets",
     "learned_threshold",
     "learning_run",
     "leave_one_out",

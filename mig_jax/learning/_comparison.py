@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -46,6 +46,7 @@ class Chosen:
     candidates: list[Candidate]
     seconds: float  # Of choosing and selecting, validation included; not of the test.
     detail: str = ""
+    is_part: bool = False  # Learned as well, and less of it: what the rest brings, it tells.
 
 
 def grid_cells() -> Iterator[tuple[float, float, float, str]]:
@@ -129,6 +130,7 @@ def compare(
     task: Task,
     learned: LearnedMeasure,
     learning_seconds: float,
+    others: Sequence[Chosen],
     on_method: Callable[[str, int, int], None],
     on_cell: Callable[[int, int], None],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -139,6 +141,7 @@ def compare(
       task: what selections are to be good for.
       learned: what was learned.
       learning_seconds: how long that took.
+      others: to be compared beside a random choice, the top scores, the paper and the grid.
       on_method: called once a method is judged, with its name, how many are, and of how many.
       on_cell: called with the number of cells of the grid that are validated, and of how many.
 
@@ -151,7 +154,7 @@ def compare(
     own = select_learned(inputs, learned)
     ours = Chosen("learned", [own], learning_seconds + time.perf_counter() - start)
     grid, table = chosen_by_grid(inputs, task, on_cell)
-    found = [*_without_search(inputs), grid, ours]
+    found = [*_without_search(inputs), grid, *others, ours]
     losses = {}
     for number, chosen in enumerate(found, 1):
         losses[chosen.method] = np.mean([task.test_losses(c) for c in chosen.candidates], axis=0)
@@ -173,6 +176,7 @@ def compare(
                 "validation_loss": float(np.mean(validated)),
                 "seconds": chosen.seconds,
                 "detail": chosen.detail,
+                "is_part": chosen.is_part,
             }
         )
     return rows, table

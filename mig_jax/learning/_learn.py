@@ -22,13 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mig_jax.learning._gain_matching import greedy_picks, outcome_of_amounts
 from mig_jax.learning._normalised_momentum import default_optimiser
+from mig_jax.learning._observed_gains import greedy_picks, hardened, outcome_of_amounts
 from mig_jax.learning._parameters import (
     LearnedMeasure,
     Parameterisation,
     Params,
-    cut,
     soften,
 )
 from mig_jax.learning.objectives import (
@@ -330,7 +329,7 @@ def _losses(problem: _Problem, params: Params, budgets: Sequence[int]) -> np.nda
     """Fitted and held-out loss of the hard selection, mean over budgets: float [2]."""
     if not problem.objective.needs_selection:
         return np.asarray(_losses_of_parameters(problem, params))
-    pool, graph, measure = _hardened(problem, params)
+    pool, graph, measure = hardened(problem.parameterisation, params, problem.pool, problem.graph)
     picks = greedy_picks(pool, graph, measure, max(budgets))
     losses = [
         _losses_of_amounts(
@@ -339,11 +338,6 @@ def _losses(problem: _Problem, params: Params, budgets: Sequence[int]) -> np.nda
         for budget in budgets
     ]
     return np.mean(np.asarray(losses), axis=0)
-
-
-@jax.jit
-def _hardened(problem: _Problem, params: Params) -> tuple[Pool, LabelGraph, Measure]:
-    return cut(problem.parameterisation.learned(params), problem.pool, problem.graph)
 
 
 @jax.jit

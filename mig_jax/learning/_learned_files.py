@@ -25,7 +25,13 @@ from mig_jax.learning._parameters import Labels, LearnedMeasure, Parameterisatio
 from mig_jax.measure import FAMILIES, LabelGraph, Pool, family_name, name_in
 from mig_jax.runs import disk_errors, refuse_foreign, replace_own
 
-__all__ = ["learned_threshold", "refuse_foreign_params", "restore_learned", "save_learned"]
+__all__ = [
+    "learned_budgets",
+    "learned_threshold",
+    "refuse_foreign_params",
+    "restore_learned",
+    "save_learned",
+]
 
 _FORMAT = 1
 _KIND = "learned parameters"
@@ -38,6 +44,7 @@ def save_learned(
     params: Params,
     label_names: Sequence[str],
     *,
+    budgets: Sequence[int] = (),
     outputs: OutputFiles | None = None,
 ) -> None:
     """Saves parameters in a directory of their own; parameters that it held are replaced.
@@ -47,6 +54,7 @@ def save_learned(
       parameterisation: what the parameters are of.
       params: as learned.
       label_names: the K labels of the pool.
+      budgets: for how many records they were learned, to be told to who selects with them.
       outputs: of a command, to appear with them; by default they appear now.
 
     Raises:
@@ -68,6 +76,7 @@ def save_learned(
             if field.metadata.get("static")
         },
         "threshold": float(learned.threshold),
+        "budgets": sorted(int(budget) for budget in budgets),
     }
     arrays = jax.tree_util.tree_map(np.asarray, arrays)
     import orbax.checkpoint as ocp
@@ -103,6 +112,15 @@ def learned_threshold(directory: str | os.PathLike[str]) -> float:
     """
     about = _read(directory).about
     return PARAMETERISATIONS[about["kind"]].graph_threshold(about)
+
+
+def learned_budgets(directory: str | os.PathLike[str]) -> list[int]:
+    """For how many records the parameters were learned, ascending; empty where nobody said.
+
+    Raises:
+      InputError: if the directory does not hold learned parameters.
+    """
+    return [int(budget) for budget in _read(directory).about.get("budgets", [])]
 
 
 def restore_learned(

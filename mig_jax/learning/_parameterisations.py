@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,11 @@ from mig_jax.learning._parameters import (
 )
 from mig_jax.measure import Array, LabelGraph, Measure, Parameter, Scalar, as_pytree
 
-__all__ = ["PARAMETERISATIONS", "Free", "FromFeatures"]
+__all__ = ["PARAMETERISATIONS", "WEIGHTS_AND_SHAPES", "ByLabel", "Free", "FromFeatures"]
+
+#: What labels may differ in; what they do not differ in, all share.
+ByLabel = tuple[Literal["weights", "shapes"], ...]
+WEIGHTS_AND_SHAPES: ByLabel = ("weights", "shapes")
 
 # How far a parameter of 1 moves what it stands for, at the start: with these, one
 # learning rate suits all leaves.
@@ -60,6 +64,8 @@ class Free(Parameterisation):
     graph: LabelGraph | None = None
     #: float [K] or a scalar, above 0: what a label holds where its price is meant.
     anchor: Parameter = 1.0
+    #: What labels differ in.
+    by_label: ByLabel = dataclasses.field(default=WEIGHTS_AND_SHAPES, metadata={"static": True})
 
     def init(self, key: jax.Array) -> Params:
         del key  # Labels start alike.
@@ -101,7 +107,7 @@ class Free(Parameterisation):
             directions = jnp.asarray(self.directions)
             weights = weights + directions @ params["common_weights"]
             shapes = shapes + directions @ params["common_shapes"]
-        return weights, shapes
+        return _differing(self.by_label, weights, shapes)
 
 
 @as_pytree
@@ -121,6 +127,7 @@ class FromFeatures(Parameterisation):
     anchor: Parameter = 1.0  #: As of `Free`.
     #: Of how many records, chosen evenly, it is what labels hold; a scalar if it is of none.
     anchor_records: float | None = dataclasses.field(default=None, metadata={"static": True})
+    by_label: ByLabel = dataclasses.field(default=WEIGHTS_AND_SHAPES, metadata={"static": True})
 
     def init(self, key: jax.Array) -> Params:
         return {**_shared_params(), "network": self._network().init(key, self.features)["params"]}
@@ -142,6 +149,7 @@ class FromFeatures(Parameterisation):
             "lowest_threshold": float(self.lowest_threshold),
             "highest_threshold": float(self.highest_threshold),
             "anchor_records": self.anchor_records,
+            "by_label": list(self.by_label),
         }
         if self.anchor_records is None:
             about["anchor"] = float(self.anchor)
@@ -175,6 +183,7 @@ class FromFeatures(Parameterisation):
             about["lowest_threshold"],
             about["highest_threshold"],
             anchor=anchor,
+            by_label=tuple(about.get("by_label", WEIGHTS_AND_SHAPES)),
         ).learned(arrays["params"])
 
     @classmethod
@@ -184,7 +193,7 @@ class FromFeatures(Parameterisation):
 
     def _offsets(self, params: Params) -> tuple[jax.Array, jax.Array]:
         weights, shapes = self._network().apply({"params": params["network"]}, self.features)
-        return weights, shapes
+        return _differing(self.by_label, weights, shapes)
 
     def _network(self) -> Any:
         from mig_jax.learning._label_network import LabelNetwork
@@ -198,6 +207,16 @@ PARAMETERISATIONS: dict[str, type[Parameterisation]] = {"free": Free, "features"
 
 def _shared_params() -> Params:
     return {name: jnp.zeros(()) for name in _SHARED}
+
+
+def _differing(
+    by_label: ByLabel, weights: jax.Array, shapes: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The offsets of labels, none in what labels do not differ in."""
+    return (
+        weights if "weights" in by_label else jnp.zeros_like(weights),
+        shapes if "shapes" in by_label else jnp.zeros_like(shapes),
+    )
 
 
 def _learned(

@@ -13,11 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mig_jax.learning._gain_matching import match_gains
+from mig_jax.learning._gain_matching import GainMatch, match_gains
 from mig_jax.learning._label_features import FeatureBasis, fit_feature_basis, label_features
 from mig_jax.learning._learn import Learned, LearningState, initial_state, learn
 from mig_jax.learning._learning_states import LearningStates, learning_run
-from mig_jax.learning._parameterisations import Free, FromFeatures
+from mig_jax.learning._parameterisations import (
+    WEIGHTS_AND_SHAPES,
+    ByLabel,
+    Free,
+    FromFeatures,
+)
 from mig_jax.learning._parameters import (
     Parameterisation,
     Params,
@@ -46,9 +51,9 @@ LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.6, 0.97
 START_THRESHOLD = 0.65
 #: Where gains are matched, to learn from the one where they match best.
 START_THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-PRIOR = 1e-4
+PRIOR = 1e-3
 _STEPS_TO_COMPARE = 10  # Of matching at each threshold, in one round.
-_ROUNDS = 3  # At the best of them.
+_ROUNDS, _STEPS_OF_ROUND = 3, 15  # At the best of them.
 _SAVE_EVERY_SECONDS = 5.0
 
 
@@ -58,6 +63,7 @@ def parameters_of_labels(
     *,
     lowest_threshold: float = LOWEST_THRESHOLD,
     prior: float = PRIOR,
+    by_label: ByLabel = WEIGHTS_AND_SHAPES,
 ) -> Free:
     """A value for each label of the pool, which also moves along the labels' features.
 
@@ -66,6 +72,7 @@ def parameters_of_labels(
       start_threshold: where T starts; all else starts at the paper's settings.
       lowest_threshold: T stays above.
       prior: how strongly labels are pulled towards the values that they share.
+      by_label: what labels differ in; all else they share.
     """
     basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
     common = _common(start_threshold, lowest_threshold, prior)
@@ -73,6 +80,7 @@ def parameters_of_labels(
         num_labels=inputs.graph.num_labels,
         directions=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
         anchor=even_information(common["start"], inputs.pool, inputs.graph, _in_midst(inputs)),
+        by_label=by_label,
         **common,
     )
 
@@ -84,6 +92,7 @@ def parameters_of_features(
     basis: FeatureBasis | None = None,
     lowest_threshold: float = LOWEST_THRESHOLD,
     prior: float = PRIOR,
+    by_label: ByLabel = WEIGHTS_AND_SHAPES,
 ) -> FromFeatures:
     """A function of label features, for any pool; arguments as in `parameters_of_labels`.
 
@@ -97,6 +106,7 @@ def parameters_of_features(
         basis=basis,
         anchor=even_information(common["start"], inputs.pool, inputs.graph, records),
         anchor_records=records,
+        by_label=by_label,
         **common,
     )
 
@@ -118,6 +128,7 @@ def _in_midst(inputs: Inputs) -> float:
 class BestStart:
     """The start from which the held-out loss came to be lowest, and what was learned there."""
 
+    number: int  # Of the starts.
     parameterisation: Parameterisation
     found: Learned
     seconds: float  # Of learning from all starts, also those before a stop.
@@ -160,28 +171,38 @@ def learn_from_starts(
       on_match: called after each round of matching, before the steps: how many are done, of all.
     """
     tell = on_step or (lambda step: None)
-    matched: Params | None = None
+    match: _Match | None = None
+    chosen = list(range(len(starts)))
     began = time.perf_counter()
     if task.objective.needs_selection:
-        start, matched = matched_start(inputs, task.objective, starts, on_match)
-        starts = [start]
+        match = _Match(inputs, task.objective, starts, on_match)
+        begun = [number for number in chosen if (folder / str(number)).exists()]
+        chosen = begun[:1] or [match.best()]  # States are there of the best one alone.
     before_steps = time.perf_counter() - began
-    runs = []
-    for number, parameterisation in enumerate(starts):
-        before = number * steps
+    runs = {}
+    for place, number in enumerate(chosen):
+        before = place * steps
 
         def on_state(state: LearningState, temperature: float, before: int = before) -> None:
             tell(_progress(before, state, temperature))
 
         found, seconds = _learn(
-            inputs, task, parameterisation, matched, folder / str(number), settings, steps, on_state
+            inputs,
+            task,
+            starts[number],
+            None if match is None else partial(match.params, number),
+            folder / str(number),
+            settings,
+            steps,
+            on_state,
+            before_steps,
         )
-        runs.append((found, seconds))
+        runs[number] = found, seconds
         last = _progress(before, found.state, found.history[-1].temperature)
         tell(dataclasses.replace(last, done=before + steps))  # It may have stopped early.
-    best = min(range(len(starts)), key=lambda number: float(runs[number][0].state.best_loss))
-    seconds = before_steps + sum(seconds for _, seconds in runs)
-    return BestStart(starts[best], runs[best][0], seconds)
+    best = min(chosen, key=lambda number: float(runs[number][0].state.best_loss))
+    seconds = sum(seconds for _, seconds in runs.values())
+    return BestStart(best, starts[best], runs[best][0], seconds)
 
 
 def matched_start(
@@ -198,25 +219,57 @@ def matched_start(
       starts: of the same number of labels; the first of equals is taken.
       on_match: called with the number of rounds done, and of all.
     """
-    total, done = _ROUNDS + (len(starts) if len(starts) > 1 else 0), 0
+    match = _Match(inputs, objective, starts, on_match)
+    best = match.best()
+    return starts[best], match.params(best)
 
-    def on_round(_: int) -> None:
-        nonlocal done
-        done += 1
-        if on_match is not None:
-            on_match(done, total)
 
-    key = jax.random.key(inputs.seed)
-    match = partial(match_gains, inputs.pool, inputs.graph)
-    rest = (objective, inputs.budgets, key)
-    first = starts[0]
-    if len(starts) > 1:
+class _Match:
+    """Gains matched at each of several starts, and how far that is."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        objective: Objective,
+        starts: Sequence[Parameterisation],
+        on_match: Callable[[int, int], None] | None,
+    ) -> None:
+        self._inputs, self._objective = inputs, objective
+        self._starts, self._on_match = starts, on_match
+        self._total, self._done = _ROUNDS + (len(starts) if len(starts) > 1 else 0), 0
+
+    def best(self) -> int:
+        """The start with the lowest residual after one round."""
+        if len(self._starts) == 1:
+            return 0
         residuals = [
-            match(one, *rest, rounds=1, steps=_STEPS_TO_COMPARE, on_round=on_round).residual
-            for one in starts
+            self._match(number, 1, steps=_STEPS_TO_COMPARE).residual
+            for number in range(len(self._starts))
         ]
-        first = starts[int(np.argmin(residuals))]
-    return first, match(first, *rest, rounds=_ROUNDS, on_round=on_round).params
+        return int(np.argmin(residuals))
+
+    def params(self, number: int) -> Params:
+        """The parameters by which gains match at a start."""
+        return self._match(number, _ROUNDS).params
+
+    def _match(self, number: int, rounds: int, steps: int = _STEPS_OF_ROUND) -> GainMatch:
+        inputs = self._inputs
+        return match_gains(
+            inputs.pool,
+            inputs.graph,
+            self._starts[number],
+            self._objective,
+            inputs.budgets,
+            jax.random.key(inputs.seed),
+            rounds=rounds,
+            steps=steps,
+            on_round=self._on_round,
+        )
+
+    def _on_round(self, _: int) -> None:
+        self._done += 1
+        if self._on_match is not None:
+            self._on_match(self._done, self._total)
 
 
 def _progress(before: int, state: LearningState, temperature: float) -> LearningStep:
@@ -229,23 +282,29 @@ def _learn(
     inputs: Inputs,
     task: Task,
     parameterisation: Parameterisation,
-    params: Params | None,
+    match: Callable[[], Params] | None,
     folder: pathlib.Path,
     settings: dict[str, Any],
     steps: int,
     on_state: Callable[[LearningState, float], None],
+    seconds_before: float,
 ) -> tuple[Learned, float]:
     """What is learned from one start, and in how many seconds, stops left out."""
     key, budgets = jax.random.key(inputs.seed), inputs.budgets
     parts = (inputs.pool, inputs.graph, parameterisation, task.objective)
     settings = settings | {"budgets": budgets}
     with LearningStates(folder, learning_run(*parts, settings)) as states:
-        resume = states.restore(
-            initial_state(inputs.graph, parameterisation, key, steps=steps, budgets=budgets),
+        make = partial(initial_state, inputs.graph, parameterisation, key)
+        sizes: dict[str, Any] = {"steps": steps, "budgets": budgets}
+        state = states.restore(
+            make(**sizes),
             on_damaged=lambda step: inputs.say(f"passed over a damaged state after {step} steps"),
         )
+        start = time.perf_counter() - (states.seconds if state else seconds_before)
+        if state is None and match is not None:
+            state = make(**sizes, params=match())
+            states.save(state, seconds=time.perf_counter() - start)
         saved_at = time.perf_counter()
-        start = saved_at - states.seconds
 
         def on_step(state: LearningState, temperature: float) -> None:
             nonlocal saved_at
@@ -254,9 +313,7 @@ def _learn(
                 states.save(state, seconds=time.perf_counter() - start)
                 saved_at = time.perf_counter()
 
-        found = learn(
-            *parts, budgets, key, steps=steps, params=params, resume=resume, on_step=on_step
-        )
+        found = learn(*parts, budgets, key, steps=steps, resume=state, on_step=on_step)
         seconds = time.perf_counter() - start
         states.save(found.state, seconds=seconds)
     return found, seconds

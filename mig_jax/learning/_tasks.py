@@ -22,6 +22,7 @@ from mig_jax.data import ValidationSet, check_outputs, read_texts, read_validati
 from mig_jax.errors import InputError
 from mig_jax.learning import objectives
 from mig_jax.learning._judges import CountModels, Judges, mean_over_groups
+from mig_jax.learning._parameters import LearnedMeasure
 from mig_jax.learning._token_bags import conversation_bags
 from mig_jax.learning.objectives import plant
 from mig_jax.measure import (
@@ -117,6 +118,11 @@ class Task:
     loss_name: str
     about: str  # What selections are to be good for, in a sentence for people.
     past_runs: PastRuns | None = None  # That the objective learns from.
+    wanted: ValidationSet | None = None  # Conversations that are learned from, with their texts.
+    truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.
+    #: How strongly labels are pulled towards what they share, if nobody says: the noisier what the
+    #: objective says of single labels, the more.
+    prior: float = 1e-3
 
 
 def make_task(name: str, inputs: Inputs) -> Task:
@@ -154,6 +160,8 @@ def _planted(inputs: Inputs) -> Task:
         "share of the true utility missed",
         "the labels of the pool were given a hidden true worth each. Learning sees two noisy "
         "estimates of what a selection is truly worth; the truth alone is the judge",
+        truth=truth.learned,
+        prior=1e-5,
     )
 
 
@@ -190,6 +198,7 @@ def _validation(inputs: Inputs) -> Task:
         "the validation records are to be answered well. Learning sees the loss on their answers "
         "of a simple model of fine-tuning; the judges are networks of another kind, trained "
         "afresh on each selection",
+        wanted=dev,
     )
 
 

@@ -4,7 +4,13 @@ from ._counts import counts_by_file, counts_by_value, told_counts
 from ._explanation_text import explanation_lines, scores_as_read, told_explanation
 from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
-from ._learning_report import LearningReport, label_changes, most_changed, report_content
+from ._learning_report import (
+    LearningReport,
+    PastRunsReport,
+    label_changes,
+    most_changed,
+    report_content,
+)
 from ._learning_text import comparison_lines, report_text
 from ._limits import allowed_selections
 from ._manifest import manifest, summary
@@ -17,6 +23,7 @@ __all__ = [
     "REPORT_FILES",
     "LabelChanges",
     "LearningReport",
+    "PastRunsReport",
     "Row",
     "Selected",
     "allowed_selections",

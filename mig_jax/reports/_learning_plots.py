@@ -38,6 +38,7 @@ _WIDTH = 10.0  # Inches: 1,200 pixels.
 _BEFORE, _AFTER, _NAMED, _QUIET = "#8a8f98", "#2f5d8a", "#b4552d", "#b9bec6"
 _CURVES = 12
 _DUMBBELLS = 20
+_ALIKE = 1e-3  # Labels that differ by no more have one value.
 _MARGIN = 1.03  # Where names stand beside a panel, in its widths.
 
 
@@ -54,6 +55,11 @@ class LabelChanges:
     weight_after: np.ndarray  # float
     picks_before: np.ndarray  # int: selected records that have the label.
     picks_after: np.ndarray  # int
+    shape_low: np.ndarray | None = None  # float: of a plain interval, where it is known.
+    shape_high: np.ndarray | None = None  # float
+    determined: np.ndarray | None = None  # bool: the data tell the shape.
+    true_shapes: np.ndarray | None = None  # float: where the truth is known.
+    true_weights: np.ndarray | None = None  # float
 
     def of(self, label: int) -> dict[str, Any]:
         """The changes of one label, by name."""
@@ -104,23 +110,23 @@ def loss_figure(history: list[Evaluation], best_step: int) -> Figure:
 
 
 def parameters_figure(changes: LabelChanges, named: list[int]) -> Figure:
-    """Learned shapes and weights against the labels' frequency; `named` are told by name."""
+    """Learned shapes and weights against the labels' frequency; `named` are told by name.
+
+    Shapes that the data do not determine are grey. Where the truth is known, a second column has
+    it on its axis.
+    """
     figure = _figure(9.0)
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    known_truth = changes.true_shapes is not None
+    columns = figure.subplots(2, 1 + known_truth, sharex="col", sharey="row", squeeze=False)
     there = changes.records > 0
-    for axes, name, before, after in (
-        (upper, changes.shape, changes.shape_before, changes.shape_after),
-        (lower, "weight", changes.weight_before, changes.weight_after),
+    told = there if changes.determined is None else there & changes.determined
+    for (axes, *beside), name, before, after, truth in (
+        (columns[0], changes.shape, changes.shape_before, changes.shape_after, changes.true_shapes),
+        (columns[1], "weight", changes.weight_before, changes.weight_after, changes.true_weights),
     ):
-        _style(axes).scatter(
-            changes.records[there],
-            after[there],
-            s=14 if there.sum() < 2000 else 7,
-            color=_AFTER,
-            alpha=0.45,
-            linewidths=0,
-            label="label, after learning",
-        )
+        shape_low, shape_high = changes.shape_low, changes.shape_high
+        between = (shape_low, shape_high) if name == changes.shape else (None, None)
+        _scatter(axes, changes.records, after, there, told, *between)
         low, high = before.min(), before.max()
         axes.axhspan(low, high, color=_BEFORE, alpha=0.15, linewidth=0)
         axes.axhline(
@@ -134,11 +140,13 @@ def parameters_figure(changes: LabelChanges, named: list[int]) -> Figure:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         values = np.concatenate([before, after[there]])
         if name == "exponent":
-            middle, half = (values.max() + values.min()) / 2, (values.max() - values.min()) / 2
-            half = max(1.1 * half, 0.05)  # Not so narrow that rounding fills the panel.
-            axes.set_ylim(middle - half, middle + half)
+            bottom, top = values.min(), values.max()
+            margin = max(0.05 * (top - bottom), 0.01)
+            axes.set_ylim(bottom - margin, top + margin)
         else:
             _log_scale(axes, values)
+        if np.ptp(after[there]) <= _ALIKE * np.abs(after[there]).max():
+            _remark(axes, f"{after[there][0]:.3g} for every label")
         axes.scatter(
             changes.records[named],
             after[named],
@@ -148,12 +156,46 @@ def parameters_figure(changes: LabelChanges, named: list[int]) -> Figure:
             linewidths=0,
             label="changed most",
         )
-        _name_in_margin(axes, changes, named, after)
-    upper.set_title("Learned parameters of the labels")
-    lower.set_xlabel("records of the pool that have the label")
-    handles, labels = upper.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        if not beside:
+            _name_in_margin(axes, changes, named, after)
+        for right in beside:
+            assert truth is not None
+            # Weights have no unit of their own: as large in the mean as those learned.
+            unit = np.exp(np.mean(np.log(after[there]) - np.log(truth[there])))
+            _scatter(right, truth * (1.0 if name == changes.shape else unit), after, there, told)
+            ends = np.array([after[there].min(), after[there].max()])
+            right.plot(ends, ends, color="#444444", linestyle=":", linewidth=1.2)
+            right.set(xlabel=f"true {name}", xscale=axes.get_yscale())
+            right.tick_params(labelbottom=True)
+    columns[0, 0].set_title("Learned parameters of the labels")
+    columns[1, 0].set_xlabel("records of the pool that have the label")
+    handles, labels = columns[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
+
+
+def _scatter(
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    there: np.ndarray,
+    told: np.ndarray,
+    low: np.ndarray | None = None,
+    high: np.ndarray | None = None,
+) -> None:
+    """A point a label: in colour if the data tell its shape, with its interval if there is one."""
+    _style(axes)
+    size = 14 if there.sum() < 2000 else 7
+    open_too = bool((there & ~told).any())
+    for rows, colour, name in (
+        (there & ~told, _QUIET, "label whose shape the data do not determine"),
+        (there & told, _AFTER, "label" + (" whose shape they determine" if open_too else "")),
+    ):
+        if rows.any():
+            points = axes.scatter(x[rows], y[rows], s=size, color=colour, label=name)
+            points.set(alpha=0.6, linewidths=0)
+            if low is not None and high is not None:
+                axes.vlines(x[rows], low[rows], high[rows], color=colour, alpha=0.12, linewidth=0.8)
 
 
 def score_functions_figure(

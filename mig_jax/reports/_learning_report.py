@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mig_jax.learning import Evaluation, LearnedMeasure
+from mig_jax.learning import Evaluation, KnownShapes, LearnedMeasure
 from mig_jax.measure import Pool, amounts_of_picks, family_name
 from mig_jax.reports._learning_plots import LabelChanges
 
 __all__ = [
     "LearningReport",
+    "PastRunsReport",
     "label_changes",
     "most_changed",
     "quantiles",
@@ -25,6 +26,16 @@ _QUANTILES = {"lowest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "highest"
 _LISTED = 15  # Labels in the table of those that changed most.
 # What is learned of rarer labels rests on little: they are named only if all are rare.
 _RECORDS_TO_BE_NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class PastRunsReport:
+    """How past runs that were left out one by one are placed by what is learned from the others."""
+
+    runs: int
+    correlations: dict[str, float]  # Spearman's, with the results, by what labels differ in.
+    kept: str  # Which of them is learned.
+    chance: float  # The standard deviation of that correlation for runs unlike each other.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +54,15 @@ class LearningReport:
     picks_after: np.ndarray  # int [N]
     # One object a method: `method`, `test_loss`, `low`, `high`, `seconds`; also
     # `validation_loss`, `detail` and, for the paired difference to `learned`,
-    # `over_learned`, `over_learned_low` and `over_learned_high` if they are known.
+    # `over_learned`, `over_learned_low` and `over_learned_high` if they are known; `is_part` of
+    # what is learned as well, and less of it.
     comparison: list[dict[str, Any]]
     best_step: int
     stopped_early: bool
     seconds: float  # Of learning.
-    # Spearman's correlation of past runs' results with what E, learned from the others, says.
-    leave_one_out: float | None = None
+    past_runs: PastRunsReport | None = None  # If it was learned from any.
+    known: KnownShapes | None = None  # How well the shapes of labels are, if that was found out.
+    truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.
     about: str = ""  # What selections are to be good for, in a sentence.
     selected: dict[str, Any] | None = None  # The manifest of what was selected and written.
 
@@ -70,6 +83,8 @@ def label_changes(report: LearningReport) -> LabelChanges:
         labels = np.asarray(report.pool.labels)[chosen[np.asarray(report.pool.records)]]
         return np.bincount(labels, minlength=count)
 
+    known = report.known
+    true_shapes, true_weights = (None, None) if report.truth is None else of_labels(report.truth)
     return LabelChanges(
         list(report.label_names),
         np.asarray(report.label_counts, np.int64),
@@ -78,6 +93,11 @@ def label_changes(report: LearningReport) -> LabelChanges:
         *of_labels(report.after),
         picked(report.picks_before),
         picked(report.picks_after),
+        shape_low=None if known is None else known.low,
+        shape_high=None if known is None else known.high,
+        determined=None if known is None else known.determined,
+        true_shapes=true_shapes,
+        true_weights=true_weights,
     )
 
 
@@ -138,6 +158,7 @@ def report_content(report: LearningReport) -> dict[str, Any]:
             "after": quantiles(changes.weight_after),
         },
         "most_changed": [changes.of(label) for label in most_changed(changes)],
+        "by_label": _by_label(report, changes),
     }
     return _finite(
         {
@@ -155,9 +176,25 @@ def report_content(report: LearningReport) -> dict[str, Any]:
             "best_step": report.best_step,
             "stopped_early": report.stopped_early,
             "seconds": report.seconds,
-            "leave_one_out_spearman": report.leave_one_out,
+            "past_runs": (
+                None if report.past_runs is None else dataclasses.asdict(report.past_runs)
+            ),
         }
     )
+
+
+def _by_label(report: LearningReport, changes: LabelChanges) -> dict[str, Any]:
+    """Every label's parameters after learning, and how well its shape is known."""
+    found: dict[str, Any] = {
+        "labels": changes.names,
+        changes.shape: changes.shape_after.tolist(),
+        "weight": changes.weight_after.tolist(),
+    }
+    if report.known is not None:
+        found[f"{changes.shape}_low"] = report.known.low.tolist()
+        found[f"{changes.shape}_high"] = report.known.high.tolist()
+        found["determined"] = report.known.determined.tolist()
+    return found
 
 
 def _finite(value: Any) -> Any:

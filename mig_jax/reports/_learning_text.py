@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mig_jax.reports._learned_in_words import moved
 from mig_jax.reports._learning_plots import LabelChanges
 from mig_jax.reports._learning_report import (
     LearningReport,
+    PastRunsReport,
     label_changes,
     most_changed,
     quantiles,
@@ -55,6 +57,9 @@ def report_text(report: LearningReport, folder: str) -> str:
         records=len(after),
         steps=report.history[-1].step if report.history else 0,
         comparison=_comparison(report.comparison),
+        parts=_parts(report.comparison),
+        moved=moved(report, changes),
+        past_runs=_past_runs(report.past_runs),
         losses=_losses(report),
         shared=_shared(report),
         quantiles=list(quantiles(changes.shape_after)),
@@ -72,14 +77,13 @@ def report_text(report: LearningReport, folder: str) -> str:
 
 def comparison_lines(rows: list[dict[str, Any]], loss: str) -> str:
     """The comparison as the command prints it, the best first."""
-    lines = [
-        f"test loss: {loss}; lower is better",
-        f"  {'method':<10} {'test loss':>10}   {'95 % interval':<20} {'seconds':>8}   settings",
-    ]
+    width = max([10, *(len(row["method"]) for row in rows)])
+    columns = f"{'test loss':>10}   {'95 % interval':<20} {'seconds':>8}   settings"
+    lines = [f"test loss: {loss}; lower is better", f"  {'method':<{width}} {columns}"]
     for row in _best_first(rows):
         between = f"{row['low']:.4f} to {row['high']:.4f}"
         lines.append(
-            f"  {row['method']:<10} {row['test_loss']:>10.4f}   {between:<20} "
+            f"  {row['method']:<{width}} {row['test_loss']:>10.4f}   {between:<20} "
             f"{row['seconds']:>8.1f}   {row['detail']}".rstrip()
         )
     return "\n".join(lines)
@@ -91,14 +95,26 @@ def _best_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _comparison(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The table of all methods, and how what was learned stands to the others."""
+    rows = _best_first([row for row in rows if not row.get("is_part")])
     if not rows:
         return None
-    rows = _best_first(rows)
+    return {**_table_of_methods(rows), "verdict": _verdict(rows)}
+
+
+def _parts(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The table of what is learned with less freedom, beside all of it."""
+    if not any(row.get("is_part") for row in rows):
+        return None
+    return _table_of_methods(
+        _best_first([row for row in rows if row.get("is_part") or row["method"] == "learned"])
+    )
+
+
+def _table_of_methods(rows: list[dict[str, Any]]) -> dict[str, Any]:
     paired = any("over_learned" in row for row in rows)
-    validated = any("validation_loss" in row for row in rows)
+    detailed = any(row.get("detail") for row in rows)
     header = ["method", "test loss", "95 % interval"]
-    header += ["more than learned"] * paired + ["validation loss"] * validated
-    header += ["seconds", "settings"]
+    header += ["more than learned"] * paired + ["seconds"] + ["settings"] * detailed
     lines = []
     for row in rows:
         line = [cell(row["method"]), number(row["test_loss"]), interval(row, "low", "high")]
@@ -106,16 +122,9 @@ def _comparison(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
             gap = number(row.get("over_learned"), sign=True)
             between = interval(row, "over_learned_low", "over_learned_high", sign=True)
             line.append("" if row["method"] == "learned" else f"{gap} ({between})")
-        if validated:
-            line.append(number(row.get("validation_loss")))
-        lines.append([*line, f"{row['seconds']:.1f}", cell(row.get("detail", ""))])
-    return {
-        "header": header,
-        "rows": lines,
-        "numeric": range(1, len(header) - 1),
-        "paired": paired,
-        "verdict": _verdict(rows),
-    }
+        lines.append([*line, f"{row['seconds']:.1f}", *[cell(row.get("detail", ""))] * detailed])
+    numeric = range(1, len(header) - detailed)
+    return {"header": header, "rows": lines, "numeric": numeric, "paired": paired}
 
 
 def _verdict(rows: list[dict[str, Any]]) -> str:
@@ -137,6 +146,19 @@ def _verdict(rows: list[dict[str, Any]]) -> str:
     if high < 0:
         return f"**{text}worse**: {by} is clear of zero."
     return f"**{text}neither better nor worse** beyond chance: {by} holds zero."
+
+
+def _past_runs(runs: PastRunsReport | None) -> dict[str, Any] | None:
+    if runs is None:
+        return None
+    return {
+        "rows": [
+            [name + (" (kept)" if name == runs.kept else ""), f"{value:+.2f}"]
+            for name, value in runs.correlations.items()
+        ],
+        "runs": runs.runs,
+        "chance": f"{runs.chance:.2f}",
+    }
 
 
 def _losses(report: LearningReport) -> list[list[str]]:

@@ -57,6 +57,19 @@ class RecordTable:
     def num_labels(self) -> int:
         return len(self.label_names)
 
+    def only(self, rows: npt.NDArray[np.integer]) -> RecordTable:
+        """Some records, by their indices, ascending. Labels keep their ids; not all may occur."""
+        counts = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        entries = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
+        columns = ("scores", "file_index", "line", "position")
+        return dataclasses.replace(
+            self,
+            labels=self.labels[entries],
+            offsets=offsets,
+            **{name: getattr(self, name)[rows] for name in columns},
+        )
+
 
 class RecordPart(NamedTuple):
     """R records that follow each other in a file, on their own: a step to the table.

@@ -1,0 +1,158 @@
+"""The steps of learning, and what is shown meanwhile."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import jax
+
+from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.learning import (
+    WEIGHTS_AND_SHAPES,
+    BestStart,
+    ByLabel,
+    Chosen,
+    Free,
+    Inputs,
+    KnownShapes,
+    LearningStep,
+    Parameterisation,
+    Task,
+    known_shapes,
+    learn_from_starts,
+    leave_one_out,
+    select_learned,
+)
+from mig_jax.reports import PastRunsReport
+
+if TYPE_CHECKING:
+    from mig_jax.commands.learn import Options
+
+__all__ = ["Learning"]
+
+_NAMES: dict[ByLabel, str] = {
+    (): "shared alone",
+    ("weights",): "weights alone",
+    ("shapes",): "shapes alone",
+    WEIGHTS_AND_SHAPES: "weights and shapes",
+}
+_PARTS: tuple[ByLabel, ...] = ((), ("weights",), ("shapes",))
+_FROM_FEWEST: tuple[ByLabel, ...] = ((), ("weights",), WEIGHTS_AND_SHAPES)
+
+
+class Learning:
+    """What is learned for a task, and of less freedom beside it; goes on where it was stopped."""
+
+    def __init__(self, options: Options, inputs: Inputs, task: Task, folder: pathlib.Path) -> None:
+        self._options, self._inputs, self._task, self._folder = options, inputs, task, folder
+        #: How runs left out were placed, after `best`; none if nothing is learned from runs.
+        self.past_runs: PastRunsReport | None = None
+
+    def best(self) -> BestStart:
+        """What is learned: of past runs as little as need be, of all else weights and shapes."""
+        if self._task.past_runs is None:
+            return self._learn(WEIGHTS_AND_SHAPES)
+        return self._from_past_runs(len(self._task.past_runs.picks))
+
+    def known_shapes(self, best: BestStart) -> KnownShapes | None:
+        """How well the shape of each label is known, if each has its own and selections tell."""
+        parameterisation, task, inputs = best.parameterisation, self._task, self._inputs
+        phi = best.found.learned.measure.score_function
+        if (
+            not isinstance(parameterisation, Free)
+            or not task.objective.needs_selection
+            or phi.shape_name is None
+        ):
+            return None
+        say("which shapes the data determine")
+        known = known_shapes(
+            inputs.pool,
+            inputs.graph,
+            parameterisation,
+            best.found.params,
+            task.objective,
+            inputs.budgets,
+            jax.random.key(inputs.seed),
+        )
+        say(f"the data determine the shapes of {known.determined.sum():,} of {len(known.open):,}")
+        return known
+
+    def parts(self, best: BestStart) -> list[Chosen]:
+        """What is selected if less is learned by label, at the best threshold."""
+        if not self._task.objective.needs_selection:
+            return []
+        threshold = self._options.start_thresholds[best.number]
+        found = []
+        for by_label in _PARTS:
+            part = self._learn(by_label, [threshold])
+            candidate = select_learned(self._inputs, part.found.learned)
+            name = _NAMES[by_label]
+            found.append(Chosen(name, [candidate], part.seconds, is_part=True))
+        return found
+
+    def _from_past_runs(self, runs: int) -> BestStart:
+        """The fewest parameters that place runs left out as well as more do.
+
+        More are taken only where they place the runs better by more than chance does: the standard
+        deviation of a rank correlation of S runs that have nothing to do with each other.
+        """
+        chance = 1 / math.sqrt(max(runs - 1, 1))
+        best: BestStart | None = None
+        kept: ByLabel = ()
+        placed: dict[ByLabel, float] = {}
+        for by_label in _FROM_FEWEST:
+            found = self._learn(by_label)
+            placed[by_label] = self._leave_one_out(by_label, found.parameterisation)
+            if best is None or placed[by_label] > placed[kept] + chance:
+                best, kept = found, by_label
+        assert best is not None
+        correlations = {_NAMES[by_label]: value for by_label, value in placed.items()}
+        self.past_runs = PastRunsReport(runs, correlations, _NAMES[kept], chance)
+        say(
+            f"kept: {_NAMES[kept]}; rank correlation of runs left out "
+            + ", ".join(f"{value:+.2f} with {name}" for name, value in correlations.items())
+        )
+        return best
+
+    def _learn(self, by_label: ByLabel, thresholds: Sequence[float] = ()) -> BestStart:
+        options, inputs, task = self._options, self._inputs, self._task
+        starts = options.starts(inputs, task, by_label, thresholds)
+        total = options.steps * (1 if task.objective.needs_selection else len(starts))
+        folder = self._folder / "_".join(by_label or ("shared",))
+        with progress_bar(f"learning {_NAMES[by_label]}", total, unit="steps") as bar:
+
+            def on_match(done: int, rounds: int) -> None:
+                bar.set_postfix_str(f"gains matched, round {done} of {rounds}")
+
+            def on_step(step: LearningStep) -> None:
+                losses = f"loss {step.fitted:.4f}, held out {step.held_out:.4f}"
+                bar.set_postfix_str(f"{losses}, temperature {step.temperature:.3f}", refresh=False)
+                bar.update(step.done - bar.n)
+
+            settings = options.settings()
+            return learn_from_starts(
+                inputs, task, starts, folder, settings, options.steps, on_step, on_match
+            )
+
+    def _leave_one_out(self, by_label: ByLabel, parameterisation: Parameterisation) -> float:
+        """How well past runs are placed by what is learned from the others."""
+        past_runs = self._task.past_runs
+        assert past_runs is not None
+        inputs, options = self._inputs, self._options
+        title = f"leaving out one run each, {_NAMES[by_label]}"
+        with progress_bar(title, len(past_runs.picks), unit="runs") as bar:
+            correlation, _ = leave_one_out(
+                inputs.pool,
+                inputs.graph,
+                parameterisation,
+                past_runs.picks,
+                past_runs.results,
+                jax.random.key(options.seed),
+                seed=options.seed,
+                steps=options.steps,
+                on_subset=lambda done: bar.update(done - bar.n),
+            )
+        return correlation

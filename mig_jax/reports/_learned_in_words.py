@@ -1,0 +1,81 @@
+"""What learning moved and what it did not, in plain words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mig_jax.reports._learning_plots import LabelChanges
+from mig_jax.reports._learning_report import LearningReport, shared_parameters
+
+__all__ = ["moved"]
+
+_STAYED = 0.1  # A parameter that changed by less, relative to itself, stayed as good as it was.
+_NOTHING = 0.1  # Propagation and score exponents below do next to nothing.
+
+
+def moved(report: LearningReport, changes: LabelChanges) -> list[str]:
+    """A sentence or two for each kind of parameter: shapes, weights, α, T and β."""
+    return [
+        _shapes(report, changes),
+        _weights(changes),
+        *_shared(report),
+    ]
+
+
+def _middle(values: np.ndarray) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+    return float(low), float(middle), float(high)
+
+
+def _shapes(report: LearningReport, changes: LabelChanges) -> str:
+    there = changes.records > 0
+    low, middle, high = _middle(changes.shape_after[there])
+    before = float(np.median(changes.shape_before))
+    name = f"{changes.shape}s"
+    if high - low < 0.01 * middle:
+        text = f"**{name.capitalize()} stay together**: {middle:.3g} for all labels, "
+        return text + f"{before:.3g} before. By shape labels do not differ."
+    text = (
+        f"**{name.capitalize()} of labels differ**: {low:.2g} to {high:.2g} for nine labels of "
+        f"ten, {middle:.2g} in the middle; {before:.3g} before."
+    )
+    known = report.known
+    if known is None:
+        return text
+    told = there & known.determined
+    text += f" The data determine {told.sum():,} of {there.sum():,}"
+    if told.any():
+        half = float(np.median((known.high - known.low)[told])) / 2
+        text += f", to ±{half:.2g} in the median"
+    return text + "; the others stay near what all share, and say nothing of their labels."
+
+
+def _weights(changes: LabelChanges) -> str:
+    weights = changes.weight_after[changes.records > 0]
+    low, _, high = _middle(weights)
+    if high / low < 1 + _STAYED:
+        return "**Weights stay together**: by weight labels do not differ."
+    return (
+        f"**Weights of labels differ** by a factor of {high / low:,.3g}, if the twentieth part at "
+        "either end is left out."
+    )
+
+
+def _shared(report: LearningReport) -> list[str]:
+    before, after = shared_parameters(report.before), shared_parameters(report.after)
+    alpha, beta = after["propagation"], after["score_exponent"]
+    means = {
+        "propagation": "labels that are joined share next to nothing"
+        if alpha < _NOTHING
+        else "labels that are joined share information",
+        "score_exponent": "scores hardly count" if beta < _NOTHING else "scores count",
+        "threshold": "from that similarity on labels are joined",
+    }
+    names = {"propagation": "α", "score_exponent": "β", "threshold": "T"}
+    found = []
+    for name, short in names.items():
+        old, new = before[name], after[name]
+        stayed = abs(new - old) < _STAYED * abs(old) if name != "threshold" else new == old
+        how = f"stays near {old:.3g}" if stayed else f"went from {old:.3g}"
+        found.append(f"**{short}** {how}{'' if stayed else f' to {new:.3g}'}: {means[name]}.")
+    return found
