@@ -353,7 +353,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_list, "methods", [*_METHODS], f"Of {', '.join(_METHODS)}.")
     seeds = "Of learning (held-out part, hashes, clusters), and of random draws."
     add(flags.DEFINE_list, "seeds", ["0", "1", "2", "3", "4"], seeds)
-    add(flags.DEFINE_integer, "steps", 60, "Most steps of learning.", lower_bound=1)
+    add(flags.DEFINE_integer, "steps", 120, "Most steps of learning.", lower_bound=1)
 
 
 def _run(values: flags.FlagValues) -> None:

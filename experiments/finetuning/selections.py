@@ -50,7 +50,7 @@ from mig_jax.selection import Constraints, select
 __all__ = ["OWN_METHODS", "Selections", "check_names"]
 
 _CORRUPTED = "corrupted"  # The field that tells which responses belong to other records.
-_STEPS_OF_LEARNING = 60
+_STEPS_OF_LEARNING = 120
 _HELD_OUT = 0.3
 _OF_LENGTHS = "lengths_of_"
 _HEEDED, _CLEAN = "heeded_", "clean_"

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -71,7 +72,7 @@ from mig_jax.synthetic import BuiltinPool
 __all__ = ["COMMAND", "Options", "run"]
 
 _PLANTED = "planted"
-_STEPS = 60
+_STEPS = 120
 _STAGES = ("reading", "learning", "selecting", "comparing", "reporting")
 
 
@@ -106,14 +107,12 @@ class Options(InputOptions):
         given = dataclasses.asdict(self)
         return {name: given[name] for name in given if name not in ("workdir", "cache")}
 
-    def starts(
-        self, inputs: Inputs, task: Task, by_label: ByLabel, thresholds: Sequence[float] = ()
-    ) -> list[Parameterisation]:
+    def starts(self, inputs: Inputs, task: Task, by_label: ByLabel) -> list[Parameterisation]:
         """What is learned, at each threshold that learning starts from."""
         make: Any = parameters_of_labels if self.parameters == "free" else parameters_of_features
         prior = task.prior if self.prior is None else self.prior
         common = {"lowest_threshold": self.lowest_threshold, "prior": prior, "by_label": by_label}
-        return [make(inputs, start, **common) for start in thresholds or self.start_thresholds]
+        return [make(inputs, start, **common) for start in self.start_thresholds]
 
 
 def run(options: Options) -> None:
@@ -136,7 +135,14 @@ def run(options: Options) -> None:
         say(f"objective {options.objective}: {task.about}")
 
         _say_stage("learning", _what_is_learned(options, inputs))
-        learning = Learning(options, inputs, task, workdir / "state")
+        learning = Learning(
+            inputs,
+            task,
+            functools.partial(options.starts, inputs, task),
+            workdir / "state",
+            settings=options.settings(),
+            steps=options.steps,
+        )
         best = learning.best()
         parameterisation, found = best.parameterisation, best.found
         say(
@@ -179,6 +185,7 @@ def run(options: Options) -> None:
             best_step=found.best_step,
             stopped_early=found.stopped_early,
             seconds=best.seconds,
+            matched=task.objective.needs_selection,
             past_runs=learning.past_runs,
             selected=about,
             known=known,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -24,12 +24,10 @@ from mig_jax.learning import (
     known_shapes,
     learn_from_starts,
     leave_one_out,
+    normalised_momentum,
     select_learned,
 )
 from mig_jax.reports import PastRunsReport
-
-if TYPE_CHECKING:
-    from mig_jax.commands.learn import Options
 
 __all__ = ["Learning"]
 
@@ -46,8 +44,28 @@ _FROM_FEWEST: tuple[ByLabel, ...] = ((), ("weights",), WEIGHTS_AND_SHAPES)
 class Learning:
     """What is learned for a task, and of less freedom beside it; goes on where it was stopped."""
 
-    def __init__(self, options: Options, inputs: Inputs, task: Task, folder: pathlib.Path) -> None:
-        self._options, self._inputs, self._task, self._folder = options, inputs, task, folder
+    def __init__(
+        self,
+        inputs: Inputs,
+        task: Task,
+        starts: Callable[[ByLabel], list[Parameterisation]],
+        folder: pathlib.Path,
+        *,
+        settings: dict[str, Any],
+        steps: int,
+    ) -> None:
+        """Takes what learning starts from.
+
+        Args:
+          inputs: the pool, the budgets and the seed.
+          task: what is learned for.
+          starts: by what labels may differ in, what is learned, at each threshold to start from.
+          folder: for the states.
+          settings: of the program, by which another program's states are told apart.
+          steps: most steps from each start.
+        """
+        self._inputs, self._task, self._starts, self._folder = inputs, task, starts, folder
+        self._settings, self._steps = settings, steps
         #: How runs left out were placed, after `best`; none if nothing is learned from runs.
         self.past_runs: PastRunsReport | None = None
 
@@ -84,10 +102,9 @@ class Learning:
         """What is selected if less is learned by label, at the best threshold."""
         if not self._task.objective.needs_selection:
             return []
-        threshold = self._options.start_thresholds[best.number]
         found = []
         for by_label in _PARTS:
-            part = self._learn(by_label, [threshold])
+            part = self._learn(by_label, only=best.number)
             candidate = select_learned(self._inputs, part.found.learned)
             name = _NAMES[by_label]
             found.append(Chosen(name, [candidate], part.seconds, is_part=True))
@@ -117,10 +134,12 @@ class Learning:
         )
         return best
 
-    def _learn(self, by_label: ByLabel, thresholds: Sequence[float] = ()) -> BestStart:
-        options, inputs, task = self._options, self._inputs, self._task
-        starts = options.starts(inputs, task, by_label, thresholds)
-        total = options.steps * (1 if task.objective.needs_selection else len(starts))
+    def _learn(self, by_label: ByLabel, only: int | None = None) -> BestStart:
+        inputs, task, steps = self._inputs, self._task, self._steps
+        starts = self._starts(by_label)
+        if only is not None:
+            starts = [starts[only]]
+        total = steps * (1 if task.objective.needs_selection else len(starts))
         folder = self._folder / "_".join(by_label or ("shared",))
         with progress_bar(f"learning {_NAMES[by_label]}", total, unit="steps") as bar:
 
@@ -132,16 +151,15 @@ class Learning:
                 bar.set_postfix_str(f"{losses}, temperature {step.temperature:.3f}", refresh=False)
                 bar.update(step.done - bar.n)
 
-            settings = options.settings()
             return learn_from_starts(
-                inputs, task, starts, folder, settings, options.steps, on_step, on_match
+                inputs, task, starts, folder, self._settings, steps, on_step, on_match
             )
 
     def _leave_one_out(self, by_label: ByLabel, parameterisation: Parameterisation) -> float:
         """How well past runs are placed by what is learned from the others."""
         past_runs = self._task.past_runs
         assert past_runs is not None
-        inputs, options = self._inputs, self._options
+        inputs = self._inputs
         title = f"leaving out one run each, {_NAMES[by_label]}"
         with progress_bar(title, len(past_runs.picks), unit="runs") as bar:
             correlation, _ = leave_one_out(
@@ -150,9 +168,10 @@ class Learning:
                 parameterisation,
                 past_runs.picks,
                 past_runs.results,
-                jax.random.key(options.seed),
-                seed=options.seed,
-                steps=options.steps,
+                jax.random.key(inputs.seed),
+                seed=inputs.seed,
+                steps=self._steps,
+                optimiser=normalised_momentum(self._task.learning_rate),
                 on_subset=lambda done: bar.update(done - bar.n),
             )
         return correlation

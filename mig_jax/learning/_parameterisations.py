@@ -38,6 +38,7 @@ _SHAPE_UNIT = 0.5  # Of the logit of an exponent, or the log of a rate, shared b
 _LABEL_SHAPE_UNIT = 1.0  # The same, of one label.
 _SCORE_UNIT = 0.5  # Of log β.
 _THRESHOLD_UNIT = 0.03  # Of T.
+_FARTHEST = 8.0  # Of the logit of an exponent, and of the logs of a rate, of α and of β.
 # The parameters that all labels share.
 _SHARED = ("shape", "propagation", "threshold", "score_exponent")
 
@@ -86,6 +87,7 @@ class Free(Parameterisation):
             for name in ("weights", "shapes", "common_weights", "common_shapes")
             if name in params
         )
+        total = total + self.prior * _shared_penalty(params, self.num_labels)
         if self.graph is not None and self.graph.num_edges:
             similarities = jnp.asarray(self.graph.similarities)
             for values in self._offsets(params):
@@ -97,7 +99,7 @@ class Free(Parameterisation):
     def shared(self, params: Params) -> LearnedMeasure:
         """The values of a label at all offsets 0, which holds what is typical."""
         nothing = jax.tree_util.tree_map(jnp.zeros_like, params)
-        typical = dataclasses.replace(self, anchor=jnp.exp(jnp.mean(jnp.log(self.anchor))))
+        typical = dataclasses.replace(self, anchor=_typical(self.anchor))
         learned = typical.learned(nothing | {name: params[name] for name in _SHARED})
         return jax.tree_util.tree_map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, learned)
 
@@ -137,9 +139,8 @@ class FromFeatures(Parameterisation):
         return _learned(self, params, weights, shapes)
 
     def penalty(self, params: Params) -> jax.Array:
-        return jnp.asarray(self.prior) * sum(
-            jnp.mean(values**2) for values in self._offsets(params)
-        )
+        of_labels = sum(jnp.mean(values**2) for values in self._offsets(params))
+        return jnp.asarray(self.prior) * (of_labels + _shared_penalty(params, len(self.features)))
 
     def saved(self, params: Params, label_names: Sequence[str]) -> Saved:
         """The module's own parameters and the basis of its features, for labels of any pool."""
@@ -205,6 +206,12 @@ class FromFeatures(Parameterisation):
 PARAMETERISATIONS: dict[str, type[Parameterisation]] = {"free": Free, "features": FromFeatures}
 
 
+def _shared_penalty(params: Params, num_labels: int) -> jax.Array:
+    """As if each shared parameter were one of a label: what no data tell goes nowhere."""
+    squares = jnp.stack([params[name] ** 2 for name in _SHARED])
+    return jnp.sum(squares) / max(num_labels, 1)
+
+
 def _shared_params() -> Params:
     return {name: jnp.zeros(()) for name in _SHARED}
 
@@ -224,16 +231,29 @@ def _learned(
 ) -> LearnedMeasure:
     """The measure at these offsets from the start; float [K] of labels, scalars otherwise."""
     start = parameterisation.start
-    offsets = _SHAPE_UNIT * params["shape"] + _LABEL_SHAPE_UNIT * shapes
-    phi = start.measure.score_function.priced(offsets, weights, parameterisation.anchor)
+    offsets = _bounded(_SHAPE_UNIT * params["shape"] + _LABEL_SHAPE_UNIT * shapes)
+    anchor = jnp.asarray(parameterisation.anchor)
+    if "weights" not in parameterisation.by_label:
+        # One place for all: labels of one shape have one score function, whatever they hold.
+        anchor = _typical(anchor)
+    phi = start.measure.score_function.priced(offsets, weights, anchor)
     low, high = parameterisation.lowest_threshold, parameterisation.highest_threshold
     place = (start.threshold - low) / (high - low)
     unit = _THRESHOLD_UNIT / ((high - low) * place * (1 - place))
     return LearnedMeasure(
-        Measure(phi, start.measure.propagation * jnp.exp(params["propagation"])),
+        Measure(phi, start.measure.propagation * jnp.exp(_bounded(params["propagation"]))),
         low + (high - low) * jax.nn.sigmoid(_logit(place) + unit * params["threshold"]),
-        start.score_exponent * jnp.exp(_SCORE_UNIT * params["score_exponent"]),
+        start.score_exponent * jnp.exp(_bounded(_SCORE_UNIT * params["score_exponent"])),
     )
+
+
+def _bounded(offset: jax.Array) -> jax.Array:
+    """Farther off nothing changes but numbers, which come to be too large for floats."""
+    return jnp.clip(offset, -_FARTHEST, _FARTHEST)
+
+
+def _typical(anchor: Parameter) -> jax.Array:
+    return jnp.exp(jnp.mean(jnp.log(jnp.asarray(anchor))))
 
 
 def _logit(share: Scalar) -> jax.Array:

@@ -17,6 +17,7 @@ from mig_jax.learning._gain_matching import GainMatch, match_gains
 from mig_jax.learning._label_features import FeatureBasis, fit_feature_basis, label_features
 from mig_jax.learning._learn import Learned, LearningState, initial_state, learn
 from mig_jax.learning._learning_states import LearningStates, learning_run
+from mig_jax.learning._normalised_momentum import default_optimiser
 from mig_jax.learning._parameterisations import (
     WEIGHTS_AND_SHAPES,
     ByLabel,
@@ -52,7 +53,7 @@ START_THRESHOLD = 0.65
 #: Where gains are matched, to learn from the one where they match best.
 START_THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 PRIOR = 1e-3
-_STEPS_TO_COMPARE = 10  # Of matching at each threshold, in one round.
+_STEPS_TO_COMPARE = 8  # Of matching at each threshold, in one round.
 _ROUNDS, _STEPS_OF_ROUND = 3, 15  # At the best of them.
 _SAVE_EVERY_SECONDS = 5.0
 
@@ -295,7 +296,8 @@ def _learn(
     settings = settings | {"budgets": budgets}
     with LearningStates(folder, learning_run(*parts, settings)) as states:
         make = partial(initial_state, inputs.graph, parameterisation, key)
-        sizes: dict[str, Any] = {"steps": steps, "budgets": budgets}
+        optimiser = default_optimiser(task.learning_rate)
+        sizes: dict[str, Any] = {"steps": steps, "budgets": budgets, "optimiser": optimiser}
         state = states.restore(
             make(**sizes),
             on_damaged=lambda step: inputs.say(f"passed over a damaged state after {step} steps"),
@@ -313,7 +315,9 @@ def _learn(
                 states.save(state, seconds=time.perf_counter() - start)
                 saved_at = time.perf_counter()
 
-        found = learn(*parts, budgets, key, steps=steps, resume=state, on_step=on_step)
+        found = learn(
+            *parts, budgets, key, steps=steps, optimiser=optimiser, resume=state, on_step=on_step
+        )
         seconds = time.perf_counter() - start
         states.save(found.state, seconds=seconds)
     return found, seconds

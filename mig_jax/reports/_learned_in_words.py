@@ -64,18 +64,17 @@ def _weights(changes: LabelChanges) -> str:
 def _shared(report: LearningReport) -> list[str]:
     before, after = shared_parameters(report.before), shared_parameters(report.after)
     alpha, beta = after["propagation"], after["score_exponent"]
-    means = {
-        "propagation": "labels that are joined share next to nothing"
-        if alpha < _NOTHING
-        else "labels that are joined share information",
-        "score_exponent": "scores hardly count" if beta < _NOTHING else "scores count",
-        "threshold": "from that similarity on labels are joined",
-    }
-    names = {"propagation": "α", "score_exponent": "β", "threshold": "T"}
-    found = []
-    for name, short in names.items():
-        old, new = before[name], after[name]
-        stayed = abs(new - old) < _STAYED * abs(old) if name != "threshold" else new == old
-        how = f"stays near {old:.3g}" if stayed else f"went from {old:.3g}"
-        found.append(f"**{short}** {how}{'' if stayed else f' to {new:.3g}'}: {means[name]}.")
-    return found
+    joined = "next to nothing" if alpha < _NOTHING else "information"
+    found = [
+        _went("α", before["propagation"], alpha) + f": labels that are joined share {joined}.",
+        _went("β", before["score_exponent"], beta)
+        + (": scores hardly count." if beta < _NOTHING else ": scores count."),
+    ]
+    low, high = before["threshold"], after["threshold"]
+    return [*found, f"**T** started at {low:.3g} and is {high:.3g}: so similar labels are joined."]
+
+
+def _went(name: str, before: float, after: float) -> str:
+    if abs(after - before) < _STAYED * before:
+        return f"**{name}** stays near {before:.3g}"
+    return f"**{name}** went from {before:.3g} to {after:.3g}"

@@ -117,7 +117,8 @@ def parameters_figure(changes: LabelChanges, named: list[int]) -> Figure:
     """
     figure = _figure(9.0)
     known_truth = changes.true_shapes is not None
-    columns = figure.subplots(2, 1 + known_truth, sharex="col", sharey="row", squeeze=False)
+    columns = figure.subplots(2, 1 + known_truth, sharey="row", squeeze=False)
+    columns[0, 0].sharex(columns[1, 0])
     there = changes.records > 0
     told = there if changes.determined is None else there & changes.determined
     for (axes, *beside), name, before, after, truth in (
@@ -126,7 +127,7 @@ def parameters_figure(changes: LabelChanges, named: list[int]) -> Figure:
     ):
         shape_low, shape_high = changes.shape_low, changes.shape_high
         between = (shape_low, shape_high) if name == changes.shape else (None, None)
-        _scatter(axes, changes.records, after, there, told, *between)
+        _scatter(axes, changes.records, after, there, told, *(() if beside else between))
         low, high = before.min(), before.max()
         axes.axhspan(low, high, color=_BEFORE, alpha=0.15, linewidth=0)
         axes.axhline(
@@ -162,11 +163,11 @@ def parameters_figure(changes: LabelChanges, named: list[int]) -> Figure:
             assert truth is not None
             # Weights have no unit of their own: as large in the mean as those learned.
             unit = np.exp(np.mean(np.log(after[there]) - np.log(truth[there])))
-            _scatter(right, truth * (1.0 if name == changes.shape else unit), after, there, told)
+            own = truth * (1.0 if name == changes.shape else unit)
+            _scatter(right, own, after, there, told, *between)
             ends = np.array([after[there].min(), after[there].max()])
             right.plot(ends, ends, color="#444444", linestyle=":", linewidth=1.2)
             right.set(xlabel=f"true {name}", xscale=axes.get_yscale())
-            right.tick_params(labelbottom=True)
     columns[0, 0].set_title("Learned parameters of the labels")
     columns[1, 0].set_xlabel("records of the pool that have the label")
     handles, labels = columns[0, 0].get_legend_handles_labels()
@@ -187,6 +188,9 @@ def _scatter(
     _style(axes)
     size = 14 if there.sum() < 2000 else 7
     open_too = bool((there & ~told).any())
+    if low is not None and high is not None:  # Of the others it would be as long as the panel.
+        rows = there & told
+        axes.vlines(x[rows], low[rows], high[rows], color=_AFTER, alpha=0.25, linewidth=0.7)
     for rows, colour, name in (
         (there & ~told, _QUIET, "label whose shape the data do not determine"),
         (there & told, _AFTER, "label" + (" whose shape they determine" if open_too else "")),
@@ -194,8 +198,6 @@ def _scatter(
         if rows.any():
             points = axes.scatter(x[rows], y[rows], s=size, color=colour, label=name)
             points.set(alpha=0.6, linewidths=0)
-            if low is not None and high is not None:
-                axes.vlines(x[rows], low[rows], high[rows], color=colour, alpha=0.12, linewidth=0.8)
 
 
 def score_functions_figure(

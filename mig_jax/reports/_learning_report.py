@@ -60,6 +60,7 @@ class LearningReport:
     best_step: int
     stopped_early: bool
     seconds: float  # Of learning.
+    matched: bool = False  # Gains were, before the first step.
     past_runs: PastRunsReport | None = None  # If it was learned from any.
     known: KnownShapes | None = None  # How well the shapes of labels are, if that was found out.
     truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.

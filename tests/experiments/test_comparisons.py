@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import compare_tasks, transfer
+from experiments import compare_learned, transfer
 from mig_jax.commands import learn
 from mig_jax.commands.command import main_of
 from mig_jax.synthetic import BuiltinPool
@@ -53,7 +53,7 @@ def files(tmp_path_factory) -> list[str]:
 @pytest.mark.slow
 def test_each_task_and_all_are_compared_and_kept(files, tmp_path):
     words = [f"--workdir={tmp_path}", *files, "--budgets=30", "--seeds=1", "--steps=2"]
-    assert run(compare_tasks, *words) == 0
+    assert run(compare_learned, *words) == 0
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["setting"] for row in rows] == ["all", "task 0", "task 1"]
     for row in rows:
@@ -66,7 +66,7 @@ def test_each_task_and_all_are_compared_and_kept(files, tmp_path):
         if method != "grid":  # Whose cell is another for each setting.
             assert means[0] == pytest.approx(np.mean(means[1:]), abs=1e-5)
     kept = (tmp_path / "rows.jsonl").read_bytes()
-    assert run(compare_tasks, *words) == 0
+    assert run(compare_learned, *words) == 0
     assert (tmp_path / "rows.jsonl").read_bytes() == kept
     with (tmp_path / "rows.csv").open(newline="") as stream:
         assert [row["setting"] for row in csv.DictReader(stream)] == [r["setting"] for r in rows]
