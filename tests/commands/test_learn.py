@@ -20,6 +20,8 @@ from mig_jax.commands.command import main_of
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 
+PARTS = {"shared alone", "weights alone", "shapes alone"}
+
 
 def run(workdir: pathlib.Path, *more: str) -> int:
     words = [f"--workdir={workdir}", "--start_thresholds=0.8", *more]
@@ -100,6 +102,8 @@ def picked(files, tmp_path_factory) -> dict[str, list[str]]:
 @pytest.mark.parametrize("objective", ["target", "validation", "subsets", "imitation"])
 def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
     words = [*files[:2], *picked[objective], files[-1], "--cache=none"]
+    if objective == "validation":
+        words.append("--noablation")
     assert run(tmp_path, *words, f"--objective={objective}", "--steps=3") == 0
     told = capsys.readouterr()
     for number in range(1, 6):
@@ -107,20 +111,30 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
     assert f"report, with pictures -> {tmp_path / 'report.md'}" in told.out
     report = json.loads((tmp_path / "report.json").read_text())
     methods = {row["method"]: row for row in report["comparison"]}
-    assert set(methods) == {"random", "top_score", "paper", "grid", "learned"}
+    rivals = {"dsir", "rds"} if objective == "validation" else set()
+    parts = PARTS if objective == "target" else set()
+    assert set(methods) == {"random", "top_score", "paper", "grid", "learned"} | rivals | parts
+    assert {name for name, row in methods.items() if row["is_part"]} == parts
     for row in methods.values():
         assert row["low"] <= row["test_loss"] <= row["high"]
         assert row["seconds"] >= 0
     assert len(report["settings"]["grid"]) == 64
     best = min(report["settings"]["grid"], key=lambda cell: cell["validation_loss"])
     assert methods["grid"]["validation_loss"] == pytest.approx(best["validation_loss"])
-    left_out = report["leave_one_out_spearman"]
+    runs = report["past_runs"]
     text = (tmp_path / "report.md").read_text()
-    assert (left_out is not None) == (objective == "subsets")
-    if left_out is not None:
-        assert left_out > 0.5  # The order of the results is plain to see.
-        assert "Each past run was left out once" in text
-    assert report["history"][0]["held_out"] > min(e["held_out"] for e in report["history"][1:])
+    assert (runs is not None) == (objective == "subsets")
+    if runs is not None:
+        assert runs["correlations"][runs["kept"]] > 0.5  # The order of the results is plain.
+        assert f"| {runs['kept']} (kept) |" in text
+    # What is learned is better on held-out data than what it starts from, the more so if gains
+    # are matched before the first step.
+    if objective in ("subsets", "imitation"):
+        history = [evaluation["held_out"] for evaluation in report["history"]]
+        assert history[0] > min(history[1:])
+    elif objective == "target":
+        assert methods["learned"]["validation_loss"] < methods["paper"]["validation_loss"]
+    assert ("What each part brings" in text) == bool(parts)
     for name in ("loss", "parameters", "score_functions", "selected_by_label"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{name}.png" in text
@@ -153,7 +167,7 @@ def test_a_pool_is_read_as_by_all_commands(files, tmp_path):
     pool.write_text("".join(json.dumps(row) + "\n" for row in [*rows, bad]))
     words = [f"--pool={pool}", files[1], "--field=labels=tags", "--on_bad_record=skip"]
     words += ["--missing_embeddings=isolate", "--budget=40", "--cache=none"]
-    assert run(workdir, *words, "--steps=2", "--parameters=features") == 0
+    assert run(workdir, *words, "--steps=2", "--parameters=features", "--noablation") == 0
     assert len((workdir / "learn.rejected.jsonl").read_text().splitlines()) == 1
     again = select_again(workdir, *words)
     assert again.read_bytes() == (workdir / "selected.jsonl").read_bytes()
@@ -162,7 +176,7 @@ def test_a_pool_is_read_as_by_all_commands(files, tmp_path):
 @pytest.mark.slow
 def test_builtin_pool_of_a_seed(tmp_path):
     """It is what `mig-jax make_pool` writes with that seed."""
-    assert run(tmp_path, "--steps=1", "--budget=20", "--seed=3") == 0
+    assert run(tmp_path, "--steps=1", "--budget=20", "--seed=3", "--noablation") == 0
     pool, labels = tmp_path / "pool.jsonl", tmp_path / "labels.npz"
     words = ["--records=20000", f"--output={pool}", f"--label_embeddings={labels}", "--seed=3"]
     assert main.main(["make_pool", *words]) == 0
@@ -179,7 +193,7 @@ def test_killed_and_resumed(files, tmp_path, capsys):
         [sys.executable, "-m", "experiments.learn_params", f"--workdir={stopped}", *words], cwd=ROOT
     )
     deadline = time.monotonic() + 300
-    while not list((stopped / "state").glob("*/[0-9]*")) and process.poll() is None:
+    while not list((stopped / "state").glob("*/*/[0-9]*")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -220,6 +234,8 @@ def test_killed_and_resumed(files, tmp_path, capsys):
             "--start_thresholds: found 0.5, expected numbers between",
         ),
         (["--label_embeddings=x.npz"], "--label_embeddings: the built-in pool has its own"),
+        (["--budgets=100,0"], "--budgets: found 0, expected whole numbers of at least 1"),
+        (["--budgets=100,30000"], "--budgets: found 30000, expected at most"),
         (["--workdir="], "--workdir: missing"),
         (["stray"], "stray: expected flags only"),
     ],

@@ -119,3 +119,20 @@ def test_refuses_in_one_line(flags, told, tmp_path):
     line = refused("select", "--budget=5", f"--output={tmp_path / 'out.jsonl'}", *flags)
     assert told in line
     assert not list(tmp_path.iterdir())
+
+
+def test_it_is_said_for_how_many_records_parameters_were_learned(pool_file, tmp_path):
+    table, *_ = _read(pool_file)
+    free = Free(shared_start(threshold=0.75), table.num_labels, lowest_threshold=_LOWEST)
+    params, names = free.init(jax.random.key(0)), table.label_names
+    save_learned(tmp_path / "params", free, params, names, budgets=(5, 20))
+    words = [f"--pool={pool_file}", f"--params={tmp_path / 'params'}"]
+    words.append(f"--output={tmp_path / 'out.jsonl'}")
+    for budget, side in ((4, "fewer"), (12, None), (21, "more")):
+        result = mig("select", *words, f"--budget={budget}")
+        assert result.returncode == 0, result.stderr
+        assert "learned for 5 and 20 records" in result.stderr
+        said = f"{budget} records are {side} than the parameters were learned for (5 to 20)"
+        assert (said in result.stderr) == (side is not None)
+        assert ("than the parameters were learned for" in result.stderr) == (side is not None)
+        assert _selected(tmp_path / "out.jsonl")[1]["learned"]["budgets"] == [5, 20]

@@ -50,26 +50,55 @@ def files(tmp_path_factory) -> list[str]:
     ]
 
 
+METHODS = ["random", "top_score", "grid", "rds", "learned", "half"]
+
+
 @pytest.mark.slow
-def test_each_task_and_all_are_compared_and_kept(files, tmp_path):
-    words = [f"--workdir={tmp_path}", *files, "--budgets=30", "--seeds=1", "--steps=2"]
+def test_selections_are_judged_kept_and_compared(files, tmp_path):
+    words = [f"--workdir={tmp_path}", *files, "--budgets=20,30", "--learned_for=10,30", "--steps=2"]
+    words += ["--seeds=0,1", "--settings=all", f"--methods={','.join(METHODS)}"]
     assert run(compare_learned, *words) == 0
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    assert [row["setting"] for row in rows] == ["all", "task 0", "task 1"]
-    for row in rows:
-        losses = [row[name] for name in ("random", "top_score", "paper", "grid", "learned")]
-        assert np.isfinite(losses).all()
-        assert row["over_grid"] == pytest.approx(row["learned"] - row["grid"], abs=1e-5)
-        assert row["over_grid_low"] <= row["over_grid"] <= row["over_grid_high"]
-    for method in ("random", "paper", "grid"):  # All tasks count the same.
-        means = [row[method] for row in rows]
-        if method != "grid":  # Whose cell is another for each setting.
-            assert means[0] == pytest.approx(np.mean(means[1:]), abs=1e-5)
-    kept = (tmp_path / "rows.jsonl").read_bytes()
-    assert run(compare_learned, *words) == 0
-    assert (tmp_path / "rows.jsonl").read_bytes() == kept
     with (tmp_path / "rows.csv").open(newline="") as stream:
-        assert [row["setting"] for row in csv.DictReader(stream)] == [r["setting"] for r in rows]
+        rows = list(csv.DictReader(stream))
+    assert [(row["budget"], row["method"]) for row in rows] == [
+        (budget, method) for budget in ("20", "30") for method in METHODS
+    ]
+    for row in rows:
+        seeds = 2 if row["method"] in ("random", "learned", "half") else 1
+        assert int(row["seeds"]) == seeds
+        kept = [
+            np.load(tmp_path / f"all_{row['method']}_{seed}_{row['budget']}.npz")
+            for seed in range(seeds)
+        ]
+        assert all(len(set(one["picks"].tolist())) == int(row["budget"]) for one in kept)
+        losses = np.mean([one["losses"] for one in kept], axis=0)
+        # Each of the two tasks counts the same; records are of one and the other in turn.
+        middle = np.mean([losses[0::2].mean(), losses[1::2].mean()])
+        assert float(row["test_loss"]) == pytest.approx(middle, abs=1e-5)
+        assert float(row["low"]) <= middle <= float(row["high"])
+        own = next(r for r in rows if (r["budget"], r["method"]) == (row["budget"], "learned"))
+        gap = float(row["test_loss"]) - float(own["test_loss"])
+        assert float(row["over_learned"]) == pytest.approx(gap, abs=1e-5)
+    # One measure serves both budgets: the smaller selection is the first part of the larger.
+    fewer, more = (np.load(tmp_path / f"all_learned_1_{n}.npz")["picks"] for n in (20, 30))
+    assert fewer.tolist() == more[:20].tolist()
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    assert run(compare_learned, *words) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == times
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("--methods=random,lerned", "--methods: lerned: expected of random, top_score"),
+        ("--budgets=0", "--budgets: found 0, expected whole numbers of at least 1"),
+        ("--seeds=-1", "--seeds: found -1, expected whole numbers of at least 0"),
+    ],
+)
+def test_comparisons_refuse_what_they_do_not_know(word, expected, files, tmp_path, capsys):
+    assert run(compare_learned, f"--workdir={tmp_path / 'w'}", *files, word) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.slow

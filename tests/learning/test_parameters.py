@@ -136,9 +136,9 @@ def test_a_unit_of_the_threshold_moves_it_by_the_same_wherever_it_starts():
 def test_rates_are_learned_on_a_log_scale():
     start = learning.shared_start(mig_jax.Log(2.0), threshold=0.5)
     parameterisation = learning.Free(start, 20)
-    params = parameterisation.init(KEY) | {"shapes": jnp.arange(20.0)}
+    params = parameterisation.init(KEY) | {"shapes": jnp.linspace(-4.0, 5.0, 20)}
     rates = parameterisation.learned(params).measure.score_function.rate
-    np.testing.assert_allclose(rates, 2 * np.exp(np.arange(20)), rtol=1e-5)
+    np.testing.assert_allclose(rates, 2 * np.exp(np.linspace(-4, 5, 20)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("member", [0, 2])
@@ -257,6 +257,35 @@ def test_free_parameters_come_back_by_label_name(tmp_path):
     assert found.measure.propagation == learned.measure.propagation
     assert found.score_exponent == learned.score_exponent
     assert float(learned.threshold) == learning.learned_threshold(tmp_path / "params")
+    assert learning.learned_budgets(tmp_path / "params") == []
+    learning.save_learned(tmp_path / "params", parameterisation, params, NAMES, budgets=(40, 10))
+    assert learning.learned_budgets(tmp_path / "params") == [10, 40]
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_what_labels_do_not_differ_in_they_share(kind):
+    """Without weights of their own, labels of one shape have one score function."""
+    whole = _members(START, _case())[kind]
+    labels = whole.learned(whole.init(KEY)).measure.score_function.weight.shape[0]
+    anchor = jnp.geomspace(0.1, 10, labels)
+    params = _moved(whole.init(KEY))
+    for by_label in ((), ("weights",), ("shapes",), ("weights", "shapes")):
+        part = dataclasses.replace(whole, by_label=by_label, anchor=anchor)
+        phi = part.learned(params).measure.score_function
+        assert (np.ptp(np.asarray(phi.exponent)) > 1e-3) == ("shapes" in by_label)
+        middle = float(np.exp(np.mean(np.log(np.asarray(anchor)))))
+        slopes = np.asarray(phi.derivative(middle))
+        assert (np.ptp(slopes) > 1e-3 * slopes.max()) == ("weights" in by_label)
+
+
+def test_offsets_stay_where_floats_can_compute():
+    parameterisation = _members(START, _case())[0]
+    far = jax.tree_util.tree_map(lambda leaf: leaf - 1000.0, parameterisation.init(KEY))
+    of_labels = ("weights", "common_weights")
+    near = far | {name: jnp.zeros_like(far[name]) for name in of_labels}
+    learned = parameterisation.learned(near)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(learned))
+    assert float(learned.measure.propagation) > 0
 
 
 @pytest.mark.parametrize("hidden", [0, 3])

@@ -12,10 +12,11 @@ import pytest
 
 import mig_jax
 from mig_jax import data
-from mig_jax.learning import Evaluation, LearnedMeasure, shared_start
+from mig_jax.learning import Evaluation, KnownShapes, LearnedMeasure, shared_start
 from mig_jax.reports import (
     LabelChanges,
     LearningReport,
+    PastRunsReport,
     comparison_lines,
     label_changes,
     most_changed,
@@ -114,11 +115,54 @@ def test_text():
     assert r"| note | a\|b |" in text
     assert "exponent': 0.2" not in text  # The cells of the grid are left to report.json.
     assert "| kept | 5 | 1.0000 | 1.4000 |" in text
-    assert "9 steps, as the held-out loss had stopped falling" in text
+    assert "9 steps, until the held-out loss had stopped falling" in text
+    assert "- **Exponents of labels differ**: 0.62 to 0.8" in text
+    assert "- **Weights of labels differ** by a factor of 2.8" in text
+    assert "- **α** went from 1 to 0.5: labels that are joined share information." in text
+    assert "What each part brings" not in text
     for block in text.split("\n\n"):
         if block.startswith("| "):
             bars = [line.replace(r"\|", "").count("|") for line in block.strip().splitlines()]
             assert len(set(bars)) == 1, block
+
+
+def test_parts_stand_in_a_table_of_their_own():
+    part = {**ROWS[1], "method": "weights alone", "test_loss": 1.2, "is_part": True}
+    text = report_text(_report(comparison=[*ROWS, part]), "learned")
+    before, after = text.split("### What each part brings")
+    assert "weights alone" not in before
+    assert after.index("| weights alone |") < after.index("| learned |")
+    assert "| grid |" not in after
+    assert "what was learned is better**" in before  # Than the grid: a part is no rival.
+
+
+def test_what_labels_share_is_said_to_be_shared():
+    text = report_text(_report(after=shared_start(propagation=0.05)), "learned")
+    assert "- **Exponents stay together**: 0.8 for all labels, 0.8 before." in text
+    assert "- **Weights stay together**" in text
+    assert "- **α** went from 1 to 0.05: labels that are joined share next to nothing." in text
+    assert "- **β** stays near 1: scores count." in text
+
+
+def test_shapes_that_data_do_not_determine_are_told(tmp_path):
+    left = np.array([0.1, 0.6, 0.2, 1.0])
+    known = KnownShapes(left, np.array([0.7, 0.1, 0.75, 0]), np.array([0.9, 0.9, 0.85, 1]))
+    found, text = _written(tmp_path, _report(known=known, truth=_report().after))
+    # Of the three labels that a record has.
+    assert "The data determine 2 of 3, to ±0.075 in the median" in text
+    by_label = found["learned"]["by_label"]
+    assert by_label["labels"] == _report().label_names
+    assert by_label["determined"] == [True, False, True, False]
+    assert by_label["exponent_low"] == pytest.approx([0.7, 0.1, 0.75, 0])
+
+
+def test_past_runs_are_told_by_what_was_learned():
+    runs = PastRunsReport(8, {"shared alone": 0.64, "weights alone": 0.9}, "shared alone", 0.38)
+    text = report_text(_report(past_runs=runs), "learned")
+    assert "Each of 8 past runs was left out once" in text
+    assert "| shared alone (kept) | +0.64 |" in text
+    assert "| weights alone | +0.90 |" in text
+    assert "by more than 0.38" in text
 
 
 @pytest.mark.parametrize(
