@@ -24,7 +24,6 @@ from mig_jax.learning import (
     known_shapes,
     learn_from_starts,
     leave_one_out,
-    normalised_momentum,
     select_learned,
 )
 from mig_jax.reports import PastRunsReport
@@ -171,7 +170,6 @@ class Learning:
                 jax.random.key(inputs.seed),
                 seed=inputs.seed,
                 steps=self._steps,
-                optimiser=normalised_momentum(self._task.learning_rate),
                 on_subset=lambda done: bar.update(done - bar.n),
             )
         return correlation

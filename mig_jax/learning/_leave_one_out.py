@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mig_jax.learning._learn import learn
+from mig_jax.learning._normalised_momentum import FROM_AFAR, default_optimiser
 from mig_jax.learning._parameters import LearnedMeasure, Parameterisation, soften
 from mig_jax.learning.objectives import Subsets, spearman, subset_information, subsets
 from mig_jax.measure import LabelGraph, Pool
@@ -39,13 +40,14 @@ def leave_one_out(
       key: for the initial parameters.
       seed: of what is held out, for early stopping, in each of the S runs.
       on_subset: called with the number of subsets done.
-      **settings: of `learn`.
+      **settings: of `learn`; steps are larger than there without an `optimiser`.
 
     Returns:
       Spearman's rank correlation with the results of the predictions; and these, float
       [S]: E of the subset left out, less the mean of the others' and over their spread.
     """
     results = np.asarray(results, np.float64)
+    settings = {"optimiser": default_optimiser(FROM_AFAR)} | settings
     # Compiled for all runs at once, so the runs differ in data alone and not in shape.
     every = subsets(picks, results, pool, seed=seed)
     predictions = np.zeros(len(picks))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-__all__ = ["default_optimiser", "normalised_momentum"]
+__all__ = ["FROM_AFAR", "default_optimiser", "normalised_momentum"]
 
 
 def normalised_momentum(
@@ -37,4 +37,6 @@ def normalised_momentum(
     )
 
 
+#: Learning rate where no gains are matched first, and few parameters have far to go.
+FROM_AFAR = 0.2
 default_optimiser = lru_cache(normalised_momentum)  # The same object, so that it compiles once.

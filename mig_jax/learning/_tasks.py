@@ -22,6 +22,7 @@ from mig_jax.data import ValidationSet, check_outputs, read_texts, read_validati
 from mig_jax.errors import InputError
 from mig_jax.learning import objectives
 from mig_jax.learning._judges import CountModels, Judges, mean_over_groups
+from mig_jax.learning._normalised_momentum import FROM_AFAR
 from mig_jax.learning._parameters import LearnedMeasure
 from mig_jax.learning._token_bags import conversation_bags
 from mig_jax.learning.objectives import plant
@@ -272,7 +273,7 @@ def _subsets(inputs: Inputs) -> Task:
         "share of the pairs of test runs that are ranked the wrong way round",
         "past runs are to be ranked by the information of their records as by their results",
         known,
-        learning_rate=0.2,
+        learning_rate=FROM_AFAR,
     )
 
 
