@@ -8,15 +8,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
 from mig_jax.learning._observed_gains import (
     ObservedGains,
-    gains_of_parameters,
     greedy_picks,
     hardened,
-    normal_equations,
+    matching_problem,
     observe,
     typical_scale,
 )
@@ -27,7 +25,6 @@ from mig_jax.measure import LabelGraph, Pool
 
 __all__ = ["KnownShapes", "known_shapes"]
 
-_SAMPLES = 32  # Of parameters: a deviation is off by an eighth of itself.
 _CG = 40
 _WITHIN = 1.96  # Deviations: 95 %.
 
@@ -55,6 +52,8 @@ def known_shapes(
     objective: Objective,
     budgets: Sequence[int],
     key: jax.Array,
+    *,
+    samples: int = 32,
 ) -> KnownShapes:
     """How well shapes are told by the objective's gains at the selections that are learned for.
 
@@ -73,13 +72,15 @@ def known_shapes(
       objective: as for `gains_of_objective`.
       budgets: that were learned for.
       key: for the samples.
+      samples: of parameters; with 32 a deviation is off by an eighth of itself.
     """
     own_pool, own_graph, measure = hardened(parameterisation, params, pool, graph)
     picks = greedy_picks(own_pool, own_graph, measure, max(budgets))
     observed = observe(objective, pool, own_graph, picks, budgets)
     arguments = (parameterisation, params, pool, own_graph, observed)
-    variance = np.asarray(_open(*arguments, typical_scale(*arguments), key), np.float64)
-    left = np.clip(variance, 0.0, 1.0)
+    scale = typical_scale(*arguments)
+    keys = jax.random.split(key, samples)
+    left = np.clip(np.asarray(_open(*arguments, scale, keys), np.float64), 0.0, 1.0)
     shapes = params["shapes"]
     reach = _WITHIN * np.sqrt(left).astype(np.float32)
     low, high = (
@@ -104,19 +105,12 @@ def _open(
     graph: LabelGraph,
     observed: ObservedGains,
     scale: jax.Array,
-    key: jax.Array,
+    keys: jax.Array,
 ) -> jax.Array:
     """R_kk (H⁻¹)_kk of labels' own shapes: [K]."""
-    x, unravel = ravel_pytree(params)
-
-    def residuals(x: jax.Array) -> jax.Array:
-        ours = gains_of_parameters(parameterisation, unravel(x), pool, graph, observed)
-        return observed.residuals(ours, scale)
-
-    def penalty(x: jax.Array) -> jax.Array:
-        return parameterisation.penalty(unravel(x))
-
-    found, back, curvature, scaled = normal_equations(residuals, penalty, x)
+    problem = matching_problem(parameterisation, params, pool, graph, observed, scale)
+    x, unravel, penalty = problem.start, problem.unravel, problem.penalty
+    found, back, curvature, scaled = problem.normal_equations(x)
     prior = jax.jvp(jax.grad(penalty), (x,), (jnp.ones_like(x),))[1] / 2
 
     def sample(key: jax.Array) -> jax.Array:
@@ -127,5 +121,5 @@ def _open(
         solved, _ = jax.scipy.sparse.linalg.cg(curvature, drawn, maxiter=_CG, tol=1e-3, M=scaled)
         return unravel(solved)["shapes"]
 
-    samples = jax.lax.map(sample, jax.random.split(key, _SAMPLES))
+    samples = jax.lax.map(sample, keys)
     return jnp.mean(samples**2, axis=0) * unravel(prior)["shapes"]

@@ -18,14 +18,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from mig_jax.learning._observed_gains import (
     ObservedGains,
-    gains_of_parameters,
     greedy_picks,
     hardened,
-    normal_equations,
+    matching_problem,
     observe,
     typical_scale,
 )
@@ -111,21 +109,15 @@ def _fit(
     order would take thousands. These are Levenberg's and Marquardt's, each solved by conjugate
     gradients and none longer than 1 in any parameter, as far away the residual is flat.
     """
-    start, unravel = ravel_pytree(params)
-
-    def residuals(x: jax.Array) -> jax.Array:
-        ours = gains_of_parameters(parameterisation, unravel(x), pool, graph, observed)
-        return observed.residuals(ours, scale)
-
-    def penalty(x: jax.Array) -> jax.Array:
-        return parameterisation.penalty(unravel(x))
+    problem = matching_problem(parameterisation, params, pool, graph, observed, scale)
+    residuals, penalty = problem.residuals, problem.penalty
 
     def loss(x: jax.Array) -> jax.Array:
         return jnp.sum(residuals(x) ** 2) + penalty(x)
 
     def step(moving: _Moving, _: None) -> tuple[_Moving, None]:
         x, damping, before = moving
-        found, back, curvature, scaled = normal_equations(residuals, penalty, x)
+        found, back, curvature, scaled = problem.normal_equations(x)
         down = -back(found) - jax.grad(penalty)(x) / 2
         direction, _ = jax.scipy.sparse.linalg.cg(
             lambda v: curvature(v) + damping * v, down, maxiter=_CG, tol=1e-3, M=scaled
@@ -139,6 +131,7 @@ def _fit(
             jnp.where(better, after, before),
         ), None
 
+    start = problem.start
     first = (start, jnp.asarray(_DAMPING, start.dtype), loss(start))
     (x, _, _), _ = jax.lax.scan(step, first, length=steps)
-    return unravel(x), jnp.sum(residuals(x) ** 2)
+    return problem.unravel(x), jnp.sum(residuals(x) ** 2)

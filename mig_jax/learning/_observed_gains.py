@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
 from mig_jax.learning._parameters import Parameterisation, Params, cut, scored
@@ -35,7 +37,7 @@ __all__ = [
     "gains_of_parameters",
     "greedy_picks",
     "hardened",
-    "normal_equations",
+    "matching_problem",
     "observe",
     "outcome_of_amounts",
     "typical_scale",
@@ -170,26 +172,53 @@ def typical_scale(
     return jnp.where(scale > 0, scale, sizes)
 
 
-def normal_equations(
-    residuals: _Map, penalty: _Map, x: jax.Array
-) -> tuple[jax.Array, _Map, _Map, _Map]:
-    """Gauss's and Newton's equations of Σ residuals² + penalty at x.
+class MatchingProblem(NamedTuple):
+    """Gains to be matched in least squares, by parameters in one row."""
 
-    Returns:
-      The residuals; their derivative transposed, of a vector like them; half of the second
-      derivative by Gauss and Newton, of a vector like x; and a vector like x over an estimate of
-      its diagonal. Records of a label differ by thousands, and so do the scales of its parameters:
-      without the last conjugate gradients would take hundreds.
-    """
-    found, along = jax.linearize(residuals, x)
-    transposed = jax.linear_transpose(along, x)
-    _, bend = jax.linearize(jax.grad(penalty), x)
+    start: jax.Array
+    unravel: Callable[[jax.Array], Params]
+    residuals: _Map  #: Of parameters: by how much gains are missed.
+    penalty: _Map
 
-    def back(rest: jax.Array) -> jax.Array:
-        return transposed(rest)[0]
+    def normal_equations(self, x: jax.Array) -> tuple[jax.Array, _Map, _Map, _Map]:
+        """Gauss's and Newton's equations of Σ residuals² + penalty at x.
 
-    signs = jax.random.rademacher(jax.random.key(0), (_PROBES, *found.shape), found.dtype)
-    own = jnp.mean(jax.lax.map(lambda sign: back(sign) ** 2, signs), axis=0)
-    diagonal = own + bend(jnp.ones_like(x)) / 2
-    diagonal = diagonal + 1e-6 * jnp.mean(diagonal)
-    return found, back, lambda v: back(along(v)) + bend(v) / 2, lambda v: v / diagonal
+        Returns:
+          The residuals; their derivative transposed, of a vector like them; half of the second
+          derivative by Gauss and Newton, of a vector like x; and a vector like x over an estimate
+          of its diagonal. Records of a label differ by thousands, and so do the scales of its
+          parameters: without the last conjugate gradients would take hundreds.
+        """
+        found, along = jax.linearize(self.residuals, x)
+        transposed = jax.linear_transpose(along, x)
+        _, bend = jax.linearize(jax.grad(self.penalty), x)
+
+        def back(rest: jax.Array) -> jax.Array:
+            return transposed(rest)[0]
+
+        signs = jax.random.rademacher(jax.random.key(0), (_PROBES, *found.shape), found.dtype)
+        own = jnp.mean(jax.lax.map(lambda sign: back(sign) ** 2, signs), axis=0)
+        diagonal = own + bend(jnp.ones_like(x)) / 2
+        diagonal = diagonal + 1e-6 * jnp.mean(diagonal)
+        return found, back, lambda v: back(along(v)) + bend(v) / 2, lambda v: v / diagonal
+
+
+def matching_problem(
+    parameterisation: Parameterisation,
+    params: Params,
+    pool: Pool,
+    graph: LabelGraph,
+    observed: ObservedGains,
+    scale: jax.Array,
+) -> MatchingProblem:
+    """The gains observed, times a scale, as those of the parameterisation."""
+    start, unravel = ravel_pytree(params)
+
+    def residuals(x: jax.Array) -> jax.Array:
+        ours = gains_of_parameters(parameterisation, unravel(x), pool, graph, observed)
+        return observed.residuals(ours, scale)
+
+    def penalty(x: jax.Array) -> jax.Array:
+        return parameterisation.penalty(unravel(x))
+
+    return MatchingProblem(start, unravel, residuals, penalty)

@@ -1,4 +1,4 @@
-"""Gains of an objective: by finite differences; and a measure that is found from them."""
+"""Gains of an objective, a measure that is found from them, and what of it they tell."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from jax.flatten_util import ravel_pytree
 
 import mig_jax
 from mig_jax import learning
 from mig_jax.learning.objectives import Objective
-from mig_jax.measure import drop_edges
+from mig_jax.measure import drop_edges, propagate
 
 KEY = jax.random.key(0)
 LABELS, RECORDS = 30, 1500
@@ -168,3 +169,108 @@ def test_a_price_is_the_slope_at_the_anchor_whatever_the_shape(function):
     assert np.isfinite([far.weight, far.derivative(0.1), gradient]).all()
     bent = np.asarray(function.priced(2.0, 0.0, anchor).derivative(2 * anchor))
     assert not np.allclose(bent, np.asarray(function.derivative(2 * anchor)), rtol=1e-2)
+
+
+EXPONENTS = np.random.default_rng(3).uniform(0.15, 0.9, LABELS)
+
+
+@pytest.fixture(scope="module")
+def matched():
+    truth = _truth(EXPONENTS)
+    free = dataclasses.replace(_free(0.8), prior=1e-4)
+    return truth, free, learning.match_gains(POOL, GRAPH, free, truth, BUDGETS, KEY).params
+
+
+def test_what_is_open_is_that_of_a_dense_inverse(matched):
+    """The same selections; gains written out, a dense Jacobian, inverted in float64."""
+    truth, free, params = matched
+    found = learning.known_shapes(POOL, GRAPH, free, params, truth, BUDGETS, KEY, samples=600)
+    pool, graph, measure = learning.harden(free.learned(params), POOL, GRAPH)
+    picks = mig_jax.select(pool, graph, max(BUDGETS), measure=measure).picks
+    scores = jnp.asarray(POOL.scores) / jnp.mean(POOL.scores)
+    flat, unravel = ravel_pytree(params)
+
+    def predicted(x, amounts):
+        learned = free.learned(unravel(x))
+        own = dataclasses.replace(POOL, scores=scores**learned.score_exponent)
+        z = mig_jax.label_information(own, graph, learned.measure, amounts)
+        slopes = learned.measure.score_function.derivative(z)
+        return linear_rows(own, graph, learned.measure.propagation) @ slopes
+
+    rows, gains, counts = [], [], []
+    for budget in BUDGETS:
+        amounts = np.full(RECORDS, 0.2 * budget / RECORDS)
+        amounts[picks[:budget]] += 0.8
+        told = np.asarray(learning.gains_of_objective(truth, POOL, GRAPH, jnp.asarray(amounts)))
+        count = np.full(RECORDS, 0.1)
+        count[picks[:budget]] = count[np.argsort(-told, kind="stable")[: 2 * budget]] = 1
+        rows.append(amounts)
+        gains.append(told.astype(np.float64))
+        counts.append(count)
+    ours = [np.asarray(predicted(flat, jnp.asarray(row, jnp.float32)), np.float64) for row in rows]
+    scale = np.sum(np.multiply(ours, gains)) / np.sum(np.square(gains))
+    jacobian = []
+    for row, told, count in zip(rows, gains, counts, strict=True):
+        size = scale * (np.abs(told) + np.abs(told).mean())
+        weight = np.sqrt(count / np.sum(counts)) / size
+        jac = jax.jacfwd(predicted)(flat, jnp.asarray(row, jnp.float32))
+        jacobian.append(weight[:, None] * np.asarray(jac, np.float64))
+    jacobian = np.concatenate(jacobian)
+    prior = np.asarray(jax.hessian(lambda x: free.penalty(unravel(x)))(flat), np.float64) / 2
+    inverse = np.linalg.inv(jacobian.T @ jacobian + prior + 1e-12 * np.eye(len(flat)))
+    own, variance = (
+        np.asarray(unravel(jnp.asarray(np.diag(of), jnp.float32))["shapes"], np.float64)
+        for of in (prior, inverse)
+    )
+    np.testing.assert_allclose(found.open, np.clip(own * variance, 0, 1), atol=0.12)
+    assert np.corrcoef(found.open, own * variance)[0, 1] > 0.97
+
+
+def linear_rows(pool, graph, propagation):
+    """ê of all records, dense: float [P, K]."""
+    brought = (
+        jnp.zeros((RECORDS, LABELS))
+        .at[pool.records, pool.labels]
+        .add(jnp.asarray(pool.scores)[pool.records])
+    )
+    return jax.vmap(lambda row: propagate(graph, propagation, row))(brought)
+
+
+def test_shapes_are_known_where_the_interval_says(matched):
+    truth, free, params = matched
+    found = learning.known_shapes(POOL, GRAPH, free, params, truth, BUDGETS, KEY)
+    exponents = np.asarray(free.learned(params).measure.score_function.exponent)
+    assert ((found.low <= exponents) & (exponents <= found.high)).all()
+    assert found.determined.mean() > 0.5
+    inside = (found.low <= EXPONENTS) & (found.high >= EXPONENTS)
+    assert inside.mean() > 0.7
+    errors = np.abs(exponents - EXPONENTS)
+    # The more is open, the farther off.
+    assert scipy.stats.spearmanr(found.open, errors).statistic > 0.3
+
+
+def test_one_budget_does_not_tell_a_shape_from_a_weight(matched):
+    truth, free, params = matched
+    at_one = learning.known_shapes(POOL, GRAPH, free, params, truth, BUDGETS[1:2], KEY)
+    at_three = learning.known_shapes(POOL, GRAPH, free, params, truth, BUDGETS, KEY)
+    assert at_one.determined.sum() < 0.6 * at_three.determined.sum()
+
+
+def test_a_label_that_no_record_has_is_not_known(matched):
+    truth, free, _ = matched
+    rows = [row for row in range(POOL.num_records) if 0 not in _labels_of(row)]
+    lists = [_labels_of(row) for row in rows]
+    pool = mig_jax.pool_from_label_lists(lists, np.asarray(POOL.scores)[rows])
+    scores = np.asarray(pool.scores)
+    own = dataclasses.replace(pool, scores=(scores / scores.mean()).astype(np.float32))
+    alone = mig_jax.label_graph_from_edges(LABELS)
+    truth = dataclasses.replace(truth, pool=own, graph=alone)
+    found = learning.known_shapes(pool, alone, free, free.init(KEY), truth, BUDGETS, KEY)
+    assert found.open[0] > 0.6
+    assert not found.determined[0]
+    assert found.high[0] - found.low[0] > 0.4
+
+
+def _labels_of(row: int) -> list[int]:
+    labels, records = np.asarray(POOL.labels), np.asarray(POOL.records)
+    return labels[records == row].tolist()
