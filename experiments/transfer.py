@@ -52,13 +52,14 @@ from mig_jax.learning import (
     fit_feature_basis,
     learn,
     mean_over_groups,
+    normalised_momentum,
     paper_measure,
     parameters_of_features,
     select_learned,
 )
 from mig_jax.measure import PAPER
 
-_PRIOR = 0.1
+_PRIOR, _LEARNING_RATE = 0.1, 0.1
 _PARTS_OF_THE_WAY = (0.0, 0.25, 0.5, 1.0)
 
 
@@ -150,6 +151,7 @@ class _Part:
             inputs.budgets,
             jax.random.key(seed),
             steps=self.steps,
+            optimiser=normalised_momentum(_LEARNING_RATE),
         )
         return found.params
 

@@ -40,7 +40,7 @@ from mig_jax.commands.learning_inputs import inputs_of_table
 from mig_jax.commands.learning_rivals import rivals
 from mig_jax.commands.learning_steps import Learning
 from mig_jax.commands.pool_inputs import read_table, say_read
-from mig_jax.commands.terminal import progress_bar, say, tell
+from mig_jax.commands.terminal import listed, progress_bar, say, tell
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
@@ -73,6 +73,7 @@ __all__ = ["COMMAND", "Options", "run"]
 
 _PLANTED = "planted"
 _STEPS = 120
+_DEFAULT_STARTS = ",".join(f"{threshold:g}" for threshold in START_THRESHOLDS)
 _STAGES = ("reading", "learning", "selecting", "comparing", "reporting")
 
 
@@ -134,7 +135,7 @@ def run(options: Options) -> None:
         task = make_task(options.objective, inputs)
         say(f"objective {options.objective}: {task.about}")
 
-        _say_stage("learning", _what_is_learned(options, inputs))
+        _say_stage("learning", _what_is_learned(options, inputs, task))
         learning = Learning(
             inputs,
             task,
@@ -185,7 +186,7 @@ def run(options: Options) -> None:
             best_step=found.best_step,
             stopped_early=found.stopped_early,
             seconds=best.seconds,
-            matched=task.objective.needs_selection,
+            budgets=list(budgets),
             past_runs=learning.past_runs,
             selected=about,
             known=known,
@@ -211,19 +212,20 @@ def _say_stage(name: str, what: str) -> None:
     say(f"[{_STAGES.index(name) + 1}/{len(_STAGES)}] {name}: {what}")
 
 
-def _what_is_learned(options: Options, inputs: Inputs) -> str:
+def _what_is_learned(options: Options, inputs: Inputs, task: Task) -> str:
     kind = "for each label" if options.parameters == "free" else "from the features of labels"
-    *others, last = (f"{threshold:g}" for threshold in options.start_thresholds)
-    starts = f"{', '.join(others)} or {last}" if others else last
-    budgets = ", ".join(f"{budget:,}" for budget in inputs.budgets)
-    if options.objective == "subsets":
+    if task.past_runs is not None:
         kind = "for all labels, or for each where leaving out one run says that it helps"
+    starts = listed([f"{threshold:g}" for threshold in options.start_thresholds], last="or")
     number = f"{inputs.graph.num_labels:,}"
-    return (
+    text = (
         f"a weight and an exponent {kind}; for all {number} labels the propagation, the score "
-        f"exponent and the similarity threshold, starting at {starts}; for selections of "
-        f"{budgets} records"
+        f"exponent and the similarity threshold, starting at {starts}"
     )
+    if not task.objective.needs_selection:
+        return text
+    budgets = listed([f"{budget:,}" for budget in inputs.budgets])
+    return f"{text}; for selections of {budgets} records"
 
 
 def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
@@ -333,13 +335,9 @@ def _define_flags(values: flags.FlagValues) -> None:
         None,
         "Where T may start: gains are matched at each of these numbers, and learning goes on from "
         "the one where they match best. subsets and imitation are learned from each, and the one "
-        f"with the lowest held-out loss is kept. {_listed(START_THRESHOLDS)} without; of these "
+        f"with the lowest held-out loss is kept. {_DEFAULT_STARTS} without; of these "
         "those above --lowest_threshold.",
     )
-
-
-def _listed(numbers: tuple[float, ...]) -> str:
-    return ",".join(f"{number:g}" for number in numbers)
 
 
 def _options(values: flags.FlagValues) -> Options:
@@ -349,7 +347,16 @@ def _options(values: flags.FlagValues) -> Options:
     given = values.flag_values_dict()
     lowest = values.lowest_threshold
     starts = values.start_thresholds or [t for t in START_THRESHOLDS if t > lowest]
+    if not starts:
+        raise InputError(
+            f"--lowest_threshold: found {lowest:g}, expected below {START_THRESHOLDS[-1]:g}, or "
+            "--start_thresholds above it"
+        )
     given["start_thresholds"] = [_start(text, lowest) for text in starts]
+    if values.objective in ("subsets", "imitation") and values.budgets:
+        raise InputError(
+            f"--budgets: --objective={values.objective} is not of selections; expected none"
+        )
     given["budgets"] = [_budget(text) for text in values.budgets]
     return Options(**given)
 

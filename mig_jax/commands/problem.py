@@ -8,7 +8,7 @@ from mig_jax import data
 from mig_jax.commands.pool_inputs import label_embeddings, read_label_graph
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.selection_steps import told_of_learned
-from mig_jax.commands.terminal import say
+from mig_jax.commands.terminal import listed, say
 from mig_jax.measure import LabelGraph, Measure, Pool
 
 __all__ = ["read_problem", "say_if_beyond"]
@@ -35,7 +35,8 @@ def read_problem(
     pool, graph, measure = harden(learned, pool, graph)
     budgets = learned_budgets(options.params)
     about = told_of_learned(learned, measure, budgets)
-    learned_for = f"; learned for {_listed(budgets)} records" if budgets else ""
+    told = [f"{budget:,}" for budget in budgets]
+    learned_for = f"; learned for {listed(told)} records" if told else ""
     say(
         f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
         f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
@@ -54,12 +55,8 @@ def say_if_beyond(learned: dict[str, Any], picks: int) -> None:
     budgets = learned.get("learned", {}).get("budgets") or [picks]
     if not min(budgets) <= picks <= max(budgets):
         side = "fewer" if picks < min(budgets) else "more"
+        known = " to ".join(f"{budget:,}" for budget in sorted({min(budgets), max(budgets)}))
         say(
-            f"{picks:,} records are {side} than the parameters were learned for ({min(budgets):,} "
-            f"to {max(budgets):,}): they are used beyond what they were tried on"
+            f"{picks:,} records are {side} than the parameters were learned for ({known}): they "
+            "are used beyond what they were tried on"
         )
-
-
-def _listed(budgets: list[int]) -> str:
-    *others, last = (f"{budget:,}" for budget in budgets)
-    return f"{', '.join(others)} and {last}" if others else last

@@ -132,7 +132,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 selection, run = _select(options, *problem, budget, earlier, hosts)
             else:
                 selection, run = select_by_method(options, table, *problem, budget)
-        say_if_beyond(learned, len(selection))
+        if options.by_mig:
+            say_if_beyond(learned, len(given) + len(selection))
         certificate, prefixes = None, {}
         if options.certificate:
             with timed(seconds, "certificate"):

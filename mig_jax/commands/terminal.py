@@ -17,7 +17,16 @@ from mig_jax.commands.ends import die_by, in_one_line, raised
 from mig_jax.errors import InputError, printable
 from mig_jax.runs import commits_made, place_told
 
-__all__ = ["exit_status", "flags_only", "help_text", "progress_bar", "say", "silent", "tell"]
+__all__ = [
+    "exit_status",
+    "flags_only",
+    "help_text",
+    "listed",
+    "progress_bar",
+    "say",
+    "silent",
+    "tell",
+]
 
 _is_silent = contextvars.ContextVar("_is_silent", default=False)
 
@@ -132,6 +141,16 @@ def say(text: str) -> None:
     """A line on stderr, above the bars that are there."""
     if not _is_silent.get():
         tqdm.tqdm.write(printable(text), file=_stderr)
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Words as a sentence has them.
+
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    *others, final = words
+    return f"{', '.join(others)} {last} {final}" if others else final
 
 
 def tell(text: str) -> None:

@@ -54,7 +54,6 @@ from ._response_net import Judge
 from ._starts import (
     HIGHEST_THRESHOLD,
     LOWEST_THRESHOLD,
-    PRIOR,
     START_THRESHOLD,
     START_THRESHOLDS,
     BestStart,
@@ -72,7 +71,6 @@ __all__ = [
     "LOWEST_THRESHOLD",
     "OBJECTIVES",
     "PARAMETERISATIONS",
-    "PRIOR",
     "START_THRESHOLD",
     "START_THRESHOLDS",
     "WEIGHTS_AND_SHAPES",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -25,13 +25,14 @@ _KEPT = 2  # The one before the newest is there if the newest is damaged.
 def learning_run(
     pool: Pool,
     graph: LabelGraph,
-    parameterisation: Parameterisation,
+    parameterisation: Parameterisation | Sequence[Parameterisation],
     objective: Objective,
     settings: dict[str, Any],
 ) -> dict[str, str]:
     """What decides the result of learning: a hash or a text for each named part.
 
-    `settings` are the other arguments of `mig_jax.learning.learn`, as plain values.
+    Of several parameterisations one is learned, which these parts decide, too. `settings` are the
+    other arguments of `mig_jax.learning.learn`, as plain values.
     """
 
     def hashed(tree: Any) -> str:
@@ -67,6 +68,7 @@ class LearningStates(RunFolder):
         """
         super().__init__(directory, "states of learning", run, ".state")
         self.seconds = 0.0  #: Spent up to the state restored, as `save` was told.
+        self.start = 0  #: Of several to learn from, the one of the state restored.
 
     def restore(
         self, like: LearningState, *, on_damaged: Callable[[int], None] | None = None
@@ -79,21 +81,28 @@ class LearningStates(RunFolder):
         """
         structure = jax.tree_util.tree_structure(like)
 
-        def read(folder: str) -> tuple[LearningState, float]:
+        def read(folder: str) -> tuple[LearningState, float, int]:
             saved = read_tree(folder)
             leaves = [jnp.asarray(leaf) for leaf in saved["state"]]
-            return jax.tree_util.tree_unflatten(structure, leaves), float(saved["seconds"])
+            state = jax.tree_util.tree_unflatten(structure, leaves)
+            return state, float(saved["seconds"]), int(saved["start"])
 
-        _, (found, self.seconds) = next(
-            self.whole(reversed(self.numbers()), read), (0, (None, 0.0))
+        _, (found, self.seconds, self.start) = next(
+            self.whole(reversed(self.numbers()), read), (0, (None, 0.0, 0))
         )
         self.delete_damaged(on_damaged)
         return found
 
-    def save(self, state: LearningState, *, seconds: float = 0.0) -> None:
-        """Saves the state, and the seconds spent on it, if it is not that of an earlier save."""
+    def save(self, state: LearningState, *, seconds: float = 0.0, start: int = 0) -> None:
+        """Saves the state, if it is not that of an earlier save.
+
+        Args:
+          state: to go on from.
+          seconds: spent on it.
+          start: of several, the one that it is of.
+        """
         step = int(state.step)
         if step not in self.numbers():
             leaves = [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(state)]
-            tree = {"state": leaves, "seconds": np.float64(seconds)}
+            tree = {"state": leaves, "seconds": np.float64(seconds), "start": np.int64(start)}
             self.put(step, lambda path: write_tree(path, tree), keep=_KEPT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -68,24 +69,32 @@ class ObservedGains:
         mean over selections and records."""
         wanted = scale * self.gains
         size = jnp.abs(wanted) + jnp.mean(jnp.abs(wanted), axis=1, keepdims=True)
+        size = jnp.maximum(size, jnp.finfo(size.dtype).tiny)  # Nothing may be worth anything.
         return jnp.sqrt(self.counts / jnp.sum(self.counts)) / size * (predicted - wanted)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="held_out")
 def gains_of_objective(
-    objective: Objective, pool: Pool, graph: LabelGraph, amounts: Float[Array, " records"]
+    objective: Objective,
+    pool: Pool,
+    graph: LabelGraph,
+    amounts: Float[Array, " records"],
+    *,
+    held_out: bool = False,
 ) -> Float[Array, " records"]:
-    """−∂L/∂w at amounts w: by how much a little more of each record lowers the fitted loss.
+    """−∂L/∂w at amounts w: by how much a little more of each record lowers the loss.
 
     Args:
       objective: of what is selected, and of no more of a measure: `needs_selection`.
       pool: P records.
       graph: K labels.
       amounts: float [P].
+      held_out: whether of the held-out loss, and not of the fitted one.
     """
 
     def loss(amounts: jax.Array) -> jax.Array:
-        return objective.losses(outcome_of_amounts(pool, graph, Measure(), amounts))[0]
+        losses = objective.losses(outcome_of_amounts(pool, graph, Measure(), amounts))
+        return losses[int(held_out)]
 
     return -jax.grad(loss)(amounts)
 
@@ -198,7 +207,7 @@ class MatchingProblem(NamedTuple):
 
         signs = jax.random.rademacher(jax.random.key(0), (_PROBES, *found.shape), found.dtype)
         own = jnp.mean(jax.lax.map(lambda sign: back(sign) ** 2, signs), axis=0)
-        diagonal = own + bend(jnp.ones_like(x)) / 2
+        diagonal = own + jnp.abs(bend(jnp.ones_like(x))) / 2
         diagonal = diagonal + 1e-6 * jnp.mean(diagonal)
         return found, back, lambda v: back(along(v)) + bend(v) / 2, lambda v: v / diagonal
 

@@ -103,6 +103,10 @@ class Free(Parameterisation):
         learned = typical.learned(nothing | {name: params[name] for name in _SHARED})
         return jax.tree_util.tree_map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, learned)
 
+    def shape_offsets(self, params: Params) -> jax.Array:
+        """By how much each label's shape has moved, on the scale of its logit or log: [K]."""
+        return _shape_offsets(params, self._offsets(params)[1])
+
     def _offsets(self, params: Params) -> tuple[jax.Array, jax.Array]:
         weights, shapes = params["weights"], params["shapes"]
         if self.directions is not None:
@@ -165,6 +169,8 @@ class FromFeatures(Parameterisation):
     def restored(cls, saved: Saved, labels: Labels) -> LearnedMeasure:
         """What the saved module gives for the features of these labels."""
         about, arrays = saved
+        if "by_label" not in about:
+            raise ValueError("these parameters are of an earlier version; learn them again")
         if labels.embeddings is None:
             raise ValueError(
                 "these parameters are of label features; "
@@ -173,8 +179,10 @@ class FromFeatures(Parameterisation):
         basis = FeatureBasis(**arrays["basis"])
         features = label_features(basis, labels.pool, labels.graph, labels.embeddings)
         start = learned_from(arrays["start"], about)
-        records, anchor = about.get("anchor_records"), about.get("anchor", 1.0)
-        if records is not None:
+        records = about["anchor_records"]
+        if records is None:
+            anchor: Parameter = about["anchor"]
+        else:
             anchor = even_information(start, labels.pool, labels.graph, records)
         return cls(
             start,
@@ -184,7 +192,7 @@ class FromFeatures(Parameterisation):
             about["lowest_threshold"],
             about["highest_threshold"],
             anchor=anchor,
-            by_label=tuple(about.get("by_label", WEIGHTS_AND_SHAPES)),
+            by_label=tuple(about["by_label"]),
         ).learned(arrays["params"])
 
     @classmethod
@@ -231,7 +239,7 @@ def _learned(
 ) -> LearnedMeasure:
     """The measure at these offsets from the start; float [K] of labels, scalars otherwise."""
     start = parameterisation.start
-    offsets = _bounded(_SHAPE_UNIT * params["shape"] + _LABEL_SHAPE_UNIT * shapes)
+    offsets = _bounded(_shape_offsets(params, shapes))
     anchor = jnp.asarray(parameterisation.anchor)
     if "weights" not in parameterisation.by_label:
         # One place for all: labels of one shape have one score function, whatever they hold.
@@ -245,6 +253,10 @@ def _learned(
         low + (high - low) * jax.nn.sigmoid(_logit(place) + unit * params["threshold"]),
         start.score_exponent * jnp.exp(_bounded(_SCORE_UNIT * params["score_exponent"])),
     )
+
+
+def _shape_offsets(params: Params, shapes: jax.Array) -> jax.Array:
+    return _SHAPE_UNIT * params["shape"] + _LABEL_SHAPE_UNIT * shapes
 
 
 def _bounded(offset: jax.Array) -> jax.Array:

@@ -36,7 +36,6 @@ from mig_jax.learning.objectives import Objective
 __all__ = [
     "HIGHEST_THRESHOLD",
     "LOWEST_THRESHOLD",
-    "PRIOR",
     "START_THRESHOLD",
     "START_THRESHOLDS",
     "BestStart",
@@ -52,7 +51,6 @@ LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.6, 0.97
 START_THRESHOLD = 0.65
 #: Where gains are matched, to learn from the one where they match best.
 START_THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-PRIOR = 1e-3
 _STEPS_TO_COMPARE = 8  # Of matching at each threshold, in one round.
 _ROUNDS, _STEPS_OF_ROUND = 3, 15  # At the best of them.
 _SAVE_EVERY_SECONDS = 5.0
@@ -63,7 +61,7 @@ def parameters_of_labels(
     start_threshold: float = START_THRESHOLD,
     *,
     lowest_threshold: float = LOWEST_THRESHOLD,
-    prior: float = PRIOR,
+    prior: float = Task.prior,
     by_label: ByLabel = WEIGHTS_AND_SHAPES,
 ) -> Free:
     """A value for each label of the pool, which also moves along the labels' features.
@@ -92,7 +90,7 @@ def parameters_of_features(
     *,
     basis: FeatureBasis | None = None,
     lowest_threshold: float = LOWEST_THRESHOLD,
-    prior: float = PRIOR,
+    prior: float = Task.prior,
     by_label: ByLabel = WEIGHTS_AND_SHAPES,
 ) -> FromFeatures:
     """A function of label features, for any pool; arguments as in `parameters_of_labels`.
@@ -127,12 +125,12 @@ def _in_midst(inputs: Inputs) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class BestStart:
-    """The start from which the held-out loss came to be lowest, and what was learned there."""
+    """The start that was learned from, of several the best, and what was learned there."""
 
     number: int  # Of the starts.
     parameterisation: Parameterisation
     found: Learned
-    seconds: float  # Of learning from all starts, also those before a stop.
+    seconds: float  # Of matching and learning, also those before a stop.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,38 +170,26 @@ def learn_from_starts(
       on_match: called after each round of matching, before the steps: how many are done, of all.
     """
     tell = on_step or (lambda step: None)
-    match: _Match | None = None
-    chosen = list(range(len(starts)))
-    began = time.perf_counter()
     if task.objective.needs_selection:
         match = _Match(inputs, task.objective, starts, on_match)
-        begun = [number for number in chosen if (folder / str(number)).exists()]
-        chosen = begun[:1] or [match.best()]  # States are there of the best one alone.
-    before_steps = time.perf_counter() - began
-    runs = {}
-    for place, number in enumerate(chosen):
+        groups = [(folder, list(range(len(starts))))]
+    else:
+        match, groups = None, [(folder / str(number), [number]) for number in range(len(starts))]
+    runs = []
+    for place, (own, numbers) in enumerate(groups):
         before = place * steps
 
         def on_state(state: LearningState, temperature: float, before: int = before) -> None:
             tell(_progress(before, state, temperature))
 
-        found, seconds = _learn(
-            inputs,
-            task,
-            starts[number],
-            None if match is None else partial(match.params, number),
-            folder / str(number),
-            settings,
-            steps,
-            on_state,
-            before_steps,
+        run = _learn(
+            inputs, task, [(n, starts[n]) for n in numbers], match, own, settings, steps, on_state
         )
-        runs[number] = found, seconds
-        last = _progress(before, found.state, found.history[-1].temperature)
+        runs.append(run)
+        last = _progress(before, run.found.state, run.found.history[-1].temperature)
         tell(dataclasses.replace(last, done=before + steps))  # It may have stopped early.
-    best = min(chosen, key=lambda number: float(runs[number][0].state.best_loss))
-    seconds = sum(seconds for _, seconds in runs.values())
-    return BestStart(best, starts[best], runs[best][0], seconds)
+    best = min(runs, key=lambda run: float(run.found.state.best_loss))
+    return dataclasses.replace(best, seconds=sum(run.seconds for run in runs))
 
 
 def matched_start(
@@ -247,7 +233,9 @@ class _Match:
             self._match(number, 1, steps=_STEPS_TO_COMPARE).residual
             for number in range(len(self._starts))
         ]
-        return int(np.argmin(residuals))
+        if not np.isfinite(residuals).any():
+            raise FloatingPointError("gains cannot be matched: they are not finite")
+        return int(np.nanargmin(residuals))
 
     def params(self, number: int) -> Params:
         """The parameters by which gains match at a start."""
@@ -282,42 +270,59 @@ def _progress(before: int, state: LearningState, temperature: float) -> Learning
 def _learn(
     inputs: Inputs,
     task: Task,
-    parameterisation: Parameterisation,
-    match: Callable[[], Params] | None,
+    starts: Sequence[tuple[int, Parameterisation]],
+    match: _Match | None,
     folder: pathlib.Path,
     settings: dict[str, Any],
     steps: int,
     on_state: Callable[[LearningState, float], None],
-    seconds_before: float,
-) -> tuple[Learned, float]:
-    """What is learned from one start, and in how many seconds, stops left out."""
+) -> BestStart:
+    """What is learned from one start: the only one, or the best by matching."""
     key, budgets = jax.random.key(inputs.seed), inputs.budgets
-    parts = (inputs.pool, inputs.graph, parameterisation, task.objective)
+    of_pool, objective = (inputs.pool, inputs.graph), task.objective
     settings = settings | {"budgets": budgets}
-    with LearningStates(folder, learning_run(*parts, settings)) as states:
-        make = partial(initial_state, inputs.graph, parameterisation, key)
+    numbers, parameterisations = zip(*starts, strict=True)
+    run = learning_run(*of_pool, parameterisations, objective, settings)
+    with LearningStates(folder, run) as states:
         optimiser = default_optimiser(task.learning_rate)
-        sizes: dict[str, Any] = {"steps": steps, "budgets": budgets, "optimiser": optimiser}
+        make = partial(
+            initial_state, inputs.graph, key=key, steps=steps, budgets=budgets, optimiser=optimiser
+        )
+        # Of all starts, parameters are of the same shapes.
         state = states.restore(
-            make(**sizes),
+            make(parameterisations[0]),
             on_damaged=lambda step: inputs.say(f"passed over a damaged state after {step} steps"),
         )
-        start = time.perf_counter() - (states.seconds if state else seconds_before)
+        number = numbers[0] if state is None else states.start
+        start = time.perf_counter() - states.seconds
         if state is None and match is not None:
-            state = make(**sizes, params=match())
-            states.save(state, seconds=time.perf_counter() - start)
+            number = match.best()
+            state = make(dict(starts)[number], params=match.params(number))
+            states.save(state, seconds=time.perf_counter() - start, start=number)
+        parameterisation = dict(starts)[number]
         saved_at = time.perf_counter()
+
+        def save(state: LearningState) -> None:
+            states.save(state, seconds=time.perf_counter() - start, start=number)
 
         def on_step(state: LearningState, temperature: float) -> None:
             nonlocal saved_at
             on_state(state, temperature)
             if time.perf_counter() - saved_at > _SAVE_EVERY_SECONDS:
-                states.save(state, seconds=time.perf_counter() - start)
+                save(state)
                 saved_at = time.perf_counter()
 
         found = learn(
-            *parts, budgets, key, steps=steps, optimiser=optimiser, resume=state, on_step=on_step
+            *of_pool,
+            parameterisation,
+            objective,
+            budgets,
+            key,
+            steps=steps,
+            optimiser=optimiser,
+            resume=state,
+            on_step=on_step,
         )
         seconds = time.perf_counter() - start
-        states.save(found.state, seconds=seconds)
-    return found, seconds
+        save(found.state)
+    return BestStart(number, parameterisation, found, seconds)

@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 
+_FEWEST_RUNS = 5
 _FACTOR = 4  # Between the budgets learned for and the one in their midst.
 
 
@@ -62,7 +63,7 @@ def around(budget: int, num_records: int) -> tuple[int, ...]:
     """
     most = max(budget, num_records // 2)
     every = (max(budget // _FACTOR, 1), budget, min(budget * _FACTOR, most))
-    return tuple(sorted({one for one in every if one}))
+    return tuple(sorted(set(every)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,11 +249,17 @@ def _imitation(inputs: Inputs) -> Task:
         np.zeros(len(hidden), np.int32),
         "share of the test records that the selection misses",
         "the records that the validation table names are to be selected",
+        learning_rate=FROM_AFAR / 2,
     )
 
 
 def _subsets(inputs: Inputs) -> Task:
     known, judged = (_measured(inputs, path) for path, _ in _two_paths(inputs, "subsets"))
+    if len(known.picks) < _FEWEST_RUNS:
+        raise InputError(
+            f"{inputs.validation}: found {len(known.picks)} runs, expected at least "
+            f"{_FEWEST_RUNS}: each is left out once"
+        )
     objective = objectives.subsets(known.picks, known.results, inputs.pool, seed=inputs.seed)
     better, worse = _ordered_pairs(judged.results)
     if not len(better):

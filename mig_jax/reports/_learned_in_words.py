@@ -15,11 +15,9 @@ _NOTHING = 0.1  # Propagation and score exponents below do next to nothing.
 
 def moved(report: LearningReport, changes: LabelChanges) -> list[str]:
     """A sentence or two for each kind of parameter: shapes, weights, α, T and β."""
-    return [
-        _shapes(report, changes),
-        _weights(changes),
-        *_shared(report),
-    ]
+    if not changes.records.any():
+        return _shared(report)
+    return [_shapes(report, changes), _weights(changes), *_shared(report)]
 
 
 def _middle(values: np.ndarray) -> tuple[float, float, float]:
@@ -31,10 +29,12 @@ def _shapes(report: LearningReport, changes: LabelChanges) -> str:
     there = changes.records > 0
     low, middle, high = _middle(changes.shape_after[there])
     before = float(np.median(changes.shape_before))
+    if report.after.measure.score_function.shape_name is None:
+        return "**Shapes**: this family of score functions has none."
     name = f"{changes.shape}s"
     if high - low < 0.01 * middle:
-        text = f"**{name.capitalize()} stay together**: {middle:.3g} for all labels, "
-        return text + f"{before:.3g} before. By shape labels do not differ."
+        text = f"**{name.capitalize()} stay together**: {middle:.3g} for all labels"
+        return f"{text}, {before:.3g} before."
     text = (
         f"**{name.capitalize()} of labels differ**: {low:.2g} to {high:.2g} for nine labels of "
         f"ten, {middle:.2g} in the middle; {before:.3g} before."
@@ -54,7 +54,7 @@ def _weights(changes: LabelChanges) -> str:
     weights = changes.weight_after[changes.records > 0]
     low, _, high = _middle(weights)
     if high / low < 1 + _STAYED:
-        return "**Weights stay together**: by weight labels do not differ."
+        return "**Weights stay together**."
     return (
         f"**Weights of labels differ** by a factor of {high / low:,.3g}, if the twentieth part at "
         "either end is left out."

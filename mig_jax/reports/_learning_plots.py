@@ -146,7 +146,7 @@ def parameters_figure(changes: LabelChanges, named: list[int]) -> Figure:
             axes.set_ylim(bottom - margin, top + margin)
         else:
             _log_scale(axes, values)
-        if np.ptp(after[there]) <= _ALIKE * np.abs(after[there]).max():
+        if there.any() and np.ptp(after[there]) <= _ALIKE * np.abs(after[there]).max():
             _remark(axes, f"{after[there][0]:.3g} for every label")
         axes.scatter(
             changes.records[named],
@@ -161,6 +161,8 @@ def parameters_figure(changes: LabelChanges, named: list[int]) -> Figure:
             _name_in_margin(axes, changes, named, after)
         for right in beside:
             assert truth is not None
+            if not there.any():
+                continue
             # Weights have no unit of their own: as large in the mean as those learned.
             unit = np.exp(np.mean(np.log(after[there]) - np.log(truth[there])))
             own = truth * (1.0 if name == changes.shape else unit)

@@ -60,7 +60,8 @@ class LearningReport:
     best_step: int
     stopped_early: bool
     seconds: float  # Of learning.
-    matched: bool = False  # Gains were, before the first step.
+    #: For how many records it was learned, gains being matched first; none of no selections.
+    budgets: list[int] = dataclasses.field(default_factory=list)
     past_runs: PastRunsReport | None = None  # If it was learned from any.
     known: KnownShapes | None = None  # How well the shapes of labels are, if that was found out.
     truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.
@@ -165,6 +166,7 @@ def report_content(report: LearningReport) -> dict[str, Any]:
         {
             "objective": report.objective,
             "settings": report.settings,
+            "budgets": report.budgets,
             "comparison": report.comparison,
             "learned": learned,
             "selection": {

@@ -59,6 +59,7 @@ def report_text(report: LearningReport, folder: str) -> str:
         comparison=_comparison(report.comparison),
         parts=_parts(report.comparison),
         moved=moved(report, changes),
+        budgets=", ".join(f"{budget:,}" for budget in report.budgets),
         past_runs=_past_runs(report.past_runs),
         losses=_losses(report),
         shared=_shared(report),
@@ -242,5 +243,5 @@ def _settings(settings: dict[str, Any]) -> list[list[str]]:
         # The rest, as the cells of the grid, is in report.json.
         if value not in (None, [])
         and not isinstance(value, dict)
-        and not (isinstance(value, list) and len(value) > 5)
+        and not (isinstance(value, list) and isinstance(value[0], dict))
     ]

@@ -193,7 +193,7 @@ def test_killed_and_resumed(files, tmp_path, capsys):
         [sys.executable, "-m", "experiments.learn_params", f"--workdir={stopped}", *words], cwd=ROOT
     )
     deadline = time.monotonic() + 300
-    while not list((stopped / "state").glob("*/*/[0-9]*")) and process.poll() is None:
+    while not list((stopped / "state").glob("*/[0-9]*")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)

@@ -274,3 +274,25 @@ def test_a_label_that_no_record_has_is_not_known(matched):
 def _labels_of(row: int) -> list[int]:
     labels, records = np.asarray(POOL.labels), np.asarray(POOL.records)
     return labels[records == row].tolist()
+
+
+@mig_jax.as_pytree
+class _OtherHeldOut(_Missed):
+    """Held out is another measure: what the data say of shapes is noise."""
+
+    other: mig_jax.Measure = None
+
+    def losses(self, outcome):
+        fitted, _ = super().losses(outcome)
+        other = dataclasses.replace(self, measure=self.other)
+        return fitted, _Missed.losses(other, outcome)[0]
+
+
+def test_shapes_that_held_out_data_do_not_confirm_are_not_known(matched):
+    truth, free, params = matched
+    same = learning.known_shapes(POOL, GRAPH, free, params, truth, BUDGETS, KEY)
+    fields = {field.name: getattr(truth, field.name) for field in dataclasses.fields(truth)}
+    noise = _OtherHeldOut(**fields, other=_truth(1 - EXPONENTS).measure)
+    other = learning.known_shapes(POOL, GRAPH, free, params, noise, BUDGETS, KEY)
+    assert (other.open >= same.open - 1e-6).all()
+    assert other.determined.sum() < 0.8 * same.determined.sum()
