@@ -245,9 +245,9 @@ _METHODS: dict[str, _Method] = {
     "dsir": _Method(_rival("dsir")),
     "rds": _Method(_rival("rds"), by_seed=False),
     _LEARNED: _Method(_learned()),
-    "weights": _Method(_learned(("weights",))),
-    "shapes": _Method(_learned(("shapes",))),
-    "shared": _Method(_learned(())),
+    "weights": _Method(_learned(ByLabel(1, 0))),
+    "shapes": _Method(_learned(ByLabel(0, 1))),
+    "shared": _Method(_learned(ByLabel(0, 0))),
     "half": _Method(_learned(half=True)),
     "alone": _Method(_learned(alone=True)),
 }

@@ -31,13 +31,13 @@ from mig_jax.reports import PastRunsReport
 __all__ = ["Learning"]
 
 _NAMES: dict[ByLabel, str] = {
-    (): "shared alone",
-    ("weights",): "weights alone",
-    ("shapes",): "shapes alone",
+    ByLabel(0, 0): "shared alone",
+    ByLabel(1, 0): "weights alone",
+    ByLabel(0, 1): "shapes alone",
     WEIGHTS_AND_SHAPES: "weights and shapes",
 }
-_PARTS: tuple[ByLabel, ...] = ((), ("weights",), ("shapes",))
-_FROM_FEWEST: tuple[ByLabel, ...] = ((), ("weights",), WEIGHTS_AND_SHAPES)
+_PARTS = (ByLabel(0, 0), ByLabel(1, 0), ByLabel(0, 1))
+_FROM_FEWEST = (ByLabel(0, 0), ByLabel(1, 0), WEIGHTS_AND_SHAPES)
 
 
 class Learning:
@@ -117,7 +117,7 @@ class Learning:
         """
         chance = 1 / math.sqrt(max(runs - 1, 1))
         best: BestStart | None = None
-        kept: ByLabel = ()
+        kept = _FROM_FEWEST[0]
         placed: dict[ByLabel, float] = {}
         for by_label in _FROM_FEWEST:
             found = self._learn(by_label)
@@ -139,7 +139,7 @@ class Learning:
         if only is not None:
             starts = [starts[only]]
         total = steps * (1 if task.objective.needs_selection else len(starts))
-        folder = self._folder / "_".join(by_label or ("shared",))
+        folder = self._folder / _NAMES[by_label].replace(" ", "_")
         with progress_bar(f"learning {_NAMES[by_label]}", total, unit="steps") as bar:
 
             def on_match(done: int, rounds: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +28,15 @@ from mig_jax.measure import Array, LabelGraph, Measure, Parameter, Scalar, as_py
 
 __all__ = ["PARAMETERISATIONS", "WEIGHTS_AND_SHAPES", "ByLabel", "Free", "FromFeatures"]
 
-#: What labels may differ in; what they do not differ in, all share.
-ByLabel = tuple[Literal["weights", "shapes"], ...]
-WEIGHTS_AND_SHAPES: ByLabel = ("weights", "shapes")
+
+class ByLabel(NamedTuple):
+    """What labels differ in: 1 where each has its own, 0 where all share one. May be traced."""
+
+    weights: Scalar = 1.0
+    shapes: Scalar = 1.0
+
+
+WEIGHTS_AND_SHAPES = ByLabel()
 
 # How far a parameter of 1 moves what it stands for, at the start: with these, one
 # learning rate suits all leaves.
@@ -66,7 +72,7 @@ class Free(Parameterisation):
     #: float [K] or a scalar, above 0: what a label holds where its price is meant.
     anchor: Parameter = 1.0
     #: What labels differ in.
-    by_label: ByLabel = dataclasses.field(default=WEIGHTS_AND_SHAPES, metadata={"static": True})
+    by_label: ByLabel = WEIGHTS_AND_SHAPES
 
     def init(self, key: jax.Array) -> Params:
         del key  # Labels start alike.
@@ -133,7 +139,7 @@ class FromFeatures(Parameterisation):
     anchor: Parameter = 1.0  #: As of `Free`.
     #: Of how many records, chosen evenly, it is what labels hold; a scalar if it is of none.
     anchor_records: float | None = dataclasses.field(default=None, metadata={"static": True})
-    by_label: ByLabel = dataclasses.field(default=WEIGHTS_AND_SHAPES, metadata={"static": True})
+    by_label: ByLabel = WEIGHTS_AND_SHAPES
 
     def init(self, key: jax.Array) -> Params:
         return {**_shared_params(), "network": self._network().init(key, self.features)["params"]}
@@ -154,7 +160,7 @@ class FromFeatures(Parameterisation):
             "lowest_threshold": float(self.lowest_threshold),
             "highest_threshold": float(self.highest_threshold),
             "anchor_records": self.anchor_records,
-            "by_label": list(self.by_label),
+            "by_label": [float(one) for one in self.by_label],
         }
         if self.anchor_records is None:
             about["anchor"] = float(self.anchor)
@@ -192,7 +198,7 @@ class FromFeatures(Parameterisation):
             about["lowest_threshold"],
             about["highest_threshold"],
             anchor=anchor,
-            by_label=tuple(about["by_label"]),
+            by_label=ByLabel(*about["by_label"]),
         ).learned(arrays["params"])
 
     @classmethod
@@ -228,10 +234,7 @@ def _differing(
     by_label: ByLabel, weights: jax.Array, shapes: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The offsets of labels, none in what labels do not differ in."""
-    return (
-        weights if "weights" in by_label else jnp.zeros_like(weights),
-        shapes if "shapes" in by_label else jnp.zeros_like(shapes),
-    )
+    return weights * by_label.weights, shapes * by_label.shapes
 
 
 def _learned(
@@ -240,10 +243,9 @@ def _learned(
     """The measure at these offsets from the start; float [K] of labels, scalars otherwise."""
     start = parameterisation.start
     offsets = _bounded(_shape_offsets(params, shapes))
-    anchor = jnp.asarray(parameterisation.anchor)
-    if "weights" not in parameterisation.by_label:
-        # One place for all: labels of one shape have one score function, whatever they hold.
-        anchor = _typical(anchor)
+    # One place for all without weights of their own: labels of one shape have one score function.
+    own = jnp.asarray(parameterisation.by_label.weights) > 0
+    anchor = jnp.where(own, parameterisation.anchor, _typical(parameterisation.anchor))
     phi = start.measure.score_function.priced(offsets, weights, anchor)
     low, high = parameterisation.lowest_threshold, parameterisation.highest_threshold
     place = (start.threshold - low) / (high - low)

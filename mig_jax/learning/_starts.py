@@ -79,7 +79,7 @@ def parameters_of_labels(
         num_labels=inputs.graph.num_labels,
         directions=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
         anchor=even_information(common["start"], inputs.pool, inputs.graph, _in_midst(inputs)),
-        by_label=by_label,
+        by_label=ByLabel(*map(float, by_label)),
         **common,
     )
 
@@ -105,7 +105,7 @@ def parameters_of_features(
         basis=basis,
         anchor=even_information(common["start"], inputs.pool, inputs.graph, records),
         anchor_records=records,
-        by_label=by_label,
+        by_label=ByLabel(*map(float, by_label)),
         **common,
     )
 

@@ -269,13 +269,13 @@ def test_what_labels_do_not_differ_in_they_share(kind):
     labels = whole.learned(whole.init(KEY)).measure.score_function.weight.shape[0]
     anchor = jnp.geomspace(0.1, 10, labels)
     params = _moved(whole.init(KEY))
-    for by_label in ((), ("weights",), ("shapes",), ("weights", "shapes")):
+    for by_label in map(learning.ByLabel, (0, 1, 0, 1), (0, 0, 1, 1)):
         part = dataclasses.replace(whole, by_label=by_label, anchor=anchor)
         phi = part.learned(params).measure.score_function
-        assert (np.ptp(np.asarray(phi.exponent)) > 1e-3) == ("shapes" in by_label)
+        assert (np.ptp(np.asarray(phi.exponent)) > 1e-3) == bool(by_label.shapes)
         middle = float(np.exp(np.mean(np.log(np.asarray(anchor)))))
         slopes = np.asarray(phi.derivative(middle))
-        assert (np.ptp(slopes) > 1e-3 * slopes.max()) == ("weights" in by_label)
+        assert (np.ptp(slopes) > 1e-3 * slopes.max()) == bool(by_label.weights)
 
 
 def test_offsets_stay_where_floats_can_compute():
