@@ -43,8 +43,8 @@ class GainMatch:
     """Parameters by which gains match, and how well they do."""
 
     params: Params
-    #: Mean over selections and records of (φ'(z)·ê − g)² / (|g| + mean |g|)², records that
-    #: nobody would pick counted by a tenth.
+    #: Mean square, over selections and records, of the gap of φ'(z)·ê and g, relative to the size
+    #: of g and the mean size together; records that nobody would pick count for a tenth.
     residual: float
 
 
