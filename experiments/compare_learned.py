@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import json
 import pathlib
 import sys
 import time
@@ -29,11 +30,7 @@ from absl import flags
 from mig_jax import data
 from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.commands.command import Command, main_of
-from mig_jax.commands.flag_groups import (
-    InputOptions,
-    check_input_flags,
-    define_input_flags,
-)
+from mig_jax.commands.flag_groups import InputOptions, check_input_flags, define_input_flags
 from mig_jax.commands.flag_values import adder
 from mig_jax.commands.learning_inputs import inputs_of_table
 from mig_jax.commands.pool_inputs import read_table, say_read
@@ -260,6 +257,7 @@ def run(options: Options) -> None:
             table = read_table(options, outputs, str(folder / "compare_learned"))
             say_read(table)
         study = _Study(options, table, folder)
+        _check_kept(options, study)
         settings = options.settings or [_ALL, *np.unique(study.dev.groups).tolist()]
         wanted = [
             (setting, method, seed)
@@ -282,6 +280,23 @@ def run(options: Options) -> None:
             writer = csv.DictWriter(stream, rows[0])
             writer.writeheader()
             writer.writerows(rows)
+
+
+def _check_kept(options: Options, study: _Study) -> None:
+    """Notes what decides the selections of a folder, and refuses one that has those of others."""
+    about = {
+        "pool": data.pool_digests(options.pool),
+        "validation": study.dev.digest,
+        "test": study.test.digest,
+        "learned_for": list(study.inputs.budgets),
+        "steps": options.steps,
+    }
+    path = study.folder / "settings.json"
+    kept = json.loads(path.read_text()) if path.exists() else about
+    for name, value in about.items():
+        if kept.get(name) != value:
+            raise InputError(f"{study.folder}: has selections of another {name}; expected the same")
+    path.write_text(json.dumps(about))
 
 
 def _kept(study: _Study, setting: str, method: str, seed: int, budget: int) -> pathlib.Path:
@@ -317,9 +332,7 @@ def _rows(
     for method, (losses, seconds) in found.items():
         row: dict[str, Any] = {"setting": setting, "budget": budget, "method": method}
         row["seeds"] = len(losses)
-        row |= dict(
-            zip(("test_loss", "low", "high"), bootstrap(losses.mean(0), groups), strict=True)
-        )
+        row["test_loss"], row["low"], row["high"] = bootstrap(losses.mean(0), groups)
         if _LEARNED in found:
             row |= _difference(losses, found[_LEARNED][0], groups)
         yield row | {"seconds": seconds}

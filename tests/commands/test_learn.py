@@ -135,6 +135,9 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
     elif objective == "target":
         assert methods["learned"]["validation_loss"] < methods["paper"]["validation_loss"]
     assert ("What each part brings" in text) == bool(parts)
+    kept = min(report["history"], key=lambda evaluation: evaluation["held_out"])
+    told = {evaluation["step"]: evaluation["held_out"] for evaluation in report["history"]}
+    assert told[report["best_step"]] == pytest.approx(kept["held_out"], rel=1e-4)
     for name in ("loss", "parameters", "score_functions", "selected_by_label"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{name}.png" in text

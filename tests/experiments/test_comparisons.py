@@ -54,7 +54,7 @@ METHODS = ["random", "top_score", "grid", "rds", "learned", "half"]
 
 
 @pytest.mark.slow
-def test_selections_are_judged_kept_and_compared(files, tmp_path):
+def test_selections_are_judged_kept_and_compared(files, tmp_path, capsys):
     words = [f"--workdir={tmp_path}", *files, "--budgets=20,30", "--learned_for=10,30", "--steps=2"]
     words += ["--seeds=0,1", "--settings=all", f"--methods={','.join(METHODS)}"]
     assert run(compare_learned, *words) == 0
@@ -85,6 +85,21 @@ def test_selections_are_judged_kept_and_compared(files, tmp_path):
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
     assert run(compare_learned, *words) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")} == times
+    capsys.readouterr()
+    assert run(compare_learned, *words, "--steps=3") == 2
+    assert "has selections of another steps; expected the same" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_all_tasks_count_the_same(files, tmp_path):
+    words = [f"--workdir={tmp_path}", *files, "--budgets=30", "--learned_for=30", "--seeds=0"]
+    assert run(compare_learned, *words, "--methods=random,paper") == 0
+    with (tmp_path / "rows.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(dict.fromkeys(row["setting"] for row in rows)) == ["all", "task 0", "task 1"]
+    for method in ("random", "paper"):
+        means = [float(row["test_loss"]) for row in rows if row["method"] == method]
+        assert means[0] == pytest.approx(np.mean(means[1:]), abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -194,10 +194,11 @@ def test_measured_subsets_are_ranked_by_leaving_one_out():
     # Weights only: they are enough, and few.
     before = objectives.spearman(values(FREE.learned(FREE.init(KEY))), results)
     done = []
+    settings = {"steps": 20, "optimiser": learning.normalised_momentum(0.1)}
     correlation, predictions = learning.leave_one_out(
-        POOL, GRAPH, FREE, picks, results, KEY, seed=0, steps=20, on_subset=done.append
+        POOL, GRAPH, FREE, picks, results, KEY, seed=0, on_subset=done.append, **settings
     )
-    assert correlation > max(before, 0.6)
+    assert correlation > max(before, 0.7)
     assert correlation == objectives.spearman(predictions, results)
     assert done == list(range(1, 10))
 
