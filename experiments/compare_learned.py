@@ -20,13 +20,13 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-import scipy.stats
 from absl import flags
 
+from experiments.learned_rows import ALL_TASKS, LEARNED, kept_selection, rows_of_setting
 from mig_jax import data
 from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.commands.command import Command, main_of
@@ -38,13 +38,16 @@ from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
 from mig_jax.learning import (
+    FROM_WORDS,
     START_THRESHOLDS,
     WEIGHTS_AND_SHAPES,
     ByLabel,
     CountModels,
+    Free,
     Inputs,
     Judges,
-    bootstrap,
+    LearnedMeasure,
+    Prior,
     conversation_bags,
     grid_cells,
     grid_picks,
@@ -55,11 +58,10 @@ from mig_jax.learning import (
     parameters_of_labels,
     select_learned,
 )
+from mig_jax.learning.objectives import Objective
 from mig_jax.measure import PAPER, pool_from_table
 from mig_jax.methods import Limits, choose
 
-_ALL = "all"
-_LEARNED = "learned"
 # Selections differ in shape: programs for all of them would exhaust a process's memory maps.
 _METHODS_OF_PROGRAMS = 4
 
@@ -95,7 +97,7 @@ class _Study:
         self._models: dict[tuple[int, bool], CountModels] = {}
 
     def wanted(self, setting: str) -> data.ValidationSet:
-        return self.dev if setting == _ALL else self.dev.of_group(setting)
+        return self.dev if setting == ALL_TASKS else self.dev.of_group(setting)
 
     def half(self, seed: int) -> np.ndarray:
         """Half of the records, at random, ascending."""
@@ -175,7 +177,11 @@ def _grid(study: _Study, setting: str, seed: int) -> Iterator[_Chosen]:
 
 
 def _learned(
-    by_label: ByLabel = WEIGHTS_AND_SHAPES, *, alone: bool = False, half: bool = False
+    by_label: ByLabel = WEIGHTS_AND_SHAPES,
+    *,
+    prior: Prior = FROM_WORDS,
+    alone: bool = False,
+    half: bool = False,
 ) -> _Way:
     """A measure learned for several budgets at once, or for each alone; on all records or half."""
 
@@ -184,13 +190,16 @@ def _learned(
         if half:
             part = pool_from_table(study.table.only(study.half(seed)))
             inputs = dataclasses.replace(inputs, pool=part)
-        models = study.models(seed, half=half)
+        objective = study.models(seed, half=half).objective(study.wanted(setting), seed)
         for budget in study.budgets if alone else [None]:
             if budget is not None:
                 inputs = dataclasses.replace(inputs, budgets=(budget,))
             start = time.perf_counter()
-            learned = _measure(study, inputs, models, setting, by_label)
-            picks = select_learned(study.inputs, learned).picks
+            starts = [
+                parameters_of_labels(inputs, threshold, prior=prior, by_label=by_label)
+                for threshold in START_THRESHOLDS
+            ]
+            picks = select_learned(study.inputs, _measure(study, inputs, starts, objective)).picks
             seconds = time.perf_counter() - start
             if budget is None:
                 yield from _prefixes(study, picks, seconds)
@@ -201,12 +210,8 @@ def _learned(
 
 
 def _measure(
-    study: _Study, inputs: Inputs, models: CountModels, setting: str, by_label: ByLabel
-) -> Any:
-    objective = models.objective(study.wanted(setting), inputs.seed)
-    starts = [
-        parameters_of_labels(inputs, threshold, by_label=by_label) for threshold in START_THRESHOLDS
-    ]
+    study: _Study, inputs: Inputs, starts: list[Free], objective: Objective
+) -> LearnedMeasure:
     parameterisation, params = matched_start(inputs, objective, starts)
     found = learn(
         inputs.pool,
@@ -220,7 +225,7 @@ def _measure(
     )
     measure = found.learned
     say(
-        f"{setting}, for {inputs.budgets}: T {float(measure.threshold):.3f}, alpha "
+        f"for {inputs.budgets}: T {float(measure.threshold):.3f}, alpha "
         f"{float(measure.measure.propagation):.3g}, beta {float(measure.score_exponent):.3g}, "
         f"held-out loss {float(found.state.best_loss):.4f} at step {found.best_step}"
     )
@@ -241,10 +246,11 @@ _METHODS: dict[str, _Method] = {
     "grid": _Method(_grid, by_seed=False),
     "dsir": _Method(_rival("dsir")),
     "rds": _Method(_rival("rds"), by_seed=False),
-    _LEARNED: _Method(_learned()),
+    LEARNED: _Method(_learned()),
     "weights": _Method(_learned(ByLabel(1, 0))),
     "shapes": _Method(_learned(ByLabel(0, 1))),
     "shared": _Method(_learned(ByLabel(0, 0))),
+    "powers": _Method(_learned(prior=Prior("power", FROM_WORDS.strength))),
     "half": _Method(_learned(half=True)),
     "alone": _Method(_learned(alone=True)),
 }
@@ -258,7 +264,7 @@ def run(options: Options) -> None:
             say_read(table)
         study = _Study(options, table, folder)
         _check_kept(options, study)
-        settings = options.settings or [_ALL, *np.unique(study.dev.groups).tolist()]
+        settings = options.settings or [ALL_TASKS, *np.unique(study.dev.groups).tolist()]
         wanted = [
             (setting, method, seed)
             for seed, setting, method in itertools.product(options.seeds, settings, options.methods)
@@ -274,7 +280,9 @@ def run(options: Options) -> None:
         rows = [
             row
             for setting, budget in itertools.product(settings, options.budgets)
-            for row in _rows(study, setting, budget, options.methods, options.seeds)
+            for row in rows_of_setting(
+                folder, setting, budget, options.methods, options.seeds, study.test.groups
+            )
         ]
         with (folder / "rows.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, rows[0])
@@ -299,13 +307,12 @@ def _check_kept(options: Options, study: _Study) -> None:
     path.write_text(json.dumps(about))
 
 
-def _kept(study: _Study, setting: str, method: str, seed: int, budget: int) -> pathlib.Path:
-    return study.folder / f"{setting}_{method}_{seed}_{budget}.npz"
-
-
 def _judge(study: _Study, setting: str, method: str, seed: int) -> None:
     """Judges what is not yet there of a method's selections."""
-    paths = {budget: _kept(study, setting, method, seed, budget) for budget in study.budgets}
+    paths = {
+        budget: kept_selection(study.folder, setting, method, seed, budget)
+        for budget in study.budgets
+    }
     if all(path.exists() for path in paths.values()):
         return
     for chosen in _METHODS[method].way(study, setting, seed):
@@ -315,42 +322,6 @@ def _judge(study: _Study, setting: str, method: str, seed: int) -> None:
             part = path.with_suffix(".part.npz")
             np.savez(part, picks=chosen.picks, losses=losses, seconds=chosen.seconds)
             part.replace(path)
-
-
-def _rows(
-    study: _Study, setting: str, budget: int, methods: list[str], seeds: list[int]
-) -> Iterator[dict[str, Any]]:
-    """A row a method: its loss, and its loss less that of what was learned, with intervals."""
-    own = np.isin(study.test.groups, [setting]) | (setting == _ALL)
-    groups = study.test.groups[own]
-    found = {}
-    for method in methods:
-        paths = [_kept(study, setting, method, seed, budget) for seed in seeds]
-        kept = [np.load(path) for path in paths if path.exists()]
-        losses = np.stack([one["losses"][own] for one in kept])
-        found[method] = losses, float(np.median([one["seconds"] for one in kept]))
-    for method, (losses, seconds) in found.items():
-        row: dict[str, Any] = {"setting": setting, "budget": budget, "method": method}
-        row["seeds"] = len(losses)
-        row["test_loss"], row["low"], row["high"] = bootstrap(losses.mean(0), groups)
-        if _LEARNED in found:
-            row |= _difference(losses, found[_LEARNED][0], groups)
-        yield row | {"seconds": seconds}
-
-
-def _difference(losses: np.ndarray, learned: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    """Less what was learned: over test records the seeds' mean, and over seeds the records'."""
-    between = bootstrap(losses.mean(0) - learned.mean(0), groups)
-    found = dict(zip(("over_learned", "records_low", "records_high"), between, strict=True))
-    of_seeds = [
-        mean_over_groups(mine - theirs, groups)
-        for mine, theirs in zip(np.broadcast_to(losses, learned.shape), learned, strict=True)
-    ]
-    if len(of_seeds) > 1:
-        error = scipy.stats.sem(of_seeds) * scipy.stats.t.ppf(0.975, len(of_seeds) - 1)
-        middle = float(np.mean(of_seeds))
-        found |= {"seeds_low": middle - error, "seeds_high": middle + error}
-    return found
 
 
 def _define_flags(values: flags.FlagValues) -> None:
@@ -366,7 +337,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_list, "methods", [*_METHODS], f"Of {', '.join(_METHODS)}.")
     seeds = "Of learning (held-out part, hashes, clusters), and of random draws."
     add(flags.DEFINE_list, "seeds", ["0", "1", "2", "3", "4"], seeds)
-    add(flags.DEFINE_integer, "steps", 120, "Most steps of learning.", lower_bound=1)
+    add(flags.DEFINE_integer, "steps", 60, "Most steps of learning.", lower_bound=1)
 
 
 def _run(values: flags.FlagValues) -> None:

@@ -47,6 +47,7 @@ from mig_jax.learning import (
     FromFeatures,
     Judges,
     Params,
+    Prior,
     bootstrap,
     conversation_bags,
     fit_feature_basis,
@@ -59,7 +60,7 @@ from mig_jax.learning import (
 )
 from mig_jax.measure import PAPER
 
-_PRIOR, _LEARNING_RATE = 0.1, 0.1
+_PRIOR, _LEARNING_RATE = Prior(strength=0.1), 0.1
 _PARTS_OF_THE_WAY = (0.0, 0.25, 0.5, 1.0)
 
 

@@ -19,6 +19,7 @@ from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.language_models import RecordGradients, RecordLosses
 from mig_jax.learning import (
+    FROM_WORDS,
     START_THRESHOLDS,
     CountModels,
     Inputs,
@@ -50,7 +51,7 @@ from mig_jax.selection import Constraints, select
 __all__ = ["OWN_METHODS", "Selections", "check_names"]
 
 _CORRUPTED = "corrupted"  # The field that tells which responses belong to other records.
-_STEPS_OF_LEARNING = 120
+_STEPS_OF_LEARNING = 60
 _HELD_OUT = 0.3
 _OF_LENGTHS = "lengths_of_"
 _HEEDED, _CLEAN = "heeded_", "clean_"
@@ -248,7 +249,7 @@ class Selections:
         pool = self._pool(seen)
         inputs = dataclasses.replace(self._inputs, pool=pool, seed=seed)
         inputs = inputs.for_budget(min(budget, pool.num_records))
-        starts = [parameters_of_labels(inputs, threshold) for threshold in START_THRESHOLDS]
+        starts = [parameters_of_labels(inputs, t, prior=FROM_WORDS) for t in START_THRESHOLDS]
         start, params = matched_start(inputs, objective, starts)
         found = learn(
             pool,

@@ -63,10 +63,21 @@ from ._starts import (
     parameters_of_features,
     parameters_of_labels,
 )
-from ._tasks import OBJECTIVES, Candidate, Inputs, PastRuns, Task, around, make_task
+from ._tasks import (
+    FROM_WORDS,
+    OBJECTIVES,
+    Candidate,
+    Inputs,
+    PastRuns,
+    Prior,
+    Task,
+    around,
+    make_task,
+)
 from ._token_bags import Conversations, conversation_bags, fold, pad, take, token_bags
 
 __all__ = [
+    "FROM_WORDS",
     "HIGHEST_THRESHOLD",
     "LOWEST_THRESHOLD",
     "OBJECTIVES",
@@ -97,6 +108,7 @@ __all__ = [
     "Parameterisation",
     "Params",
     "PastRuns",
+    "Prior",
     "ResponseBags",
     "Saved",
     "Task",

@@ -12,6 +12,7 @@ T, with the hard threshold, and the T where they match best is the one to take.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -46,6 +47,8 @@ class GainMatch:
     #: Mean square, over selections and records, of the gap of φ'(z)·ê and g, relative to the size
     #: of g and the mean size together; records that nobody would pick count for a tenth.
     residual: float
+    observed: ObservedGains  #: By which it was fitted last.
+    scale: jax.Array  #: What the objective's gains are multiplied by.
 
 
 def match_gains(
@@ -58,6 +61,7 @@ def match_gains(
     *,
     rounds: int = 3,
     steps: int = 15,
+    after: GainMatch | None = None,
     on_round: Callable[[int], None] | None = None,
 ) -> GainMatch:
     """Matches gains at the parameterisation's threshold, in rounds of selecting and fitting.
@@ -71,25 +75,31 @@ def match_gains(
       key: for the initial parameters and the first selection.
       rounds: how often is selected; at least 1.
       steps: of the fit in each round.
+      after: rounds of the same arguments, to go on from.
       on_round: called after each round with the number of rounds done.
     """
     first_key, random_key = jax.random.split(key)
-    params = parameterisation.init(first_key)
-    _, graph, _ = hardened(parameterisation, params, pool, graph)
-    order = np.asarray(jax.random.permutation(random_key, pool.num_records))
-    observed = observe(objective, pool, graph, order, budgets)
-    # E has no unit: gains are in that of the measure at the start.
-    scale = typical_scale(parameterisation, params, pool, graph, observed)
-    residual = np.inf
+    first = parameterisation.init(first_key)
+    _, graph, _ = hardened(parameterisation, first, pool, graph)
+    if after is None:
+        order = np.asarray(jax.random.permutation(random_key, pool.num_records))
+        observed = observe(objective, pool, graph, order, budgets)
+        # E has no unit: gains are in that of the measure at the start.
+        scale = typical_scale(parameterisation, first, pool, graph, observed)
+        match = GainMatch(first, math.inf, observed, scale)
+    else:
+        match = after
     for number in range(rounds):
+        params, scale = match.params, match.scale
         own_pool, _, measure = hardened(parameterisation, params, pool, graph)
         picks = greedy_picks(own_pool, graph, measure, max(budgets))
         own = observe(objective, pool, graph, picks, budgets)
-        observed = observed.followed_by(own, _ROUNDS_KEPT * len(budgets))
+        observed = match.observed.followed_by(own, _ROUNDS_KEPT * len(budgets))
         params, residual = _fit(parameterisation, params, pool, graph, observed, scale, steps=steps)
+        match = GainMatch(params, float(residual), observed, scale)
         if on_round is not None:
             on_round(number + 1)
-    return GainMatch(params, float(residual))
+    return match
 
 
 @partial(jax.jit, static_argnames="steps")

@@ -30,8 +30,9 @@ from mig_jax.learning._parameters import (
     even_information,
     shared_start,
 )
-from mig_jax.learning._tasks import Inputs, Task
+from mig_jax.learning._tasks import Inputs, Prior, Task
 from mig_jax.learning.objectives import Objective
+from mig_jax.measure import FAMILIES, ScoreFunction, family_name
 
 __all__ = [
     "HIGHEST_THRESHOLD",
@@ -51,7 +52,7 @@ LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.6, 0.97
 START_THRESHOLD = 0.65
 #: Where gains are matched, to learn from the one where they match best.
 START_THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-_STEPS_TO_COMPARE = 8  # Of matching at each threshold, in one round.
+_STEPS_TO_COMPARE = 5  # Of matching at each threshold, in one round.
 _ROUNDS, _STEPS_OF_ROUND = 3, 15  # At the best of them.
 _SAVE_EVERY_SECONDS = 5.0
 
@@ -61,26 +62,24 @@ def parameters_of_labels(
     start_threshold: float = START_THRESHOLD,
     *,
     lowest_threshold: float = LOWEST_THRESHOLD,
-    prior: float = Task.prior,
+    prior: Prior = Task.prior,
     by_label: ByLabel = WEIGHTS_AND_SHAPES,
 ) -> Free:
     """A value for each label of the pool, which also moves along the labels' features.
 
     Args:
       inputs: the pool, and its graph from `lowest_threshold`.
-      start_threshold: where T starts; all else starts at the paper's settings.
+      start_threshold: where T starts; α and β start at the paper's settings.
       lowest_threshold: T stays above.
-      prior: how strongly labels are pulled towards the values that they share.
+      prior: the family of score functions, and how strongly labels are pulled towards one. Powers
+        start at the paper's; other shapes where a label of an even choice bends.
       by_label: what labels differ in; all else they share.
     """
     basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
-    common = _common(start_threshold, lowest_threshold, prior)
     return Free(
         num_labels=inputs.graph.num_labels,
         directions=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
-        anchor=even_information(common["start"], inputs.pool, inputs.graph, _in_midst(inputs)),
-        by_label=ByLabel(*map(float, by_label)),
-        **common,
+        **_common(inputs, start_threshold, lowest_threshold, prior, by_label),
     )
 
 
@@ -90,7 +89,7 @@ def parameters_of_features(
     *,
     basis: FeatureBasis | None = None,
     lowest_threshold: float = LOWEST_THRESHOLD,
-    prior: float = Task.prior,
+    prior: Prior = Task.prior,
     by_label: ByLabel = WEIGHTS_AND_SHAPES,
 ) -> FromFeatures:
     """A function of label features, for any pool; arguments as in `parameters_of_labels`.
@@ -99,24 +98,37 @@ def parameters_of_features(
     """
     if basis is None:
         basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
-    common, records = _common(start_threshold, lowest_threshold, prior), _in_midst(inputs)
     return FromFeatures(
         features=label_features(basis, inputs.pool, inputs.graph, inputs.embeddings),
         basis=basis,
-        anchor=even_information(common["start"], inputs.pool, inputs.graph, records),
-        anchor_records=records,
-        by_label=ByLabel(*map(float, by_label)),
-        **common,
+        anchor_records=_in_midst(inputs),
+        **_common(inputs, start_threshold, lowest_threshold, prior, by_label),
     )
 
 
-def _common(start_threshold: float, lowest_threshold: float, prior: float) -> dict[str, Any]:
+def _common(
+    inputs: Inputs, threshold: float, lowest_threshold: float, prior: Prior, by_label: ByLabel
+) -> dict[str, Any]:
+    start = shared_start(threshold=threshold)
+    anchor = even_information(start, inputs.pool, inputs.graph, _in_midst(inputs))
+    typical = float(jnp.exp(jnp.mean(jnp.log(anchor))))
     return {
-        "start": shared_start(threshold=start_threshold),
+        "start": shared_start(_first(prior.family, typical), threshold=threshold),
+        "anchor": anchor,
         "lowest_threshold": jnp.asarray(lowest_threshold),
         "highest_threshold": jnp.asarray(HIGHEST_THRESHOLD),
-        "prior": jnp.asarray(prior),
+        "prior": jnp.asarray(prior.strength),
+        "by_label": ByLabel(*map(float, by_label)),
     }
+
+
+def _first(family: str, typical: float) -> ScoreFunction | None:
+    """The score function that all labels start with, for labels that typically hold so much."""
+    if family == family_name(shared_start().measure.score_function):
+        return None  # What `shared_start` has.
+    given = {"rate": 1 / typical}
+    names = {field.name for field in dataclasses.fields(FAMILIES[family])}
+    return FAMILIES[family](**{name: given[name] for name in given if name in names})
 
 
 def _in_midst(inputs: Inputs) -> float:
@@ -206,9 +218,8 @@ def matched_start(
       starts: of the same number of labels; the first of equals is taken.
       on_match: called with the number of rounds done, and of all.
     """
-    match = _Match(inputs, objective, starts, on_match)
-    best = match.best()
-    return starts[best], match.params(best)
+    number, params = _Match(inputs, objective, starts, on_match).best()
+    return starts[number], params
 
 
 class _Match:
@@ -223,35 +234,35 @@ class _Match:
     ) -> None:
         self._inputs, self._objective = inputs, objective
         self._starts, self._on_match = starts, on_match
-        self._total, self._done = _ROUNDS + (len(starts) if len(starts) > 1 else 0), 0
+        self._total, self._done = len(starts) + _ROUNDS - 1, 0
 
-    def best(self) -> int:
-        """The start with the lowest residual after one round."""
-        if len(self._starts) == 1:
-            return 0
-        residuals = [
-            self._match(number, 1, steps=_STEPS_TO_COMPARE).residual
-            for number in range(len(self._starts))
-        ]
-        if not np.isfinite(residuals).any():
+    def best(self) -> tuple[int, Params]:
+        """The start with the lowest residual after one round, and its parameters after all."""
+        best, number = None, 0
+        alone = len(self._starts) == 1
+        steps = _STEPS_OF_ROUND if alone else _STEPS_TO_COMPARE
+        for place in range(len(self._starts)):
+            match = self._match(place, 1, steps)
+            if np.isfinite(match.residual) and (best is None or match.residual < best.residual):
+                best, number = match, place
+        if best is None:
             raise FloatingPointError("gains cannot be matched: they are not finite")
-        return int(np.nanargmin(residuals))
+        return number, self._match(number, _ROUNDS - 1, _STEPS_OF_ROUND, after=best).params
 
-    def params(self, number: int) -> Params:
-        """The parameters by which gains match at a start."""
-        return self._match(number, _ROUNDS).params
-
-    def _match(self, number: int, rounds: int, steps: int = _STEPS_OF_ROUND) -> GainMatch:
+    def _match(
+        self, number: int, rounds: int, steps: int, after: GainMatch | None = None
+    ) -> GainMatch:
         inputs = self._inputs
         return match_gains(
             inputs.pool,
             inputs.graph,
             self._starts[number],
             self._objective,
-            inputs.budgets,
+            _spread(inputs.budgets),
             jax.random.key(inputs.seed),
             rounds=rounds,
             steps=steps,
+            after=after,
             on_round=self._on_round,
         )
 
@@ -259,6 +270,12 @@ class _Match:
         self._done += 1
         if self._on_match is not None:
             self._on_match(self._done, self._total)
+
+
+def _spread(budgets: Sequence[int]) -> list[int]:
+    """The least, the middle one and the most: three sizes tell a shape, more take longer."""
+    ordered = sorted(budgets)
+    return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
 
 
 def _progress(before: int, state: LearningState, temperature: float) -> LearningStep:
@@ -296,8 +313,8 @@ def _learn(
         number = numbers[0] if state is None else states.start
         start = time.perf_counter() - states.seconds
         if state is None and match is not None:
-            number = match.best()
-            state = make(dict(starts)[number], params=match.params(number))
+            number, params = match.best()
+            state = make(dict(starts)[number], params=params)
             states.save(state, seconds=time.perf_counter() - start, start=number)
         parameterisation = dict(starts)[number]
         saved_at = time.perf_counter()

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,10 +40,12 @@ from mig_jax.measure import (
 from mig_jax.selection import select
 
 __all__ = [
+    "FROM_WORDS",
     "OBJECTIVES",
     "Candidate",
     "Inputs",
     "PastRuns",
+    "Prior",
     "Task",
     "around",
     "make_task",
@@ -109,6 +112,18 @@ class PastRuns:
     results: np.ndarray  # float [S]: the higher the better.
 
 
+class Prior(NamedTuple):
+    """What the score functions of labels are taken for before there are data."""
+
+    family: str = "power"  #: The name of their family in `mig_jax.measure.FAMILIES`.
+    strength: float = 1e-3  #: Of the pull towards what all share: the more, the noisier the data.
+
+
+_PRIOR = Prior()
+#: Of what models of words say: measured on a real pool (docs/benchmarks.md).
+FROM_WORDS = Prior("log", 0.1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """An objective to learn by, and how selections are judged."""
@@ -122,9 +137,7 @@ class Task:
     past_runs: PastRuns | None = None  # That the objective learns from.
     wanted: ValidationSet | None = None  # Conversations that are learned from, with their texts.
     truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.
-    #: How strongly labels are pulled towards what they share, if nobody says: the noisier what the
-    #: objective says of single labels, the more.
-    prior: float = 1e-3
+    prior: Prior = _PRIOR  # If nobody says.
     learning_rate: float = 0.05  # Where gains are matched first, it is near the end already.
 
 
@@ -164,7 +177,7 @@ def _planted(inputs: Inputs) -> Task:
         "the labels of the pool were given a hidden true worth each. Learning sees two noisy "
         "estimates of what a selection is truly worth; the truth alone is the judge",
         truth=truth.learned,
-        prior=1e-5,
+        prior=Prior(strength=1e-5),
     )
 
 
@@ -202,6 +215,7 @@ def _validation(inputs: Inputs) -> Task:
         "of a simple model of fine-tuning; the judges are networks of another kind, trained "
         "afresh on each selection",
         wanted=dev,
+        prior=FROM_WORDS,
     )
 
 

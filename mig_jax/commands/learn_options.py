@@ -1,0 +1,210 @@
+"""The flags of `mig-jax learn`, and what they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from absl import flags
+
+from mig_jax import data
+from mig_jax.commands.flag_groups import (
+    InputOptions,
+    check_input_flags,
+    define_input_flags,
+)
+from mig_jax.commands.flag_values import adder
+from mig_jax.errors import InputError
+from mig_jax.learning import (
+    HIGHEST_THRESHOLD,
+    LOWEST_THRESHOLD,
+    OBJECTIVES,
+    START_THRESHOLDS,
+    ByLabel,
+    Inputs,
+    Parameterisation,
+    Prior,
+    Task,
+    parameters_of_features,
+    parameters_of_labels,
+)
+from mig_jax.measure import FAMILIES
+from mig_jax.synthetic import BuiltinPool
+
+__all__ = ["Options", "define_flags", "options_of"]
+
+_PLANTED = "planted"
+_STEPS = 60
+_DEFAULT_STARTS = ",".join(f"{threshold:g}" for threshold in START_THRESHOLDS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(InputOptions):
+    """The flags of the command; `--help` explains each."""
+
+    workdir: str
+    objective: str
+    validation: str | None
+    test: str | None
+    task: str | None
+    budget: int
+    budgets: list[int]
+    steps: int
+    seed: int
+    parameters: str
+    ablation: bool
+    score_function: str | None
+    prior: float | None
+    lowest_threshold: float
+    start_thresholds: list[float]
+
+    @property
+    def builtin_pool(self) -> BuiltinPool:
+        return BuiltinPool(seed=self.seed)
+
+    def files(self) -> list[str]:
+        return [*super().files(), *data.local_files(filter(None, [self.validation, self.test]))]
+
+    def settings(self) -> dict[str, Any]:
+        """The flags that decide the result."""
+        given = dataclasses.asdict(self)
+        return {name: given[name] for name in given if name not in ("workdir", "cache")}
+
+    def prior_of(self, task: Task) -> Prior:
+        """What the flags say, and the task where they say nothing."""
+        strength = task.prior.strength if self.prior is None else self.prior
+        return Prior(self.score_function or task.prior.family, strength)
+
+    def starts(self, inputs: Inputs, task: Task, by_label: ByLabel) -> list[Parameterisation]:
+        """What is learned, at each threshold that learning starts from."""
+        make: Any = parameters_of_labels if self.parameters == "free" else parameters_of_features
+        common = {"lowest_threshold": self.lowest_threshold, "by_label": by_label}
+        common["prior"] = self.prior_of(task)
+        return [make(inputs, start, **common) for start in self.start_thresholds]
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    add = adder(values)
+    define_input_flags(add)
+    add(flags.DEFINE_string, "workdir", None, "Folder for all that is written.")
+    add(
+        flags.DEFINE_enum,
+        "objective",
+        _PLANTED,
+        list(OBJECTIVES),
+        "What the selection is to be good for.",
+    )
+    add(
+        flags.DEFINE_string,
+        "validation",
+        None,
+        "What to learn from. target, validation: JSON lines with conversations (and labels, and "
+        "task if records are of several); subsets: CSV with the columns subset (a table of picks, "
+        "as mig-jax select writes it) and score; imitation: a table of picks.",
+    )
+    add(flags.DEFINE_string, "test", None, "The same, to report on; never learned from.")
+    add(flags.DEFINE_string, "task", None, "Only records of this `task` in both files.")
+    add(flags.DEFINE_integer, "budget", 500, "Records to select.", lower_bound=1)
+    add(
+        flags.DEFINE_list,
+        "budgets",
+        [],
+        "The numbers of records that are learned for, in turn; one measure then serves any "
+        "between. A quarter of --budget, itself and four times as many without.",
+    )
+    add(flags.DEFINE_integer, "steps", _STEPS, "Most steps of learning.", lower_bound=1)
+    add(
+        flags.DEFINE_integer,
+        "seed",
+        0,
+        "Of all that is random, the built-in pool included.",
+        lower_bound=0,
+    )
+    add(
+        flags.DEFINE_enum,
+        "parameters",
+        "free",
+        ["free", "features"],
+        "Learn values for the labels of this pool, or a function of label features for any pool.",
+    )
+    add(
+        flags.DEFINE_boolean,
+        "ablation",
+        True,
+        "Learn once more with weights alone, shapes alone and neither by label, so that the report "
+        "tells what each brings; not for subsets and imitation.",
+    )
+    add(
+        flags.DEFINE_enum,
+        "score_function",
+        None,
+        list(FAMILIES),
+        "The family of the score functions that are learned; log for validation, power for all "
+        "else without.",
+    )
+    add(
+        flags.DEFINE_float,
+        "prior",
+        None,
+        "How strongly labels are pulled towards the values they share: the more, the noisier the "
+        "data. 1e-5 for planted, 0.1 for validation, 1e-3 for all else without.",
+        lower_bound=0.0,
+    )
+    add(
+        flags.DEFINE_float,
+        "lowest_threshold",
+        LOWEST_THRESHOLD,
+        "Edges less similar are not considered.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+    add(
+        flags.DEFINE_list,
+        "start_thresholds",
+        None,
+        "Where T may start: gains are matched at each of these numbers, and learning goes on from "
+        "the one where they match best. subsets and imitation are learned from each, and the one "
+        f"with the lowest held-out loss is kept. {_DEFAULT_STARTS} without; of these "
+        "those above --lowest_threshold.",
+    )
+
+
+def options_of(values: flags.FlagValues) -> Options:
+    check_input_flags(values)
+    if values.objective == "validation" and not values.pool:
+        raise InputError("--objective=validation: needs --pool=FILE with real conversations")
+    given = values.flag_values_dict()
+    lowest = values.lowest_threshold
+    starts = values.start_thresholds or [t for t in START_THRESHOLDS if t > lowest]
+    if not starts:
+        raise InputError(
+            f"--lowest_threshold: found {lowest:g}, expected below {START_THRESHOLDS[-1]:g}, or "
+            "--start_thresholds above it"
+        )
+    given["start_thresholds"] = [_start(text, lowest) for text in starts]
+    if values.objective in ("subsets", "imitation") and values.budgets:
+        raise InputError(
+            f"--budgets: --objective={values.objective} is not of selections; expected none"
+        )
+    given["budgets"] = [_budget(text) for text in values.budgets]
+    return Options(**given)
+
+
+def _budget(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--budgets: found {text}, expected whole numbers of at least 1")
+    return int(text)
+
+
+def _start(text: str | float, lowest: float) -> float:
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = math.nan
+    if not lowest < threshold < HIGHEST_THRESHOLD:
+        raise InputError(
+            f"--start_thresholds: found {text}, expected numbers between --lowest_threshold, "
+            f"which is {lowest}, and {HIGHEST_THRESHOLD}"
+        )
+    return threshold
