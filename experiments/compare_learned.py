@@ -180,6 +180,7 @@ def _learned(
     by_label: ByLabel = WEIGHTS_AND_SHAPES,
     *,
     prior: Prior = FROM_WORDS,
+    matched: bool = True,
     alone: bool = False,
     half: bool = False,
 ) -> _Way:
@@ -197,9 +198,11 @@ def _learned(
             start = time.perf_counter()
             starts = [
                 parameters_of_labels(inputs, threshold, prior=prior, by_label=by_label)
-                for threshold in START_THRESHOLDS
+                for threshold in (START_THRESHOLDS if matched else [PAPER.threshold])
             ]
-            picks = select_learned(study.inputs, _measure(study, inputs, starts, objective)).picks
+            picks = select_learned(
+                study.inputs, _measure(study, inputs, starts, objective, matched)
+            ).picks
             seconds = time.perf_counter() - start
             if budget is None:
                 yield from _prefixes(study, picks, seconds)
@@ -210,9 +213,11 @@ def _learned(
 
 
 def _measure(
-    study: _Study, inputs: Inputs, starts: list[Free], objective: Objective
+    study: _Study, inputs: Inputs, starts: list[Free], objective: Objective, matched: bool
 ) -> LearnedMeasure:
-    parameterisation, params = matched_start(inputs, objective, starts)
+    parameterisation, params = starts[0], None
+    if matched:
+        parameterisation, params = matched_start(inputs, objective, starts)
     found = learn(
         inputs.pool,
         inputs.graph,
@@ -251,6 +256,7 @@ _METHODS: dict[str, _Method] = {
     "shapes": _Method(_learned(ByLabel(0, 1))),
     "shared": _Method(_learned(ByLabel(0, 0))),
     "powers": _Method(_learned(prior=Prior("power", FROM_WORDS.strength))),
+    "unmatched": _Method(_learned(matched=False)),
     "half": _Method(_learned(half=True)),
     "alone": _Method(_learned(alone=True)),
 }
