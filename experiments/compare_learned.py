@@ -19,7 +19,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -43,10 +43,10 @@ from mig_jax.learning import (
     WEIGHTS_AND_SHAPES,
     ByLabel,
     CountModels,
-    Free,
     Inputs,
     Judges,
     LearnedMeasure,
+    Parameterisation,
     Prior,
     conversation_bags,
     grid_cells,
@@ -200,9 +200,8 @@ def _learned(
                 parameters_of_labels(inputs, threshold, prior=prior, by_label=by_label)
                 for threshold in (START_THRESHOLDS if matched else [PAPER.threshold])
             ]
-            picks = select_learned(
-                study.inputs, _measure(study, inputs, starts, objective, matched)
-            ).picks
+            measure = _measure(study, inputs, starts, objective, matched)
+            picks = select_learned(study.inputs, measure).picks
             seconds = time.perf_counter() - start
             if budget is None:
                 yield from _prefixes(study, picks, seconds)
@@ -213,11 +212,15 @@ def _learned(
 
 
 def _measure(
-    study: _Study, inputs: Inputs, starts: list[Free], objective: Objective, matched: bool
+    study: _Study,
+    inputs: Inputs,
+    starts: Sequence[Parameterisation],
+    objective: Objective,
+    matched: bool,
 ) -> LearnedMeasure:
-    parameterisation, params = starts[0], None
-    if matched:
-        parameterisation, params = matched_start(inputs, objective, starts)
+    parameterisation, params = (
+        matched_start(inputs, objective, starts) if matched else (starts[0], None)
+    )
     found = learn(
         inputs.pool,
         inputs.graph,
