@@ -180,7 +180,7 @@ def _learned(
     by_label: ByLabel = WEIGHTS_AND_SHAPES,
     *,
     prior: Prior = FROM_WORDS,
-    matched: bool = True,
+    matched: bool = False,
     alone: bool = False,
     half: bool = False,
 ) -> _Way:
@@ -259,7 +259,7 @@ _METHODS: dict[str, _Method] = {
     "shapes": _Method(_learned(ByLabel(0, 1))),
     "shared": _Method(_learned(ByLabel(0, 0))),
     "powers": _Method(_learned(prior=Prior("power", FROM_WORDS.strength))),
-    "unmatched": _Method(_learned(matched=False)),
+    "matched": _Method(_learned(matched=True)),
     "half": _Method(_learned(half=True)),
     "alone": _Method(_learned(alone=True)),
 }
@@ -346,7 +346,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_list, "methods", [*_METHODS], f"Of {', '.join(_METHODS)}.")
     seeds = "Of learning (held-out part, hashes, clusters), and of random draws."
     add(flags.DEFINE_list, "seeds", ["0", "1", "2", "3", "4"], seeds)
-    add(flags.DEFINE_integer, "steps", 60, "Most steps of learning.", lower_bound=1)
+    add(flags.DEFINE_integer, "steps", 120, "Most steps of learning.", lower_bound=1)
 
 
 def _run(values: flags.FlagValues) -> None:

@@ -114,6 +114,7 @@ def run(options: Options) -> None:
         before = parameterisation.learned(parameterisation.init(jax.random.key(options.seed)))
         prior = options.prior_of(task)
         in_force = {"score_function": prior.family, "prior": prior.strength}
+        in_force["start_thresholds"] = options.thresholds(task)
         report = LearningReport(
             settings={**options.settings(), **in_force, "loss": task.loss_name, "grid": grid},
             objective=options.objective,
@@ -161,7 +162,7 @@ def _what_is_learned(options: Options, inputs: Inputs, task: Task) -> str:
     if task.past_runs is not None:
         kind = "for all labels, or for each where leaving out one run says that it helps"
     family = options.prior_of(task).family
-    starts = listed([f"{threshold:g}" for threshold in options.start_thresholds], last="or")
+    starts = listed([f"{threshold:g}" for threshold in options.thresholds(task)], last="or")
     number = f"{inputs.graph.num_labels:,}"
     text = (
         f"a weight and a shape ({family}) {kind}; for all {number} labels the propagation, the "

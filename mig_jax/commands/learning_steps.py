@@ -138,7 +138,7 @@ class Learning:
         starts = self._starts(by_label)
         if only is not None:
             starts = [starts[only]]
-        total = steps * (1 if task.objective.needs_selection else len(starts))
+        total = steps * (1 if task.matches_gains else len(starts))
         folder = self._folder / _NAMES[by_label].replace(" ", "_")
         with progress_bar(f"learning {_NAMES[by_label]}", total, unit="steps") as bar:
 

@@ -64,7 +64,9 @@ def known_shapes(
     is known is that labels differ by about 1 in the logit. (H⁻¹)_kk is the variance of
     H⁻¹(Jᵀ ε + R^½ ε') for normal ε and ε'. So a label whose shape another's can stand for counts
     as open. And the data may be noise: half of the square of how far the held-out data, which are
-    noisy in their own way, would move the shape, H⁻¹Jᵀ times the difference of the gains.
+    noisy in their own way, would move the shape, H⁻¹Jᵀ times the difference of the gains. That is
+    one draw of a label's noise, and may be small by luck: it counts for one half, and what labels
+    have of it in the mean for the other.
     Intervals are of the whole logit, with what a label shares with others.
 
     Args:
@@ -140,7 +142,8 @@ def _open(
     apart = observed.residuals(scale * size * others, scale)
     unit = unravel(prior)["shapes"]
     own, whole = (
-        jnp.minimum(unit * jnp.mean(drawn**2, axis=0), 1) + moved**2 / 2
+        jnp.minimum(unit * jnp.mean(drawn**2, axis=0), 1) + (noise + jnp.mean(noise)) / 2
         for drawn, moved in zip(jax.lax.map(sample, keys), solve(back(apart)), strict=True)
+        for noise in [moved**2 / 2]
     )
     return own, whole

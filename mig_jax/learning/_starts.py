@@ -167,9 +167,9 @@ def learn_from_starts(
 ) -> BestStart:
     """Learns from the start at which gains match best, from the parameters by which they do.
 
-    The loss of a threshold T has more than one valley, and steps are too small to leave one. An
-    objective that is none of selections has no gains: then it is learned from each start, and the
-    one with the lowest held-out loss is kept.
+    The loss of a threshold T has more than one valley, and steps are too small to leave one. Where
+    there are no gains to match (`Task.matches_gains`), it is learned from each start, and the one
+    with the lowest held-out loss is kept.
 
     Args:
       inputs: the pool, the budgets and the seed.
@@ -182,7 +182,7 @@ def learn_from_starts(
       on_match: called after each round of matching, before the steps: how many are done, of all.
     """
     tell = on_step or (lambda step: None)
-    if task.objective.needs_selection:
+    if task.matches_gains:
         match = _Match(inputs, task.objective, starts, on_match)
         groups = [(folder, list(range(len(starts))))]
     else:

@@ -138,7 +138,13 @@ class Task:
     wanted: ValidationSet | None = None  # Conversations that are learned from, with their texts.
     truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.
     prior: Prior = _PRIOR  # If nobody says.
-    learning_rate: float = 0.05  # Where gains are matched first, it is near the end already.
+    learning_rate: float = 0.05
+    noisy: bool = False  # What it says of a single label is mostly noise.
+
+    @property
+    def matches_gains(self) -> bool:
+        """Whether learning starts where gains match: there are some, and they are no noise."""
+        return self.objective.needs_selection and not self.noisy
 
 
 def make_task(name: str, inputs: Inputs) -> Task:
@@ -216,6 +222,7 @@ def _validation(inputs: Inputs) -> Task:
         "afresh on each selection",
         wanted=dev,
         prior=FROM_WORDS,
+        noisy=True,
     )
 
 
