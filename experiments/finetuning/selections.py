@@ -158,6 +158,10 @@ class Selections:
         seen = self._seen_of(seed, among)
         if method in OWN_METHODS:
             return seen[OWN_METHODS[method](self, seen, limits, seed)]
+        if found := _LEARNED_FOR.fullmatch(method):
+            learned_for = Limits(tokens=int(found[2])) if found[2] else limits
+            measure = self._measure(found[1], among, learned_for, seed)
+            return seen[self._mig(seen, limits, measure, EXACT)]
         name, _, draw = method.partition("#")  # `random#2` is the second of several draws.
         candidates = self._candidates(seed, among)
         return seen[choose(name, candidates, limits, seed=seed + 1000 * int(draw or 0))]
@@ -204,19 +208,24 @@ class Selections:
             pool, graph, limits.records, constraints=constraints, measure=hard, gain=rule
         ).picks.astype(np.int64)
 
-    def _learned(
-        self, seen: npt.NDArray[np.int64], limits: Limits, seed: int
-    ) -> npt.NDArray[np.int64]:
-        """By a measure learned from models of words on the validation records."""
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - as long as the selections live
+    def _measure(
+        self, method: str, among: frozenset[str], limits: Limits, seed: int
+    ) -> LearnedMeasure:
+        """What a method of `_LEARNED` learns for these limits; the same for all that use it."""
+        return _LEARNED[method](self, self._seen_of(seed, among), limits, seed)
+
+    def _from_words(self, seen: npt.NDArray[np.int64], limits: Limits, seed: int) -> LearnedMeasure:
+        """A measure learned from models of words on the validation records."""
         study = self._study
         texts = conversation_bags([study.conversations[n] for n in seen.tolist()])
         objective = CountModels(texts, seed, say).objective(study.validation, seed)
-        return self._mig(seen, limits, self._learn(seen, limits, objective, seed), EXACT)
+        return self._learn(seen, limits, objective, seed)
 
-    def _asked(
+    def _from_gradients(
         self, seen: npt.NDArray[np.int64], limits: Limits, seed: int
-    ) -> npt.NDArray[np.int64]:
-        """By a measure learned from what the model says it would learn from some records.
+    ) -> LearnedMeasure:
+        """A measure learned from what the model says it would learn from some records.
 
         The model was asked about those alone; the measure then chooses among all. The budget
         that is learned for is as large a share of theirs as the budget is of all.
@@ -235,8 +244,7 @@ class Selections:
         )
         objective = influence(fitted, held_out, costs)
         smaller = _scaled(limits, float(asked.mean()))
-        learned = self._learn(seen[asked], smaller, objective, seed)
-        return self._mig(seen, limits, learned, EXACT)
+        return self._learn(seen[asked], smaller, objective, seed)
 
     def _learn(
         self, seen: npt.NDArray[np.int64], limits: Limits, objective: Objective, seed: int
@@ -293,6 +301,8 @@ def check_names(methods: Sequence[str]) -> None:
     """Raises InputError if there is no such method."""
     for method in methods:
         name = _plain(method)
+        if _LEARNED_FOR.fullmatch(name):
+            continue
         if "#" in name:
             raise InputError(
                 f"--methods: {method}: expected draws of random methods alone, as random#1 to "
@@ -303,7 +313,7 @@ def check_names(methods: Sequence[str]) -> None:
                 method_named(name)
             except InputError as error:
                 before = (f"{prefix}METHOD" for prefix in (_OF_LENGTHS, *_AMONG))
-                own = ", ".join([*OWN_METHODS, *before])
+                own = ", ".join([*OWN_METHODS, *_LEARNED, *before])
                 raise InputError(f"--methods: {error}, {own}") from None
 
 
@@ -346,9 +356,16 @@ OWN_METHODS: dict[str, _Own] = {
     "corrupted": lambda s, seen, limits, seed: s._corrupted(seen, limits, seed),
     "mig_linear": lambda s, seen, limits, seed: s._mig(seen, limits, paper_measure(), LINEAR),
     "mig_exact": lambda s, seen, limits, seed: s._mig(seen, limits, paper_measure(), EXACT),
-    "mig_learned": lambda s, seen, limits, seed: s._learned(seen, limits, seed),
-    "mig_asked": lambda s, seen, limits, seed: s._asked(seen, limits, seed),
 }
+
+_Learned = Callable[[Selections, npt.NDArray[np.int64], Limits, int], LearnedMeasure]
+
+#: MIG with a measure that is learned: for the budget, or `mig_learned@TOKENS` once for all budgets.
+_LEARNED: dict[str, _Learned] = {
+    "mig_learned": lambda s, seen, limits, seed: s._from_words(seen, limits, seed),
+    "mig_asked": lambda s, seen, limits, seed: s._from_gradients(seen, limits, seed),
+}
+_LEARNED_FOR = re.compile(rf"({'|'.join(_LEARNED)})(?:@([1-9]\d*))?")
 
 
 def _scaled(limits: Limits, share: float) -> Limits:
