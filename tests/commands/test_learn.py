@@ -24,7 +24,9 @@ PARTS = {"shared alone", "weights alone", "shapes alone"}
 
 
 def run(workdir: pathlib.Path, *more: str) -> int:
-    words = [f"--workdir={workdir}", "--start_thresholds=0.8", *more]
+    # One start, as there is where validation records are learned from.
+    start = [] if "--objective=validation" in more else ["--start_thresholds=0.8"]
+    words = [f"--workdir={workdir}", *start, *more]
     return main_of(learn.COMMAND, words, called="learn")
 
 
@@ -119,6 +121,9 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
         assert row["low"] <= row["test_loss"] <= row["high"]
         assert row["seconds"] >= 0
     assert len(report["settings"]["grid"]) == 64
+    in_force = [report["settings"][name] for name in ("score_function", "prior", "start_thresholds")]
+    noisy = objective == "validation"
+    assert in_force == (["log", 0.1, [0.9]] if noisy else ["power", 1e-3, [0.8]])
     best = min(report["settings"]["grid"], key=lambda cell: cell["validation_loss"])
     assert methods["grid"]["validation_loss"] == pytest.approx(best["validation_loss"])
     runs = report["past_runs"]
@@ -170,7 +175,8 @@ def test_a_pool_is_read_as_by_all_commands(files, tmp_path):
     pool.write_text("".join(json.dumps(row) + "\n" for row in [*rows, bad]))
     words = [f"--pool={pool}", files[1], "--field=labels=tags", "--on_bad_record=skip"]
     words += ["--missing_embeddings=isolate", "--budget=40", "--cache=none"]
-    assert run(workdir, *words, "--steps=2", "--parameters=features", "--noablation") == 0
+    learning = ["--steps=2", "--parameters=features", "--score_function=saturating", "--noablation"]
+    assert run(workdir, *words, *learning) == 0
     assert len((workdir / "learn.rejected.jsonl").read_text().splitlines()) == 1
     again = select_again(workdir, *words)
     assert again.read_bytes() == (workdir / "selected.jsonl").read_bytes()

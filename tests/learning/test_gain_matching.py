@@ -236,6 +236,17 @@ def linear_rows(pool, graph, propagation):
     return jax.vmap(lambda row: propagate(graph, propagation, row))(brought)
 
 
+def test_rounds_are_gone_on_from():
+    truth = _truth(EXPONENTS)
+    common = (POOL, GRAPH, _free(0.8), truth, BUDGETS, KEY)
+    whole = learning.match_gains(*common, rounds=3, steps=4)
+    first = learning.match_gains(*common, rounds=1, steps=4)
+    rest = learning.match_gains(*common, rounds=2, steps=4, after=first)
+    assert rest.residual == whole.residual < first.residual
+    for name, values in whole.params.items():
+        np.testing.assert_array_equal(rest.params[name], values, err_msg=name)
+
+
 def test_shapes_are_known_where_the_interval_says(matched):
     truth, free, params = matched
     found = learning.known_shapes(POOL, GRAPH, free, params, truth, BUDGETS, KEY)
