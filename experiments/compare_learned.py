@@ -200,7 +200,7 @@ def _learned(
                 parameters_of_labels(inputs, threshold, prior=prior, by_label=by_label)
                 for threshold in (START_THRESHOLDS if matched else [PAPER.threshold])
             ]
-            measure = _measure(study, inputs, starts, objective, matched)
+            measure = _measure(study, setting, inputs, starts, objective, matched)
             picks = select_learned(study.inputs, measure).picks
             seconds = time.perf_counter() - start
             if budget is None:
@@ -213,6 +213,7 @@ def _learned(
 
 def _measure(
     study: _Study,
+    setting: str,
     inputs: Inputs,
     starts: Sequence[Parameterisation],
     objective: Objective,
@@ -233,7 +234,7 @@ def _measure(
     )
     measure = found.learned
     say(
-        f"for {inputs.budgets}: T {float(measure.threshold):.3f}, alpha "
+        f"{setting}, for {inputs.budgets}: T {float(measure.threshold):.3f}, alpha "
         f"{float(measure.measure.propagation):.3g}, beta {float(measure.score_exponent):.3g}, "
         f"held-out loss {float(found.state.best_loss):.4f} at step {found.best_step}"
     )
@@ -307,6 +308,7 @@ def _check_kept(options: Options, study: _Study) -> None:
         "test": study.test.digest,
         "learned_for": list(study.inputs.budgets),
         "steps": options.steps,
+        "prior": list(FROM_WORDS),
     }
     path = study.folder / "settings.json"
     kept = json.loads(path.read_text()) if path.exists() else about

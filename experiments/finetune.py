@@ -17,7 +17,7 @@ token that ends them, mean over tasks, less that of random draws of the same see
 `heeded_METHOD` chooses among records whose response the study's model finds likelier behind its
 instruction than alone, `clean_METHOD` among those whose field `corrupted` is not true.
 `lengths_of_METHOD` is a random choice with the token counts of another's. `mig_learned` and
-`mig_asked` learn for each budget, `mig_learned@TOKENS` once for all.
+`mig_asked` learn for each budget, `mig_learned@TOKENS` and `mig_asked@TOKENS` once for all.
 
 A cheap second judge is `--model=scratch --cost_model=MODEL --step_sizes=3e-3 --epochs=3`. With
 the same cost model, share and row it has the same selections as the study of MODEL: a copy of

@@ -104,6 +104,7 @@ class Selections:
             "validation": study.validation.digest,
             "group_field": self._field,
             "gradient_records": None if self._gradients is None else self._gradients.records,
+            "learning": [_STEPS_OF_LEARNING, *FROM_WORDS],
         }
 
     def check(self, methods: Sequence[str], budgets: Sequence[Limits], seeds: int) -> None:
@@ -208,7 +209,7 @@ class Selections:
             pool, graph, limits.records, constraints=constraints, measure=hard, gain=rule
         ).picks.astype(np.int64)
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - as long as the selections live
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - as long as the selections live
     def _measure(
         self, method: str, among: frozenset[str], limits: Limits, seed: int
     ) -> LearnedMeasure:
@@ -313,7 +314,8 @@ def check_names(methods: Sequence[str]) -> None:
                 method_named(name)
             except InputError as error:
                 before = (f"{prefix}METHOD" for prefix in (_OF_LENGTHS, *_AMONG))
-                own = ", ".join([*OWN_METHODS, *_LEARNED, *before])
+                learned = (f"{name}[@TOKENS]" for name in _LEARNED)
+                own = ", ".join([*OWN_METHODS, *learned, *before])
                 raise InputError(f"--methods: {error}, {own}") from None
 
 

@@ -132,6 +132,7 @@ def run(options: Options) -> None:
             stopped_early=found.stopped_early,
             seconds=best.seconds,
             budgets=list(budgets),
+            matched=task.matches_gains,
             past_runs=learning.past_runs,
             selected=about,
             known=known,

@@ -52,8 +52,8 @@ LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.6, 0.97
 START_THRESHOLD = 0.65
 #: Where gains are matched, to learn from the one where they match best.
 START_THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-_STEPS_TO_COMPARE = 5  # Of matching at each threshold, in one round.
-_ROUNDS, _STEPS_OF_ROUND = 3, 15  # At the best of them.
+_STEPS_TO_COMPARE = 8  # Of matching at each of several thresholds, in their first round.
+_ROUNDS, _STEPS_OF_ROUND = 3, 15  # At the best of them, the first included.
 _SAVE_EVERY_SECONDS = 5.0
 
 
@@ -72,7 +72,8 @@ def parameters_of_labels(
       start_threshold: where T starts; α and β start at the paper's settings.
       lowest_threshold: T stays above.
       prior: the family of score functions, and how strongly labels are pulled towards one. Powers
-        start at the paper's; other shapes where a label of an even choice bends.
+        start at the paper's; rates at one over what a label typically holds of an even choice; all
+        else at its defaults.
       by_label: what labels differ in; all else they share.
     """
     basis = fit_feature_basis(inputs.pool, inputs.graph, inputs.embeddings)
@@ -186,7 +187,9 @@ def learn_from_starts(
         match = _Match(inputs, task.objective, starts, on_match)
         groups = [(folder, list(range(len(starts))))]
     else:
-        match, groups = None, [(folder / str(number), [number]) for number in range(len(starts))]
+        # The first in the folder itself: it refuses what is of another run.
+        folders = [folder, *(folder / f"start_{number}" for number in range(1, len(starts)))]
+        match, groups = None, [(own, [number]) for number, own in enumerate(folders)]
     runs = []
     for place, (own, numbers) in enumerate(groups):
         before = place * steps

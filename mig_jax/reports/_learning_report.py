@@ -60,8 +60,9 @@ class LearningReport:
     best_step: int
     stopped_early: bool
     seconds: float  # Of learning.
-    #: For how many records it was learned, gains being matched first; none of no selections.
+    #: For how many records it was learned; none of no selections.
     budgets: list[int] = dataclasses.field(default_factory=list)
+    matched: bool = False  # Whether gains were matched first.
     past_runs: PastRunsReport | None = None  # If it was learned from any.
     known: KnownShapes | None = None  # How well the shapes of labels are, if that was found out.
     truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.
@@ -85,12 +86,15 @@ def label_changes(report: LearningReport) -> LabelChanges:
         labels = np.asarray(report.pool.labels)[chosen[np.asarray(report.pool.records)]]
         return np.bincount(labels, minlength=count)
 
-    known = report.known
-    true_shapes, true_weights = (None, None) if report.truth is None else of_labels(report.truth)
+    known, truth = report.known, report.truth
+    after, true_shapes, true_weights = report.after.measure.score_function, None, None
+    # Shapes of one family are none of another's.
+    if truth is not None and type(truth.measure.score_function) is type(after):
+        true_shapes, true_weights = of_labels(truth)
     return LabelChanges(
         list(report.label_names),
         np.asarray(report.label_counts, np.int64),
-        report.after.measure.score_function.shape_name or "shape",
+        after.shape_name or "shape",
         *of_labels(report.before),
         *of_labels(report.after),
         picked(report.picks_before),

@@ -121,7 +121,9 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
         assert row["low"] <= row["test_loss"] <= row["high"]
         assert row["seconds"] >= 0
     assert len(report["settings"]["grid"]) == 64
-    in_force = [report["settings"][name] for name in ("score_function", "prior", "start_thresholds")]
+    in_force = [
+        report["settings"][name] for name in ("score_function", "prior", "start_thresholds")
+    ]
     noisy = objective == "validation"
     assert in_force == (["log", 0.1, [0.9]] if noisy else ["power", 1e-3, [0.8]])
     best = min(report["settings"]["grid"], key=lambda cell: cell["validation_loss"])
@@ -134,10 +136,12 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
         assert f"| {runs['kept']} (kept) |" in text
     # What is learned is better on held-out data than what it starts from, the more so if gains
     # are matched before the first step.
-    if objective in ("subsets", "imitation"):
+    assert report["budgets"] == ([] if objective in ("subsets", "imitation") else [10, 40, 160])
+    assert ("gains were matched" in text) == (objective == "target")
+    if objective != "target":
         history = [evaluation["held_out"] for evaluation in report["history"]]
         assert history[0] > min(history[1:])
-    elif objective == "target":
+    else:
         assert methods["learned"]["validation_loss"] < methods["paper"]["validation_loss"]
     assert ("What each part brings" in text) == bool(parts)
     kept = min(report["history"], key=lambda evaluation: evaluation["held_out"])
@@ -154,6 +158,8 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
         assert manifest["learned"][name] == pytest.approx(after, rel=1e-6)
     assert len(again.read_text().splitlines()) == 40
     assert again.read_bytes() == (tmp_path / "selected.jsonl").read_bytes()
+    if objective == "validation":
+        assert "another run" in refused(capsys, tmp_path, *words, "--objective=target", "--steps=3")
 
 
 def test_params_stand_alone(tmp_path, capsys):

@@ -58,6 +58,13 @@ def test_selections_are_judged_kept_and_compared(files, tmp_path, capsys):
     words = [f"--workdir={tmp_path}", *files, "--budgets=20,30", "--learned_for=10,30", "--steps=2"]
     words += ["--seeds=0,1", "--settings=all", f"--methods={','.join(METHODS)}"]
     assert run(compare_learned, *words) == 0
+    # What is learned otherwise is another measure, and leaves what was judged alone.
+    otherwise = [*words, "--methods=matched,powers", "--seeds=0"]
+    before = np.load(tmp_path / "all_learned_0_30.npz")["picks"].tolist()
+    assert run(compare_learned, *otherwise) == 0
+    for method in ("matched", "powers"):
+        assert np.load(tmp_path / f"all_{method}_0_30.npz")["picks"].tolist() != before
+    assert run(compare_learned, *words) == 0
     with (tmp_path / "rows.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["budget"], row["method"]) for row in rows] == [

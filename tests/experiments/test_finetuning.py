@@ -30,7 +30,9 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("jinja2")
 
 _SMALL = ("--model=scratch:32x1", "--row=128", "--rows=2", "--test_records=8", "--tokens=900")
-_METHODS = "random,random#1,top_score,longest,influence,mig_exact,mig_asked,mig_asked@900"
+_METHODS = (
+    "random,random#1,top_score,longest,influence,mig_exact,mig_asked,mig_asked@900,mig_asked@200"
+)
 _CELLS = 2 + _METHODS.count(",") + 1  # The first line, the untrained model, each method.
 
 
@@ -84,8 +86,8 @@ def test_a_study_judges_what_it_trained(study, words, folder):
         *(f"{method} | 900 tokens | 0" for method in _METHODS.split(",")),
     ]
     _, chosen = read_kept(study / "selections.jsonl", "selections")
-    # Learned for the budget either way.
-    assert chosen["mig_asked@900 | 900 tokens | 0"] == chosen["mig_asked | 900 tokens | 0"]
+    by_learning_for = [chosen[f"mig_asked{end} | 900 tokens | 0"] for end in ("", "@900", "@200")]
+    assert by_learning_for[0] == by_learning_for[1] != by_learning_for[2]
     untrained = np.mean(cells["untrained"]["content"])
     for key, picks in chosen.items():
         cell = cells[key]

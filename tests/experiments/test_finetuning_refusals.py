@@ -152,10 +152,14 @@ def test_damaged_lines_are_told_by_their_number(tmp_path):
         ("random#0", "expected draws of random methods alone"),
         ("random#1000", "expected draws of random methods alone"),
         ("random#01", "expected draws of random methods alone"),
+        ("mig_learned#1", "expected draws of random methods alone"),
+        ("mig_learned@0", r"mig_learned\[@TOKENS\]"),
+        ("mig_exact@5", "method 'mig_exact@5': not known"),
     ],
 )
 def test_names_are_checked_before_anything_is_read(name, told):
     check_names(["random#12", "lengths_of_random#2", "lengths_of_mig_linear", "random_quotas#1"])
+    check_names(["heeded_mig_asked@5", "lengths_of_mig_learned@5", "mig_learned"])
     check_names(["heeded_random#1", "lengths_of_clean_heeded_mig_exact", "clean_rds"])
     with pytest.raises(InputError, match=told):
         check_names(["random", name])

@@ -247,6 +247,24 @@ def test_rounds_are_gone_on_from():
         np.testing.assert_array_equal(rest.params[name], values, err_msg=name)
 
 
+def test_of_several_thresholds_learning_starts_at_the_one_where_gains_match_best():
+    truth = _truth(EXPONENTS)
+    inputs = learning.Inputs(
+        *(None, POOL, GRAPH, np.eye(LABELS, dtype=np.float32)),
+        **{"budget": BUDGETS[1], "budgets": tuple(BUDGETS), "seed": 0, "say": print},
+        **{"validation": None, "test": None, "task": None},
+    )
+    told: list[tuple[int, int]] = []
+    starts = [_free(threshold) for threshold in (0.7, TRUE_THRESHOLD, 0.9)]
+    start, params = learning.matched_start(
+        inputs, truth, starts, lambda done, rounds: told.append((done, rounds))
+    )
+    assert start is starts[1]
+    assert told == [(done, 5) for done in range(1, 6)]
+    found = np.asarray(start.learned(params).measure.score_function.exponent)
+    assert scipy.stats.spearmanr(found, EXPONENTS).statistic > 0.85
+
+
 def test_shapes_are_known_where_the_interval_says(matched):
     truth, free, params = matched
     found = learning.known_shapes(POOL, GRAPH, free, params, truth, BUDGETS, KEY)

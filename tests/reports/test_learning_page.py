@@ -156,6 +156,14 @@ def test_shapes_that_data_do_not_determine_are_told(tmp_path):
     assert by_label["exponent_low"] == pytest.approx([0.7, 0.1, 0.75, 0])
 
 
+def test_shapes_of_another_family_are_not_set_beside_the_truth():
+    phi = mig_jax.Log(jnp.full(4, 2.0), jnp.ones(4))
+    other = dataclasses.replace(_report().after, measure=mig_jax.Measure(phi))
+    same = label_changes(_report(truth=_report().after))
+    assert same.true_shapes == pytest.approx([0.8, 0.6, 0.8, 0.8])
+    assert label_changes(_report(truth=other)).true_shapes is None
+
+
 def test_past_runs_are_told_by_what_was_learned():
     runs = PastRunsReport(8, {"shared alone": 0.64, "weights alone": 0.9}, "shared alone", 0.38)
     text = report_text(_report(past_runs=runs), "learned")
