@@ -3,7 +3,7 @@ that is beside what one would do instead.
 
     mig-jax learn --workdir=learned
 
-learns on the built-in pool with a planted truth in about a minute. On data of your own:
+learns on the built-in pool with a planted truth in a minute and a half. On data of your own:
 
     mig-jax learn --workdir=learned --pool=POOL.jsonl --label_embeddings=EMB.npz \
         --objective=validation --validation=DEV.jsonl --test=TEST.jsonl --budget=2000
