@@ -26,7 +26,14 @@ from mig_jax.learning._parameters import (
 )
 from mig_jax.measure import Array, LabelGraph, Measure, Parameter, Scalar, as_pytree
 
-__all__ = ["PARAMETERISATIONS", "WEIGHTS_AND_SHAPES", "ByLabel", "Free", "FromFeatures"]
+__all__ = [
+    "PARAMETERISATIONS",
+    "WEIGHTS_AND_SHAPES",
+    "ByLabel",
+    "Free",
+    "FromFeatures",
+    "typically_held",
+]
 
 
 class ByLabel(NamedTuple):
@@ -105,7 +112,7 @@ class Free(Parameterisation):
     def shared(self, params: Params) -> LearnedMeasure:
         """The values of a label at all offsets 0, which holds what is typical."""
         nothing = jax.tree_util.tree_map(jnp.zeros_like, params)
-        typical = dataclasses.replace(self, anchor=_typical(self.anchor))
+        typical = dataclasses.replace(self, anchor=typically_held(self.anchor))
         learned = typical.learned(nothing | {name: params[name] for name in _SHARED})
         return jax.tree_util.tree_map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, learned)
 
@@ -245,7 +252,7 @@ def _learned(
     offsets = _bounded(_shape_offsets(params, shapes))
     # One place for all without weights of their own: labels of one shape have one score function.
     own = jnp.asarray(parameterisation.by_label.weights) > 0
-    anchor = jnp.where(own, parameterisation.anchor, _typical(parameterisation.anchor))
+    anchor = jnp.where(own, parameterisation.anchor, typically_held(parameterisation.anchor))
     phi = start.measure.score_function.priced(offsets, weights, anchor)
     low, high = parameterisation.lowest_threshold, parameterisation.highest_threshold
     place = (start.threshold - low) / (high - low)
@@ -266,7 +273,8 @@ def _bounded(offset: jax.Array) -> jax.Array:
     return jnp.clip(offset, -_FARTHEST, _FARTHEST)
 
 
-def _typical(anchor: Parameter) -> jax.Array:
+def typically_held(anchor: Parameter) -> jax.Array:
+    """The geometric mean, over labels, of what each holds."""
     return jnp.exp(jnp.mean(jnp.log(jnp.asarray(anchor))))
 
 

@@ -23,6 +23,7 @@ from mig_jax.learning._parameterisations import (
     ByLabel,
     Free,
     FromFeatures,
+    typically_held,
 )
 from mig_jax.learning._parameters import (
     Parameterisation,
@@ -112,9 +113,10 @@ def _common(
 ) -> dict[str, Any]:
     start = shared_start(threshold=threshold)
     anchor = even_information(start, inputs.pool, inputs.graph, _in_midst(inputs))
-    typical = float(jnp.exp(jnp.mean(jnp.log(anchor))))
     return {
-        "start": shared_start(_first(prior.family, typical), threshold=threshold),
+        "start": shared_start(
+            _first(prior.family, float(typically_held(anchor))), threshold=threshold
+        ),
         "anchor": anchor,
         "lowest_threshold": jnp.asarray(lowest_threshold),
         "highest_threshold": jnp.asarray(HIGHEST_THRESHOLD),
@@ -123,11 +125,11 @@ def _common(
     }
 
 
-def _first(family: str, typical: float) -> ScoreFunction | None:
+def _first(family: str, held: float) -> ScoreFunction | None:
     """The score function that all labels start with, for labels that typically hold so much."""
     if family == family_name(shared_start().measure.score_function):
         return None  # What `shared_start` has.
-    given = {"rate": 1 / typical}
+    given = {"rate": 1 / held}
     names = {field.name for field in dataclasses.fields(FAMILIES[family])}
     return FAMILIES[family](**{name: given[name] for name in given if name in names})
 
