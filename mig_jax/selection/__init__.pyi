@@ -20,7 +20,9 @@ from ._propagated_rows import propagated_rows
 from ._rates import Rates, by_cost, by_gain, rates_of_prices
 from ._select import Selection, lay_out, select
 from ._selection_of_picks import selection_of_picks
+from ._selection_state import SetSize
 from ._upper_bound import Prices, upper_bound
+from ._working_set import set_size
 
 __all__ = [
     "EMPTY",
@@ -47,6 +49,7 @@ __all__ = [
     "Quotas",
     "Rates",
     "Selection",
+    "SetSize",
     "by_cost",
     "by_gain",
     "certify",
@@ -80,6 +83,7 @@ __all__ = [
     "select_grid",
     "selected_information",
     "selection_of_picks",
+    "set_size",
     "stack_cells",
     "upper_bound",
     "why_not_extended",

@@ -45,7 +45,9 @@ from mig_jax.selection._pages import fill_pages
 from mig_jax.selection._passes import holds_more, of_rows, without
 from mig_jax.selection._rates import Rates
 from mig_jax.selection._select import page_priority
+from mig_jax.selection._selection_state import SetSize
 from mig_jax.selection._typical_rates import rates_of_passes
+from mig_jax.selection._working_set import set_size
 
 __all__ = ["Cell", "CellSelection", "lay_out_grid", "select_cell", "select_grid", "stack_cells"]
 
@@ -131,6 +133,7 @@ def select_cell(
     budget: int,
     limits: CellLimits | None,
     rates: Rates | None,
+    size: SetSize | None,
     cell: Cell,
 ) -> CellSelection:
     """The selection of one cell, as a pure function.
@@ -145,6 +148,7 @@ def select_cell(
       budget: static, N ≤ P: no selection has more.
       limits: None if there are no others; without the records given, as is the layout.
       rates: of each pass [passes, groups], if there are limits.
+      size: static, of the working set.
       cell: hyperparameters, traced.
     """
     pages = fill_pages(layout, pool, cut_edges(graph, cell.threshold), cell.measure)
@@ -152,7 +156,7 @@ def select_cell(
         pages = dataclasses.replace(pages, costs=limits.costs, groups=limits.groups)
 
     def one_pass(left: Allowance | None) -> CellSelection:
-        state = initial_state(rule, cell.measure, pages, z, left=left)
+        state = initial_state(rule, cell.measure, pages, z, left=left, size=size)
         state, picks = lazy_greedy(rule, cell.measure, pages, state, jnp.int32(budget), budget)
         return CellSelection(
             picks.records,
@@ -236,6 +240,7 @@ def select_grid(
     rules = rules if gain in rules else (gain,)
     rule = jnp.int32(rules.index(gain))
     batch_size = min(batch_size, num_cells)
+    size = set_size(layout, most)
     with in_range(pool, graph, cells.measure) as (pool, graph, measure):
         z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
         cells = unchecked(Cell, measure=measure, threshold=cells.threshold)
@@ -250,7 +255,7 @@ def select_grid(
             kept = without(np.flatnonzero(limits.taken), np.asarray(layout.records))
             layout = dataclasses.replace(layout, records=jnp.asarray(kept))
         found = _select_grid(
-            rule, pool, graph, layout, z, of_cells, rates, cells, rules, most, batch_size
+            rule, pool, graph, layout, z, of_cells, rates, cells, rules, most, size, batch_size
         )
     if not isinstance(found.information, jax.core.Tracer):
         check_finite(found.gains, found.increases, found.information)
@@ -304,7 +309,7 @@ def _rates_of_cells(
     )
 
 
-@partial(jax.jit, static_argnames=("rules", "budget", "batch_size"))
+@partial(jax.jit, static_argnames=("rules", "budget", "size", "batch_size"))
 def _select_grid(
     rule: Int[Array, ""],
     pool: Pool,
@@ -316,6 +321,7 @@ def _select_grid(
     cells: Cell,
     rules: tuple[GainRule, ...],
     budget: int,
+    size: SetSize | None,
     batch_size: int,
 ) -> CellSelection:
     def by_rule(rule: GainRule, cells: Cell) -> CellSelection:
@@ -323,11 +329,13 @@ def _select_grid(
         batch = batch_size if batch_size > 1 else None
         select_one = partial(select_cell, rule, pool, graph, layout)
         if limits is None:
-            return lax.map(partial(select_one, z, budget, None, None), cells, batch_size=batch)
+            return lax.map(
+                partial(select_one, z, budget, None, None, size), cells, batch_size=batch
+            )
 
         def each(of_cell: tuple[jax.Array, Rates, Cell]) -> CellSelection:
             held, rates, cell = of_cell
-            return select_one(held, budget, limits, rates, cell)
+            return select_one(held, budget, limits, rates, size, cell)
 
         return lax.map(each, (z, rates, cells), batch_size=batch)
 

@@ -8,13 +8,14 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Float, Int
 
 from mig_jax.measure import Array, GainRule, Measure, prepare
-from mig_jax.selection._page_layout import EMPTY
-from mig_jax.selection._pages import Pages, page_sums
+from mig_jax.selection._page_layout import EMPTY, NARROWEST_LOG2
+from mig_jax.selection._pages import Pages, page_sums, row_sums
 
-__all__ = ["marginal_gains", "page_gains"]
+__all__ = ["marginal_gains", "page_gains", "row_gain", "row_gains"]
 
 
 def page_gains(
@@ -43,6 +44,42 @@ def page_gains(
     # into the first addition, which would round differently from program to program.
     sums = page_sums(jnp.maximum(shares, 0), width_log2, records.shape[0])
     return jnp.where(records == EMPTY, -1, sums)
+
+
+def row_gains(
+    rule: GainRule,
+    measure: Measure,
+    table: Any,
+    labels: Int[jax.Array, "n width"],
+    values: Float[jax.Array, "n width"],
+) -> Float[jax.Array, " n"]:
+    """The same gains, bit for bit, of n rows of one width, all computed at once."""
+    prepared = jax.tree_util.tree_map(lambda leaf: leaf[labels], table)
+    shares = rule.of_slot(measure.score_function, prepared, values)
+    return row_sums(jnp.maximum(shares, 0))
+
+
+def row_gain(
+    rule: GainRule,
+    measure: Measure,
+    table: Any,
+    rows: Pages,
+    widths_log2: Int[jax.Array, " n"],
+    row: Int[jax.Array, ""],
+) -> Float[jax.Array, ""]:
+    """The same gain of one of n pages that are one row each, with its own width."""
+
+    def of_width(width_log2: int, row: jax.Array) -> jax.Array:
+        labels, values = (
+            lax.dynamic_slice(leaf, (row, jnp.int32(0)), (1, 1 << width_log2))
+            for leaf in (rows.labels, rows.values)
+        )
+        return row_gains(rule, measure, table, labels, values)[0]
+
+    widest = rows.labels.shape[1].bit_length() - 1
+    branches = [partial(of_width, width) for width in range(NARROWEST_LOG2, widest + 1)]
+    width_log2 = lax.dynamic_index_in_dim(widths_log2, row, keepdims=False)
+    return lax.switch(width_log2 - NARROWEST_LOG2, branches, row)
 
 
 def marginal_gains(

@@ -28,14 +28,22 @@ from mig_jax.devices import over_threads
 from mig_jax.measure import Array, LabelGraph, Pool, as_pytree, check_labels
 from mig_jax.selection._propagated_rows import PropagatedRows, propagated_rows
 
-__all__ = ["AREA", "EMPTY", "ExtraSlots", "PageLayout", "deal_pages", "lay_out_pages"]
+__all__ = [
+    "AREA",
+    "EMPTY",
+    "NARROWEST_LOG2",
+    "ExtraSlots",
+    "PageLayout",
+    "deal_pages",
+    "lay_out_pages",
+]
 
 # Stands for no record in a page. Larger than any index, so a minimum passes over it.
 EMPTY = np.int32(2**31 - 1)
 
 AREA = 1024  # Slots of a page, where nothing else is asked for.
 
-_NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of their own.
+NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of their own.
 _SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 20 bytes a slot of its own.
 
 
@@ -90,12 +98,12 @@ def lay_out_pages(
       ValueError: if a label id is not in the graph, or `area` is not a power of two.
       AssertionError: if `priority` has not a number for each record.
     """
-    if area < 1 << _NARROWEST_LOG2 or area & (area - 1):
+    if area < 1 << NARROWEST_LOG2 or area & (area - 1):
         raise ValueError(f"area must be a power of two of at least 4, got {area}")
     check_labels(pool, graph)
     rows = propagated_rows(pool, graph)
     widths = _widths_log2(rows.lengths)
-    area = max(area, 1 << int(widths.max(initial=_NARROWEST_LOG2)))
+    area = max(area, 1 << int(widths.max(initial=NARROWEST_LOG2)))
     order = np.arange(pool.num_records)
     if priority is not None:
         message = "priority: expected a number for each record"
@@ -104,7 +112,7 @@ def lay_out_pages(
     page_of, row_of = (np.zeros(pool.num_records, np.int32) for _ in range(2))
     blocks = []
     pages = 0
-    for width_log2 in np.unique(widths).tolist() or [_NARROWEST_LOG2]:
+    for width_log2 in np.unique(widths).tolist() or [NARROWEST_LOG2]:
         members = order[widths[order] == width_log2]
         rows_a_page = area >> width_log2
         page_of[members] = pages + np.arange(len(members)) // rows_a_page
@@ -123,7 +131,7 @@ def lay_out_pages(
     layout = PageLayout(
         _empty(pages, area),
         _empty(pages, area),
-        np.full((pages, area >> _NARROWEST_LOG2), EMPTY),
+        np.full((pages, area >> NARROWEST_LOG2), EMPTY),
         np.empty(pages, np.int32),
         tuple(more),
     )
@@ -171,7 +179,7 @@ def _empty(*shape: int) -> np.ndarray:
 
 def _widths_log2(lengths: np.ndarray) -> np.ndarray:
     """log2 of the slots that rows of these lengths get: int8."""
-    possible = np.maximum(np.arange(lengths.max(initial=0) + 1), 1 << _NARROWEST_LOG2)
+    possible = np.maximum(np.arange(lengths.max(initial=0) + 1), 1 << NARROWEST_LOG2)
     return np.ceil(np.log2(possible)).astype(np.int8)[lengths]
 
 
@@ -194,7 +202,7 @@ def deal_pages(layout: PageLayout, shards: int, pages_a_shard: int) -> list[Page
             part(layout.labels, 0),
             part(layout.entries, 0),
             part(layout.records, int(EMPTY)),
-            part(layout.width_log2, _NARROWEST_LOG2),
+            part(layout.width_log2, NARROWEST_LOG2),
             tuple(more),
         )
 

@@ -10,9 +10,9 @@ from jax import lax
 from jaxtyping import Float, Int
 
 from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree, propagation_weights
-from mig_jax.selection._page_layout import EMPTY, ExtraSlots, PageLayout
+from mig_jax.selection._page_layout import EMPTY, NARROWEST_LOG2, ExtraSlots, PageLayout
 
-__all__ = ["Pages", "fill_pages", "page_sums", "row_of_slot"]
+__all__ = ["Pages", "fill_pages", "page_sums", "row_of_slot", "row_sums"]
 
 
 @as_pytree
@@ -78,15 +78,42 @@ def page_sums(
     Returns:
       A sum for each row; places past the page's rows hold sums that mean nothing.
     """
-    area = slots.shape[0]
+    # A program for each width on a CPU: outside of it, XLA would fuse the additions with what
+    # computes the slots, and compute each slot again for every level (8 times slower).
+    return lax.platform_dependent(
+        slots, width_log2, cpu=partial(_sums_by_branch, rows), default=partial(_sums, rows)
+    )
 
-    def add_upper_half(level: jax.Array, x: jax.Array) -> jax.Array:
-        upper = lax.dynamic_slice(jnp.pad(x, (0, area // 2)), (area >> (level + 1),), (area,))
-        return x + upper
 
-    # A loop, though a page of known width could be unrolled: unrolled, XLA fuses the additions
-    # with what computes the slots and computes each slot again for every level (8 times slower).
-    return lax.fori_loop(0, width_log2, add_upper_half, slots)[:rows]
+def _sums_by_branch(rows: int, slots: jax.Array, width_log2: jax.Array) -> jax.Array:
+    def of_width(width_log2: int, slots: jax.Array) -> jax.Array:
+        for _ in range(width_log2):
+            half = slots.shape[0] // 2
+            slots = slots[:half] + slots[half:]
+        return jnp.pad(slots[:rows], (0, max(rows - slots.shape[0], 0)))
+
+    widest = slots.shape[0].bit_length() - 1
+    branches = [partial(of_width, width) for width in range(NARROWEST_LOG2, widest + 1)]
+    return lax.switch(width_log2 - NARROWEST_LOG2, branches, slots)
+
+
+def _sums(rows: int, slots: jax.Array, width_log2: jax.Array) -> jax.Array:
+    """The sums of all widths, each from those before it, and of these the ones asked for."""
+    found = slots[:rows]
+    for width in range(1, slots.shape[0].bit_length()):
+        half = slots.shape[0] // 2
+        slots = slots[:half] + slots[half:]
+        sums = jnp.pad(slots[:rows], (0, max(rows - half, 0)))
+        found = jnp.where(width_log2 == width, sums, found)
+    return found
+
+
+def row_sums(slots: Float[jax.Array, "*n width"]) -> Float[jax.Array, "*n"]:
+    """Sums the slots of each row, the upper half onto the lower one, as `page_sums` does."""
+    while slots.shape[-1] > 1:
+        half = slots.shape[-1] // 2
+        slots = slots[..., :half] + slots[..., half:]
+    return slots[..., 0]
 
 
 def row_of_slot(area: int, width_log2: Int[Array, "*pages"]) -> Int[jax.Array, "*pages area"]:

@@ -23,6 +23,7 @@ from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages
 from mig_jax.selection._rates import Rates
 from mig_jax.selection._selection_state import Picks, SelectionState
+from mig_jax.selection._working_set import set_size
 
 __all__ = [
     "Progress",
@@ -161,7 +162,9 @@ def pick(
     pages = _without(run.pages, part_of_picks(start.picks, run.sizes, mesh), mesh)
     z = np.asarray(start.z).astype(pages.values.dtype, copy=False)
     left = None if limits is None else limits.left(start.picks, rates, mesh, run.sizes)
-    state = resumed_state(initial_state(run.gain, run.measure, pages, z, mesh, left), start)
+    size = set_size(pages, most - done, mesh)
+    fresh = initial_state(run.gain, run.measure, pages, z, mesh, left, size)
+    state = resumed_state(fresh, start)
     _check_bounds(state)
     first_of_part = np.cumsum(run.sizes) - run.sizes
     picks = np.zeros(most, np.int64)

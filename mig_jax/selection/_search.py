@@ -33,6 +33,7 @@ __all__ = [
     "Best",
     "Journal",
     "choose",
+    "first_largest",
     "in_page",
     "lowest_allowed",
     "lowest_left",
@@ -106,9 +107,9 @@ def search(
         return (top >= carry.best.worth) & (top > 0) & (state.count < budget)
 
     def read_page(carry: _Search) -> _Search:
-        group = _first_largest(carry.tops)
+        group = first_largest(carry.tops)
         bounds = carry.bounds[group]
-        place = _first_largest(bounds)
+        place = first_largest(bounds)
         page = group * bounds.shape[0] + place
         records = state.records[page]
         gains = page_gains(
@@ -211,7 +212,7 @@ def lowest_allowed(
     return end.best, dataclasses.replace(state, first=end.first)
 
 
-def _first_largest(values: jax.Array) -> jax.Array:
+def first_largest(values: jax.Array) -> jax.Array:
     """`argmax`, as two reductions that vectorise: three times its speed on a CPU."""
     places = jnp.arange(values.shape[0], dtype=jnp.int32)
     return jnp.min(jnp.where(values == jnp.max(values), places, values.shape[0] - 1))
