@@ -187,6 +187,7 @@ def select_grid(
     gain: GainRule = EXACT,
     layout: PageLayout | None = None,
     batch_size: int | None = None,
+    working_set: SetSize | None = None,
 ) -> CellSelection:
     """Selects `budget` records for each of n cells, or as many as the constraints allow.
 
@@ -205,6 +206,7 @@ def select_grid(
       batch_size: how many cells go through `vmap` together, the others waiting. By default one
         on a CPU, where lazy searches of different length would wait for each other, and all on
         an accelerator.
+      working_set: as for `select`.
 
     Returns:
       A `CellSelection` whose leaves have a leading axis [n].
@@ -240,7 +242,7 @@ def select_grid(
     rules = rules if gain in rules else (gain,)
     rule = jnp.int32(rules.index(gain))
     batch_size = min(batch_size, num_cells)
-    size = set_size(layout, most)
+    size = working_set or set_size(layout, most)
     with in_range(pool, graph, cells.measure) as (pool, graph, measure):
         z = jnp.zeros(max(graph.num_labels, 1))  # Gathers need a row, though there be no label.
         cells = unchecked(Cell, measure=measure, threshold=cells.threshold)

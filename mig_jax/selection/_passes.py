@@ -22,7 +22,7 @@ from mig_jax.selection._number_range import check_finite
 from mig_jax.selection._page_layout import EMPTY
 from mig_jax.selection._pages import Pages
 from mig_jax.selection._rates import Rates
-from mig_jax.selection._selection_state import Picks, SelectionState
+from mig_jax.selection._selection_state import Picks, SelectionState, SetSize
 from mig_jax.selection._working_set import set_size
 
 __all__ = [
@@ -140,6 +140,7 @@ class Run:
     sizes: Int[np.ndarray, " parts"]  #: Records of each part of the pool.
     chunk: int
     mesh: Mesh | None
+    working_set: SetSize | None = None  #: None for the one that suits.
 
 
 def pick(
@@ -162,7 +163,7 @@ def pick(
     pages = _without(run.pages, part_of_picks(start.picks, run.sizes, mesh), mesh)
     z = np.asarray(start.z).astype(pages.values.dtype, copy=False)
     left = None if limits is None else limits.left(start.picks, rates, mesh, run.sizes)
-    size = set_size(pages, most - done, mesh)
+    size = run.working_set or set_size(pages, most - done, mesh)
     fresh = initial_state(run.gain, run.measure, pages, z, mesh, left, size)
     state = resumed_state(fresh, start)
     _check_bounds(state)

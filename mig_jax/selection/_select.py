@@ -38,6 +38,7 @@ from mig_jax.selection._pages import Pages, fill_pages
 from mig_jax.selection._passes import Progress, Run, holds_more, pick, with_limits
 from mig_jax.selection._pool_gains import gains_of_pool
 from mig_jax.selection._rates import Rates
+from mig_jax.selection._selection_state import SetSize
 from mig_jax.selection._typical_rates import rates_of_passes
 
 __all__ = ["Selection", "lay_out", "page_priority", "select"]
@@ -156,6 +157,7 @@ def select(
     mesh: Mesh | None = None,
     resume: Progress | None = None,
     on_chunk: Callable[[Progress], None] | None = None,
+    working_set: SetSize | None = None,
 ) -> Selection:
     """Picks records greedily, each the one with the largest marginal gain.
 
@@ -186,6 +188,8 @@ def select(
         measure and gain. The budget may be another one if neither costs nor minima are limited.
         The result is that of a selection never stopped, bit for bit.
       on_chunk: called with the picks so far and what is needed to go on from them.
+      working_set: how records are searched, as `set_size` has it by default; never changes
+        what is picked.
 
     Raises:
       InfeasibleError: a ValueError, if no selection keeps to all limits.
@@ -231,7 +235,7 @@ def select(
         z = z.astype(pages.values.dtype, copy=False)
         if limits is not None:
             pages = with_limits(pages, limits, mesh)
-        run = Run(pages, measure, gain, most, limits, sizes, chunk, mesh)
+        run = Run(pages, measure, gain, most, limits, sizes, chunk, mesh, working_set)
         nothing = dataclasses.replace(Progress.none(graph.num_labels), z=z)
         now = now if len(now) else nothing
         passes = rates_of_passes(pool, graph, measure, budget, constraints, limits, mesh)

@@ -188,7 +188,9 @@ def take(
     worths = over_pages(
         partial(worths_of_page, rule, measure, pages, state.records, state.table, state.left), read
     )
-    best, places = _largest(worths.reshape(-1), size.rows + 1)
+    # If few pages fit, wider ones were read too.
+    offered = jnp.where(fits[read][:, None], worths, -1)
+    best, places = _largest(offered.reshape(-1), size.rows + 1)
     outside = [jnp.where(fits, -1, bounds).max(), *tops[size.pages :], *best[size.rows :]]
     limit = jnp.max(jnp.stack([jnp.zeros((), best.dtype), *outside]))
     found = _rows(pages, state, read, best[: size.rows], places[: size.rows], size.width)
@@ -233,7 +235,8 @@ def take(
 def _largest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     """The largest, in order, and where they stand; all of them if there are no more."""
     # Without the barrier XLA sorts all values on a CPU, if only a part of the result is used.
-    return lax.optimization_barrier(lax.top_k(values, min(count, values.shape[0])))
+    found, places = lax.optimization_barrier(lax.top_k(values, min(count, values.shape[0])))
+    return found, places
 
 
 def _rows(
