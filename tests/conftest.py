@@ -15,6 +15,7 @@ import jax
 import jaxtyping
 import platformdirs
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 # Before any of these rooms is imported: their annotations are checked at every call. An int is a
 # float there (PEP 484), as it is to mypy.
@@ -100,6 +101,27 @@ def compiled() -> list[str]:
     """Names of the programs compiled since the test began, or since it cleared the list."""
     _compiled.clear()
     return _compiled
+
+
+@pytest.fixture
+def jax_as_it_comes(monkeypatch: pytest.MonkeyPatch):
+    """Settings of JAX's cache as of a user who has set none, by name: the tests have their own."""
+    usual = {
+        "jax_compilation_cache_dir": None,
+        "jax_compilation_cache_max_size": -1,
+        "jax_enable_compilation_cache": True,
+        "jax_persistent_cache_min_compile_time_secs": 1.0,
+        "jax_persistent_cache_enable_xla_caches": "xla_gpu_per_fusion_autotune_cache_dir",
+    }
+    before = {name: getattr(jax.config, name) for name in usual}
+    for name, value in usual.items():
+        monkeypatch.delenv(name.upper(), raising=False)
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield usual
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture

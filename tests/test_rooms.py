@@ -66,4 +66,8 @@ def test_nothing_is_imported_before_it_is_used(tmp_path):
         "from mig_jax import data, synthetic; synthetic.BuiltinPool(records=10).table(); "
         f"data.write_json(open({str(tmp_path / 'x')!r}, 'wb'), 1); data.read_pool([{str(pool)!r}])"
     )
+    assert "jax" not in imported_by(
+        "from mig_jax.commands.main import main; "
+        f"main(['make_pool', '--records=1', {f'--output={tmp_path}/made.jsonl'!r}])"
+    )
     assert "jax" in imported_by("import mig_jax; mig_jax.select")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from mig_jax.commands.flag_groups import cache_folder_of
 from mig_jax.commands.flag_values import read_flags, refuse_empty
-from mig_jax.commands.terminal import exit_status, flags_only, help_text, tell
+from mig_jax.commands.terminal import exit_status, flags_only, help_text, say, tell
+from mig_jax.devices import kept_programs
 from mig_jax.errors import InputError
 
 __all__ = ["Command", "main_of", "run_command"]
@@ -61,4 +65,17 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
         if values[name].value in (None, "", []):
             raise InputError(f"--{name}: missing, expected --{name}=...: {values[name].help}")
     refuse_empty(values)
-    command.run(values)
+    with _programs_kept(values):
+        command.run(values)
+
+
+def _programs_kept(values: flags.FlagValues) -> contextlib.AbstractContextManager[None]:
+    """Within, what JAX compiles is kept in the folder of --cache, if the command has JAX at all.
+
+    Processes that select together do without, as they do without the rest of the cache.
+    """
+    folder = cache_folder_of(values["cache"].value if "cache" in values else None)
+    together = "coordinator_address" in values and values.coordinator_address is not None
+    if folder is None or together or "jax" not in sys.modules:
+        return contextlib.nullcontext()
+    return kept_programs(folder, say)

@@ -29,6 +29,7 @@ __all__ = [
     "InputOptions",
     "PoolOptions",
     "TableOptions",
+    "cache_folder_of",
     "check_count_flag",
     "check_input_flags",
     "check_pool_flags",
@@ -88,6 +89,15 @@ def warn_of_threshold(model: str | None, threshold: float, flags: str) -> None:
             f"warning: similarity {threshold:g} joins hardly any labels that {model} embeds; "
             f"{usual:g} is usual for it: {flags.format(usual)}"
         )
+
+
+def cache_folder_of(cache: str | None) -> str | None:
+    """The folder that a value of --cache means; None for none.
+
+    >>> cache_folder_of("a"), cache_folder_of("none")
+    ('a', None)
+    """
+    return None if cache == "none" else cache or data.default_cache_folder()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +215,7 @@ class TableOptions(PoolOptions):
     @property
     def cache_folder(self) -> str | None:
         """The folder that keeps what was read, and copies; None for none."""
-        return None if self.cache == "none" else self.cache or data.default_cache_folder()
+        return cache_folder_of(self.cache)
 
     @property
     def builtin_pool(self) -> BuiltinPool:
@@ -225,9 +235,10 @@ def define_table_flags(add: AddFlag, *, otherwise: str = "") -> None:
         flags.DEFINE_string,
         "cache",
         None,
-        "Folder that keeps what was read from --pool, so that the same files need not be read "
-        "again; `none` for no cache. It may be deleted at any time. By default the platform's "
-        "folder for caches: $XDG_CACHE_HOME/mig_jax or ~/.cache/mig_jax on Linux.",
+        "Folder that keeps what was read from --pool and the programs that JAX compiled, so that "
+        "the same files need not be read again, nor the same programs compiled; `none` for no "
+        "cache. It may be deleted at any time. By default the platform's folder for caches: "
+        "$XDG_CACHE_HOME/mig_jax or ~/.cache/mig_jax on Linux.",
     )
 
 

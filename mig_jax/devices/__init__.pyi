@@ -1,5 +1,6 @@
 from ._host_threads import cores, over_threads
 from ._hosts import ALONE, Hosts
+from ._kept_programs import kept_programs, kind_of_programs
 from ._processes import joined, told_by_all
 from ._sharding import (
     POOL_AXIS,
@@ -30,6 +31,8 @@ __all__ = [
     "all_reduce_max",
     "cores",
     "joined",
+    "kept_programs",
+    "kind_of_programs",
     "num_parts",
     "over_shards",
     "over_threads",
