@@ -183,22 +183,22 @@ def take(
     size = work.size
     bounds = state.bounds.reshape(-1)[: pages.num_pages]
     fits = (1 << jnp.asarray(pages.width_log2)) <= size.width
-    tops, read = _largest(jnp.where(fits, bounds, -1), size.pages + 1)
-    read = read[: size.pages]
+    _, read, unread = _largest(jnp.where(fits, bounds, -1), size.pages)
     worths = over_pages(
         partial(worths_of_page, rule, measure, pages, state.records, state.table, state.left), read
     )
     # If few pages fit, wider ones were read too.
     offered = jnp.where(fits[read][:, None], worths, -1)
-    best, places = _largest(offered.reshape(-1), size.rows + 1)
-    outside = [jnp.where(fits, -1, bounds).max(), *tops[size.pages :], *best[size.rows :]]
-    limit = jnp.max(jnp.stack([jnp.zeros((), best.dtype), *outside]))
-    found = _rows(pages, state, read, best[: size.rows], places[: size.rows], size.width)
+    best, places, rest = _largest(offered.reshape(-1), size.rows)
+    too_wide = jnp.max(jnp.where(fits, -1, bounds))
+    # What gains nothing is not picked from a set.
+    limit = jnp.max(jnp.stack([jnp.zeros((), best.dtype), unread, rest, too_wide]))
+    found = _rows(pages, state, read, best, places, size.width)
     if devices_a_part is not None:
         found, limit = _exchanged(found, limit, devices_a_part)
-        best, which = _largest(found.bounds, size.rows + 1)
-        limit = jnp.max(jnp.stack([limit, *best[size.rows :]]))
-        found = jax.tree_util.tree_map(lambda leaf: leaf[which[: size.rows]], found)
+        _, which, rest = _largest(found.bounds, size.rows)
+        limit = jnp.maximum(limit, rest)
+        found = jax.tree_util.tree_map(lambda leaf: leaf[which], found)
     # The first of equals is then the one that the tie rule names.
     order = jnp.lexsort((found.records, found.parts + jnp.where(found.bounds < 0, EMPTY // 2, 0)))
     found = jax.tree_util.tree_map(lambda leaf: leaf[order], found)
@@ -232,11 +232,11 @@ def take(
     )
 
 
-def _largest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """The largest, in order, and where they stand; all of them if there are no more."""
-    # Without the barrier XLA sorts all values on a CPU, if only a part of the result is used.
-    found, places = lax.optimization_barrier(lax.top_k(values, min(count, values.shape[0])))
-    return found, places
+def _largest(values: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The largest, in order, where they stand, and the largest of the others, −1 without any."""
+    found, places = lax.top_k(values, count)
+    # Not one more by `top_k`: of a result that is cut, XLA makes a sort of all values on a CPU.
+    return found, places, jnp.max(values.at[places].set(-1))
 
 
 def _rows(
