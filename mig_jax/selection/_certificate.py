@@ -1,29 +1,22 @@
 """How good a selection is at least: an upper bound on E of every selection that is allowed.
 
-At the greedy's own z the bound of `upper_bound` is loose. It is lowered by conditional gradient
-(Frank–Wolfe) steps on the relaxed problem, where a record may be selected in
-part: z moves towards the information of the amounts with the largest linear
-gains, by exact line search, and the lowest bound met on the way is kept. Every
-iterate is feasible for the relaxed problem, so that its E tells how far the
-bound can still fall. For few picks the bound of `first_gains` is lower than any
-of these, and holds from the start.
+At the greedy's own z the bound of `upper_bound` is loose. It is lowered by steps on the relaxed
+problem, where a record may be selected in part (`GradientSteps`), and the lowest bound met on the
+way is kept. Every iterate is feasible for the relaxed problem, so that its E tells how far the
+bound can still fall. For few picks the bound of `first_gains` is lower than any of these, and
+holds from the start.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from mig_jax.devices import POOL_AXIS, REPLICATED, SHARDED, over_shards, shard_pool
 from mig_jax.measure import (
     Array,
     Count,
@@ -33,22 +26,17 @@ from mig_jax.measure import (
     Pool,
     Scalar,
     information,
-    label_information,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._evaluation import selected_information, with_given
 from mig_jax.selection._first_gains import SumOfGains, first_gains
 from mig_jax.selection._given import given_information
-from mig_jax.selection._linear_limits import (
-    LinearLimits,
-    check_allowed,
-    linear_limits,
-    specs_of_limits,
-)
+from mig_jax.selection._gradient_steps import GradientSteps
+from mig_jax.selection._linear_limits import LinearLimits, check_allowed, linear_limits
 from mig_jax.selection._number_range import check_finite, widened
-from mig_jax.selection._upper_bound import Prices, bound_at, on_host, price_beside
+from mig_jax.selection._upper_bound import Prices, on_host, price_beside
 
-__all__ = ["Certificate", "GradientStep", "certify", "conditional_gradient_step", "lowest_bound"]
+__all__ = ["Certificate", "certify", "lowest_bound"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,62 +57,6 @@ class Certificate:
         1 if the bound is 0: no selection holds any information, and so this one is as good.
         """
         return self.information / self.upper_bound if self.upper_bound > 0 else 1.0
-
-
-class GradientStep(NamedTuple):
-    """What a conditional gradient step finds at z, and where it leads."""
-
-    bound: Float[Array, ""]  #: The bound at z.
-    information: Float[Array, ""]  #: E at z.
-    z: Float[Array, " labels"]  #: z after the step.
-    prices: Prices  #: At z.
-
-
-@partial(jax.jit, static_argnames="mesh")
-def conditional_gradient_step(
-    pool: Pool,
-    graph: LabelGraph,
-    measure: Measure,
-    z: Float[Array, " labels"],
-    budget: Count | LinearLimits,
-    mesh: Mesh | None = None,
-    near: Scalar = 0.0,
-) -> GradientStep:
-    """One conditional gradient step of the relaxed problem, where amounts lie between 0 and 1.
-
-    Args as for `upper_bound`, `mesh` if the pool is one from `shard_pool`, and `near`, what the
-    last step found as `price_beside`: to find the next one from there is quicker.
-    """
-    step = over_shards(
-        partial(_step, None if mesh is None else POOL_AXIS),
-        mesh,
-        (SHARDED, REPLICATED, REPLICATED, REPLICATED, specs_of_limits(budget), REPLICATED),
-        REPLICATED,
-    )
-    return step(pool, graph, measure, z, budget, near)
-
-
-def _step(
-    axis: str | None,
-    pool: Pool,
-    graph: LabelGraph,
-    measure: Measure,
-    z: jax.Array,
-    budget: jax.Array | LinearLimits,
-    near: Scalar,
-) -> GradientStep:
-    bound, amounts, prices = bound_at(pool, graph, measure, z, budget, axis, near)
-    direction = label_information(pool, graph, measure, amounts, axis=axis) - z
-
-    def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        slope = jnp.vdot(measure.score_function.derivative(z + middle * direction), direction)
-        return jnp.where(slope > 0, middle, low), jnp.where(slope > 0, high, middle)
-
-    low, high = lax.fori_loop(0, 40, halve, (jnp.zeros_like(bound), jnp.ones_like(bound)))
-    after = z + (low + high) / 2 * direction
-    return GradientStep(bound, information(measure, z), after, prices)
 
 
 def certify(
@@ -184,27 +116,20 @@ def certify(
         if constraints.given is not None:
             given = given_information(pool, graph, measure, constraints.given, mesh)
         first = first_gains(pool, graph, measure, given[: graph.num_labels], constraints, mesh)
-        if mesh is not None:
-            pool = shard_pool(pool, mesh)
         return lowest_bound(
-            pool,
-            graph,
-            measure,
+            GradientSteps(pool, graph, measure, mesh),
             own,
             z,
             limits,
             first=first.at_most(budget, constraints.most_cost),
             tolerance=tolerance,
             max_steps=max_steps,
-            mesh=mesh,
             on_step=on_step,
         )
 
 
 def lowest_bound(
-    pool: Pool,
-    graph: LabelGraph,
-    measure: Measure,
+    steps_of_pool: GradientSteps,
     own: float,
     z: Float[Array, " labels"],
     limits: Count | LinearLimits,
@@ -212,14 +137,13 @@ def lowest_bound(
     first: SumOfGains,
     tolerance: float,
     max_steps: int,
-    mesh: Mesh | None = None,
     near: Scalar = 0.0,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Certificate:
     """The certificate of a selection with E of `own`, by steps from z.
 
-    Args as for `certify` and `conditional_gradient_step`; the pool is on its shards, z is what
-    amounts within the limits hold, in the dtype of all, and `first` is a bound at hand already.
+    Args as for `certify` and `GradientSteps`; z is what amounts within the limits hold, in the
+    dtype of all, and `first` is a bound at hand already.
     """
     lowest, steps = first.bound, 0
     # It holds whatever the quotas are, and so rises with none of them.
@@ -227,7 +151,7 @@ def lowest_bound(
     prices = Prices(first.record, first.cost, np.zeros(num_groups))
     near = np.asarray(near, z.dtype)
     while steps < max_steps:
-        step = conditional_gradient_step(pool, graph, measure, z, limits, mesh, near)
+        step = steps_of_pool(z, limits, near)
         check_finite(own, step.bound)
         z, near, steps = step.z, price_beside(step.prices, limits), steps + 1
         if step.bound < lowest:

@@ -10,11 +10,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from mig_jax.devices import all_gather_parts, own_part, part_sizes, shard_pool
+from mig_jax.devices import all_gather_parts, own_part, part_sizes
 from mig_jax.measure import Indices, LabelGraph, Measure, Pool, information, propagate
 from mig_jax.selection._certificate import Certificate, lowest_bound
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._first_gains import first_gains
+from mig_jax.selection._gradient_steps import GradientSteps
 from mig_jax.selection._linear_limits import check_allowed, linear_limits
 from mig_jax.selection._number_range import widened
 from mig_jax.selection._upper_bound import price_beside
@@ -85,7 +86,7 @@ def certify_prefixes(
         raw, spent = _held(pool, graph.num_labels, chosen, [0, *lengths], constraints, mesh)
         given, *held = np.asarray(jax.vmap(partial(propagate, graph, measure.propagation))(raw))
         gains = first_gains(pool, graph, measure, given, constraints, mesh)
-        on_shards = pool if mesh is None else shard_pool(pool, mesh)
+        steps = GradientSteps(pool, graph, measure, mesh)
         prefixes = list(zip(lengths, held, spent[1:], strict=True))
         found: list[Prefix] = []
         if whole is not None and prefixes:
@@ -108,16 +109,13 @@ def certify_prefixes(
                 if of_longer.prices is not None:
                     near = float(price_beside(of_longer.prices, limits))
             certificate = lowest_bound(
-                on_shards,
-                graph,
-                measure,
+                steps,
                 own,
                 start,
                 limits,
                 first=gains.at_most(records, cost if has_costs else None),
                 tolerance=tolerance,
                 max_steps=max_steps,
-                mesh=mesh,
                 near=near,
             )
             found.append(Prefix(length, cost if has_costs else None, certificate))

@@ -27,10 +27,10 @@ from mig_jax.measure import (
     Pool,
     information,
 )
-from mig_jax.selection._certificate import conditional_gradient_step
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._feasibility import limits_of
 from mig_jax.selection._given import given_information
+from mig_jax.selection._gradient_steps import conditional_gradient_step
 from mig_jax.selection._lost_passes import has_lost
 from mig_jax.selection._number_range import check_finite, in_range
 from mig_jax.selection._page_layout import AREA, PageLayout, deal_pages, lay_out_pages

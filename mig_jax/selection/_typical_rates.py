@@ -10,9 +10,9 @@ from jax.sharding import Mesh
 
 from mig_jax.devices import all_gather_parts, all_reduce_max, own_part, part_sizes
 from mig_jax.measure import Array, Count, LabelGraph, Measure, Pool
-from mig_jax.selection._certificate import conditional_gradient_step
 from mig_jax.selection._constraints import NO_MAXIMUM, Constraints, Quotas
 from mig_jax.selection._feasibility import Limits
+from mig_jax.selection._gradient_steps import conditional_gradient_step
 from mig_jax.selection._linear_limits import LinearLimits, linear_limits
 from mig_jax.selection._rates import Rates, by_cost, by_gain, rates_of_prices
 from mig_jax.selection._upper_bound import on_host, price_beside

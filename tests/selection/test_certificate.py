@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import itertools
 import json
 import math
 
@@ -13,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mig_jax
+from mig_jax.devices import pool_mesh
 from tests import oracles
 from tests.strategies import FUNCTIONS, SMALL, TINY, cases, random_case, to_float64
 
@@ -67,6 +70,45 @@ def test_steps_lower_the_bound_towards_the_relaxed_optimum():
     own = oracles.total_information(oracles.power(0.8, 1e-6), case.rows[picks].sum(axis=0))
 
     assert bounds[-1] - own < 0.5 * (bounds[0] - own)
+
+
+def steps_over_all(phi, slope, rows, z, budget):
+    """The bounds of conditional gradient steps from z, each by a pass over all records."""
+    z = np.array(z, np.float64)
+    while True:
+        slopes = slope(z)
+        gains = rows @ slopes
+        order = np.argsort(-gains, kind="stable")[:budget]
+        yield oracles.total_information(phi, z) - (z * slopes).sum() + gains[order].sum()
+        direction = rows[order].sum(axis=0) - z
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            rises = slope(z + middle * direction) @ direction > 0
+            low, high = (middle, high) if rises else (low, middle)
+        z += (low + high) / 2 * direction
+
+
+@pytest.mark.parametrize("mesh_size", [None, 2])
+@pytest.mark.parametrize("number", range(len(FUNCTIONS)))
+def test_steps_are_those_of_passes_over_all_records(number, mesh_size):
+    """Few records are passed over at most steps; those left out are never among the largest."""
+    ours, phi, slope = FUNCTIONS[number]
+    case = random_case(number, 3000, labels=40)
+    mesh = None if mesh_size is None else pool_mesh(mesh_size)
+    problem = case.pool, case.graph, mig_jax.Measure(ours, case.alpha)
+    scores = np.asarray(case.scores)
+    for budget in (3, 40, 400, 2990):
+        # Far from what is best, so that the steps are long.
+        picks = np.argsort(scores, kind="stable")[:budget]
+        found: list[float] = []
+        certify = functools.partial(mig_jax.certify, *problem, picks, mesh=mesh, tolerance=0)
+        lowest = certify(max_steps=0).upper_bound
+        certify(max_steps=12, on_step=lambda _, bound, found=found: found.append(bound))
+        rows = np.asarray(case.rows, np.float64)
+        true = steps_over_all(phi, slope, rows, rows[picks].sum(axis=0), budget)
+        expected = np.minimum.accumulate([lowest, *itertools.islice(true, 12)])[1:]
+        np.testing.assert_allclose(found, expected[: len(found)], rtol=1e-7)
 
 
 def test_picks_must_be_records_each_once():
