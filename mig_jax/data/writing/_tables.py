@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -59,7 +60,7 @@ def write_selection_table(
 
     picks = checked_picks(table, picks)
     increases = gains if increases is None else increases
-    # NaN, which is written as null.
+    # NaN is written as null.
     gains, increases = (
         np.append(np.full(given, np.nan), np.asarray(column, np.float64))
         for column in (gains, increases)
@@ -71,22 +72,22 @@ def write_selection_table(
             f"information {information.shape} differ in shape"
         )
     files = pa.DictionaryArray.from_arrays(
-        pa.array(table.file_index[picks]), pa.array(table.files, pa.string())
+        _numbers(table.file_index[picks]), _texts(table.files)
     )
     columns = {
-        "rank": pa.array(np.maximum(np.arange(1, len(picks) + 1, dtype=np.int64) - given, 0)),
+        "rank": _numbers(np.maximum(np.arange(1, len(picks) + 1, dtype=np.int64) - given, 0)),
         "file": files.cast(pa.string()),
-        "line": pa.array(table.line[picks]),
-        "gain": pa.array(gains, from_pandas=True),
-        "information": pa.array(information),
+        "line": _numbers(table.line[picks]),
+        "gain": _numbers(gains),
+        "information": _numbers(information),
         "labels": _labels_of(table, picks),
-        "score": pa.array(table.scores[picks]),
-        "increase": pa.array(increases, from_pandas=True),
+        "score": _numbers(table.scores[picks]),
+        "increase": _numbers(increases),
     }
     if tokens is not None:
         if np.shape(tokens) != picks.shape:
             raise ValueError(f"picks {picks.shape} and tokens {np.shape(tokens)} differ in shape")
-        columns["tokens"] = pa.array(np.asarray(tokens, np.int64))
+        columns["tokens"] = _numbers(np.asarray(tokens, np.int64))
     where = output if hasattr(output, "write") else os.fspath(output)
     pq.write_table(pa.table(columns), where)
 
@@ -98,9 +99,31 @@ def _labels_of(table: RecordTable, picks: npt.NDArray[np.int64]) -> pa.Array:
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(ends - starts)])
     # Entry e of a pick stands at its start, and as far behind it as e behind the pick's offset.
     entries = np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])
-    names = pa.array(table.label_names, pa.string())
-    labels = names.take(pa.array(table.labels[entries]))
-    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), labels)
+    names = _texts(table.label_names)
+    labels = names.take(_numbers(table.labels[entries]))
+    return pa.ListArray.from_arrays(_numbers(offsets.astype(np.int32)), labels)
+
+
+def _numbers(values: npt.NDArray[Any]) -> pa.Array:
+    """The column of an array, with nulls for NaN; for `pa.array`, Arrow imports pandas."""
+    import pyarrow as pa
+
+    values = np.ascontiguousarray(values)
+    is_null = np.isnan(values)
+    held = None
+    if is_null.any():
+        held = pa.py_buffer(np.packbits(~is_null, bitorder="little"))
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [held, pa.py_buffer(values)])
+
+
+def _texts(texts: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.large_string(), len(encoded), buffers).cast(pa.string())
 
 
 def write_json(stream: BinaryIO, value: Any) -> None:

@@ -30,7 +30,14 @@ _TURNS: Final = ("messages", "conversations")
 _PAIR: Final = frozenset(("chosen", "rejected"))
 _ROLES_OF_SHAREGPT: Final = (b'"human"', b'"gpt"')
 _PICTURES: Final = ("image", "images")
-_KINDS: Final = {"t": "bool", "f": "bool", '"': "text", "[": "list", "{": "object"}
+_NULL: Final = "null"
+#: By the first byte of a value; the others are numbers.
+_KINDS: Final = {
+    ord(first): kind
+    for first, kind in zip("tf\"[{n", ("bool", "bool", "text", "list", "object", _NULL), strict=True)
+}
+_LIST: Final = ord("[")
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NOTHING: Final = (b"null", b"[]", b'""')
 
 
@@ -76,18 +83,18 @@ class TrainerNotes:
         except UnicodeDecodeError:
             self._is_utf8 = False
         try:
-            fields = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
+            fields = _FIELDS.decode(record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        for name, raw in fields.items():
-            text = bytes(raw)
-            kind = _KINDS.get(chr(text[0]), "number")
-            self._kinds[name] |= set() if text == b"null" else {kind}
-            if name in self._tells_nothing and text not in _NOTHING:
-                self._tells_nothing[name] = False
-            if name == "tools" and text == b'""':
-                self._tools_are_bad = True
-        turns = [name for name in _TURNS if bytes(fields.get(name, b"")).startswith(b"[")]
+        kinds = [(name, memoryview(raw)[0]) for name, raw in fields.items()]
+        for name, first in kinds:
+            # Looked up before it is added: most records hold the same as the one before.
+            kind = _KINDS.get(first, "number")
+            if kind not in (known := self._kinds[name]):
+                known |= {kind} - {_NULL}
+            if name in self._tells_nothing:
+                self._look_at(name, bytes(fields[name]))
+        turns = [name for name in _TURNS if (name, _LIST) in kinds]
         if turns and fields.keys() >= _PAIR and _is_open_pair(record):
             self._has_open_pair = True
         elif turns:
@@ -98,11 +105,18 @@ class TrainerNotes:
             text = bytes(fields[name])
             if b'"from"' in text and any(role in text for role in _ROLES_OF_SHAREGPT):
                 self._has_roles_of_sharegpt = True
-        if turns:
-            system = bytes(fields.get("system", b""))
+        if turns and "system" in fields:
+            system = bytes(fields["system"])
             self._has_system_beside |= system.startswith(b'"') and system != b'""'
         if len(turns) == 2:
             self._beside_turns.add("conversations")
+
+    def _look_at(self, name: str, text: bytes) -> None:
+        """At a value of pictures or tools."""
+        if text not in _NOTHING:
+            self._tells_nothing[name] = False
+        if name == "tools" and text == b'""':
+            self._tools_are_bad = True
 
     def add_columns(self, names: Iterable[str]) -> None:
         """Takes note of the columns of a table, whatever its rows hold."""

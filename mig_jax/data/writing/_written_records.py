@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import mmap
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NamedTuple
@@ -68,16 +69,18 @@ def write_records(
                     spool.add(record, came.source, came.position, came.text)
             spool.write(stream, order, tell)
         return
-    starts = np.zeros(len(records) + 1, np.int64)
+    ends = [0]
     with tempfile.TemporaryFile() as lines:
-        for done, came in enumerate(_records(table, records, losses, as_json=True)):
+        for came in _records(table, records, losses, as_json=True):
             assert came.text is not None
             record = came.text if convert is None else _converted(table, came, convert)
-            starts[done + 1] = starts[done] + lines.write(record + b"\n")
+            ends.append(ends[-1] + lines.write(record + b"\n"))
+        lines.flush()
         with text_stream(stream, form) as text:
-            for entry in order.tolist():
-                lines.seek(starts[entry])
-                text.write(lines.read(starts[entry + 1] - starts[entry]))
+            if len(records):
+                with mmap.mmap(lines.fileno(), 0, access=mmap.ACCESS_READ) as held:
+                    for entry in order.tolist():
+                        text.write(held[ends[entry] : ends[entry + 1]])
     if tell is not None:
         for line in losses.told():
             tell(line)
