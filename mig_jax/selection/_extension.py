@@ -229,8 +229,7 @@ class _Rows:
         places = _ranges(rows.starts, rows.lengths)
         firsts = np.concatenate([[0], np.cumsum(rows.lengths, dtype=np.int64)])
         values = weights[rows.entries[places]]
-        for number in range(len(rows.more)):
-            records, within, entries = rows.extra(number)
+        for records, within, entries in rows.more:
             values[firsts[records] + within] += weights[entries]
         values *= np.repeat(np.asarray(pool.scores), rows.lengths)
         return cls(firsts, rows.labels[places], values)

@@ -31,6 +31,7 @@ from mig_jax.measure import (
 )
 from mig_jax.selection._largest_gains import LargestGains
 from mig_jax.selection._linear_limits import LinearLimits, specs_of_limits
+from mig_jax.selection._pool_gains import gains_of_pool
 from mig_jax.selection._upper_bound import Prices, bound_at
 
 __all__ = ["GradientStep", "GradientSteps", "conditional_gradient_step"]
@@ -72,6 +73,13 @@ class GradientSteps:
         after = np.asarray(_towards(graph, measure, z, largest.raw))
         prices = Prices(np.float64(largest.further), np.float64(0), np.zeros(0))
         return GradientStep(held + largest.total, own, after, prices)
+
+    def gains(self, z: Float[Array, " labels"]) -> Float[np.ndarray, " records"]:
+        """The linear gains at z of all records; if there are several processes, of this one's."""
+        pool, graph, measure = self._problem
+        if num_parts(self._mesh) > 1:
+            return gains_of_pool(pool, graph, measure, z, self._mesh, self._on_shards)
+        return self._largest.gains(np.asarray(_bound_of_nothing(graph, measure, z)[2]))
 
     @cached_property
     def _on_shards(self) -> Pool:

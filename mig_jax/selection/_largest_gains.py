@@ -45,6 +45,10 @@ class LargestGains:
         self._num_labels = num_labels
         self._kept: _Kept | None = None
 
+    def gains(self, worth: Float[np.ndarray, " labels"]) -> Float[np.ndarray, " records"]:
+        """The linear gains of all records."""
+        return self._all.gains(worth)
+
     def at(self, worth: Float[np.ndarray, " labels"], count: int) -> Largest:
         """Of the `count` records with the largest gains at this worth, which is at least 0."""
         rows, gains = self._all, None

@@ -45,6 +45,7 @@ AREA = 1024  # Slots of a page, where nothing else is asked for.
 
 NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of their own.
 _SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 20 bytes a slot of its own.
+_INDEX_BITS, _PRIORITY_BITS = 31, 26  # So that 6 are left for log2 of a width, and the sign.
 
 
 #: Page, slot and entry of A, of each slot that needs one more.
@@ -104,16 +105,14 @@ def lay_out_pages(
     rows = propagated_rows(pool, graph)
     widths = _widths_log2(rows.lengths)
     area = max(area, 1 << int(widths.max(initial=NARROWEST_LOG2)))
-    order = np.arange(pool.num_records)
-    if priority is not None:
-        message = "priority: expected a number for each record"
-        chex.assert_shape(priority, (pool.num_records,), custom_message=message)
-        order = np.argsort(-np.asarray(priority), kind="stable")
+    order = _by_width(widths, priority)
     page_of, row_of = (np.zeros(pool.num_records, np.int32) for _ in range(2))
     blocks = []
-    pages = 0
-    for width_log2 in np.unique(widths).tolist() or [NARROWEST_LOG2]:
-        members = order[widths[order] == width_log2]
+    pages = done = 0
+    counts = np.bincount(widths, minlength=NARROWEST_LOG2 + 1)
+    for width_log2 in np.flatnonzero(counts).tolist() or [NARROWEST_LOG2]:
+        members = order[done : done + counts[width_log2]]
+        done += len(members)
         rows_a_page = area >> width_log2
         page_of[members] = pages + np.arange(len(members)) // rows_a_page
         row_of[members] = np.arange(len(members)) % rows_a_page
@@ -125,7 +124,7 @@ def lay_out_pages(
             blocks.append(_Block(first, min(first + pages_a_block, stop), width_log2, block))
         pages = stop
     more = []
-    for record, slot, entry in map(rows.extra, range(len(rows.more))):
+    for record, slot, entry in rows.more:
         place = slot * (area >> widths[record].astype(np.int32)) + row_of[record]
         more.append((page_of[record], place, entry))
     layout = PageLayout(
@@ -158,16 +157,40 @@ def _write(block: _Block, rows: PropagatedRows, layout: PageLayout, zero: int) -
     records[:count] = block.records
     layout.records[here, :rows_a_page] = records.reshape(-1, rows_a_page)
     layout.width_log2[here] = block.width_log2
-    is_slot = np.arange(width) < rows.lengths[block.records][:, None]
-    places = (rows.starts[block.records][:, None] + np.arange(width))[is_slot]
+    # Slot after slot of each page, as they stand there.
+    slots = np.arange(width)[None, :, None]
+    lengths, starts = np.zeros(len(records), np.int32), np.zeros(len(records), np.int64)
+    lengths[:count], starts[:count] = rows.lengths[block.records], rows.starts[block.records]
+    is_empty = slots >= lengths.reshape(-1, 1, rows_a_page)
+    places = (starts.reshape(-1, 1, rows_a_page) + slots).reshape(-1, layout.area)
     for pages, found, empty in (
         (layout.labels, rows.labels, 0),
         (layout.entries, rows.entries, zero),
     ):
-        slots = np.full((len(records), width), empty, np.int32)
-        slots[:count][is_slot] = found[places]
-        by_slot = slots.reshape(-1, rows_a_page, width).transpose(0, 2, 1)
-        pages[here] = by_slot.reshape(-1, layout.area)
+        if len(found):  # Behind the last row, any place will do.
+            np.take(found, places, out=pages[here], mode="clip")
+        np.copyto(pages[here], empty, where=is_empty.reshape(-1, layout.area))
+
+
+def _by_width(
+    widths: Int[np.ndarray, " records"], priority: Float[Array, " records"] | None
+) -> Int[np.ndarray, " records"]:
+    """The records by width, and those of one width by their priority, nearly.
+
+    One sort of numbers that say all there is to know: many times an argsort's speed.
+    """
+    keys = np.arange(len(widths)) | (widths.astype(np.int64) << (_INDEX_BITS + _PRIORITY_BITS))
+    if priority is not None:
+        message = "priority: expected a number for each record"
+        chex.assert_shape(priority, widths.shape, custom_message=message)
+        priority = np.asarray(priority, np.float64)
+        scaled = priority / (np.max(np.abs(priority), initial=0) or 1)
+        # The bits of floats above 0 are ordered as these are, and the others the other way.
+        bits = scaled.astype(np.float32).view(np.int32)
+        bits = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits).astype(np.int64)
+        keys |= ((2**31 - 1 - bits) >> (32 - _PRIORITY_BITS)) << _INDEX_BITS
+    keys.sort()
+    return keys & ((1 << _INDEX_BITS) - 1)
 
 
 def _empty(*shape: int) -> np.ndarray:

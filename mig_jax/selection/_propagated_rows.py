@@ -19,10 +19,12 @@ from mig_jax.measure import LabelGraph, Pool
 __all__ = ["ExtraEntries", "Neighbourhoods", "PropagatedRows", "propagated_rows"]
 
 # As many contributions are united at once as the processor's cache holds.
-_RECORDS_LOG2, _CONTRIBUTIONS_LOG2 = 16, 18
+_RECORDS_LOG2, _CONTRIBUTIONS_LOG2 = 16, 16
 
-#: Places of nonzeros, and entries of A.
-ExtraEntries = tuple[Int64[np.ndarray, " _extra"], Int32[np.ndarray, " _extra"]]
+#: Records, places within their rows, and entries of A.
+ExtraEntries = tuple[
+    Int32[np.ndarray, " _extra"], Int32[np.ndarray, " _extra"], Int32[np.ndarray, " _extra"]
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,16 +41,6 @@ class PropagatedRows:
     labels: Int32[np.ndarray, " places"]
     entries: Int32[np.ndarray, " places"]  #: The entry of A, the first if there are several.
     more: list[ExtraEntries]  #: Round r holds each nonzero's r-th extra entry, if it has one.
-
-    def extra(
-        self, number: int
-    ) -> tuple[
-        Int64[np.ndarray, " _extra"], Int32[np.ndarray, " _extra"], Int32[np.ndarray, " _extra"]
-    ]:
-        """Record, place within its row, and entry of the extra entries of a round."""
-        nonzeros, entries = self.more[number]
-        records = np.searchsorted(self.starts, nonzeros, side="right") - 1
-        return records, (nonzeros - self.starts[records]).astype(np.int32), entries
 
 
 def propagated_rows(
@@ -77,14 +69,14 @@ def propagated_rows(
         starts[start:stop] = here.start + found.starts
         reached[here][: len(found.labels)] = found.labels
         entries[here][: len(found.entries)] = found.entries
-        return [(here.start + nonzeros, extra) for nonzeros, extra in found.more]
+        return [(start + own_records, *rest) for own_records, *rest in found.more]
 
     chunks = over_threads(unite, itertools.pairwise(_cuts(contributions, near)))
-    nothing = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    nothing = (np.zeros(0, np.int32),) * 3
     more = []
     for parts in itertools.zip_longest(*chunks, fillvalue=nothing):
-        nonzeros, extra = zip(*parts, strict=True)
-        more.append((np.concatenate(nonzeros), np.concatenate(extra)))
+        records, places, extra = map(np.concatenate, zip(*parts, strict=True))
+        more.append((records, places, extra))
     return PropagatedRows(starts, lengths, reached, entries, more)
 
 
@@ -136,40 +128,45 @@ def _united(
     sizes = near.sizes[labels]
     before = _sums_before(sizes)
     # The contributions of label after label, each from its part of the keys.
-    keys = near.keys[np.repeat(near.firsts[labels] - before[:-1], sizes) + np.arange(before[-1])]
+    places = np.repeat(near.firsts[labels] - before[:-1], sizes)
+    places += np.arange(before[-1])
+    keys = np.take(near.keys, places)
     keys |= np.repeat(records << (near.label_bits + near.entry_bits), sizes)
     keys.sort()
-    places, entries = keys >> near.entry_bits, keys & ((1 << near.entry_bits) - 1)
+    entries = (keys & ((1 << near.entry_bits) - 1)).astype(np.int32)
+    keys >>= near.entry_bits
     is_first = np.ones(len(keys), bool)
-    is_first[1:] = places[1:] != places[:-1]
-    firsts = np.flatnonzero(is_first)
-    strongest = near.weakness[entries]
-    if len(firsts) < len(keys):
-        strongest = np.minimum.reduceat(strongest, firsts)
-    places = places[firsts]
-    records = places >> near.label_bits
+    np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
+    firsts, extras = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+    keys, first_entries = keys[firsts], entries[firsts]
+    strongest = near.weakness[first_entries]
+    # Of each extra entry, the nonzero that it belongs to, and how many entries are before it.
+    nonzeros = extras - np.arange(1, len(extras) + 1)
+    rounds = extras - firsts[nonzeros]
+    of_rounds = [np.flatnonzero(rounds == 1 + i) for i in range(int(rounds.max(initial=0)))]
+    for here in of_rounds:
+        own = nonzeros[here]
+        strongest[own] = np.minimum(strongest[own], near.weakness[entries[extras[here]]])
+    of_records = keys >> near.label_bits
     place_bits = len(firsts).bit_length()
-    order = (((records << near.weakness_bits) | strongest) << place_bits) | np.arange(len(firsts))
+    order = (of_records << near.weakness_bits) | strongest
+    order <<= place_bits
+    order |= np.arange(len(firsts))
     order.sort()
     order &= (1 << place_bits) - 1
-    more = []
-    extras = np.flatnonzero(~is_first)
-    if extras.size:
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        nonzeros = np.searchsorted(firsts, extras, side="right") - 1
-        rounds = extras - firsts[nonzeros]
-        for number in range(1, int(rounds.max()) + 1):
-            here = rounds == number
-            more.append((rank[nonzeros[here]], entries[extras[here]].astype(np.int32)))
-    lengths = np.bincount(records, minlength=count)
-    return PropagatedRows(
-        _sums_before(lengths)[:-1],
-        lengths,
-        (places[order] & ((1 << near.label_bits) - 1)).astype(np.int32),
-        entries[firsts[order]].astype(np.int32),
-        more,
-    )
+    lengths = np.bincount(of_records, minlength=count)
+    starts = _sums_before(lengths)[:-1]
+    more: list[ExtraEntries] = []
+    if of_rounds:
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        rank -= starts[of_records].astype(np.int32)
+        for here in of_rounds:
+            own = nonzeros[here]
+            found = of_records[own].astype(np.int32), rank[own], entries[extras[here]]
+            more.append(found)
+    of_labels = (keys & ((1 << near.label_bits) - 1)).astype(np.int32)
+    return PropagatedRows(starts, lengths, of_labels[order], first_entries[order], more)
 
 
 def _cuts(contributions: np.ndarray, near: Neighbourhoods) -> list[int]:

@@ -17,7 +17,6 @@ from mig_jax.devices import (
     own_shards,
     part_sizes,
     place_shards,
-    shard_pool,
 )
 from mig_jax.measure import (
     EXACT,
@@ -30,13 +29,12 @@ from mig_jax.measure import (
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._feasibility import limits_of
 from mig_jax.selection._given import given_information
-from mig_jax.selection._gradient_steps import conditional_gradient_step
+from mig_jax.selection._gradient_steps import GradientSteps
 from mig_jax.selection._lost_passes import has_lost
-from mig_jax.selection._number_range import check_finite, in_range
+from mig_jax.selection._number_range import check_finite, in_range, widened
 from mig_jax.selection._page_layout import AREA, PageLayout, deal_pages, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
 from mig_jax.selection._passes import Progress, Run, holds_more, pick, with_limits
-from mig_jax.selection._pool_gains import gains_of_pool
 from mig_jax.selection._rates import Rates
 from mig_jax.selection._selection_state import SetSize
 from mig_jax.selection._typical_rates import rates_of_passes
@@ -122,13 +120,14 @@ def page_priority(
         paid = int(constraints.most_cost or 0) * records // max(spent, 1)
         budget = min(paid, records if budget is None else budget)
     likely = np.int32(0 if budget is None else budget)
-    z = np.zeros(graph.num_labels, np.result_type(pool.scores, np.float32))
-    sharded = None if mesh is None else shard_pool(pool, mesh)
-    whole = pool if sharded is None else sharded
-    for _ in range(_ORDERING_STEPS):
-        z = conditional_gradient_step(whole, graph, measure, z, likely, mesh).z
-    priority = gains_of_pool(pool, graph, measure, z, mesh, sharded)
-    return priority if costs is None else priority / np.maximum(costs, 1).astype(priority.dtype)
+    # In float64, as the certificate is: what is compiled for one serves the other.
+    with jax.enable_x64(True):
+        steps = GradientSteps(*widened((pool, graph, measure)), mesh)
+        z = np.zeros(graph.num_labels)
+        for _ in range(_ORDERING_STEPS):
+            z = steps(z, likely).z
+        priority = steps.gains(z)
+    return priority if costs is None else priority / np.maximum(costs, 1)
 
 
 def _dealt(

@@ -119,8 +119,7 @@ class Trajectories:
         here = slice(int(rows.starts[0]), int(rows.starts[0] + rows.lengths[0]))
         labels, units = rows.labels[here].copy(), self.weights[rows.entries[here]]
         entries = [[entry] for entry in rows.entries[here].tolist()]
-        for number in range(len(rows.more)):
-            _, slots, extra = rows.extra(number)
+        for _, slots, extra in rows.more:
             units[slots] += self.weights[extra]
             for slot, entry in zip(slots.tolist(), extra.tolist(), strict=True):
                 entries[slot].append(entry)
@@ -208,8 +207,7 @@ def _nonzeros(rows: PropagatedRows) -> tuple[Any, np.ndarray, np.ndarray]:
 
     def units(weights: np.ndarray) -> np.ndarray:
         found = weights[rows.entries[places]]
-        for number in range(len(rows.more)):
-            records, slots, extra = rows.extra(number)
+        for records, slots, extra in rows.more:
             found[before[records] + slots] += weights[extra]
         return found
 

@@ -48,8 +48,8 @@ def test_rows_are_closed_neighbourhoods_in_the_order_of_similarity(case):
         entries = [[entry] for entry in rows.entries[here].tolist()]
         found.append(dict(zip(rows.labels[here].tolist(), entries, strict=True)))
         assert len(found[-1]) == length
-    for number in range(len(rows.more)):
-        for record, place, entry in zip(*(x.tolist() for x in rows.extra(number)), strict=True):
+    for extra in rows.more:
+        for record, place, entry in zip(*(x.tolist() for x in extra), strict=True):
             found[record][list(found[record])[place]].append(entry)
     expected = closed_neighbourhoods(case)
     assert [list(row) for row in found] == [list(row) for row in expected]
@@ -76,9 +76,7 @@ def test_rows_of_a_large_pool_are_those_of_its_parts(shape, count, data):
         ours, theirs = (getattr(found, name)[places_of(found)] for found in (many, rows))
         np.testing.assert_array_equal(ours, np.tile(theirs, count))
     assert len(many.more) == len(rows.more)
-    for number in range(len(rows.more)):
-        records, *others = rows.extra(number)
-        found, *ours = many.extra(number)
+    for (records, *others), (found, *ours) in zip(rows.more, many.more, strict=True):
         first = np.repeat(np.arange(count) * shape.records, len(records))
         np.testing.assert_array_equal(found, np.tile(records, count) + first)
         for mine, theirs in zip(ours, others, strict=True):

@@ -71,9 +71,7 @@ def write_selection_table(
             f"picks {picks.shape}, gains {gains.shape}, increases {increases.shape} and "
             f"information {information.shape} differ in shape"
         )
-    files = pa.DictionaryArray.from_arrays(
-        _numbers(table.file_index[picks]), _texts(table.files)
-    )
+    files = pa.DictionaryArray.from_arrays(_numbers(table.file_index[picks]), _texts(table.files))
     columns = {
         "rank": _numbers(np.maximum(np.arange(1, len(picks) + 1, dtype=np.int64) - given, 0)),
         "file": files.cast(pa.string()),

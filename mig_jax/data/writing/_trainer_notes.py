@@ -31,10 +31,13 @@ _PAIR: Final = frozenset(("chosen", "rejected"))
 _ROLES_OF_SHAREGPT: Final = (b'"human"', b'"gpt"')
 _PICTURES: Final = ("image", "images")
 _NULL: Final = "null"
-#: By the first byte of a value; the others are numbers.
+# By the first byte of a value; all others are numbers.
 _KINDS: Final = {
-    ord(first): kind
-    for first, kind in zip("tf\"[{n", ("bool", "bool", "text", "list", "object", _NULL), strict=True)
+    **dict.fromkeys(b"tf", "bool"),
+    ord('"'): "text",
+    ord("["): "list",
+    ord("{"): "object",
+    ord("n"): _NULL,
 }
 _LIST: Final = ord("[")
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
