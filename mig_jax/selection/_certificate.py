@@ -29,7 +29,7 @@ from mig_jax.measure import (
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._evaluation import selected_information, with_given
-from mig_jax.selection._first_gains import SumOfGains, first_gains
+from mig_jax.selection._first_gains import FirstGains, SumOfGains, first_gains
 from mig_jax.selection._given import given_information
 from mig_jax.selection._gradient_steps import GradientSteps
 from mig_jax.selection._linear_limits import LinearLimits, check_allowed, linear_limits
@@ -49,6 +49,8 @@ class Certificate:
     prices: Prices | None = None  #: At the lowest bound; None if nothing was selected.
     #: Where the steps ended, in float64: near the relaxed optimum.
     z: Float[Array, " labels"] | None = None
+    #: What records add to what is given alone, which bounds prefixes too; None if not computed.
+    first_gains: FirstGains | None = None
 
     @property
     def certified_ratio(self) -> float:
@@ -116,7 +118,7 @@ def certify(
         if constraints.given is not None:
             given = given_information(pool, graph, measure, constraints.given, mesh)
         first = first_gains(pool, graph, measure, given[: graph.num_labels], constraints, mesh)
-        return lowest_bound(
+        found = lowest_bound(
             GradientSteps(pool, graph, measure, mesh),
             own,
             z,
@@ -126,6 +128,7 @@ def certify(
             max_steps=max_steps,
             on_step=on_step,
         )
+        return dataclasses.replace(found, first_gains=first)
 
 
 def lowest_bound(

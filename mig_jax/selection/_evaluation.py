@@ -33,6 +33,7 @@ from mig_jax.measure import (
     check_labels,
     information,
     label_information,
+    propagate,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._number_range import check_finite, in_range
@@ -76,10 +77,30 @@ def selected_information(
         raise ValueError(f"picks must be in 0 to {sizes.sum() - 1}")
     if np.unique(chosen).size != chosen.size:
         raise ValueError("picks name a record twice")
+    is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves(pool))
+    if mesh is None and not is_traced:
+        # The entries of the picks alone, added in the order that the whole pool's would be.
+        entries, held = _entries_of(pool, np.sort(chosen))
+        scores = np.asarray(pool.scores)
+        raw = np.zeros(graph.num_labels, jax.dtypes.canonicalize_dtype(scores.dtype))
+        added = scores[np.sort(chosen)].astype(raw.dtype, copy=False)
+        np.add.at(raw, np.asarray(pool.labels)[entries], np.repeat(added, held))
+        return _propagated(graph, measure, raw)
     amounts = amounts_of_picks(pool, part_of_picks(chosen, sizes, mesh))
     if mesh is not None:
         pool, amounts = shard_pool(pool, mesh), shard_records(amounts, mesh)
     return _label_information(pool, graph, measure, amounts, mesh)
+
+
+def _entries_of(
+    pool: Pool, records: Int[np.ndarray, " some"]
+) -> tuple[Int[np.ndarray, " _entries"], Int[np.ndarray, " some"]]:
+    """The entries of these records, one record after another, and how many each has."""
+    ends = np.asarray(pool.records)
+    firsts = np.searchsorted(ends, records)
+    counts = np.searchsorted(ends, records, side="right") - firsts
+    before = np.cumsum(counts) - counts
+    return np.repeat(firsts - before, counts) + np.arange(counts.sum()), counts
 
 
 def with_given(
@@ -90,6 +111,13 @@ def with_given(
         return picks
     before = part_sizes(pool, mesh)[: own_part(mesh)].sum()
     return np.concatenate([picks, before + np.flatnonzero(np.asarray(constraints.given))])
+
+
+@jax.jit
+def _propagated(
+    graph: LabelGraph, measure: Measure, raw: Float[Array, " labels"]
+) -> Float[jax.Array, " labels"]:
+    return propagate(graph, measure.propagation, raw)
 
 
 @partial(jax.jit, static_argnames="mesh")
@@ -164,7 +192,6 @@ def labels_covered(
     """
     check_labels(pool, graph)
     own = part_of_picks(picks, part_sizes(pool, mesh), mesh)
-    chosen = np.asarray(amounts_of_picks(pool, own)) > 0
     covered = np.zeros(graph.num_labels, bool)
-    covered[np.asarray(pool.labels)[chosen[np.asarray(pool.records)]]] = True
+    covered[np.asarray(pool.labels)[_entries_of(pool, np.sort(own))[0]]] = True
     return int(np.any(all_gather_parts(covered, mesh), axis=0).sum())

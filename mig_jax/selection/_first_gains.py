@@ -25,7 +25,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
-from mig_jax.devices import all_gather_parts
+from mig_jax.devices import all_gather_parts, over_threads
 from mig_jax.measure import (
     EXACT,
     Array,
@@ -38,6 +38,7 @@ from mig_jax.measure import (
     propagation_weights,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
+from mig_jax.selection._largest_gains import RECORDS_A_BLOCK, offsets_of, sums_of_records
 
 __all__ = ["FirstGains", "SumOfGains", "first_gains"]
 
@@ -127,7 +128,7 @@ def first_gains(
     computed = np.zeros(pool.num_records, bool)
     limits = []
     for keys in ranked:
-        largest = np.sort(keys[free])[::-1][: _MOST_COMPUTED + 1]
+        largest = _largest(keys[free], _MOST_COMPUTED + 1)
         largest = np.sort(np.concatenate(all_gather_parts(largest, mesh)))[::-1]
         limits.append(float(largest[_MOST_COMPUTED]) if len(largest) > _MOST_COMPUTED else -np.inf)
         computed |= free & (keys > limits[-1])
@@ -140,6 +141,11 @@ def first_gains(
     other_gain, other_rate = (max(limit, 0.0) for limit in (limits[0], limits[-1]))
     held = float(information(measure, given))
     return FirstGains(held, gains, costs, other_gain, other_rate, float(alone))
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """The `count` largest, or all."""
+    return np.partition(values, -count)[-count:] if len(values) > count else values
 
 
 class _Parts(NamedTuple):
@@ -172,7 +178,10 @@ class _Parts(NamedTuple):
     def increases(self, labels: np.ndarray, values: np.ndarray) -> np.ndarray:
         """By how much so much more on these labels raises φ of each."""
         rows = jax.tree_util.tree_map(lambda leaf: leaf[labels], self.table)
-        return np.asarray(EXACT.of_slot(self.measure.score_function, rows, values))
+        return np.asarray(_increases(self.measure.score_function, rows, values))
+
+
+_increases = jax.jit(EXACT.of_slot)
 
 
 def _sums(pool: Pool, parts: _Parts, mesh: Mesh | None) -> Float[np.ndarray, " records"]:
@@ -181,18 +190,27 @@ def _sums(pool: Pool, parts: _Parts, mesh: Mesh | None) -> Float[np.ndarray, " r
     top = float(np.max(all_gather_parts(np.max(scores, initial=0, keepdims=True), mesh)))
     if top == 0:
         return np.zeros_like(scores)
-    steps = -_SCORES_A_DOUBLING * np.log2(np.maximum(scores / top, 1e-30))
-    step = np.minimum(np.ceil(steps), _SCORES - 1).astype(np.int32)
+    offsets, labels, num_labels = offsets_of(pool), np.asarray(pool.labels), len(parts.sizes)
     chosen = top * np.exp2(-np.arange(_SCORES) / _SCORES_A_DOUBLING)
-    sources = np.repeat(np.arange(len(parts.sizes)), parts.sizes)
-    of_labels = np.zeros((_SCORES, len(parts.sizes)))
-    for place in np.unique(step):
-        increases = parts.increases(parts.reached, chosen[place] * parts.shares)
-        of_labels[place] = np.bincount(sources, increases, len(parts.sizes))
-    records = np.asarray(pool.records)
-    added = of_labels[step[records], np.asarray(pool.labels)]
-    sums = np.bincount(records, added, pool.num_records) * np.maximum(scores / chosen[step], 1)
-    return np.where(scores > 0, sums, 0)
+    sources = np.repeat(np.arange(num_labels), parts.sizes)
+    increases = parts.increases(
+        np.tile(parts.reached, _SCORES), np.outer(chosen, parts.shares).ravel()
+    )
+    cells = np.add.outer(num_labels * np.arange(_SCORES), sources).ravel()
+    of_labels = np.bincount(cells, increases, _SCORES * num_labels)
+    sums = np.zeros_like(scores)
+
+    def write(first: int) -> None:
+        here, ends = slice(first, first + RECORDS_A_BLOCK), offsets[first:][: RECORDS_A_BLOCK + 1]
+        steps = -_SCORES_A_DOUBLING * np.log2(np.maximum(scores[here] / top, 1e-30))
+        step = np.minimum(np.ceil(steps), _SCORES - 1).astype(np.int64)
+        cells = np.repeat(num_labels * step, np.diff(ends)) + labels[ends[0] : ends[-1]]
+        added = sums_of_records(of_labels[cells], ends)
+        added *= np.maximum(scores[here] / chosen[step], 1)
+        sums[here] = np.where(scores[here] > 0, added, 0)
+
+    over_threads(write, range(0, len(scores), RECORDS_A_BLOCK))
+    return sums
 
 
 def _gains(

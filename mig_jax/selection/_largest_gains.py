@@ -18,9 +18,9 @@ from jaxtyping import Float, Int
 from mig_jax.devices import over_threads
 from mig_jax.measure import Pool
 
-__all__ = ["Largest", "LargestGains"]
+__all__ = ["RECORDS_A_BLOCK", "Largest", "LargestGains", "offsets_of", "sums_of_records"]
 
-_RECORDS_A_BLOCK = 1 << 16  # Whose entries the processor's cache holds.
+RECORDS_A_BLOCK = 1 << 16  # Whose entries the processor's cache holds.
 # Gains are kept apart that are no less than this share of the smallest that was asked for.
 _SHARE_KEPT = 0.6
 _ROUNDING = 1 + 1e-9
@@ -34,14 +34,29 @@ class Largest(NamedTuple):
     raw: Float[np.ndarray, " labels"]  #: Their raw information (Eq. 5) together.
 
 
+def offsets_of(pool: Pool) -> Int[np.ndarray, " ends"]:
+    """The first entry of each record, and the end: int64 [P + 1]."""
+    return _sums_before(np.bincount(np.asarray(pool.records), minlength=pool.num_records))
+
+
+def sums_of_records(
+    values: Float[np.ndarray, " entries"], offsets: Int[np.ndarray, " ends"]
+) -> Float[np.ndarray, " records"]:
+    """The sum of each record's values, 0 without any; `offsets` may begin with any number."""
+    sums = np.zeros(len(offsets) - 1)
+    if values.size:
+        # What `reduceat` makes of nothing is not 0.
+        has_entries = offsets[1:] > offsets[:-1]
+        sums[has_entries] = np.add.reduceat(values, offsets[:-1][has_entries] - offsets[0])
+    return sums
+
+
 class LargestGains:
     """Finds `Largest` for one worth of the labels after another."""
 
     def __init__(self, pool: Pool, num_labels: int) -> None:
         """Takes a pool of P records, on the host, with scores in float64."""
-        counts = np.bincount(np.asarray(pool.records), minlength=pool.num_records)
-        offsets = _sums_before(counts)
-        self._all = _Rows(np.asarray(pool.scores), np.asarray(pool.labels), offsets)
+        self._all = _Rows(np.asarray(pool.scores), np.asarray(pool.labels), offsets_of(pool))
         self._num_labels = num_labels
         self._kept: _Kept | None = None
 
@@ -87,14 +102,11 @@ class _Rows:
         gains = np.zeros(len(self.scores))
 
         def write(first: int) -> None:
-            starts = self.offsets[first : first + _RECORDS_A_BLOCK + 1]
-            has_labels = starts[1:] > starts[:-1]
-            here = worth[self.labels[starts[0] : starts[-1]]]
-            if here.size:
-                sums = np.add.reduceat(here, starts[:-1][has_labels] - starts[0])
-                gains[first : first + _RECORDS_A_BLOCK][has_labels] = sums
+            offsets = self.offsets[first : first + RECORDS_A_BLOCK + 1]
+            of_entries = np.take(worth, self.labels[offsets[0] : offsets[-1]])
+            gains[first : first + RECORDS_A_BLOCK] = sums_of_records(of_entries, offsets)
 
-        over_threads(write, range(0, len(gains), _RECORDS_A_BLOCK))
+        over_threads(write, range(0, len(gains), RECORDS_A_BLOCK))
         gains *= self.scores
         return gains
 

@@ -85,7 +85,9 @@ def certify_prefixes(
         pool, graph, measure = widened((pool, graph, measure))
         raw, spent = _held(pool, graph.num_labels, chosen, [0, *lengths], constraints, mesh)
         given, *held = np.asarray(jax.vmap(partial(propagate, graph, measure.propagation))(raw))
-        gains = first_gains(pool, graph, measure, given, constraints, mesh)
+        gains = None if whole is None else whole.first_gains
+        if gains is None:
+            gains = first_gains(pool, graph, measure, given, constraints, mesh)
         steps = GradientSteps(pool, graph, measure, mesh)
         prefixes = list(zip(lengths, held, spent[1:], strict=True))
         found: list[Prefix] = []

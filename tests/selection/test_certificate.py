@@ -111,6 +111,24 @@ def test_steps_are_those_of_passes_over_all_records(number, mesh_size):
         np.testing.assert_allclose(found, expected[: len(found)], rtol=1e-7)
 
 
+@pytest.mark.parametrize("places", [[0, 0], [7], [120, 120, 120]])
+def test_records_without_labels_change_no_bound(places):
+    """First, in the middle and last: nothing is added for them, and nothing lost beside them."""
+    case = random_case(5, 120, labels=20)
+    case.label_lists[-1], case.label_lists[0] = [1, 2, 3], [4, 5]
+    lists, scores = list(case.label_lists), list(case.scores)
+    for place in places:
+        lists.insert(place, [])
+        scores.insert(place, 9.0)
+    longer = mig_jax.pool_from_label_lists(lists, scores)
+    for budget in (1, 60):
+        bounds = [
+            mig_jax.certify(pool, case.graph, mig_jax.Measure(), [], budget=budget).upper_bound
+            for pool in (case.pool, longer)
+        ]
+        np.testing.assert_allclose(*bounds, rtol=1e-12)
+
+
 def test_picks_must_be_records_each_once():
     case = random_case(4, 10)
     for picks in ([3, 3], [10], [-1]):
