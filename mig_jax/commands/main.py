@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from mig_jax._version import __version__
@@ -29,7 +31,24 @@ COMMANDS: Final = {
 
 def load(name: str) -> Command:
     """The command of this name, a key of `COMMANDS`."""
-    return importlib.import_module(COMMANDS[name]).COMMAND
+    with _no_collection():
+        return importlib.import_module(COMMANDS[name]).COMMAND
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within, nobody looks for garbage; and never among what was made there.
+
+    What is imported stays. To look through it again and again took a tenth of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -75,15 +75,16 @@ def selected_information(
     sizes = part_sizes(pool, mesh)
     if chosen.size and (chosen.min() < 0 or chosen.max() >= sizes.sum()):
         raise ValueError(f"picks must be in 0 to {sizes.sum() - 1}")
-    if np.unique(chosen).size != chosen.size:
+    ordered = np.sort(chosen)
+    if np.any(ordered[1:] == ordered[:-1]):
         raise ValueError("picks name a record twice")
     is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves(pool))
     if mesh is None and not is_traced:
         # The entries of the picks alone, added in the order that the whole pool's would be.
-        entries, held = _entries_of(pool, np.sort(chosen))
+        entries, held = _entries_of(pool, ordered)
         scores = np.asarray(pool.scores)
         raw = np.zeros(graph.num_labels, jax.dtypes.canonicalize_dtype(scores.dtype))
-        added = scores[np.sort(chosen)].astype(raw.dtype, copy=False)
+        added = scores[ordered].astype(raw.dtype, copy=False)
         np.add.at(raw, np.asarray(pool.labels)[entries], np.repeat(added, held))
         return _propagated(graph, measure, raw)
     amounts = amounts_of_picks(pool, part_of_picks(chosen, sizes, mesh))
@@ -96,9 +97,10 @@ def _entries_of(
     pool: Pool, records: Int[np.ndarray, " some"]
 ) -> tuple[Int[np.ndarray, " _entries"], Int[np.ndarray, " some"]]:
     """The entries of these records, one record after another, and how many each has."""
-    ends = np.asarray(pool.records)
-    firsts = np.searchsorted(ends, records)
-    counts = np.searchsorted(ends, records, side="right") - firsts
+    of_entries = np.asarray(pool.records)
+    ids = records.astype(of_entries.dtype)  # Else NumPy would convert all entries.
+    firsts = np.searchsorted(of_entries, ids)
+    counts = np.searchsorted(of_entries, ids, side="right") - firsts
     before = np.cumsum(counts) - counts
     return np.repeat(firsts - before, counts) + np.arange(counts.sum()), counts
 

@@ -25,21 +25,19 @@ _TAKEN_FOR: Final = {
     "seq_lengths": "lengths of packed sequences",
 }
 # Fields that tell TRL another format than that of the turns in `messages` or `conversations`.
-_OTHER_FORMATS: Final = ("prompt", "completion", "chosen", "rejected")
+_OTHER_FORMATS: Final = frozenset(("prompt", "completion", "chosen", "rejected"))
 _TURNS: Final = ("messages", "conversations")
-_PAIR: Final = frozenset(("chosen", "rejected"))
 _ROLES_OF_SHAREGPT: Final = (b'"human"', b'"gpt"')
 _PICTURES: Final = ("image", "images")
-_NULL: Final = "null"
+_NULL, _LIST = "null", "list"
 # By the first byte of a value; all others are numbers.
 _KINDS: Final = {
     **dict.fromkeys(b"tf", "bool"),
     ord('"'): "text",
-    ord("["): "list",
+    ord("["): _LIST,
     ord("{"): "object",
     ord("n"): _NULL,
 }
-_LIST: Final = ord("[")
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NOTHING: Final = (b"null", b"[]", b'""')
 
@@ -89,21 +87,25 @@ class TrainerNotes:
             fields = _FIELDS.decode(record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        kinds = [(name, memoryview(raw)[0]) for name, raw in fields.items()]
-        for name, first in kinds:
+        turns = []
+        for name, raw in fields.items():
+            kind = _KINDS.get(memoryview(raw)[0], "number")
             # Looked up before it is added: most records hold the same as the one before.
-            kind = _KINDS.get(first, "number")
             if kind not in (known := self._kinds[name]):
                 known |= {kind} - {_NULL}
+            if kind == _LIST and name in _TURNS:
+                turns.append(name)
             if name in self._tells_nothing:
-                self._look_at(name, bytes(fields[name]))
-        turns = [name for name in _TURNS if (name, _LIST) in kinds]
-        if turns and fields.keys() >= _PAIR and _is_open_pair(record):
+                self._look_at(name, bytes(raw))
+        is_pair = "chosen" in fields and "rejected" in fields
+        if turns and is_pair and _is_open_pair(record):
             self._has_open_pair = True
         elif turns:
-            self._beside_turns.update(name for name in _OTHER_FORMATS if name in fields)
-        elif fields.keys() >= _PAIR and self._as_they_came:
+            if not _OTHER_FORMATS.isdisjoint(fields):
+                self._beside_turns |= _OTHER_FORMATS & fields.keys()
+        elif is_pair and self._as_they_came:
             self._has_pair_without_turns = True
+        turns.sort(key=_TURNS.index)
         for name in turns[:1] if self._as_they_came else ():
             text = bytes(fields[name])
             if b'"from"' in text and any(role in text for role in _ROLES_OF_SHAREGPT):
@@ -128,7 +130,7 @@ class TrainerNotes:
             self._kinds[name] |= set()
             self._tells_nothing[name] = False
         if names & {*_TURNS}:
-            self._beside_turns |= names & {*_OTHER_FORMATS}
+            self._beside_turns |= names & _OTHER_FORMATS
             self._has_system_beside |= "system" in names
 
     def lines(self) -> list[str]:
