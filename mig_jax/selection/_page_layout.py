@@ -134,8 +134,10 @@ def lay_out_pages(
         np.empty(pages, np.int32),
         tuple(more),
     )
-    zero = graph.num_labels + len(graph.targets)
-    over_threads(lambda block: _write(block, rows, layout, zero), blocks)
+    # The label that each entry of A leads to, and 0 for the entry that stands for 0.
+    reached = np.concatenate([np.arange(graph.num_labels), np.asarray(graph.targets), [0]])
+    reached = reached.astype(np.int32)
+    over_threads(lambda block: _write(block, rows, layout, reached), blocks)
     return layout
 
 
@@ -148,8 +150,10 @@ class _Block(NamedTuple):
     records: np.ndarray
 
 
-def _write(block: _Block, rows: PropagatedRows, layout: PageLayout, zero: int) -> None:
-    """Writes the rows of a block's records to its pages; `zero` is the entry that stands for 0."""
+def _write(
+    block: _Block, rows: PropagatedRows, layout: PageLayout, reached: Int[np.ndarray, " entries"]
+) -> None:
+    """Writes the rows of a block's records to its pages; `reached` is the label of each entry."""
     here = slice(block.first, block.stop)
     width, rows_a_page = 1 << block.width_log2, layout.area >> block.width_log2
     count = len(block.records)
@@ -163,13 +167,11 @@ def _write(block: _Block, rows: PropagatedRows, layout: PageLayout, zero: int) -
     lengths[:count], starts[:count] = rows.lengths[block.records], rows.starts[block.records]
     is_empty = slots >= lengths.reshape(-1, 1, rows_a_page)
     places = (starts.reshape(-1, 1, rows_a_page) + slots).reshape(-1, layout.area)
-    for pages, found, empty in (
-        (layout.labels, rows.labels, 0),
-        (layout.entries, rows.entries, zero),
-    ):
-        if len(found):  # Behind the last row, any place will do.
-            np.take(found, places, out=pages[here], mode="clip")
-        np.copyto(pages[here], empty, where=is_empty.reshape(-1, layout.area))
+    if len(rows.entries):  # Behind the last row, any place will do.
+        np.take(rows.entries, places, out=layout.entries[here], mode="clip")
+    np.copyto(layout.entries[here], len(reached) - 1, where=is_empty.reshape(-1, layout.area))
+    # Sooner than from the rows: there, every label comes from another place in memory.
+    np.take(reached, layout.entries[here], out=layout.labels[here], mode="clip")
 
 
 def _by_width(
