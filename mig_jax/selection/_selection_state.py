@@ -22,7 +22,8 @@ class SetSize:
 
     pages: int  #: M: so many pages with the largest bounds are read for it, on each device.
     rows: int  #: C: so many of their records are in it.
-    width: int  #: Slots a row has, a power of two; pages of wider rows stay outside.
+    #: Slots a row has, a power of two of at least 4; pages of wider rows stay outside.
+    width: int
     #: Whether a pick computes the gains of all rows at once, as suits an accelerator; or one
     #: after another, those alone whose bounds ask for it.
     full: bool = False

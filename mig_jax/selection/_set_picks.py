@@ -27,7 +27,7 @@ _PICKS_A_ROUND = 64  # Of the full form: a loop of known length needs no word fr
 
 
 class _Under(NamedTuple):
-    """Picks under way; `first` is the count before the first of them."""
+    """Picks of a call under way."""
 
     state: SelectionState
     journal: Journal  # Of searches in pages.
