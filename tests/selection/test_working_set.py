@@ -174,9 +174,9 @@ def test_every_page_read_for_a_set_is_told_of():
 
 def test_a_set_saves_reading_pages():
     measure = mig_jax.Measure()
-    pages = mig_jax.lay_out(LARGE.pool, LARGE.graph, measure, 800, area=64)
+    pages = mig_jax.lay_out(LARGE.pool, LARGE.graph, measure, 800, area=256)
     *_, without = picked(mig_jax.EXACT, measure, pages, 150, 800, 800)
-    *_, read = picked(mig_jax.EXACT, measure, pages, 150, 800, 800, size=SetSize(48, 256, 64))
+    *_, read = picked(mig_jax.EXACT, measure, pages, 150, 800, 800, size=SetSize(96, 128, 64))
     assert read < without / 2
 
 
