@@ -21,6 +21,7 @@ from mig_jax.selection import (
     NO_MAXIMUM,
     Checkpoints,
     InfeasibleError,
+    SetSize,
     by_cost,
     by_gain,
     fill_pages,
@@ -254,15 +255,17 @@ def test_lazy_equals_full_scan(kind, data, gain):
     rates = [by_cost(groups), by_gain(groups), rates_of_prices(prices, prices[::-1], 20)]
     left = dataclasses.replace(limited.start, rates=data.draw(st.sampled_from(rates)))
     found = []
-    for way in (full_scan_greedy, lazy_greedy):
-        state = initial_state(rule, measure, pages, jnp.zeros(case.num_labels), left=left)
+    some = SetSize(3, 7, 8, full=gain == "linear")
+    for way, size in ((full_scan_greedy, None), (lazy_greedy, None), (lazy_greedy, some)):
+        z = jnp.zeros(case.num_labels)
+        state = initial_state(rule, measure, pages, z, left=left, size=size)
         picks: list[int] = []
         most = jnp.int32(limited.most_picks)
         for _ in range(0, SMALL.records + chunk, chunk):
             state, chosen = way(rule, measure, pages, state, most, chunk)
             picks += [int(record) for record in chosen.records if record >= 0]
         found.append((picks, np.asarray(state.z).tobytes()))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 CASE = random_case(3, 300, labels=40, edges=80)
