@@ -309,13 +309,14 @@ def test_chunks_areas_devices_and_every_cut_give_the_same_bits(kind):
     if jax.device_count() < 8:
         return
     mesh = pool_mesh(4)
-    pages = mig_jax.lay_out(
+    options["mesh"] = mesh
+    if "given" in kind or "both" in kind:
+        options["working_set"] = SetSize(2, 12, 64)
+    options["pages"] = mig_jax.lay_out(
         pool, graph, mig_jax.Measure(), budget, constraints=limits, area=64, mesh=mesh
     )
     for resume in (None, seen[0], seen[-1]):
-        sharded = mig_jax.select(
-            pool, graph, budget, chunk=16, pages=pages, mesh=mesh, resume=resume, **options
-        )
+        sharded = mig_jax.select(pool, graph, budget, chunk=16, resume=resume, **options)
         assert_same(sharded, whole)
 
 
