@@ -1,19 +1,21 @@
-"""Selection against what a user might run instead.
+"""Selection against what a user might run instead, its stages, and whole commands.
 
     python -m experiments.benchmark --workdir=DIR [--sizes=200000/2000,...] [--repeats=3]
+        [--parts=rivals,stages,commands]
 
-Rows of one size run in turn in one process, `--repeats` rounds; medians and
-their ratios to our exact selection are printed and saved as CSV and PNG. A row
-whose picks are not those it must have is marked invalid.
+Rows of one size run in turn, `--repeats` rounds: those of rivals and stages in one process,
+commands each in a process of its own. Every measurement is a line of benchmark_rounds.csv as
+soon as it is made; medians and their ratios to our exact selection are printed and saved as
+benchmark.csv and .png after each size. `common_picks` is the share of picks in common with the
+row that must have the same.
 """
 
 from __future__ import annotations
 
-import csv
 import functools
 import pathlib
-import statistics
-import sys
+import re
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,11 +27,28 @@ from absl import app, flags
 
 import mig_jax
 from experiments import rivals
+from experiments.benchmarks.csv_lines import CsvLines
+from experiments.benchmarks.pools import generate
+from experiments.benchmarks.rows import (
+    COLUMNS,
+    MEDIANS,
+    Measured,
+    Row,
+    medians,
+    run_rounds,
+    timed,
+)
+from experiments.benchmarks.stages import STAGE_OF_PICKS, stage_rows
+from experiments.benchmarks.whole_commands import command_rows
 from mig_jax.measure import PAPER
-from mig_jax.synthetic import BuiltinPool
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where benchmark.csv and .png go.", required=True)
 _SIZES = flags.DEFINE_list("sizes", ["20000/200", "200000/2000", "939343/50000"], "RECORDS/BUDGET")
+flags.register_validator(
+    "sizes",
+    lambda sizes: all(re.fullmatch(r"[1-9]\d*/[1-9]\d*", size) for size in sizes),
+    "expected RECORDS/BUDGET, both at least 1",
+)
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Rounds.", lower_bound=1)
 _LABELS = flags.DEFINE_integer("labels", 4531, "Labels of the generated pool.", lower_bound=2)
 _EMBEDDINGS = flags.DEFINE_string(
@@ -43,111 +62,113 @@ _APRICOT_LIMIT = flags.DEFINE_integer("apricot_limit", 200_000, "Largest pool gi
 _DENSE_LIMIT = flags.DEFINE_integer("dense_limit", 20_000, "Largest pool scanned densely.")
 _HEAP_LIMIT = flags.DEFINE_integer("heap_limit", 2_000_000, "Largest pool given to the heap.")
 
-_OURS = "mig_jax, exact gains"
+_COMMAND_LIMIT = flags.DEFINE_integer(
+    "command_limit", 1_000_000, "Largest pool written to a file for the command."
+)
+_ALL_PARTS = ["rivals", "stages", "commands"]
+_PARTS = flags.DEFINE_list("parts", _ALL_PARTS, f"Which rows: of {', '.join(_ALL_PARTS)}.")
+flags.register_validator(
+    "parts",
+    lambda parts: bool(parts) and set(parts) <= set(_ALL_PARTS),
+    f"expected some of {', '.join(_ALL_PARTS)}",
+)
+
+# What is printed of a row, and its unit.
+_TOLD = {"median_s": "s", "ratio_to_ours": "x", "peak_mb": "MB", "bytes_a_record": "bytes a record"}
+_OURS, _OUR_ROOT = "mig_jax, exact gains", "mig_jax, square root"
 
 
-def _pool(records: int) -> tuple[mig_jax.Pool, mig_jax.LabelGraph]:
-    """A generated pool; its graph is the generator's own, or that of given embeddings."""
-    generator = BuiltinPool(records=records, labels=_LABELS.value, topics=_LABELS.value // 15)
-    table = generator.table()
-    names, vectors = generator.label_embeddings()
-    if _EMBEDDINGS.value:
-        given = np.load(_EMBEDDINGS.value)["embeddings"].astype(np.float32)[: table.num_labels]
-        vectors = given / np.linalg.norm(given, axis=1, keepdims=True)
-    else:
-        place = {name: i for i, name in enumerate(names)}
-        vectors = vectors[[place[name] for name in table.label_names]]
-    graph = mig_jax.label_graph_from_embeddings(vectors, _THRESHOLD.value)
-    return mig_jax.pool_from_table(table), graph
-
-
-def _rows(
-    pool: mig_jax.Pool, graph: mig_jax.LabelGraph, budget: int
-) -> dict[str, Callable[[], tuple[np.ndarray | None, float]]]:
-    """For each row a function that gives picks and seconds."""
-    measure = mig_jax.Measure(mig_jax.Power(_EXPONENT.value, PAPER.epsilon))
+def _rival_rows(
+    pool: mig_jax.Pool,
+    graph: mig_jax.LabelGraph,
+    measure: mig_jax.Measure,
+    budget: int,
+    pages: Any,
+) -> dict[str, Row]:
+    """Ours, and what others run instead."""
     root = mig_jax.Measure(mig_jax.Power(0.5, 0.0))
     matrix = functools.cache(lambda: rivals.propagated_matrix(pool, graph, 1.0))
-    pages = mig_jax.lay_out(pool, graph, measure, budget)
+    power = (_EXPONENT.value, PAPER.epsilon)
 
-    def ours(measure: mig_jax.Measure, gain: str) -> tuple[np.ndarray, float]:
-        start = time.perf_counter()
+    def ours(measure: mig_jax.Measure, gain: str) -> Measured:
         rule = mig_jax.GAIN_RULES[gain]
-        selection = mig_jax.select(pool, graph, budget, measure=measure, gain=rule, pages=pages)
-        return selection.picks, time.perf_counter() - start
-
-    def layout() -> tuple[None, float]:
         start = time.perf_counter()
-        jax.block_until_ready(mig_jax.lay_out(pool, graph, measure, budget))
-        return None, time.perf_counter() - start
+        selection = mig_jax.select(pool, graph, budget, measure=measure, gain=rule, pages=pages)
+        return Measured(time.perf_counter() - start, selection.picks)
 
-    rows: dict[str, Callable[[], tuple[np.ndarray | None, float]]] = {
-        _OURS: lambda: ours(measure, "exact"),
-        "mig_jax, linear gains": lambda: ours(measure, "linear"),
-        "mig_jax, laying out the pages": layout,
-        "reading the arrays once": lambda: (None, rivals.read_once(pages)),
+    def rival(choose: Callable[[], tuple[np.ndarray, float]]) -> Measured:
+        picks, seconds = choose()
+        return Measured(seconds, picks)
+
+    rows = {
+        _OURS: Row(lambda: ours(measure, "exact")),
+        "mig_jax, linear gains": Row(lambda: ours(measure, "linear")),
+        "mig_jax, laying out the pages": Row(
+            lambda: Measured(timed(lambda: mig_jax.lay_out(pool, graph, measure, budget))[1])
+        ),
+        "reading the arrays once": Row(lambda: Measured(rivals.read_once(pages))),
     }
     if pool.num_records <= _HEAP_LIMIT.value:
-        rows["compiled heap, exact gains"] = lambda: rivals.compiled_heap(
-            matrix(), budget, _EXPONENT.value, PAPER.epsilon
+        rows["compiled heap, exact gains"] = Row(
+            lambda: rival(lambda: rivals.compiled_heap(matrix(), budget, *power)),
+            same_picks_as=_OURS,
+            warms_up=False,
         )
     if pool.num_records <= _APRICOT_LIMIT.value:
-        rows["mig_jax, square root"] = lambda: ours(root, "exact")
-        rows["apricot, square root"] = lambda: rivals.apricot_lazy(matrix(), budget)
+        rows[_OUR_ROOT] = Row(lambda: ours(root, "exact"))
+        rows["apricot, square root"] = Row(
+            lambda: rival(lambda: rivals.apricot_lazy(matrix(), budget)),
+            same_picks_as=_OUR_ROOT,
+            warms_up=False,
+        )
     if pool.num_records <= _DENSE_LIMIT.value:
-        rows["dense full scan in JAX"] = lambda: rivals.dense_full_scan(
-            matrix(), budget, _EXPONENT.value, PAPER.epsilon
+        rows["dense full scan in JAX"] = Row(
+            lambda: rival(lambda: rivals.dense_full_scan(matrix(), budget, *power)),
+            same_picks_as=_OURS,
+            warms_up=False,
         )
     return rows
 
 
-# Rows that must choose the same records as another one.
-_SAME_PICKS = {
-    "compiled heap, exact gains": _OURS,
-    "dense full scan in JAX": _OURS,
-    "apricot, square root": "mig_jax, square root",
-}
+def _measure(records: int, budget: int, rounds: CsvLines) -> list[dict[str, Any]]:
+    """Lines of medians for one size."""
+    generated = generate(records, _LABELS.value, _THRESHOLD.value, _EMBEDDINGS.value)
+    pool, graph = generated.pool, generated.graph
+    measure = mig_jax.Measure(mig_jax.Power(_EXPONENT.value, PAPER.epsilon))
+    about = {
+        "records": records,
+        "labels": graph.num_labels,
+        "edges": graph.num_edges,
+        "budget": budget,
+    }
+    pages = functools.cache(lambda: mig_jax.lay_out(pool, graph, measure, budget))
+    rows, ours = dict[str, Row](), None
+    if "rivals" in _PARTS.value:
+        rows, ours = _rival_rows(pool, graph, measure, budget, pages()), _OURS
+    if "stages" in _PARTS.value:
+        rows |= stage_rows(pool, graph, measure, budget, pages, ours)
+        ours = ours or STAGE_OF_PICKS
+    folder = pathlib.Path(_WORKDIR.value) / f"benchmark_{records}"
+    if "commands" in _PARTS.value and records <= _COMMAND_LIMIT.value:
+        words = [
+            f"--similarity_threshold={_THRESHOLD.value}",
+            f"--exponent={_EXPONENT.value}",
+        ]
+        rows |= command_rows(generated, budget, folder, words, ours)
+    shares = dict[str, str]()
 
+    def on_measured(turn: int, row: str, measured: Measured, share: str) -> None:
+        numbers = {"seconds": 4, "peak_mb": 1, "bytes_a_record": 1}
+        given = {name: getattr(measured, name) for name in numbers}
+        rounded = {name: round(x, numbers[name]) for name, x in given.items() if x is not None}
+        rounds.add({**about, "row": row, "round": turn, **rounded, "common_picks": share})
+        shares[row] = share
 
-def _measure(records: int, budget: int) -> list[dict[str, Any]]:
-    pool, graph = _pool(records)
-    rows = _rows(pool, graph, budget)
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
-    picks: dict[str, np.ndarray | None] = {}
-    for turn in range(_REPEATS.value + 1):  # The first round warms up: it compiles.
-        for name, row in rows.items():
-            if turn == 0 and name.startswith(("apricot", "compiled", "dense")):
-                continue
-            picks[name], taken = row()
-            if turn:
-                seconds[name].append(taken)
-            print(f"  {records:,}/{budget:,} round {turn} {name}: {taken:.3f} s", file=sys.stderr)
-    base = statistics.median(seconds[_OURS])
-    table = []
-    for name, times in seconds.items():
-        median = statistics.median(times)
-        table.append(
-            {
-                "records": records,
-                "labels": graph.num_labels,
-                "edges": graph.num_edges,
-                "budget": budget,
-                "row": name,
-                "median_s": round(median, 4),
-                "min_s": round(min(times), 4),
-                "max_s": round(max(times), 4),
-                "ratio_to_ours": round(median / base, 3),
-                "common_picks": _common(picks[name], picks.get(_SAME_PICKS.get(name, ""))),
-            }
-        )
-    return table
-
-
-def _common(picks: np.ndarray | None, expected: np.ndarray | None) -> str:
-    """The share of picks in common with the row that must agree, as a set."""
-    if picks is None or expected is None:
-        return ""
-    return f"{len(set(picks.tolist()) & set(expected.tolist())) / len(expected):.4%}"
+    try:
+        found = run_rounds(rows, _REPEATS.value, on_measured)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [{**about, **line} for line in medians(found, shares, _OURS)]
 
 
 def _plot(table: list[dict[str, Any]], path: pathlib.Path) -> None:
@@ -158,7 +179,7 @@ def _plot(table: list[dict[str, Any]], path: pathlib.Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8, 5))
     for name in dict.fromkeys(row["row"] for row in table):
-        mine = [row for row in table if row["row"] == name]
+        mine = [row for row in table if row["row"] == name and "median_s" in row]
         axes.plot([r["records"] for r in mine], [r["median_s"] for r in mine], "o-", label=name)
     axes.set(
         xscale="log",
@@ -177,20 +198,17 @@ def main(_: list[str]) -> None:
     workdir = pathlib.Path(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
     jnp.zeros(1).block_until_ready()
+    rounds = CsvLines(workdir / "benchmark_rounds.csv", COLUMNS)
+    summary = CsvLines(workdir / "benchmark.csv", MEDIANS)
     table: list[dict[str, Any]] = []
     for size in _SIZES.value:
         records, budget = (int(part) for part in size.split("/"))
-        table += _measure(records, budget)
-        with open(workdir / "benchmark.csv", "w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(table[0]))
-            writer.writeheader()
-            writer.writerows(table)
-        for row in table[-len(_SAME_PICKS) * 4 :]:
-            if row["records"] == records:
-                print(
-                    f"{records:>12,} / {budget:<8,}{row['row']:<32}{row['median_s']:>10.3f} s "
-                    f"{row['ratio_to_ours']:>9.2f} x  {row['common_picks']}"
-                )
+        for row in _measure(records, budget, rounds):
+            table.append(row)
+            summary.add(row)
+            told = [f"{row[name]:>10} {unit}" for name, unit in _TOLD.items() if name in row]
+            size = f"{row['records']:>12,} / {row['budget']:<8,}"
+            print(f"{size}{row['row']:<44}{' '.join(told)}  {row['common_picks']}")
     _plot(table, workdir / "benchmark.png")
     print(f"saved {workdir / 'benchmark.csv'} and {workdir / 'benchmark.png'}")
 

@@ -17,15 +17,14 @@ import json
 import pathlib
 import shutil
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from absl import app, flags
 
-from experiments.reading_rows import OURS, ROWS, peak_memory
+from experiments.benchmarks.watched import run_watched
+from experiments.reading_rows import OURS, ROWS
 from mig_jax.data import open_files
 from mig_jax.synthetic import BuiltinPool
 
@@ -35,7 +34,6 @@ _SIZE = flags.DEFINE_float("size_gb", 1.0, "Size of the file, 1e9 bytes.", lower
 _REPEATS = flags.DEFINE_integer("repeats", 3, "Rounds.", lower_bound=1)
 
 _ID = "an id to be replaced"
-_SAMPLE_SECONDS = 0.01
 
 
 def _source_records() -> Iterator[dict[str, Any]]:
@@ -74,29 +72,11 @@ def _generate(path: pathlib.Path) -> int:
 def _run(row: str, path: pathlib.Path, cache: pathlib.Path) -> dict[str, Any]:
     """What the row's process says, with the peak memory of its children added."""
     command = [sys.executable, "-m", "experiments.reading_rows", row, str(path), str(cache)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    children: dict[int, float] = {}
-    while process.poll() is None:
-        for child in _children(process.pid):
-            # The last value counts: at its very start, a child has the memory of its parent.
-            children[child] = peak_memory(child) or children.get(child, 0.0)
-        time.sleep(_SAMPLE_SECONDS)
-    assert process.stdout is not None
-    said = process.stdout.read()
-    if process.returncode:
-        raise RuntimeError(f"row {row!r} failed with status {process.returncode}")
-    result: dict[str, Any] = json.loads(said)
+    watched = run_watched(command)
+    result: dict[str, Any] = json.loads(watched.said)
     if result["peak_mb"] is not None:
-        result["peak_mb"] += sum(children.values())
+        result["peak_mb"] += watched.children_mb
     return result
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
-        return [int(child) for task in tasks for child in task.read_text().split()]
-    except OSError:  # It has just ended, or there is no /proc.
-        return []
 
 
 def _measure(path: pathlib.Path, cache: pathlib.Path) -> dict[str, list[dict[str, Any]]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +18,10 @@ from typing import Annotated, Any
 import numpy as np
 import xxhash
 
+from experiments.benchmarks.watched import peak_memory
 from mig_jax import data
 
-__all__ = ["OURS", "ROWS", "digest", "peak_memory"]
+__all__ = ["OURS", "ROWS", "digest"]
 
 OURS = "mig_jax, all cores"
 
@@ -134,19 +134,6 @@ ROWS: dict[str, Callable[[str, str], Records]] = {
     "jsonlines + pydantic": _jsonlines_and_pydantic,
     "pydantic alone, from the line": _pydantic_alone,
 }
-
-
-def peak_memory(process: int | str = "self") -> float | None:
-    """The most memory that a process has had, MB; None if there is no /proc.
-
-    Unlike `getrusage`, it does not begin with that of the process that started it.
-    """
-    try:
-        status = pathlib.Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(found[0]) / 1024 if found else None
 
 
 def digest(records: Records) -> str:

@@ -18,7 +18,7 @@ from ._passes import Progress, next_chunk, resumed_state
 from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
 from ._rates import Rates, by_cost, by_gain, rates_of_prices
-from ._select import Selection, lay_out, select
+from ._select import Selection, lay_out, page_priority, select
 from ._selection_of_picks import selection_of_picks
 from ._selection_state import SetSize
 from ._upper_bound import Prices, upper_bound
@@ -74,6 +74,7 @@ __all__ = [
     "marginal_gains",
     "needs_float64",
     "next_chunk",
+    "page_priority",
     "paper_point",
     "propagated_rows",
     "random_choice",
