@@ -45,11 +45,16 @@ COLUMNS = (
     "graphs",
     "host_waits",
     "sorts",
+    "copied_bytes",
     "pages",
     "labels",
+    "chunk",
+    "set_pages",
+    "set_rows",
+    "set_width",
     "jax",
 )
-A_PICK = "a pick, with all in it"
+A_PICK, A_REFRESH = "a pick, with all in it", "a refresh, with all in it"
 
 
 def read_program(folder: pathlib.Path) -> Region:
@@ -69,7 +74,10 @@ def read_program(folder: pathlib.Path) -> Region:
 
 
 def rows_of(region: Region, program: Any) -> list[dict[str, Any]]:
-    """A row for each loop and branch, and one for a pick if its loop is there."""
+    """A row for each loop and branch, and for a pick and a refresh, if their loops are there.
+
+    A refresh is what sorts: nothing else in selection does.
+    """
 
     def row(part: str, depth: int, turns: float | None, launches: Launches) -> dict[str, Any]:
         told = "" if turns is None else round(turns, 2)
@@ -91,6 +99,8 @@ def rows_of(region: Region, program: Any) -> list[dict[str, Any]]:
             turn = launches_of_a_turn(inner, program.turns)
             a_pick = Launches().plus(turn, 1 / program.picks_a_turn)
             rows.append(row(A_PICK, 0, None, a_pick))
+        elif inner.kind == "loop" and inner.launches.sorts:
+            rows.append(row(A_REFRESH, 0, None, launches_of_a_turn(inner, program.turns)))
     return rows
 
 
@@ -104,6 +114,10 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(flags.DEFINE_integer, "pages", 18_437, "Pages of the pool.", lower_bound=1)
     add(flags.DEFINE_integer, "labels", 4_531, "Labels of the pool.", lower_bound=1)
     add(flags.DEFINE_integer, "chunk", 1_024, "Picks of a call.", lower_bound=1)
+    add(flags.DEFINE_integer, "set_pages", 1_024, "Pages read for a working set.", lower_bound=1)
+    add(flags.DEFINE_integer, "set_rows", 1_024, "Records of a working set.", lower_bound=1)
+    width = "Slots of a record in a working set, a power of two."
+    add(flags.DEFINE_integer, "set_width", 128, width, lower_bound=1)
     add(flags.DEFINE_bool, "keep", False, "Keep what XLA writes down of the programs.")
 
 
@@ -116,7 +130,7 @@ def _run(values: flags.FlagValues) -> None:
     if unknown := [name for name in values.programs if name not in PROGRAMS]:
         raise InputError(f"--programs: {unknown[0]}: expected of {', '.join(PROGRAMS)}")
     workdir = pathlib.Path(values.workdir)
-    sizes = Sizes(values.pages, values.labels, values.chunk)
+    sizes = Sizes(*(getattr(values, name) for name in Sizes._fields))
     lines = CsvLines(workdir / "compile_for_h100.csv", COLUMNS)
     for name in values.programs:
         program = PROGRAMS[name]
@@ -130,7 +144,7 @@ def _run(values: flags.FlagValues) -> None:
                 f"of arguments, {memory.temp_size_in_bytes / 1e6:.1f} MB beside them"
             )
             _tell_head()
-            about = {"pages": sizes.pages, "labels": sizes.labels, "jax": jax.__version__}
+            about = {**sizes._asdict(), "jax": jax.__version__}
             for row in rows_of(read_program(folder), program):
                 lines.add({"program": name, "command_buffers": buffers, **row, **about})
                 _tell(row)
@@ -143,12 +157,12 @@ _NUMBERS = ("turns", *Launches._fields)
 
 
 def _tell_head() -> None:
-    print(f"  {'':<44}" + "".join(f"{name.replace('_', ' '):>12}" for name in _NUMBERS))
+    print(f"  {'':<44}" + "".join(f"{name.replace('_', ' '):>13}" for name in _NUMBERS))
 
 
 def _tell(row: dict[str, Any]) -> None:
     part = "  " * row["depth"] + row["part"]
-    print(f"  {part:<44}" + "".join(f"{row[name]:>12}" for name in _NUMBERS))
+    print(f"  {part:<44}" + "".join(f"{row[name]:>13}" for name in _NUMBERS))
 
 
 COMMAND = Command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,17 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 
 import mig_jax
+from experiments.benchmarks.working_sets import SET_SIZE
 from mig_jax.selection import initial_state, next_chunk
 
 __all__ = ["PROGRAMS", "Program", "Sizes", "abstract_pages"]
 
 
 class Sizes(NamedTuple):
-    """Of the pool."""
+    """Of the pool, and of the working set."""
 
     pages: int
     labels: int
     chunk: int  #: Picks of a call.
+    set_pages: int = 1_024
+    set_rows: int = 1_024
+    set_width: int = 128  #: Slots of a row.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,22 +65,31 @@ def _first_state(sizes: Sizes, place: Callable[[Any], Any]) -> Any:
     return initial_state.lower(mig_jax.EXACT, *place(_arguments(sizes)))
 
 
-def _chunk(sizes: Sizes, place: Callable[[Any], Any]) -> Any:
+def _chunk_by_pages(sizes: Sizes, place: Callable[[Any], Any]) -> Any:
+    return _chunk(sizes, place, initial_state)
+
+
+def _chunk_from_sets(sizes: Sizes, place: Callable[[Any], Any]) -> Any:
+    size = SET_SIZE(pages=sizes.set_pages, rows=sizes.set_rows, width=sizes.set_width, full=True)
+    return _chunk(sizes, place, functools.partial(initial_state, size=size))
+
+
+def _chunk(sizes: Sizes, place: Callable[[Any], Any], begin: Callable) -> Any:
     measure, pages, z = _arguments(sizes)
-    state = jax.eval_shape(lambda *given: initial_state(mig_jax.EXACT, *given), measure, pages, z)
+    state = jax.eval_shape(lambda *given: begin(mig_jax.EXACT, *given), measure, pages, z)
     budget = jax.ShapeDtypeStruct((), jnp.int32)
     return next_chunk.lower(
         mig_jax.EXACT, *place((measure, pages, state, budget)), sizes.chunk, None
     )
 
 
+# Turns were counted: 50,000 picks of the benchmark's 939,343 records read 4.65 pages each, and a
+# page of those read in the first 2,000 has 2^5.07 slots a row. Some record always gains something.
+_TURNS = {"search": 4.65, "page_sums": 5.07, "_scan_lazily.pick": 0.0, "pick_from_pages": 0.0}
+
 PROGRAMS: dict[str, Program] = {
-    "first bounds": Program(_first_state, turns={"page_sums": 5.07}),
-    # Turns were counted: 50,000 picks of the benchmark's 939,343 records read 4.65 pages each, and
-    # a page of those read in the first 2,000 has 2^5.07 slots a row. Some record gains something.
-    "picks": Program(
-        _chunk,
-        picks="_scan_lazily",
-        turns={"search": 4.65, "page_sums": 5.07, "_scan_lazily.pick": 0.0},
-    ),
+    "first bounds": Program(_first_state, turns=_TURNS),
+    "picks by pages": Program(_chunk_by_pages, picks="_scan_lazily", turns=_TURNS),
 }
+if SET_SIZE is not None:
+    PROGRAMS["picks from a set"] = Program(_chunk_from_sets, picks="_all_within.some")

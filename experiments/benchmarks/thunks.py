@@ -8,6 +8,7 @@ at every turn, and the host waits for it; so does a choice. Within a graph neith
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -32,7 +33,8 @@ _SILENT = re.compile(r"^k(Async|Sequential|WaitForStreams)")
 _SORT = re.compile(r"^sort")
 
 _ANNOTATION = re.compile(r'profile_annotation: "([^"]*)"\s*(?:thunk_id: (\d+))?')
-_LOOP = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = .*? (?:while|conditional)\(")
+_OPERATION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = .*? (while|conditional|copy)\(")
+_ARRAY = re.compile(r" = ([a-z]+)(\d*)\[([\d,]*)\]")
 _TURNS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _FRAME = re.compile(r"\bstack_frame_id=(\d+)")
 _TABLE_LINE = re.compile(r"^(\d+) (.+)$")
@@ -50,10 +52,11 @@ class Thunk:
 
 
 class Place(NamedTuple):
-    """Where a loop or a choice comes from."""
+    """What the program says of a loop, a choice or a copy."""
 
     name: str  #: The function and the line that it stands in, or XLA's own name for it.
-    turns: int | None  #: Of a loop, if they are known beforehand.
+    turns: int | None = None  #: Of a loop, if they are known beforehand.
+    copied_bytes: int = 0  #: Of a copy of an array.
 
 
 class Launches(NamedTuple):
@@ -66,6 +69,7 @@ class Launches(NamedTuple):
     host_waits: float = 0.0  #: How often the host waits for the device.
     #: Kernels that sort: without a card these are steps of a bitonic sort, on one some of CUB.
     sorts: float = 0.0
+    copied_bytes: float = 0.0  #: Of whole arrays: what is updated in place is not copied.
 
     def plus(self, other: Launches, times: float = 1.0) -> Launches:
         return Launches(*(a + times * b for a, b in zip(self, other, strict=True)))
@@ -124,7 +128,7 @@ def read_thunks(text: str) -> list[Thunk]:
 
 
 def places_of(metadata: str, hlo: str) -> dict[int, Place]:
-    """Where each loop and choice comes from, by the number of its thunk.
+    """What is known of each loop, choice and copy, by the number of its thunk.
 
     Args:
       metadata: what XLA writes as `thunk_metadata`.
@@ -134,13 +138,25 @@ def places_of(metadata: str, hlo: str) -> dict[int, Place]:
     frames = _functions_of_frames(hlo)
     found = {}
     for line in hlo.splitlines():
-        match = _LOOP.match(line)
+        match = _OPERATION.match(line)
         if match is None or match[1] not in names:
+            continue
+        if match[2] == "copy":
+            found[names[match[1]]] = Place(match[1], copied_bytes=_bytes_of(line))
             continue
         turns, frame = _TURNS.search(line), _FRAME.search(line)
         name = match[1] if frame is None else frames.get(int(frame[1]), match[1])
         found[names[match[1]]] = Place(name, int(turns[1]) if turns else None)
     return found
+
+
+def _bytes_of(line: str) -> int:
+    """The size of the array that an operation gives; 0 if it gives several."""
+    match = _ARRAY.search(line)
+    if match is None:
+        return 0
+    bits = int(match[2] or 8)  # A boolean, which has no number in its name, takes a byte.
+    return math.prod(int(size) for size in match[3].split(",") if size) * bits // 8
 
 
 def _functions_of_frames(hlo: str) -> dict[int, str]:
@@ -190,7 +206,7 @@ def _count(
     """What these steps launch themselves, and the regions in them."""
     own, inside = Launches(), list[Region]()
     for thunk in thunks:
-        place = places.get(thunk.number, Place(f"{thunk.kind} {thunk.number}", None))
+        place = places.get(thunk.number, Place(f"{thunk.kind} {thunk.number}"))
         if thunk.kind == "kWhile":
             body, regions = _count(thunk.parts.get("body", []), places, in_graph)
             condition, within = _count(thunk.parts.get("condition", []), places, in_graph)
@@ -220,7 +236,15 @@ def _count(
         elif not _SILENT.match(thunk.kind):
             is_copy = _COPIES.search(thunk.kind) is not None
             is_sort = _SORT.match(thunk.told) is not None
-            own = own.plus(Launches(not is_copy, is_copy, in_graph, sorts=is_sort))
+            own = own.plus(
+                Launches(
+                    not is_copy,
+                    is_copy,
+                    in_graph,
+                    sorts=is_sort,
+                    copied_bytes=place.copied_bytes if is_copy else 0,
+                )
+            )
     return own, tuple(inside)
 
 

@@ -18,6 +18,7 @@ from experiments.benchmarks.thunks import (
     regions_of,
     walked,
 )
+from experiments.benchmarks.working_sets import SET_SIZE
 from mig_jax.commands.main import main_of
 
 # Of the pick loop, compiled by jaxlib 0.11.2, shortened: that thunks are told of deeper than their
@@ -85,6 +86,8 @@ thunk_metadata {
         ("while.50", 15, "kWhile"),
         ("while.5", 29, "kWhile"),
         ("conditional.0", 55, "kConditional"),
+        ("copy.10", 33, "kCopy"),
+        ("copy.11", 18, "kCopy"),
     ]
 )
 HLO = """\
@@ -110,6 +113,8 @@ StackFrames
 9 {file_location_id=3 parent_frame_id=7}
 
 %body.1 (p: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %copy.10 = f32[1024,3]{1,0} copy(%x), metadata={stack_frame_id=8}
+  %copy.11 = pred[] copy(%y)
   %while.5 = (s32[], f32[8]{0}) while(%t.1), condition=%c, body=%b, metadata={stack_frame_id=8}
 }
 
@@ -151,8 +156,10 @@ def test_the_host_waits_for_what_decides_outside_of_graphs(program: Region) -> N
     # The search's last condition, and the choice that is in no graph; the other one is in one.
     assert scan.launches == Launches(kernels=5, copies=3, in_graphs=4, graphs=2, host_waits=2)
     # Its own condition, and the sums' last one.
-    assert search.launches == Launches(kernels=5, copies=1, in_graphs=3, graphs=2, host_waits=2)
-    assert sums.launches == Launches(kernels=2, copies=1, host_waits=1)
+    assert search.launches == Launches(
+        kernels=5, copies=1, in_graphs=3, graphs=2, host_waits=2, copied_bytes=1
+    )
+    assert sums.launches == Launches(kernels=2, copies=1, host_waits=1, copied_bytes=4 * 1024 * 3)
 
 
 def test_kernels_that_sort_are_told_apart(program: Region) -> None:
@@ -219,10 +226,18 @@ def test_selection_compiled_for_the_card(tmp_path: pathlib.Path) -> None:
         rows = list(csv.DictReader(stream))
     picks = [row for row in rows if row["part"] == compile_for_h100.A_PICK]
     assert {row["command_buffers"] for row in picks} == {"default", "loops too"}
+    sets = [row for row in picks if row["program"] == "picks from a set"]
+    assert len(sets) == (0 if SET_SIZE is None else 2)
+    for row in sets:  # All of a pick is in one graph, whatever else is.
+        assert float(row["host_waits"]) == 0
+        assert float(row["graphs"]) <= 1
+        assert float(row["kernels"]) + float(row["copies"]) < 20
     for row in picks:
+        # The pages' records alone are 2 MB: they are updated where they stand.
+        assert float(row["copied_bytes"]) < 100_000
         steps = float(row["kernels"]) + float(row["copies"])
         assert 0 < steps < 300
         if row["command_buffers"] == "loops too":
             assert float(row["host_waits"]) == 0
-            assert float(row["in_graphs"]) == steps
+            assert float(row["in_graphs"]) == pytest.approx(steps, abs=0.02)
     assert [path.name for path in tmp_path.iterdir()] == ["compile_for_h100.csv"]
