@@ -11,7 +11,6 @@ import numpy as np
 
 from experiments.benchmarks.device_runs import Step, pages_of
 from experiments.benchmarks.device_selection import pick_from, set_of, state_of
-from experiments.benchmarks.working_sets import SET_SIZE
 from mig_jax.selection import EMPTY
 
 __all__ = ["random_pages", "scale"]
@@ -33,10 +32,8 @@ def _one(step: Step, records: int) -> None:
     pages = jax.block_until_ready(random_pages(records, step.sizes.labels))
     step.tell("pool", records=records, note=f"{pages.num_pages:,} pages")
     z = np.zeros(step.sizes.labels, np.float32)
-    size, count = None, step.sizes.by_pages
-    if SET_SIZE is not None:
-        count, rows = step.sizes.scale_picks, step.sizes.set_rows[0]
-        size = set_of(pages, step.sizes.set_pages[0], rows, full=True)
+    count, rows = step.sizes.scale_picks, step.sizes.set_rows[0]
+    size = set_of(pages, step.sizes.set_pages[0], rows, full=True)
     begin = functools.partial(state_of, step, pages, z, size)
     step.time_calls("first bounds", lambda _: begin(), records=records, rounds=2)
     step.time_calls(
@@ -48,8 +45,8 @@ def _one(step: Step, records: int) -> None:
         note=lambda found: f"{found[1].sum()} pages read",
         records=records,
         picks=count,
-        set_pages="" if size is None else size.pages,
-        set_rows="" if size is None else size.rows,
+        set_pages=size.pages,
+        set_rows=size.rows,
     )
 
 

@@ -12,9 +12,14 @@ import numpy as np
 
 import mig_jax
 from experiments.benchmarks.device_runs import Sizes, Step, leading
-from experiments.benchmarks.working_sets import SET_SIZE
 from mig_jax.measure import PAPER
-from mig_jax.selection import full_scan_greedy, initial_state, lazy_greedy, next_chunk
+from mig_jax.selection import (
+    SetSize,
+    full_scan_greedy,
+    initial_state,
+    lazy_greedy,
+    next_chunk,
+)
 
 __all__ = [
     "OF_A_RUN",
@@ -112,10 +117,8 @@ def working_set(step: Step) -> None:
 
     The two shapes with the least time are tried with the whole budget.
     """
-    if _lacks_sets(step):
-        return
     pages, z = step.pages()
-    found: list[tuple[float, Any]] = []
+    found: list[tuple[float, SetSize]] = []
     for rows in step.sizes.set_rows:
         for number in step.sizes.set_pages:
             if step.is_over:
@@ -130,8 +133,6 @@ def working_set(step: Step) -> None:
 
 def lazy_set(step: Step) -> None:
     """Picks from a working set whose gains are computed one after another, as on a CPU."""
-    if _lacks_sets(step):
-        return
     pages, z = step.pages()
     rows = min(step.sizes.set_rows[0], _CHUNK)
     size = set_of(pages, step.sizes.set_pages[0], rows, full=False)
@@ -140,8 +141,6 @@ def lazy_set(step: Step) -> None:
 
 def lanes(step: Step) -> None:
     """Selections by many measures side by side, against one."""
-    if _lacks_sets(step):
-        return
     pages, z = step.pages()
     count, rows = step.sizes.lane_picks, step.sizes.set_rows[0]
     size = set_of(pages, step.sizes.set_pages[0], rows, full=True)
@@ -175,9 +174,7 @@ def trace(step: Step) -> None:
     """A profile of some picks, for the profiler's viewer."""
     pages, z = step.pages()
     count = step.sizes.traced
-    size = None
-    if SET_SIZE is not None:
-        size = set_of(pages, step.sizes.set_pages[0], step.sizes.set_rows[0], full=True)
+    size = set_of(pages, step.sizes.set_pages[0], step.sizes.set_rows[0], full=True)
 
     def choose() -> Any:
         state = state_of(step, pages, z, size)
@@ -195,11 +192,9 @@ def ties(step: Step) -> None:
     """A pool where few records differ: by pages alone, and with a working set that gives little."""
     pages, z = _pages_of_ties(step.sizes)
     count = step.sizes.tie_picks
-    sizes = [None]
-    if SET_SIZE is not None:
-        sizes.append(set_of(pages, step.sizes.set_pages[0], step.sizes.set_rows[0], full=True))
+    full = set_of(pages, step.sizes.set_pages[0], step.sizes.set_rows[0], full=True)
     expected = None
-    for size in sizes:
+    for size in (None, full):
         (picks, _), _ = step.time_calls(
             "ties, by pages" if size is None else "ties, with a working set",
             functools.partial(pick_from, step, pages, count=count),
@@ -219,16 +214,14 @@ def _leading(expected: np.ndarray | None, found: tuple[np.ndarray, np.ndarray]) 
     return leading(found[0], expected)
 
 
-def set_of(pages: Any, number: int, rows: int, full: bool) -> Any:
+def set_of(pages: Any, number: int, rows: int, full: bool) -> SetSize:
     """The shape of a working set that has room for the widest rows of the pages."""
     width = 1 << int(np.asarray(pages.width_log2).max())
-    return SET_SIZE(pages=min(number, pages.num_pages), rows=rows, width=width, full=full)
+    return SetSize(pages=min(number, pages.num_pages), rows=rows, width=width, full=full)
 
 
-def state_of(step: Step, pages: Any, z: Any, size: Any) -> Any:
+def state_of(step: Step, pages: Any, z: Any, size: SetSize | None) -> Any:
     """The state before the first pick, with a working set of a shape; None for none."""
-    if size is None:
-        return initial_state(mig_jax.EXACT, step.measure, pages, z)
     return initial_state(mig_jax.EXACT, step.measure, pages, z, size=size)
 
 
@@ -236,7 +229,7 @@ def _time_set(
     step: Step,
     pages: Any,
     z: Any,
-    size: Any,
+    size: SetSize,
     count: int,
     rounds: int,
     what: str = "working set",
@@ -268,12 +261,6 @@ def _read(found: tuple[np.ndarray, np.ndarray]) -> str:
     """For how many picks pages were read, and how many."""
     read = found[1]
     return f"{np.count_nonzero(read)} reads of {read.sum()} pages"
-
-
-def _lacks_sets(step: Step) -> bool:
-    if SET_SIZE is None:
-        step.tell("working set", note="the library has none")
-    return SET_SIZE is None
 
 
 def _reference_of(step: Step) -> pathlib.Path:

@@ -12,19 +12,26 @@ import numpy as np
 import mig_jax
 from experiments.benchmarks.pools import page_bytes_a_record
 from experiments.benchmarks.rows import Measured, Row, timed
-from experiments.benchmarks.working_sets import first_state
 from mig_jax.selection import (
     fill_pages,
+    initial_state,
     lay_out_pages,
     next_chunk,
     page_priority,
+    set_size,
 )
 
-__all__ = ["STAGE_OF_PICKS", "pick_all", "stage_rows"]
+__all__ = ["STAGE_OF_PICKS", "first_state", "pick_all", "stage_rows"]
 
 STAGE_OF_PICKS = "stage: picks"
 
 _CHUNK = 1024
+
+
+def first_state(measure: mig_jax.Measure, pages: Any, z: Any, picks: int) -> Any:
+    """The state that `select` begins with, for so many picks by exact gains."""
+    size = set_size(pages, picks)
+    return initial_state(mig_jax.EXACT, measure, pages, z, size=size)
 
 
 def pick_all(measure: mig_jax.Measure, pages: Any, state: Any, budget: int) -> np.ndarray:

@@ -15,9 +15,8 @@ import mig_jax
 from experiments.benchmarks.csv_lines import CsvLines
 from experiments.benchmarks.pools import generate, page_bytes_a_record
 from experiments.benchmarks.rows import Measured, Row, medians, run_rounds
-from experiments.benchmarks.stages import pick_all, stage_rows
+from experiments.benchmarks.stages import first_state, pick_all, stage_rows
 from experiments.benchmarks.watched import run_watched
-from experiments.benchmarks.working_sets import first_state
 
 
 def read(path: pathlib.Path) -> list[dict[str, str]]:

@@ -18,7 +18,6 @@ from experiments.benchmarks.thunks import (
     regions_of,
     walked,
 )
-from experiments.benchmarks.working_sets import SET_SIZE
 from mig_jax.commands.main import main_of
 
 # Of the pick loop, compiled by jaxlib 0.11.2, shortened: that thunks are told of deeper than their
@@ -227,7 +226,7 @@ def test_selection_compiled_for_the_card(tmp_path: pathlib.Path) -> None:
     picks = [row for row in rows if row["part"] == compile_for_h100.A_PICK]
     assert {row["command_buffers"] for row in picks} == {"default", "loops too"}
     sets = [row for row in picks if row["program"] == "picks from a set"]
-    assert len(sets) == (0 if SET_SIZE is None else 2)
+    assert len(sets) == 2
     for row in sets:  # All of a pick is in one graph, whatever else is.
         assert float(row["host_waits"]) == 0
         assert float(row["graphs"]) <= 1
