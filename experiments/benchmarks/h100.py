@@ -78,6 +78,8 @@ def start() -> None:
 
     # The plugin is loaded nevertheless, but not asked for devices.
     jax.config.update("jax_platforms", "cpu")
+    # What was compiled before would not be written down again, nor can it be read without a card.
+    jax.config.update("jax_enable_compilation_cache", False)
 
 
 @functools.cache

@@ -55,7 +55,9 @@ def command_rows(
             f"--output={output}",
         ]
         command += [f"--label_embeddings={embeddings}", f"--budget={budget}", *words]
-        watched = run_watched(command, {**os.environ, "XDG_CACHE_HOME": str(caches)})
+        # Its caches are those of this folder alone, and so are the programs that JAX keeps.
+        others = {n: x for n, x in os.environ.items() if not n.startswith("JAX_COMPILATION_CACHE")}
+        watched = run_watched(command, {**others, "XDG_CACHE_HOME": str(caches)})
         peak = None if watched.peak_mb is None else watched.peak_mb + watched.children_mb
         told = json.loads(output.with_suffix(".manifest.json").read_text())["seconds"]
         table = pyarrow.parquet.read_table(output.with_suffix(".selection.parquet"))
