@@ -206,7 +206,7 @@ def main(_: list[str]) -> None:
         for row in _measure(records, budget, rounds):
             table.append(row)
             summary.add(row)
-            told = [f"{row[name]:>10} {unit}" for name, unit in _TOLD.items() if name in row]
+            told = [f"{row[name]:>10} {unit}" for name, unit in _TOLD.items() if row.get(name)]
             size = f"{row['records']:>12,} / {row['budget']:<8,}"
             print(f"{size}{row['row']:<44}{' '.join(told)}  {row['common_picks']}")
     _plot(table, workdir / "benchmark.png")
