@@ -54,6 +54,7 @@ def test_pages_made_on_the_device_are_pages() -> None:
     np.testing.assert_allclose(gains[records[page, row]], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_step_that_runs_out_of_time_costs_no_other(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
