@@ -48,7 +48,7 @@ def picks_by_set(
 
     Predicates of all loops are the same on all devices: messages within them meet each other.
     """
-    start = state.count
+    start = jnp.asarray(state.count)
     stop = jnp.minimum(jnp.asarray(budget, jnp.int32), start + length)
     kind = state.z.dtype
     nothing = Picks(
@@ -117,7 +117,7 @@ def _by_pages(
     now: _Under,
 ) -> _Under:
     """One pick by a search through the pages."""
-    work, count = _work(now), now.state.count
+    work, count = _work(now), jnp.asarray(now.state.count)
     state, journal, one = pick_from_pages(
         rule,
         measure,
@@ -138,7 +138,7 @@ class _Within(NamedTuple):
 
     z: jax.Array
     table: GainTable
-    count: jax.Array
+    in_all: jax.Array  # Picks so far.
     left: Allowance | None
     bounds: jax.Array
     rows: jax.Array  # Of each pick of this call its row in the set.
@@ -165,7 +165,7 @@ def _all_within(
             state,
             z=now.z,
             table=now.table,
-            count=now.count,
+            count=now.in_all,
             left=now.left,
             records=work.pages.records,
             first=work.ids,  # Of no use here, and of the right shape.
@@ -177,7 +177,7 @@ def _all_within(
         best = best._replace(record=jnp.where(is_best, best.page, EMPTY))
         then, one = move_to_selection(rule, measure, work.pages, inside, best, stop, jnp.int32(0))
         made = one.records >= 0
-        place = jnp.where(made, now.count - start, length)
+        place = jnp.where(made, now.in_all - start, length)
         more = None
         if now.increases is not None:
             more = now.increases.at[place].set(one.increases, mode="drop")
@@ -213,7 +213,7 @@ def _all_within(
     )
     now = lax.while_loop(lambda now: now.goes_on, some, begin)
     ranks = jnp.arange(length, dtype=jnp.int32) + start
-    here = (ranks >= count) & (ranks < now.count)
+    here = (ranks >= count) & (ranks < now.in_all)
     picks = Picks(
         records=jnp.where(here, work.ids[now.rows], picks.records),
         parts=jnp.where(here, work.parts[now.rows], picks.parts),
@@ -221,12 +221,12 @@ def _all_within(
         increases=now.gains if now.increases is None else now.increases,
         pages_read=jnp.where(here & (ranks == count), work.unreported, picks.pages_read),
     )
-    state = dataclasses.replace(state, z=now.z, table=now.table, count=now.count, left=now.left)
+    state = dataclasses.replace(state, z=now.z, table=now.table, count=now.in_all, left=now.left)
     work = dataclasses.replace(
         work,
         bounds=now.bounds,
-        picks=work.picks + (now.count - count),
-        unreported=jnp.where(now.count > count, 0, work.unreported),
+        picks=work.picks + (now.in_all - count),
+        unreported=jnp.where(now.in_all > count, 0, work.unreported),
     )
     return state, work, picks
 

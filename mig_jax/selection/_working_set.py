@@ -314,8 +314,9 @@ def put_back(
     if devices_a_part is not None:
         here &= work.owners == lax.axis_index(POOL_AXIS)
     nowhere = work.worths.size
-    worths = work.worths.reshape(-1).at[jnp.where(here, work.places, nowhere)]
-    worths = worths.set(work.bounds, mode="drop").reshape(work.worths.shape)
+    places = jnp.where(here, work.places, nowhere)
+    worths = work.worths.reshape(-1).at[places].set(work.bounds, mode="drop")
+    worths = worths.reshape(work.worths.shape)
     of, row = jnp.divmod(work.places, page_rows)
     gone = jnp.where(here & picked, work.read[of], pages.num_pages)
     records = state.records.at[gone, row].set(EMPTY, mode="drop")
