@@ -130,7 +130,7 @@ def _step(
     return GradientStep(bound, information(measure, z), _best_on(measure, z, direction), prices)
 
 
-def _best_on(measure: Measure, z: jax.Array, direction: jax.Array) -> jax.Array:
+def _best_on(measure: Measure, z: Array, direction: Array) -> jax.Array:
     """Where E is largest from z to z + direction."""
 
     def halve(_: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -139,7 +139,7 @@ def _best_on(measure: Measure, z: jax.Array, direction: jax.Array) -> jax.Array:
         slope = jnp.vdot(measure.score_function.derivative(z + middle * direction), direction)
         return jnp.where(slope > 0, middle, low), jnp.where(slope > 0, high, middle)
 
-    ends = jnp.zeros((), direction.dtype), jnp.ones((), direction.dtype)
+    ends = jnp.zeros((), z.dtype), jnp.ones((), z.dtype)
     low, high = lax.fori_loop(0, 40, halve, ends)
     return z + (low + high) / 2 * direction
 

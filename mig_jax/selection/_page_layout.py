@@ -167,11 +167,12 @@ def _write(
     lengths[:count], starts[:count] = rows.lengths[block.records], rows.starts[block.records]
     is_empty = slots >= lengths.reshape(-1, 1, rows_a_page)
     places = (starts.reshape(-1, 1, rows_a_page) + slots).reshape(-1, layout.area)
+    labels, entries = np.asarray(layout.labels)[here], np.asarray(layout.entries)[here]
     if len(rows.entries):  # Behind the last row, any place will do.
-        np.take(rows.entries, places, out=layout.entries[here], mode="clip")
-    np.copyto(layout.entries[here], len(reached) - 1, where=is_empty.reshape(-1, layout.area))
+        np.take(rows.entries, places, out=entries, mode="clip")
+    np.copyto(entries, len(reached) - 1, where=is_empty.reshape(-1, layout.area))
     # Sooner than from the rows: there, every label comes from another place in memory.
-    np.take(reached, layout.entries[here], out=layout.labels[here], mode="clip")
+    np.take(reached, entries, out=labels, mode="clip")
 
 
 def _by_width(

@@ -69,7 +69,7 @@ def propagated_rows(
         starts[start:stop] = here.start + found.starts
         reached[here][: len(found.labels)] = found.labels
         entries[here][: len(found.entries)] = found.entries
-        return [(start + own_records, *rest) for own_records, *rest in found.more]
+        return [(start + records, places, extra) for records, places, extra in found.more]
 
     chunks = over_threads(unite, itertools.pairwise(_cuts(contributions, near)))
     nothing = (np.zeros(0, np.int32),) * 3
@@ -126,12 +126,18 @@ def _united(
     times an argsort's speed.
     """
     sizes = near.sizes[labels]
-    before = _sums_before(sizes)
-    # The contributions of label after label, each from its part of the keys.
-    places = np.repeat(near.firsts[labels] - before[:-1], sizes)
-    places += np.arange(before[-1])
-    keys = np.take(near.keys, places)
-    keys |= np.repeat(records << (near.label_bits + near.entry_bits), sizes)
+    # The contributions of label after label, each from its part of the keys: their places there,
+    # with the record above. They rise by one within a part, and sums are quicker than repetition.
+    heads = (records << near.entry_bits) | near.firsts[labels]
+    ends = np.cumsum(sizes)
+    places = np.ones(ends[-1] if len(ends) else 0, np.int64)
+    places[:1] = heads[:1]
+    places[ends[:-1]] = heads[1:] - heads[:-1] - sizes[:-1] + 1
+    np.cumsum(places, out=places)
+    keys = np.take(near.keys, places & ((1 << near.entry_bits) - 1))
+    places >>= near.entry_bits
+    places <<= near.label_bits + near.entry_bits
+    keys |= places
     keys.sort()
     entries = (keys & ((1 << near.entry_bits) - 1)).astype(np.int32)
     keys >>= near.entry_bits

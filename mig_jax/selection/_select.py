@@ -20,6 +20,7 @@ from mig_jax.devices import (
 )
 from mig_jax.measure import (
     EXACT,
+    Array,
     GainRule,
     LabelGraph,
     Measure,
@@ -122,8 +123,9 @@ def page_priority(
     likely = np.int32(0 if budget is None else budget)
     # In float64, as the certificate is: what is compiled for one serves the other.
     with jax.enable_x64(True):
-        steps = GradientSteps(*widened((pool, graph, measure)), mesh)
-        z = np.zeros(graph.num_labels)
+        pool, graph, measure = widened((pool, graph, measure))
+        steps = GradientSteps(pool, graph, measure, mesh)
+        z: Array = np.zeros(graph.num_labels)
         for _ in range(_ORDERING_STEPS):
             z = steps(z, likely).z
         priority = steps.gains(z)
