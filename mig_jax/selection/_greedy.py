@@ -71,15 +71,18 @@ def _start(
 ) -> SelectionState:
     table = prepare(rule, measure, z)
     records = jnp.copy(pages.records)  # The pages' own stay, where the state is given away.
-    worths = partial(worths_of_page, rule, measure, pages, records, table, left)
-    bounds = grouped(
-        over_pages(lambda page: jnp.max(worths(page)), jnp.arange(pages.num_pages, dtype=jnp.int32))
-    )
+
+    def of_page(page: jax.Array) -> tuple[jax.Array, jax.Array]:
+        worths = worths_of_page(rule, measure, pages, records, table, left, page)
+        return jnp.max(worths), jnp.min(pages.rows_of(records, page, EMPTY))
+
+    found, first = over_pages(of_page, jnp.arange(pages.num_pages, dtype=jnp.int32))
+    bounds = grouped(found)
     return SelectionState(
         z=z,
         table=table,
         records=records,
-        first=jnp.min(records, axis=1),
+        first=first,
         bounds=bounds,
         tops=jnp.max(bounds, axis=1),
         count=jnp.int32(0),
@@ -109,20 +112,19 @@ def full_scan_greedy(
     """
 
     def pick(state: SelectionState, _: None) -> tuple[SelectionState, Picks]:
-        gains = jax.vmap(partial(page_gains, rule, measure, state.table.gains))(
-            pages.labels, pages.values, state.records, pages.width_log2
-        )
+        here = pages.together(state.records)
+        gains = jax.vmap(partial(page_gains, rule, measure, state.table.gains))(here)
         most = None if state.left is None else most_costs(state.left).now
-        compared = worths_of_rows(state.left, most, pages, state.records, gains)
+        compared = worths_of_rows(state.left, most, here, gains)
         worth = jnp.max(compared)
-        record = jnp.min(jnp.where(compared == worth, state.records, EMPTY))
+        record = jnp.min(jnp.where(compared == worth, here.records, EMPTY))
         if state.left is not None and most is not None:
-            rows = allowed_rows(most, state.records, pages.costs, pages.groups)
-            due = rows & due_rows(state.left, pages.groups)
-            lowest = jnp.min(jnp.where(due, state.records, EMPTY))
+            rows = allowed_rows(most, here.records, here.costs, here.groups)
+            due = rows & due_rows(state.left, here.groups)
+            lowest = jnp.min(jnp.where(due, here.records, EMPTY))
             worth, record = jnp.maximum(worth, 0), jnp.where(worth > 0, record, lowest)
-        page = jnp.argmax(jnp.any(state.records == record, axis=1)).astype(jnp.int32)
-        best = in_page(worth, record, state.records[page], page)
+        page = jnp.argmax(jnp.any(here.records == record, axis=1)).astype(jnp.int32)
+        best = in_page(worth, record, here.records[page], page)
         if pages.costs is not None:
             best = best._replace(gain=jnp.maximum(gains[page, best.row], 0))
         return move_to_selection(

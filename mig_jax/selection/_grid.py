@@ -76,8 +76,8 @@ class CellSelection:
 class CellLimits:
     """What every cell keeps to: see `Allowance`."""
 
-    costs: Int[Array, "pages rows"] | None
-    groups: Int[Array, "pages rows"] | None
+    costs: Int[Array, " rows"] | None
+    groups: Int[Array, " rows"] | None
     start: Allowance
 
 

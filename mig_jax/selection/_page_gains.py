@@ -9,11 +9,11 @@ import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from mig_jax.measure import Array, GainRule, Measure, prepare
 from mig_jax.selection._page_layout import EMPTY, NARROWEST_LOG2
-from mig_jax.selection._pages import Pages, page_sums, row_sums
+from mig_jax.selection._pages import Page, Pages, page_sums, row_sums
 
 __all__ = ["marginal_gains", "page_gains", "row_gain", "row_gains"]
 
@@ -22,41 +22,46 @@ def page_gains(
     rule: GainRule,
     measure: Measure,
     table: Any,
-    labels: Int[jax.Array, " area"],
-    values: Float[jax.Array, " area"],
-    records: Int[jax.Array, " rows"],
-    width_log2: Int[jax.Array, ""],
-) -> Float[jax.Array, " rows"]:
+    page: Page,
+) -> Float[jax.Array, " page_rows"]:
     """Gains of the rows of one page, −1 if a row has no record.
 
     Args:
       rule: any; of an exact one gains are increases of E.
       measure: its score function's family matters here; parameters are in `table`.
       table: what the rule prepares for the current z: `gains` of what `prepare` gives.
-      labels: as all that follows, the page's own part of `Pages`.
-      values: ê.
-      records: may be fewer than the page's own, EMPTY once picked.
-      width_log2: log2 of the slots a row has.
+      page: its records may be fewer than the pool's, EMPTY once picked.
     """
+    shares = _shares(rule, measure, table, page.labels, page.values)
+    sums = page_sums(shares, page.width_log2, page.records.shape[0])
+    return jnp.where(page.records == EMPTY, -1, sums)
+
+
+def _shares(
+    rule: GainRule,
+    measure: Measure,
+    table: Any,
+    labels: Integer[jax.Array, "*n slots"],
+    values: Float[jax.Array, "*n slots"],
+) -> Float[jax.Array, "*n slots"]:
+    """What each slot adds to the gain of its row."""
+    # Labels of few bits name no place before the first, nor behind the last, as an index may.
+    labels = labels.astype(jnp.int32)
     prepared = jax.tree_util.tree_map(lambda leaf: leaf[labels], table)
-    shares = rule.of_slot(measure.score_function, prepared, values)
     # A share is never negative. Saying so also keeps compilers from fusing the last product
     # into the first addition, which would round differently from program to program.
-    sums = page_sums(jnp.maximum(shares, 0), width_log2, records.shape[0])
-    return jnp.where(records == EMPTY, -1, sums)
+    return jnp.maximum(rule.of_slot(measure.score_function, prepared, values), 0)
 
 
 def row_gains(
     rule: GainRule,
     measure: Measure,
     table: Any,
-    labels: Int[jax.Array, "n width"],
+    labels: Integer[jax.Array, "n width"],
     values: Float[jax.Array, "n width"],
 ) -> Float[jax.Array, " n"]:
     """The same gains, bit for bit, of n rows of one width, all computed at once."""
-    prepared = jax.tree_util.tree_map(lambda leaf: leaf[labels], table)
-    shares = rule.of_slot(measure.score_function, prepared, values)
-    return row_sums(jnp.maximum(shares, 0))
+    return row_sums(_shares(rule, measure, table, labels, values))
 
 
 def row_gain(
@@ -108,7 +113,6 @@ def marginal_gains(
     """
     chex.assert_rank(z, 1, custom_message="z: expected a number for each label")
     table = prepare(rule, measure, jnp.asarray(z)).gains
-    gains = jax.vmap(partial(page_gains, rule, measure, table))(
-        pages.labels, pages.values, pages.records, pages.width_log2
-    )
-    return jnp.zeros(num_records, gains.dtype).at[pages.records].set(gains, mode="drop")
+    together = pages.together(pages.records)
+    gains = jax.vmap(partial(page_gains, rule, measure, table))(together)
+    return jnp.zeros(num_records, gains.dtype).at[together.records].set(gains, mode="drop")

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import chex
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from mig_jax.devices import over_threads
 from mig_jax.measure import Array, LabelGraph, Pool, as_pytree, check_labels
@@ -63,9 +63,10 @@ class PageLayout:
     adding it is deterministic on every device.
     """
 
-    labels: Int[Array, "pages area"]
+    labels: Integer[Array, "pages area"]  #: In 16 bits, if that is enough for all labels.
     entries: Int[Array, "pages area"]  #: First entry of A.
-    records: Int[Array, "pages rows"]
+    records: Int[Array, " rows"]  #: As in `Pages`, with `page_rows` EMPTY ones behind the last row.
+    starts: Int[Array, " pages"]  #: Where the rows of each page begin.
     width_log2: Int[Array, " pages"]
     more: tuple[ExtraSlots, ...]
 
@@ -76,6 +77,11 @@ class PageLayout:
     @property
     def area(self) -> int:
         return int(self.labels.shape[1])
+
+    @property
+    def page_rows(self) -> int:
+        """How many rows a page has at most."""
+        return self.area >> NARROWEST_LOG2
 
 
 def lay_out_pages(
@@ -107,8 +113,8 @@ def lay_out_pages(
     area = max(area, 1 << int(widths.max(initial=NARROWEST_LOG2)))
     order = _by_width(widths, priority)
     page_of, row_of = (np.zeros(pool.num_records, np.int32) for _ in range(2))
-    blocks = []
-    pages = done = 0
+    blocks, starts, width_of = [], [], []
+    pages = done = stored = 0
     counts = np.bincount(widths, minlength=NARROWEST_LOG2 + 1)
     for width_log2 in np.flatnonzero(counts).tolist() or [NARROWEST_LOG2]:
         members = order[done : done + counts[width_log2]]
@@ -117,6 +123,9 @@ def lay_out_pages(
         page_of[members] = pages + np.arange(len(members)) // rows_a_page
         row_of[members] = np.arange(len(members)) % rows_a_page
         stop = pages + max(-(-len(members) // rows_a_page), 1)  # An empty pool has an empty page.
+        starts.append(stored + rows_a_page * np.arange(stop - pages))
+        width_of.append(np.full(stop - pages, width_log2, np.int32))
+        stored += rows_a_page * (stop - pages)
         pages_a_block = max(_SLOTS_A_BLOCK // area, 1)
         for first in range(pages, stop, pages_a_block):
             start = (first - pages) * rows_a_page
@@ -127,16 +136,19 @@ def lay_out_pages(
     for record, slot, entry in rows.more:
         place = slot * (area >> widths[record].astype(np.int32)) + row_of[record]
         more.append((page_of[record], place, entry))
+    kind = np.uint16 if graph.num_labels <= 1 << 16 else np.int32
     layout = PageLayout(
-        _empty(pages, area),
-        _empty(pages, area),
-        np.full((pages, area >> NARROWEST_LOG2), EMPTY),
-        np.empty(pages, np.int32),
+        _empty((pages, area), kind),
+        _empty((pages, area), np.int32),
+        _empty((stored + (area >> NARROWEST_LOG2),), np.int32),
+        np.concatenate(starts, dtype=np.int32),
+        np.concatenate(width_of),
         tuple(more),
     )
+    layout.records[stored:] = EMPTY
     # The label that each entry of A leads to, and 0 for the entry that stands for 0.
     reached = np.concatenate([np.arange(graph.num_labels), np.asarray(graph.targets), [0]])
-    reached = reached.astype(np.int32)
+    reached = reached.astype(kind)
     over_threads(lambda block: _write(block, rows, layout, reached), blocks)
     return layout
 
@@ -151,16 +163,15 @@ class _Block(NamedTuple):
 
 
 def _write(
-    block: _Block, rows: PropagatedRows, layout: PageLayout, reached: Int[np.ndarray, " entries"]
+    block: _Block, rows: PropagatedRows, layout: PageLayout, reached: Integer[np.ndarray, " entries"]
 ) -> None:
     """Writes the rows of a block's records to its pages; `reached` is the label of each entry."""
     here = slice(block.first, block.stop)
     width, rows_a_page = 1 << block.width_log2, layout.area >> block.width_log2
     count = len(block.records)
-    records = np.full((block.stop - block.first) * rows_a_page, EMPTY)
-    records[:count] = block.records
-    layout.records[here, :rows_a_page] = records.reshape(-1, rows_a_page)
-    layout.width_log2[here] = block.width_log2
+    start = int(layout.starts[block.first])
+    records = layout.records[start : start + (block.stop - block.first) * rows_a_page]
+    records[:count], records[count:] = block.records, EMPTY
     # Slot after slot of each page, as they stand there.
     slots = np.arange(width)[None, :, None]
     lengths, starts = np.zeros(len(records), np.int32), np.zeros(len(records), np.int64)
@@ -196,11 +207,11 @@ def _by_width(
     return keys & ((1 << _INDEX_BITS) - 1)
 
 
-def _empty(*shape: int) -> np.ndarray:
-    """An int32 array that JAX need not copy: it takes as they are those aligned to 64 bytes."""
-    room = np.empty(math.prod(shape) * 4 + 64, np.uint8)
+def _empty(shape: tuple[int, ...], kind: type[np.integer]) -> np.ndarray:
+    """An array that JAX need not copy: it takes as they are those aligned to 64 bytes."""
+    room = np.empty(math.prod(shape) * np.dtype(kind).itemsize + 64, np.uint8)
     first = -room.ctypes.data % 64
-    return room[first : room.size - 64 + first].view(np.int32).reshape(shape)
+    return room[first : room.size - 64 + first].view(kind).reshape(shape)
 
 
 def _widths_log2(lengths: np.ndarray) -> np.ndarray:
@@ -210,7 +221,10 @@ def _widths_log2(lengths: np.ndarray) -> np.ndarray:
 
 
 def deal_pages(layout: PageLayout, shards: int, pages_a_shard: int) -> list[PageLayout]:
-    """Deals the pages to shards in turn, and adds empty ones until each has `pages_a_shard`."""
+    """Deals the pages to shards in turn, and adds empty ones until each has `pages_a_shard`.
+
+    How many rows they have differs from shard to shard.
+    """
 
     def deal(shard: int) -> PageLayout:
         own = slice(shard, None, shards)
@@ -220,6 +234,13 @@ def deal_pages(layout: PageLayout, shards: int, pages_a_shard: int) -> list[Page
             added = np.full((missing, *array.shape[1:]), empty, array.dtype)
             return np.concatenate([array[own], added])
 
+        counts = layout.area >> np.asarray(layout.width_log2)[own]
+        ends = np.cumsum(counts)
+        stored = int(ends[-1]) if len(ends) else 0
+        # Of each row its place in the layout.
+        places = np.repeat(layout.starts[own] - (ends - counts), counts) + np.arange(stored)
+        records = np.append(layout.records[places], np.full(layout.page_rows, EMPTY))
+
         more = []
         for page, slot, entry in layout.more:
             here = page % shards == shard
@@ -227,7 +248,9 @@ def deal_pages(layout: PageLayout, shards: int, pages_a_shard: int) -> list[Page
         return PageLayout(
             part(layout.labels, 0),
             part(layout.entries, 0),
-            part(layout.records, int(EMPTY)),
+            records,
+            # Empty pages have the rows behind the last.
+            np.append(ends - counts, np.full(missing, stored)).astype(np.int32),
             part(layout.width_log2, NARROWEST_LOG2),
             tuple(more),
         )

@@ -58,7 +58,7 @@ def pick_from_pages(
     found = search(rule, measure, pages, state, journal, budget, most)
     # If nothing left gains anything, the tie rule names the lowest record.
     if state.left is None or most is None:
-        best = lax.cond(found.best.worth > 0, lambda: found.best, lambda: lowest_left(state))
+        best = lax.cond(found.best.worth > 0, lambda: found.best, lambda: lowest_left(pages, state))
     else:
         idle = (found.best.worth <= 0) & (state.count < budget)
         lowest, state = lowest_allowed(pages, state, state.left, most, idle)
@@ -81,19 +81,19 @@ def move_to_selection(
     devices_a_part: int | None = None,
 ) -> tuple[SelectionState, Picks]:
     """Moves the best record from the pool to the selection."""
-    labels, values = pages.labels[best.page], pages.values[best.page]
-    width_log2 = pages.width_log2[best.page]
-    steps = jnp.where(row_of_slot(labels.shape[0], width_log2) == best.row, values, 0)
+    page = pages.page(best.page, pages.records)
+    labels = page.labels.astype(jnp.int32)
+    steps = jnp.where(row_of_slot(labels.shape[0], page.width_log2) == best.row, page.values, 0)
     worth, record, part, here = best.worth, best.record, jnp.int32(0), jnp.bool_(True)
     gain = worth if best.gain is None else best.gain
     increase = gain
     if not rule.is_exact:
-        rows, exact = jnp.zeros(state.records.shape[1], jnp.int32), state.table.increases
-        increase = page_gains(EXACT, measure, exact, labels, values, rows, width_log2)[best.row]
+        increase = page_gains(EXACT, measure, state.table.increases, page)[best.row]
     cost, group = (
-        jnp.int32(0) if of_rows is None else of_rows[best.page, best.row]
-        for of_rows in (pages.costs, pages.groups)
+        jnp.int32(0) if of_rows is None else of_rows[best.row]
+        for of_rows in (page.costs, page.groups)
     )
+    place = jnp.asarray(pages.starts)[best.page] + best.row
     if devices_a_part is not None:
         # All that shards exchange for a pick, in two messages: what each found best, then the
         # row of the winner. A message costs more than what is in it.
@@ -125,10 +125,10 @@ def move_to_selection(
     table = jax.tree_util.tree_map(lambda old, new: old.at[labels].set(new), state.table, renewed)
     # Whatever is read of these arrays was read before the search began or in it: XLA then
     # updates them in place, where reading them here would make it copy them at every pick.
-    row = jnp.where(wanted & here, best.row, state.records.shape[1])
-    records = state.records.at[best.page, row].set(EMPTY, mode="drop")
-    page = jnp.where(wanted & here, best.page, state.first.shape[0])
-    first = state.first.at[page].set(best.next, mode="drop")
+    gone = jnp.where(wanted & here, place, state.records.shape[0])
+    records = state.records.at[gone].set(EMPTY, mode="drop")
+    renewed_page = jnp.where(wanted & here, best.page, state.first.shape[0])
+    first = state.first.at[renewed_page].set(best.next, mode="drop")
     state = SelectionState(
         z=z,
         table=table,

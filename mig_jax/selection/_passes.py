@@ -290,15 +290,15 @@ def _without(pages: Pages, picks: Int[np.ndarray, " picks"], mesh: Mesh | None) 
 
 
 def of_rows(
-    values: Int[np.ndarray, " records"], records: Int[np.ndarray, "pages rows"]
-) -> Int[np.ndarray, "pages rows"]:
+    values: Int[np.ndarray, " records"], records: Int[np.ndarray, " rows"]
+) -> Int[np.ndarray, " rows"]:
     """The value of each row's record; 0 for rows without one."""
     return np.append(values, np.zeros(1, values.dtype))[np.minimum(records, len(values))]
 
 
 def without(
-    picks: Int[np.ndarray, " picks"], records: Int[np.ndarray, "pages rows"]
-) -> Int[np.ndarray, "pages rows"]:
+    picks: Int[np.ndarray, " picks"], records: Int[np.ndarray, " rows"]
+) -> Int[np.ndarray, " rows"]:
     """The rows' records, EMPTY if they are picked."""
     return np.where(np.isin(records, picks), EMPTY, records)
 

@@ -25,7 +25,7 @@ from mig_jax.selection._allowance import (
 )
 from mig_jax.selection._page_gains import page_gains
 from mig_jax.selection._page_layout import EMPTY
-from mig_jax.selection._pages import Pages
+from mig_jax.selection._pages import Page, Pages
 from mig_jax.selection._selection_state import SelectionState
 
 __all__ = [
@@ -77,15 +77,14 @@ class _Search(NamedTuple):
 def worths_of_rows(
     left: Allowance | None,
     most: jax.Array | None,
-    page: Pages,
-    records: jax.Array,
+    rows: Page | Pages,
     gains: jax.Array,
 ) -> jax.Array:
-    """What the records of one page, or of all, are compared by; −1 if none may be picked."""
+    """What the records of rows are compared by; −1 if none may be picked."""
     if left is None or most is None:
         return gains
-    allowed = allowed_rows(most, records, page.costs, page.groups)
-    return worths(left, gains, allowed, page.costs, page.groups)
+    allowed = allowed_rows(most, rows.records, rows.costs, rows.groups)
+    return worths(left, gains, allowed, rows.costs, rows.groups)
 
 
 def search(
@@ -111,25 +110,16 @@ def search(
         bounds = carry.bounds[group]
         place = first_largest(bounds)
         page = group * bounds.shape[0] + place
-        records = state.records[page]
-        gains = page_gains(
-            rule,
-            measure,
-            state.table.gains,
-            pages.labels[page],
-            pages.values[page],
-            records,
-            pages.width_log2[page],
-        )
-        here = _page(pages, page)
+        here = pages.page(page, state.records)
+        gains = page_gains(rule, measure, state.table.gains, here)
         now, ever = (None, None) if most is None else most
-        compared = worths_of_rows(state.left, now, here, records, gains)
+        compared = worths_of_rows(state.left, now, here, gains)
         worth = jnp.max(compared)
-        bound = jnp.max(worths_of_rows(state.left, ever, here, records, gains))
-        record = jnp.min(jnp.where(compared == worth, records, EMPTY))
+        bound = jnp.max(worths_of_rows(state.left, ever, here, gains))
+        record = jnp.min(jnp.where(compared == worth, here.records, EMPTY))
         best = carry.best
         better = (worth > best.worth) | ((worth == best.worth) & (record < best.record))
-        found = in_page(worth, record, records, page)
+        found = in_page(worth, record, here.records, page)
         if pages.costs is not None:
             found = found._replace(gain=gains[found.row])
         bounds = bounds.at[place].set(-1)
@@ -161,10 +151,11 @@ def search(
     return found._replace(bounds=bounds, tops=tops)
 
 
-def lowest_left(state: SelectionState) -> Best:
+def lowest_left(pages: Pages, state: SelectionState) -> Best:
     """The lowest record left, as one that gains nothing."""
     page = jnp.argmin(state.first).astype(jnp.int32)
-    return in_page(jnp.zeros((), state.z.dtype), state.first[page], state.records[page], page)
+    records = pages.rows_of(state.records, page, EMPTY)
+    return in_page(jnp.zeros((), state.z.dtype), state.first[page], records, page)
 
 
 def lowest_allowed(
@@ -187,17 +178,19 @@ def lowest_allowed(
     def look(carry: Look) -> Look:
         bounds = jnp.where(carry.first > carry.last, carry.first, EMPTY)
         page = jnp.argmin(bounds).astype(jnp.int32)
-        here, records = _page(pages, page), state.records[page]
+        here = pages.page(page, state.records)
         due = due_rows(left, here.groups)
         lowest, bound = (
             jnp.min(
                 jnp.where(
-                    allowed_rows(limit, records, here.costs, here.groups) & due, records, EMPTY
+                    allowed_rows(limit, here.records, here.costs, here.groups) & due,
+                    here.records,
+                    EMPTY,
                 )
             )
             for limit in most
         )
-        found = in_page(nothing, lowest, records, page)._replace(gain=gain)
+        found = in_page(nothing, lowest, here.records, page)._replace(gain=gain)
         return Look(
             carry.first.at[page].set(bound),
             bounds[page],
@@ -216,11 +209,6 @@ def first_largest(values: jax.Array) -> jax.Array:
     """`argmax`, as two reductions that vectorise: three times its speed on a CPU."""
     places = jnp.arange(values.shape[0], dtype=jnp.int32)
     return jnp.min(jnp.where(values == jnp.max(values), places, values.shape[0] - 1))
-
-
-def _page(pages: Pages, page: jax.Array) -> Pages:
-    """One page, without its axis: [area] and [rows]."""
-    return jax.tree_util.tree_map(lambda leaf: leaf[page], pages)
 
 
 def in_page(worth: jax.Array, record: jax.Array, records: jax.Array, page: jax.Array) -> Best:

@@ -33,7 +33,7 @@ from mig_jax.selection._given import given_information
 from mig_jax.selection._gradient_steps import GradientSteps
 from mig_jax.selection._lost_passes import has_lost
 from mig_jax.selection._number_range import check_finite, in_range, widened
-from mig_jax.selection._page_layout import AREA, PageLayout, deal_pages, lay_out_pages
+from mig_jax.selection._page_layout import AREA, EMPTY, PageLayout, deal_pages, lay_out_pages
 from mig_jax.selection._pages import Pages, fill_pages
 from mig_jax.selection._passes import Progress, Run, holds_more, pick, with_limits
 from mig_jax.selection._rates import Rates
@@ -138,9 +138,13 @@ def _dealt(
     """Pages on the devices of the mesh, each filled where it stays."""
     devices = own_shards(mesh)
     pages_a_shard = all_reduce_max(-(-layout.num_pages // len(devices)), mesh)
+    dealt = deal_pages(layout, len(devices), pages_a_shard)
+    rows = all_reduce_max(max(len(own.records) for own in dealt), mesh)
     shards = []
-    for own, device in zip(deal_pages(layout, len(devices), pages_a_shard), devices, strict=True):
+    for own, device in zip(dealt, devices, strict=True):
+        records = np.pad(own.records, (0, rows - len(own.records)), constant_values=EMPTY)
         with jax.default_device(device):
+            own = dataclasses.replace(own, records=records)
             shards.append(fill_pages(own, pool, graph, measure))
     return jax.tree_util.tree_map(lambda *blocks: place_shards(list(blocks), mesh), *shards)
 

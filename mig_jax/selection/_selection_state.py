@@ -31,7 +31,7 @@ class SetSize:
     def within(self, pages: Pages, devices: int) -> SetSize:
         """The same, but no more pages or rows than each device has of `pages`."""
         count = min(self.pages, pages.num_pages // devices)
-        rows = min(self.rows, count * int(pages.records.shape[1]))
+        rows = min(self.rows, count * pages.page_rows)
         return dataclasses.replace(self, pages=count, rows=rows)
 
 
@@ -73,7 +73,7 @@ class SelectionState:
 
     z: Float[jax.Array, " labels"]  #: Information held by each label.
     table: GainTable  #: Of the rule, always that of z.
-    records: Int[jax.Array, "pages rows"]  #: The pages' records; EMPTY once picked.
+    records: Int[jax.Array, " rows"]  #: The pages' records; EMPTY once picked.
     #: Lowest record left in each page, EMPTY if none is; under constraints none that may still
     #: be picked is lower.
     first: Int[jax.Array, " pages"]

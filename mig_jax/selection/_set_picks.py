@@ -259,12 +259,10 @@ def _lazily(
         place = first_largest(of_group)
         row = group * of_group.shape[0] + place
         gain = row_gain(rule, measure, inside.table.gains, pages, work.widths_log2, row)
-        here = jax.tree_util.tree_map(
-            lambda leaf: lax.dynamic_index_in_dim(leaf, row, keepdims=False), pages
-        )
         # None is picked already: these have no bound above 0.
-        worth = worths_of_rows(left, now, here, here.records, gain[None])[0]
-        bound = worths_of_rows(left, ever, here, here.records, gain[None])[0] * (1 + SLACK)
+        here = pages.page(row, pages.records)
+        worth = worths_of_rows(left, now, here, gain[None])[0]
+        bound = worths_of_rows(left, ever, here, gain[None])[0] * (1 + SLACK)
         better = (worth > carry.worth) | ((worth == carry.worth) & (row < carry.row))
         of_group = of_group.at[place].set(-1)
         return _Search(
@@ -305,15 +303,16 @@ def _full(
     """The same, after computing the gains of all rows at once, as an accelerator does best."""
     pages, left = work.pages, inside.left
     gains = row_gains(rule, measure, inside.table.gains, pages.labels, pages.values)
-    records = jnp.where(bounds == TAKEN, EMPTY, pages.records[:, 0])[:, None]
-    gains = jnp.where(records == EMPTY, -1, gains[:, None])
+    records = jnp.where(bounds == TAKEN, EMPTY, pages.records)
+    pages = dataclasses.replace(pages, records=records)
+    gains = jnp.where(records == EMPTY, -1, gains)
     now, ever = (None, None) if left is None else most_costs(left)
-    worths = worths_of_rows(left, now, pages, records, gains)[:, 0]
+    worths = worths_of_rows(left, now, pages, gains)
     row = jnp.argmax(worths).astype(jnp.int32)
-    gain = None if pages.costs is None else gains[row, 0]
+    gain = None if pages.costs is None else gains[row]
     bounds = jnp.where(
         bounds == TAKEN,
         TAKEN,
-        worths_of_rows(left, ever, pages, records, gains)[:, 0] * (1 + SLACK),
+        worths_of_rows(left, ever, pages, gains) * (1 + SLACK),
     )
     return _best(worths[row], row, gain), bounds

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from mig_jax.devices import POOL_AXIS, all_reduce_max
 from mig_jax.measure import GainRule, GainTable, Measure
@@ -92,18 +92,16 @@ def worths_of_page(
     rule: GainRule,
     measure: Measure,
     pages: Pages,
-    records: Int[jax.Array, "pages rows"],
+    records: Int[jax.Array, " rows"],
     table: GainTable,
     left: Allowance | None,
     page: jax.Array,
-) -> Float[jax.Array, " rows"]:
+) -> Float[jax.Array, " page_rows"]:
     """Bounds of what each record of a page is worth, now and later: raised by the slack."""
-    here = jax.tree_util.tree_map(lambda leaf: leaf[page], pages)
-    gains = page_gains(
-        rule, measure, table.gains, here.labels, here.values, records[page], here.width_log2
-    )
+    here = pages.page(page, records)
+    gains = page_gains(rule, measure, table.gains, here)
     most = None if left is None else most_costs(left).ever
-    return worths_of_rows(left, most, here, records[page], gains) * (1 + SLACK)
+    return worths_of_rows(left, most, here, gains) * (1 + SLACK)
 
 
 def grouped(bounds: Float[jax.Array, " n"]) -> Float[jax.Array, "groups side"]:
@@ -119,15 +117,16 @@ def grouped(bounds: Float[jax.Array, " n"]) -> Float[jax.Array, "groups side"]:
 def no_set(pages: Pages, z: Float[jax.Array, " labels"], size: SetSize) -> WorkingSet:
     """An empty working set of some pages, which is used up."""
     rows, zero, number = size.rows, jnp.int32(0), jnp.zeros(size.rows, jnp.int32)
-    empty = jnp.full((rows, 1), EMPTY)
     return WorkingSet(
         pages=Pages(
             labels=jnp.zeros((rows, size.width), pages.labels.dtype),
             values=jnp.zeros((rows, size.width), pages.values.dtype),
-            records=empty,
+            records=jnp.full(rows, EMPTY),
+            starts=jnp.arange(rows, dtype=jnp.int32),
             width_log2=jnp.full(rows, size.width.bit_length() - 1, jnp.int32),
-            costs=None if pages.costs is None else jnp.zeros((rows, 1), jnp.int32),
-            groups=None if pages.groups is None else jnp.zeros((rows, 1), jnp.int32),
+            page_rows=1,
+            costs=None if pages.costs is None else number,
+            groups=None if pages.groups is None else number,
         ),
         bounds=jnp.full(rows, -1, z.dtype),
         widths_log2=jnp.full(rows, 2, jnp.int32),
@@ -137,7 +136,7 @@ def no_set(pages: Pages, z: Float[jax.Array, " labels"], size: SetSize) -> Worki
         places=number,
         limit=jnp.zeros((), z.dtype),
         read=jnp.zeros(size.pages, jnp.int32),
-        worths=jnp.full((size.pages, pages.records.shape[1]), -1, z.dtype),
+        worths=jnp.full((size.pages, pages.page_rows), -1, z.dtype),
         used=jnp.bool_(True),
         picks=zero,
         unreported=zero,
@@ -156,7 +155,7 @@ class _Candidates(NamedTuple):
     owners: Int[jax.Array, " n"]
     places: Int[jax.Array, " n"]
     widths_log2: Int[jax.Array, " n"]
-    labels: Int[jax.Array, "n width"]
+    labels: Integer[jax.Array, "n width"]
     values: Float[jax.Array, "n width"]
     costs: Int[jax.Array, " n"] | None
     groups: Int[jax.Array, " n"] | None
@@ -203,7 +202,7 @@ def take(
     order = jnp.lexsort((found.records, found.parts + jnp.where(found.bounds < 0, EMPTY // 2, 0)))
     found = jax.tree_util.tree_map(lambda leaf: leaf[order], found)
     names = jnp.arange(size.rows, dtype=jnp.int32)
-    records = jnp.where(found.records == EMPTY, EMPTY, names)[:, None]
+    records = jnp.where(found.records == EMPTY, EMPTY, names)
     read_in_all = jnp.int32(size.pages)
     if devices_a_part is not None:
         read_in_all = lax.psum(read_in_all, POOL_AXIS)
@@ -214,8 +213,8 @@ def take(
             labels=found.labels,
             values=found.values,
             records=records,
-            costs=None if found.costs is None else found.costs[:, None],
-            groups=None if found.groups is None else found.groups[:, None],
+            costs=found.costs,
+            groups=found.groups,
         ),
         bounds=found.bounds,
         widths_log2=found.widths_log2,
@@ -248,8 +247,9 @@ def _rows(
     width: int,
 ) -> _Candidates:
     """The rows at some places of the pages read."""
-    of, row = jnp.divmod(places.astype(jnp.int32), pages.records.shape[1])
+    of, row = jnp.divmod(places.astype(jnp.int32), pages.page_rows)
     page = read[of]
+    at = jnp.asarray(pages.starts)[page] + row
     width_log2 = jnp.asarray(pages.width_log2)[page]
     slot = jnp.arange(width, dtype=jnp.int32)
     is_slot = slot < (1 << width_log2)[:, None]
@@ -258,15 +258,15 @@ def _rows(
     nobody = jnp.zeros(places.shape[0], jnp.int32)
     return _Candidates(
         bounds=bounds,
-        records=jnp.where(bounds < 0, EMPTY, state.records[page, row]),
+        records=jnp.where(bounds < 0, EMPTY, state.records[at]),
         parts=nobody,
         owners=nobody,
         places=places.astype(jnp.int32),
         widths_log2=width_log2,
         labels=jnp.where(is_slot, pages.labels[page[:, None], slot], 0),
         values=jnp.where(is_slot, pages.values[page[:, None], slot], 0),
-        costs=None if pages.costs is None else jnp.asarray(pages.costs)[page, row],
-        groups=None if pages.groups is None else jnp.asarray(pages.groups)[page, row],
+        costs=None if pages.costs is None else jnp.asarray(pages.costs)[at],
+        groups=None if pages.groups is None else jnp.asarray(pages.groups)[at],
     )
 
 
@@ -308,19 +308,22 @@ def put_back(
 
     If it gave few picks, the next ones are searched page by page.
     """
-    size, page_rows = work.size, pages.records.shape[1]
+    size = work.size
     picked = work.bounds == TAKEN
-    here = work.pages.records[:, 0] != EMPTY
+    here = work.pages.records != EMPTY
     if devices_a_part is not None:
         here &= work.owners == lax.axis_index(POOL_AXIS)
     nowhere = work.worths.size
     places = jnp.where(here, work.places, nowhere)
     worths = work.worths.reshape(-1).at[places].set(work.bounds, mode="drop")
     worths = worths.reshape(work.worths.shape)
-    of, row = jnp.divmod(work.places, page_rows)
-    gone = jnp.where(here & picked, work.read[of], pages.num_pages)
-    records = state.records.at[gone, row].set(EMPTY, mode="drop")
-    first = state.first.at[work.read].max(jnp.min(records[work.read], axis=1))
+    of, row = jnp.divmod(work.places, pages.page_rows)
+    gone = jnp.where(
+        here & picked, jnp.asarray(pages.starts)[work.read[of]] + row, state.records.shape[0]
+    )
+    records = state.records.at[gone].set(EMPTY, mode="drop")
+    left = jax.vmap(lambda page: pages.rows_of(records, page, EMPTY))(work.read)
+    first = state.first.at[work.read].max(jnp.min(left, axis=1))
     side = state.bounds.shape[1]
     group, place = jnp.divmod(work.read, side)
     all_bounds = state.bounds.at[group, place].set(jnp.max(worths, axis=1))

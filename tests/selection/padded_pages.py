@@ -22,15 +22,17 @@ def pages_at_most(case: Case, area: int) -> int:
 def with_empty_pages(pages: Any, count: int) -> Any:
     """Pages that hold the same, and empty ones, `count` together: so all pools have one shape."""
 
-    def padded(array: Any, empty: int) -> jax.Array:
+    def padded(array: Any, empty: int, length: int = count) -> jax.Array:
         array = np.asarray(array)
-        missing = [(0, count - len(array)), *[(0, 0)] * (array.ndim - 1)]
+        missing = [(0, length - len(array)), *[(0, 0)] * (array.ndim - 1)]
         return jnp.asarray(np.pad(array, missing, constant_values=empty))
 
     return dataclasses.replace(
         pages,
         labels=padded(pages.labels, 0),
         values=padded(pages.values, 0),
-        records=padded(pages.records, EMPTY),
+        records=padded(pages.records, EMPTY, (count + 1) * pages.page_rows),
+        # Empty pages have the rows behind the last.
+        starts=padded(pages.starts, len(pages.records) - pages.page_rows),
         width_log2=padded(pages.width_log2, 2),
     )

@@ -194,9 +194,9 @@ def test_a_cut_graph_shares_what_the_smaller_graph_shares(alpha):
             labels, values = (
                 np.asarray(part[page]).reshape(width, -1).T for part in (pages.labels, pages.values)
             )
-            for record, own, held in zip(
-                pages.records[page].tolist(), labels, values, strict=False
-            ):
+            first = int(pages.starts[page])
+            records = pages.records[first : first + len(labels)].tolist()
+            for record, own, held in zip(records, labels, values, strict=True):
                 count = np.count_nonzero(held)
                 assert np.all(held[:count] > 0)
                 found[record] = (own[:count].tolist(), held[:count].tolist())

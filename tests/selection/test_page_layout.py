@@ -89,19 +89,25 @@ def places_of(rows) -> np.ndarray:
     return np.repeat(rows.starts - before, rows.lengths) + np.arange(rows.lengths.sum())
 
 
+def rows_of_pages(layout: PageLayout, width_log2: int) -> np.ndarray:
+    """The records of the rows of all pages of one width: [pages, rows]."""
+    starts = np.asarray(layout.starts)[layout.width_log2 == width_log2]
+    return np.asarray(layout.records)[starts[:, None] + np.arange(layout.area >> width_log2)]
+
+
 def unpacked(layout: PageLayout, records: int) -> dict[str, np.ndarray]:
     """What a layout says of each record, wherever it stands."""
     found = {name: np.full((records, layout.area), -1) for name in ("labels", "entries")}
     for width_log2 in np.unique(layout.width_log2):
         pages = np.flatnonzero(layout.width_log2 == width_log2)
         width, rows = 1 << int(width_log2), layout.area >> int(width_log2)
-        here = layout.records[pages, :rows]
+        here = rows_of_pages(layout, int(width_log2))
         for name, array in found.items():
             slots = getattr(layout, name)[pages].reshape(len(pages), width, rows)
             array[here[here != EMPTY], :width] = slots.transpose(0, 2, 1)[here != EMPTY]
     for number, (page, slot, entry) in enumerate(layout.more):
         rows = layout.area >> layout.width_log2[page]
-        record, place = layout.records[page, slot % rows], slot // rows
+        record, place = layout.records[layout.starts[page] + slot % rows], slot // rows
         order = np.lexsort((place, record))
         found[f"extra {number}"] = np.stack([record, place, entry], axis=1)[order]
     return found
@@ -124,7 +130,7 @@ def test_pages_of_a_large_pool_hold_the_rows_of_its_parts(shape, count, data, se
             theirs[:, 0] += np.repeat(np.arange(count) * shape.records, len(few[name]))
         np.testing.assert_array_equal(ours, theirs, name)
     for width_log2 in np.unique(layout.width_log2):
-        stand = layout.records[layout.width_log2 == width_log2, : layout.area >> int(width_log2)]
+        stand = rows_of_pages(layout, int(width_log2))
         stand = stand[stand != EMPTY]
         np.testing.assert_array_equal(stand, stand[np.lexsort((stand, -priority[stand]))])
 
@@ -153,8 +159,8 @@ def test_pages_hold_every_propagated_row(case, area):
     for page in range(pages.num_pages):
         page_area = pages.labels.shape[1]
         per_page = page_area >> int(pages.width_log2[page])
-        for row in range(pages.records.shape[1]):
-            record = int(pages.records[page, row])
+        for row in range(per_page):
+            record = int(pages.records[pages.starts[page] + row])
             if record == EMPTY:
                 continue
             seen.append(record)
