@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import Phase, example, given, settings
@@ -10,7 +13,9 @@ from hypothesis import strategies as st
 
 import mig_jax
 from mig_jax import selection
-from mig_jax.selection import EMPTY, PageLayout, fill_pages, lay_out_pages
+from mig_jax.devices import pool_mesh
+from mig_jax.selection import EMPTY, PageLayout, SetSize, fill_pages, lay_out_pages
+from mig_jax.synthetic import BuiltinPool
 from tests import oracles
 from tests.strategies import SMALL, TIES, WIDE, Case, cases, random_case
 
@@ -140,9 +145,11 @@ def test_the_host_shares_its_layout_with_its_device():
     for area in (4, 8, 16, 32, 64, 128, 256, 512):  # By chance, some arrays are aligned.
         layout = lay_out_pages(case.pool, case.graph, area=area)
         pages = fill_pages(layout, case.pool, case.graph, mig_jax.Measure())
-        np.testing.assert_array_equal(pages.labels, layout.labels)
-        if jax.default_backend() == "cpu":
-            assert pages.labels.unsafe_buffer_pointer() == layout.labels.ctypes.data
+        for name in ("labels", "records"):
+            ours, theirs = getattr(pages, name), getattr(layout, name)
+            np.testing.assert_array_equal(ours, theirs)
+            if jax.default_backend() == "cpu":
+                assert ours.unsafe_buffer_pointer() == theirs.ctypes.data
 
 
 @given(case=cases(), area=st.sampled_from([4, 64]))
@@ -168,6 +175,98 @@ def test_pages_hold_every_propagated_row(case, area):
             np.add.at(rows[record], pages.labels[page, slots], pages.values[page, slots])
     assert sorted(seen) == list(range(len(case.scores)))
     np.testing.assert_allclose(rows, case.rows, rtol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [None, 1, 4])
+@pytest.mark.parametrize("area", [32, 64])
+def test_a_page_has_its_own_rows_and_no_others(area, devices):
+    """Of all widths, the widest last: as an array of the most rows, it ends behind the pool's."""
+    if devices is not None and jax.device_count() < devices:
+        pytest.skip(f"needs {devices} (virtual) devices")
+    rng = np.random.default_rng(area)
+    lists = [list(range(n)) for n in rng.choice([1, 5, 9, 17, 32], 90)]
+    pool, graph = (
+        mig_jax.pool_from_label_lists(lists, [1.0] * 90),
+        mig_jax.label_graph_from_edges(32),
+    )
+    mesh = None if devices is None else pool_mesh(devices)
+    pages = mig_jax.lay_out(pool, graph, mig_jax.Measure(), 9, area=area, mesh=mesh)
+    # Without a mesh, all pages are one shard.
+    leaves, structure = jax.tree_util.tree_flatten(pages)
+    count = devices or 1
+    parts = zip(*(np.split(np.asarray(leaf), count) for leaf in leaves), strict=True)
+    seen: list[int] = []
+    for shard in map(structure.unflatten, parts):
+        shard = jax.tree_util.tree_map(jnp.asarray, shard)
+        places = np.arange(len(shard.records), dtype=np.int32)
+        together = dataclasses.replace(shard, costs=places).together(shard.records)
+        assert together.records.shape == (shard.num_pages, area // 4)
+        for page, (records, costs) in enumerate(
+            zip(np.asarray(together.records), np.asarray(together.costs), strict=True)
+        ):
+            start, rows = int(shard.starts[page]), area >> int(shard.width_log2[page])
+            np.testing.assert_array_equal(records[:rows], shard.records[start : start + rows])
+            np.testing.assert_array_equal(costs[:rows], start + np.arange(rows))
+            assert np.all(records[rows:] == EMPTY)
+            assert not costs[rows:].any()
+            seen += records[records != EMPTY].tolist()
+    assert sorted(seen) == list(range(90))
+
+
+WAYS = {
+    "pages": {},
+    "set": {"working_set": SetSize(2, 4, 4)},
+    "set, full form": {"working_set": SetSize(2, 4, 4, full=True)},
+}
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "way", "devices"),
+    [
+        (1 << 16, "pages", None),
+        ((1 << 16) + 1, "pages", None),
+        (70_000, "set", None),
+        (70_000, "set, full form", None),
+        (70_000, "set", 2),
+    ],
+)
+def test_no_label_is_taken_for_another(num_labels, way, devices):
+    """With one label more than 16 bits name, the last would be the first, were they 16 bits."""
+    if devices is not None and jax.device_count() < devices:
+        pytest.skip(f"needs {devices} (virtual) devices")
+    last = num_labels - 1
+    lists = [[0], [last], [last % (1 << 16)], [last, 1], [0, 1], [last]]
+    scores = [4.0, 3.5, 3.0, 2.5, 2.0, 1.5]
+    graph = mig_jax.label_graph_from_edges(num_labels)
+    pool = mig_jax.pool_from_label_lists(lists, scores)
+    mesh = None if devices is None else pool_mesh(devices)
+    found = mig_jax.select(
+        pool, graph, 6, measure=mig_jax.Measure(mig_jax.Log()), mesh=mesh, **WAYS[way]
+    )
+    z = np.zeros(num_labels)
+    for pick, gain in zip(found.picks.tolist(), found.gains.tolist(), strict=True):
+        before = np.log1p(z).sum()
+        for label in set(lists[pick]):
+            z[label] += scores[pick]
+        np.testing.assert_allclose(gain, np.log1p(z).sum() - before, rtol=1e-5)
+    np.testing.assert_allclose(found.z, z, rtol=1e-6)
+    assert lay_out_pages(pool, graph).labels.itemsize == (2 if num_labels <= 1 << 16 else 4)
+
+
+def test_a_record_needs_no_more_than_130_bytes_of_a_device():
+    """Of the generated pool, at a threshold that gives a record 20 slots."""
+    generated = BuiltinPool(100_000)
+    pool = mig_jax.pool_from_table(generated.table())
+    assert 3.3 < len(pool.labels) / pool.num_records < 3.5
+    graph = mig_jax.label_graph_from_embeddings(generated.label_embeddings()[1], 0.87)
+    pages = fill_pages(lay_out_pages(pool, graph), pool, graph, mig_jax.Measure())
+    assert 19.5 < 1000 * pages.num_pages / pool.num_records < 20
+    z = np.zeros(graph.num_labels, np.float32)
+    state = jax.eval_shape(
+        lambda pages: selection.initial_state(mig_jax.EXACT, mig_jax.Measure(), pages, z), pages
+    )
+    leaves = jax.tree_util.tree_leaves((pages, state))
+    assert sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) <= 130 * pool.num_records
 
 
 def test_a_record_with_very_many_labels_gets_a_wider_page():
