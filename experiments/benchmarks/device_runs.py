@@ -112,7 +112,9 @@ def prepare(path: pathlib.Path, sizes: Sizes, threshold: float, embeddings: str 
 
     found = generate(sizes.records, sizes.labels, threshold, embeddings)
     pages = mig_jax.lay_out(found.pool, found.graph, mig_jax.Measure(), sizes.budget)
-    arrays: dict[str, Any] = {name: x for name, x in vars(pages).items() if x is not None}
+    arrays: dict[str, Any] = {
+        name: leaf for name, leaf in vars(pages).items() if isinstance(leaf, jax.Array)
+    }
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, **arrays, num_labels=found.graph.num_labels)
     partial.rename(path)

@@ -58,13 +58,14 @@ def random_pages(records: int, num_labels: int) -> Any:
     number = max(-(-records // _MEAN_ROWS), 1)
     width_log2 = np.where(np.arange(number) % 8 < 5, 4, 5).astype(np.int32)
     rows = _AREA >> width_log2
-    first = (np.cumsum(rows) - rows).astype(np.int32)
+    starts = np.cumsum(rows) - rows
     labels, values = _slots(jax.random.key(0), number, num_labels)
     return pages_of(
         num_labels,
         labels=labels,
         values=values,
-        records=_records(jnp.asarray(first), jnp.asarray(rows)),
+        records=_records(int(rows.sum())),
+        starts=jnp.asarray(starts, jnp.int32),
         width_log2=jnp.asarray(width_log2),
     )
 
@@ -74,10 +75,11 @@ def _slots(key: jax.Array, number: int, num_labels: int) -> tuple[jax.Array, jax
     of_labels, of_values = jax.random.split(key)
     share = jax.random.uniform(of_labels, (number, _AREA)) ** 3
     labels = jnp.minimum((share * num_labels).astype(jnp.int32), num_labels - 1)
+    labels = labels.astype(jnp.uint16 if num_labels <= 1 << 16 else jnp.int32)
     return labels, jax.random.exponential(of_values, (number, _AREA))
 
 
-@jax.jit
-def _records(first: jax.Array, rows: jax.Array) -> jax.Array:
-    row = jnp.arange(_ROWS, dtype=jnp.int32)
-    return jnp.where(row < rows[:, None], first[:, None] + row, EMPTY)
+@functools.partial(jax.jit, static_argnames="rows")
+def _records(rows: int) -> jax.Array:
+    """A record a row, and behind them what `Pages` asks for."""
+    return jnp.pad(jnp.arange(rows, dtype=jnp.int32), (0, _ROWS), constant_values=EMPTY)

@@ -17,6 +17,9 @@ from mig_jax.selection import SetSize, initial_state, next_chunk
 __all__ = ["PROGRAMS", "Program", "Sizes", "abstract_pages"]
 
 
+_MEAN_ROWS = 52  # Of a page of the generated pool.
+
+
 class Sizes(NamedTuple):
     """Of the pool, and of the working set."""
 
@@ -46,9 +49,13 @@ def abstract_pages(sizes: Sizes) -> Any:
     pool = mig_jax.pool_from_label_lists([[0]], [1.0])
     graph = mig_jax.label_graph_from_edges(sizes.labels)
     few = mig_jax.lay_out(pool, graph, mig_jax.Measure(), 1)
-    return jax.tree_util.tree_map(
-        lambda leaf: jax.ShapeDtypeStruct((sizes.pages, *leaf.shape[1:]), leaf.dtype), few
-    )
+    rows = sizes.pages * _MEAN_ROWS + few.page_rows
+
+    def shape(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+        count = rows if leaf is few.records else sizes.pages
+        return jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype)
+
+    return jax.tree_util.tree_map(shape, few)
 
 
 def _arguments(sizes: Sizes) -> tuple[Any, Any, Any]:

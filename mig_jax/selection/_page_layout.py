@@ -163,7 +163,10 @@ class _Block(NamedTuple):
 
 
 def _write(
-    block: _Block, rows: PropagatedRows, layout: PageLayout, reached: Integer[np.ndarray, " entries"]
+    block: _Block,
+    rows: PropagatedRows,
+    layout: PageLayout,
+    reached: Integer[np.ndarray, " entries"],
 ) -> None:
     """Writes the rows of a block's records to its pages; `reached` is the label of each entry."""
     here = slice(block.first, block.stop)

@@ -232,7 +232,7 @@ def test_selection_compiled_for_the_card(tmp_path: pathlib.Path) -> None:
         assert float(row["graphs"]) <= 1
         assert float(row["kernels"]) + float(row["copies"]) < 20
     for row in picks:
-        # The pages' records alone are 2 MB: they are updated where they stand.
+        # The pages' records alone are 0.4 MB: they are updated where they stand.
         assert float(row["copied_bytes"]) < 100_000
         steps = float(row["kernels"]) + float(row["copies"])
         assert 0 < steps < 300
