@@ -45,7 +45,7 @@ def _shares(
     values: Float[jax.Array, "*n slots"],
 ) -> Float[jax.Array, "*n slots"]:
     """What each slot adds to the gain of its row."""
-    # Labels of few bits name no place before the first, nor behind the last, as an index may.
+    # Places are computed in the type of the indices, and stored labels may have too few bits.
     labels = labels.astype(jnp.int32)
     prepared = jax.tree_util.tree_map(lambda leaf: leaf[labels], table)
     # A share is never negative. Saying so also keeps compilers from fusing the last product

@@ -127,8 +127,8 @@ def move_to_selection(
     # updates them in place, where reading them here would make it copy them at every pick.
     gone = jnp.where(wanted & here, place, state.records.shape[0])
     records = state.records.at[gone].set(EMPTY, mode="drop")
-    renewed_page = jnp.where(wanted & here, best.page, state.first.shape[0])
-    first = state.first.at[renewed_page].set(best.next, mode="drop")
+    changed = jnp.where(wanted & here, best.page, state.first.shape[0])
+    first = state.first.at[changed].set(best.next, mode="drop")
     state = SelectionState(
         z=z,
         table=table,
