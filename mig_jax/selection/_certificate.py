@@ -86,8 +86,9 @@ def certify(
       constraints: what else a selection must keep to; E is then that of the picks and what is
         given, and the prices tell what each limit costs.
       tolerance: stop once the bound is within this share of the relaxed optimum.
-      max_steps: stop after so many steps in any case; each costs a pass over the pool.
-      mesh: devices to shard the pool over, from `pool_mesh`; one device by default.
+      max_steps: stop after so many steps in any case; each costs a pass over the pool at most.
+      mesh: devices to shard the pool over, from `pool_mesh`; one device by default. The number
+        of picks being all that is limited, one process makes the steps on its host.
       on_step: called after each step with its number and the lowest bound so far.
 
     Raises:

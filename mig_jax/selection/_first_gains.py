@@ -193,11 +193,13 @@ def _sums(pool: Pool, parts: _Parts, mesh: Mesh | None) -> Float[np.ndarray, " r
     offsets, labels, num_labels = offsets_of(pool), np.asarray(pool.labels), len(parts.sizes)
     chosen = top * np.exp2(-np.arange(_SCORES) / _SCORES_A_DOUBLING)
     sources = np.repeat(np.arange(num_labels), parts.sizes)
-    increases = parts.increases(
-        np.tile(parts.reached, _SCORES), np.outer(chosen, parts.shares).ravel()
+    # Each on its own: of all together there are forty times as many numbers as the graph has.
+    of_labels = np.concatenate(
+        [
+            np.bincount(sources, parts.increases(parts.reached, score * parts.shares), num_labels)
+            for score in chosen
+        ]
     )
-    cells = np.add.outer(num_labels * np.arange(_SCORES), sources).ravel()
-    of_labels = np.bincount(cells, increases, _SCORES * num_labels)
     sums = np.zeros_like(scores)
 
     def write(first: int) -> None:

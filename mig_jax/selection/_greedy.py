@@ -4,7 +4,8 @@ Both keep z (what each label holds) and choose the record with the largest
 marginal gain, the lowest index among equals. Because every φ is concave, a
 gain computed earlier bounds today's from above. The lazy selection keeps one
 such bound a page and recomputes only pages whose bound reaches the best gain
-known to be current.
+known to be current, or takes the records of many pages out together
+(`_working_set`).
 
 Under constraints (`Allowance`) records are compared by their worth: the gain, or
 the gain over the cost. What may be picked at any later time only becomes less, so
@@ -109,7 +110,12 @@ def full_scan_greedy(
       state: where to go on.
       budget: int32, traced: the scan does nothing once `state.count` reaches it.
       length: static, picks of this call.
+
+    Raises:
+      ValueError: if the state has a working set, which a full scan knows nothing of.
     """
+    if state.work is not None:
+        raise ValueError("a full scan takes a state without a working set")
 
     def pick(state: SelectionState, _: None) -> tuple[SelectionState, Picks]:
         here = pages.together(state.records)
@@ -148,8 +154,9 @@ def lazy_greedy(
 
     Arguments as there, and `mesh`, that of the pages, if they are sharded: every
     device then searches its own pages, and a pick exchanges one gain and record a
-    device and the row of the record chosen. Picks are those of one device, bit for
-    bit: a gain depends on its row and on z only.
+    device and the row of the record chosen; or nothing, if the state has a working
+    set, of which the devices exchange the records once. Picks are those of one
+    device, bit for bit: a gain depends on its row and on z only.
     """
     devices_a_part = None if mesh is None else mesh.size // num_parts(mesh)
     specs = state_specs(None if state.work is None else state.work.size)

@@ -69,7 +69,8 @@ class CellSelection:
     increases: Float[Array, " picks"]  #: By how much each pick raised E; the gains if exact.
     #: E of all picks, and of the records given, by the cell's own measure.
     information: Float[Array, ""]
-    pages_read: Int[Array, " picks"]  #: Pages whose gains were computed for the pick.
+    #: Pages whose gains were computed for the pick; those of a working set count for its first.
+    pages_read: Int[Array, " picks"]
 
 
 @as_pytree

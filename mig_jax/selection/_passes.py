@@ -316,3 +316,5 @@ def _on_rows(
 def _check_bounds(state: SelectionState) -> None:
     """Raises InputError if what a record gains is not a number: the search passes over it."""
     check_finite(*(shard.data for shard in state.tops.addressable_shards))
+    if state.work is not None:
+        check_finite(state.work.bounds)

@@ -62,7 +62,8 @@ def certify_prefixes(
     Args:
       pool, graph, measure, picks, budget, constraints, mesh: as for `certify`; no quotas, which a
         beginning has no part of.
-      whole: what `certify` found for all picks, within all of the limits; by default it is computed
+      whole: what `certify` found for all picks of the same pool, measure and records given,
+        within all of the limits: its bounds hold for the others too. By default it is computed
         like the others.
       tolerance: of each, stop once the bound is within this share of the relaxed optimum.
       max_steps: of each, stop after so many steps in any case.

@@ -65,7 +65,7 @@ class Journal(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """Where the search for one pick stands; the comment in `_search` has the invariant."""
+    """Where the search for one pick stands; the comment in `search` has the invariant."""
 
     bounds: jax.Array
     tops: jax.Array

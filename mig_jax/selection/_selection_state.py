@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from mig_jax.devices import REPLICATED, SHARDED
 from mig_jax.measure import Array, GainTable, as_pytree, unchecked
 from mig_jax.selection._allowance import Allowance
+from mig_jax.selection._page_layout import NARROWEST_LOG2
 from mig_jax.selection._pages import Pages
 
 __all__ = ["Picks", "SelectionState", "SetSize", "WorkingSet", "state_specs"]
@@ -27,6 +28,13 @@ class SetSize:
     #: Whether a pick computes the gains of all rows at once, as suits an accelerator; or one
     #: after another, those alone whose bounds ask for it.
     full: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless the sizes can be those of a set."""
+        if self.pages < 1 or self.rows < 1:
+            raise ValueError(f"a set has at least a page and a row, got {self}")
+        if self.width < 1 << NARROWEST_LOG2 or self.width & (self.width - 1):
+            raise ValueError(f"the width must be a power of two of at least 4, got {self.width}")
 
     def within(self, pages: Pages, devices: int) -> SetSize:
         """The same, but no more pages or rows than each device has of `pages`."""

@@ -25,7 +25,13 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Float, Int, Integer
 
-from mig_jax.devices import POOL_AXIS, all_reduce_max
+from mig_jax.devices import (
+    POOL_AXIS,
+    all_gather_parts,
+    all_reduce_max,
+    kind_of_programs,
+    num_parts,
+)
 from mig_jax.measure import GainRule, GainTable, Measure
 from mig_jax.selection._allowance import Allowance, most_costs
 from mig_jax.selection._page_gains import page_gains
@@ -71,12 +77,25 @@ def set_size(
     if full is None:
         device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
         full = device.platform != "cpu"
-    if not full and picks < _LEAST_PICKS:
+    if (not full and picks < _LEAST_PICKS) or not _rounds_alike(mesh):
         return None
     widths = pages.width_log2
+    if isinstance(widths, jax.core.Tracer):  # How wide the rows are is not known yet.
+        return SetSize(_PAGES, _ROWS, min(int(pages.labels.shape[1]), _WIDEST), full)
     shards = [widths] if mesh is None else [shard.data for shard in widths.addressable_shards]
     widest = all_reduce_max(max(int(np.max(shard, initial=2)) for shard in shards), mesh)
     return SetSize(_PAGES, _ROWS, min(1 << widest, _WIDEST), full)
+
+
+def _rounds_alike(mesh: Mesh | None) -> bool:
+    """Whether all processes have processors of one kind: they make the picks of a set each alone.
+
+    On unlike ones the last bits of gains may differ, and with them the picks.
+    """
+    if num_parts(mesh) == 1:
+        return True
+    own = np.frombuffer(kind_of_programs().encode(), np.uint8)
+    return len({kind.tobytes() for kind in all_gather_parts(own, mesh)}) == 1
 
 
 def over_pages(function: Callable[[jax.Array], Any], pages: Int[jax.Array, " n"]) -> Any:

@@ -67,6 +67,25 @@ def test_outputs_are_those_of_one_process(count, tmp_path):
     assert many["random_choice"] == pytest.approx(one["random_choice"], rel=1e-5)
 
 
+def test_picks_from_working_sets_are_those_of_one_process(tmp_path):
+    rng = np.random.default_rng(5)
+    rows = [
+        {"labels": rng.choice(40, 4).astype(str).tolist(), "score": float(rng.gamma(3))}
+        for _ in range(4000)
+    ]
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    alone, together = tmp_path / "alone.jsonl", tmp_path / "together.jsonl"
+    many = 2100  # Fewer are searched page by page.
+    ((status, text),) = finish([start_select(*flags([str(pool)], alone, budget=many))])
+    assert status == 0, text
+    for status, text in finish(start_together(*[flags([str(pool)], together, budget=many)] * 2)):
+        assert status == 0, text
+    for ending in (".jsonl", ".selection.parquet"):
+        found, expected = (path.with_suffix(ending).read_bytes() for path in (together, alone))
+        assert found == expected, ending
+
+
 def test_a_bad_record_stops_all_with_its_line(tmp_path):
     pool = write_pool(tmp_path)
     lines = pathlib.Path(pool[0]).read_text().split("\n")

@@ -209,6 +209,27 @@ def test_a_set_is_taken_where_it_pays_and_is_as_wide_as_the_rows():
     assert size.width == 256
 
 
+@pytest.mark.parametrize("sizes", [(0, 1, 4), (1, 0, 4), (1, 1, 2), (1, 1, 12), (1, 1, 0)])
+def test_what_cannot_be_a_set_is_an_error(sizes):
+    with pytest.raises(ValueError, match="at least"):
+        SetSize(*sizes)
+
+
+def test_a_set_of_pages_that_are_traced_is_as_wide_as_a_page():
+    pages = mig_jax.lay_out(LARGE.pool, LARGE.graph, mig_jax.Measure(), 400, area=128)
+    sizes = []
+    jax.jit(lambda pages: sizes.append(set_size(pages, 10_000, full=False)))(pages)
+    assert [size.width for size in sizes] == [128]
+
+
+def test_a_full_scan_takes_no_set():
+    measure = mig_jax.Measure()
+    pages = mig_jax.lay_out(LARGE.pool, LARGE.graph, measure, 400)
+    state = initial_state(mig_jax.EXACT, measure, pages, jnp.zeros(150), size=SMALL)
+    with pytest.raises(ValueError, match="without a working set"):
+        full_scan_greedy(mig_jax.EXACT, measure, pages, state, jnp.int32(1), 1)
+
+
 def test_no_chunk_copies_what_grows_with_the_pool():
     measure = mig_jax.Measure()
     pages = mig_jax.lay_out(LARGE.pool, LARGE.graph, measure, 400, area=64)

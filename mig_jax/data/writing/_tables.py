@@ -107,6 +107,7 @@ def _numbers(values: npt.NDArray[Any]) -> pa.Array:
     import pyarrow as pa
 
     values = np.ascontiguousarray(values)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     is_null = np.isnan(values)
     held = None
     if is_null.any():
