@@ -67,13 +67,14 @@ def picks_by_set(
         )
         state = now.state
 
-        def is_due(work: WorkingSet) -> jax.Array:
-            return work.used & (work.by_pages <= 0) & ~now.over & (state.count < stop)
-
-        work = lax.while_loop(
+        work = _work(now)
+        is_due = work.used & (work.by_pages <= 0) & ~now.over & (state.count < stop)
+        # No loop that runs once at most: XLA would read the pages ahead of it, due or not.
+        work = lax.cond(
             is_due,
             lambda work: take(rule, measure, pages, state, work, devices_a_part),
-            _work(now),
+            lambda work: work,
+            work,
         )
         state, work, picks = _all_within(rule, measure, state, work, now.picks, stop, start)
 
