@@ -56,7 +56,8 @@ def command_rows(
         ]
         command += [f"--label_embeddings={embeddings}", f"--budget={budget}", *words]
         # Its caches are those of this folder alone, and so are the programs that JAX keeps.
-        others = {n: x for n, x in os.environ.items() if not n.startswith("JAX_COMPILATION_CACHE")}
+        of_jax = ("JAX_COMPILATION_CACHE", "JAX_ENABLE_COMPILATION_CACHE")
+        others = {name: x for name, x in os.environ.items() if not name.startswith(of_jax)}
         watched = run_watched(command, {**others, "XDG_CACHE_HOME": str(caches)})
         peak = None if watched.peak_mb is None else watched.peak_mb + watched.children_mb
         told = json.loads(output.with_suffix(".manifest.json").read_text())["seconds"]

@@ -199,7 +199,7 @@ def _sums(pool: Pool, parts: _Parts, mesh: Mesh | None) -> Float[np.ndarray, " r
             np.bincount(sources, parts.increases(parts.reached, score * parts.shares), num_labels)
             for score in chosen
         ]
-    )
+    ).astype(np.float64)  # Of nothing NumPy would make whole numbers.
     sums = np.zeros_like(scores)
 
     def write(first: int) -> None:

@@ -25,6 +25,7 @@ from mig_jax.measure import (
     Pool,
     Scalar,
     back_propagate,
+    check_labels,
     information,
     label_information,
     propagate,
@@ -56,7 +57,11 @@ class GradientSteps:
     def __init__(
         self, pool: Pool, graph: LabelGraph, measure: Measure, mesh: Mesh | None = None
     ) -> None:
-        """Takes a problem in float64, the pool not sharded; the mesh is of what holds the pool."""
+        """Takes a problem in float64, the pool not sharded; the mesh is of what holds the pool.
+
+        Raises ValueError if a label id is not in the graph.
+        """
+        check_labels(pool, graph)
         self._problem = pool, graph, measure
         self._mesh = mesh
 

@@ -108,6 +108,9 @@ def lay_out_pages(
     if area < 1 << NARROWEST_LOG2 or area & (area - 1):
         raise ValueError(f"area must be a power of two of at least 4, got {area}")
     check_labels(pool, graph)
+    if priority is not None:
+        message = "priority: expected a number for each record"
+        chex.assert_shape(priority, (pool.num_records,), custom_message=message)
     rows = propagated_rows(pool, graph)
     widths = _widths_log2(rows.lengths)
     area = max(area, 1 << int(widths.max(initial=NARROWEST_LOG2)))
@@ -198,8 +201,6 @@ def _by_width(
     """
     keys = np.arange(len(widths)) | (widths.astype(np.int64) << (_INDEX_BITS + _PRIORITY_BITS))
     if priority is not None:
-        message = "priority: expected a number for each record"
-        chex.assert_shape(priority, widths.shape, custom_message=message)
         priority = np.asarray(priority, np.float64)
         scaled = priority / (np.max(np.abs(priority), initial=0) or 1)
         # The bits of floats above 0 are ordered as these are, and the others the other way.
