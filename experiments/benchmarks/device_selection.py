@@ -89,9 +89,10 @@ def bounds(step: Step) -> None:
     """First bounds of all pages, as selection begins with them; and all gains at once."""
     pages, z = step.pages()
     records = step.sizes.records
+    size = set_of(pages, step.sizes.set_pages[0], step.sizes.set_rows[0], full=True)
     step.time_calls(
         "first bounds",
-        lambda _: initial_state(mig_jax.EXACT, step.measure, pages, z),
+        lambda _: state_of(step, pages, z, size),
         records=records,
     )
     gains = jax.jit(

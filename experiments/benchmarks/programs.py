@@ -68,7 +68,7 @@ def _arguments(sizes: Sizes) -> tuple[Any, Any, Any]:
 
 
 def _first_state(sizes: Sizes, place: Callable[[Any], Any]) -> Any:
-    return initial_state.lower(mig_jax.EXACT, *place(_arguments(sizes)))
+    return initial_state.lower(mig_jax.EXACT, *place(_arguments(sizes)), size=_set_of(sizes))
 
 
 def _chunk_by_pages(sizes: Sizes, place: Callable[[Any], Any]) -> Any:
@@ -76,8 +76,11 @@ def _chunk_by_pages(sizes: Sizes, place: Callable[[Any], Any]) -> Any:
 
 
 def _chunk_from_sets(sizes: Sizes, place: Callable[[Any], Any]) -> Any:
-    size = SetSize(pages=sizes.set_pages, rows=sizes.set_rows, width=sizes.set_width, full=True)
-    return _chunk(sizes, place, functools.partial(initial_state, size=size))
+    return _chunk(sizes, place, functools.partial(initial_state, size=_set_of(sizes)))
+
+
+def _set_of(sizes: Sizes) -> SetSize:
+    return SetSize(pages=sizes.set_pages, rows=sizes.set_rows, width=sizes.set_width, full=True)
 
 
 def _chunk(sizes: Sizes, place: Callable[[Any], Any], begin: Callable) -> Any:

@@ -77,7 +77,8 @@ def _start(
         worths = worths_of_page(rule, measure, pages, records, table, left, page)
         return jnp.max(worths), jnp.min(pages.rows_of(records, page, EMPTY))
 
-    found, first = over_pages(of_page, jnp.arange(pages.num_pages, dtype=jnp.int32))
+    numbers = jnp.arange(pages.num_pages, dtype=jnp.int32)
+    found, first = over_pages(of_page, numbers, size)
     bounds = grouped(found)
     return SelectionState(
         z=z,

@@ -98,13 +98,12 @@ def _rounds_alike(mesh: Mesh | None) -> bool:
     return len({kind.tobytes() for kind in all_gather_parts(own, mesh)}) == 1
 
 
-def over_pages(function: Callable[[jax.Array], Any], pages: Int[jax.Array, " n"]) -> Any:
-    """`function` of each page number, one after another on a CPU, many at once elsewhere."""
-    return lax.platform_dependent(
-        pages,
-        cpu=lambda pages: lax.map(function, pages),
-        default=lambda pages: lax.map(function, pages, batch_size=_PAGES_AT_ONCE),
-    )
+def over_pages(
+    function: Callable[[jax.Array], Any], pages: Int[jax.Array, " n"], size: SetSize | None
+) -> Any:
+    """`function` of each page number: of many at once for the full form, else one by one."""
+    at_once = _PAGES_AT_ONCE if size is not None and size.full else None
+    return lax.map(function, pages, batch_size=at_once)
 
 
 def worths_of_page(
@@ -203,7 +202,9 @@ def take(
     fits = (1 << jnp.asarray(pages.width_log2)) <= size.width
     _, read, unread = _largest(jnp.where(fits, bounds, -1), size.pages)
     worths = over_pages(
-        partial(worths_of_page, rule, measure, pages, state.records, state.table, state.left), read
+        partial(worths_of_page, rule, measure, pages, state.records, state.table, state.left),
+        read,
+        size,
     )
     # If few pages fit, wider ones were read too.
     offered = jnp.where(fits[read][:, None], worths, -1)
