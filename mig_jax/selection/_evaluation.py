@@ -81,11 +81,11 @@ def selected_information(
     is_traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves(pool))
     if mesh is None and not is_traced:
         # The entries of the picks alone, added in the order that the whole pool's would be.
-        entries, held = _entries_of(pool, ordered)
+        entries = _entries_of(pool, chosen)
         scores = np.asarray(pool.scores)
         raw = np.zeros(graph.num_labels, jax.dtypes.canonicalize_dtype(scores.dtype))
-        added = scores[ordered].astype(raw.dtype, copy=False)
-        np.add.at(raw, np.asarray(pool.labels)[entries], np.repeat(added, held))
+        added = scores[np.asarray(pool.records)[entries]].astype(raw.dtype, copy=False)
+        np.add.at(raw, np.asarray(pool.labels)[entries], added)
         return _propagated(graph, measure, raw)
     amounts = amounts_of_picks(pool, part_of_picks(chosen, sizes, mesh))
     if mesh is not None:
@@ -93,16 +93,11 @@ def selected_information(
     return _label_information(pool, graph, measure, amounts, mesh)
 
 
-def _entries_of(
-    pool: Pool, records: Int[np.ndarray, " some"]
-) -> tuple[Int[np.ndarray, " _entries"], Int[np.ndarray, " some"]]:
-    """The entries of these records, one record after another, and how many each has."""
-    of_entries = np.asarray(pool.records)
-    ids = records.astype(of_entries.dtype)  # Else NumPy would convert all entries.
-    firsts = np.searchsorted(of_entries, ids)
-    counts = np.searchsorted(of_entries, ids, side="right") - firsts
-    before = np.cumsum(counts) - counts
-    return np.repeat(firsts - before, counts) + np.arange(counts.sum()), counts
+def _entries_of(pool: Pool, records: Int[np.ndarray, " some"]) -> Int[np.ndarray, " _entries"]:
+    """The entries of these records, in the order of the pool's."""
+    is_chosen = np.zeros(pool.num_records, bool)
+    is_chosen[records] = True
+    return np.flatnonzero(is_chosen[np.asarray(pool.records)])
 
 
 def with_given(
@@ -195,5 +190,5 @@ def labels_covered(
     check_labels(pool, graph)
     own = part_of_picks(picks, part_sizes(pool, mesh), mesh)
     covered = np.zeros(graph.num_labels, bool)
-    covered[np.asarray(pool.labels)[_entries_of(pool, np.sort(own))[0]]] = True
+    covered[np.asarray(pool.labels)[_entries_of(pool, own)]] = True
     return int(np.any(all_gather_parts(covered, mesh), axis=0).sum())

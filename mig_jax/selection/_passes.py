@@ -226,8 +226,8 @@ def next_chunk(
 def resumed_state(fresh: SelectionState, progress: Progress) -> SelectionState:
     """The state after the picks of `progress`, from an initial state for its z and its pages.
 
-    Bounds are not kept: the first pick reads every page and finds them again. Before the first
-    pick the state is the initial one.
+    Bounds are not kept: the initial state has found them for its z. Before the first pick it is
+    the state.
 
     Raises:
       ValueError: if `progress` is of another number of labels or kind of table.
