@@ -30,7 +30,6 @@ from mig_jax.commands.flag_groups import (
     InputOptions,
     check_input_flags,
     define_input_flags,
-    warn_of_threshold,
 )
 from mig_jax.commands.flag_values import adder
 from mig_jax.commands.pool_inputs import (
@@ -106,8 +105,6 @@ def run(options: Options) -> None:
     seconds: dict[str, float] = {}
     points, paper = options.points(), paper_point(options.paper_threshold)
     lowest = min(point.threshold for point in points)
-    words = "--thresholds={0:g},0.8 --paper_threshold={0:g}"
-    warn_of_threshold(options.model_of_embeddings, lowest, words)
     with (
         held_workdir(options.workdir, "ablate") as workdir,
         data.OutputFiles(options.files()) as outputs,
@@ -123,7 +120,8 @@ def run(options: Options) -> None:
         check_budget(options.budget, table.num_records)
         check_worth(table)
         with timed(seconds, "graph"):
-            graph = read_label_graph(options, table, lowest)
+            words = "--thresholds={0:g},0.8 --paper_threshold={0:g}"
+            graph, _ = read_label_graph(options, table, lowest, flags=words)
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}
         with timed(seconds, "selection"), RunArrays(workdir / "cells", "cells", run) as finished:

@@ -9,18 +9,19 @@ from absl import flags
 from mig_jax import data
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import (
+    USUAL_NEIGHBOURS,
     DEFAULT_EMBEDDING_MODEL,
     TableOptions,
     check_table_flags,
     define_device_flag,
     define_table_flags,
     stem_of,
-    usual_threshold,
 )
 from mig_jax.commands.flag_values import adder
 from mig_jax.commands.pool_inputs import embed_labels, embedder, read_table
 from mig_jax.commands.terminal import tell
 from mig_jax.errors import InputError
+from mig_jax.measure import threshold_of_neighbours
 
 __all__ = ["COMMAND", "run"]
 
@@ -75,8 +76,10 @@ def run(values: flags.FlagValues) -> None:
         f"wrote the embeddings of {len(names):,} labels, {embeddings.shape[1]} wide: "
         f"{options.output}"
     )
-    if (threshold := usual_threshold(options.model)) is not None:
-        tell(f"for this model select takes --similarity_threshold={threshold:g} by itself")
+    threshold = threshold_of_neighbours(embeddings, USUAL_NEIGHBOURS)
+    tell(
+        f"at similarity {threshold:g} these labels have {USUAL_NEIGHBOURS:g} neighbours in the mean"
+    )
 
 
 COMMAND = Command(

@@ -17,7 +17,6 @@ from absl import flags
 from mig_jax import data
 from mig_jax.commands.flag_values import AddFlag
 from mig_jax.commands.pool_files import open_pool
-from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.synthetic import BuiltinPool
 
@@ -26,6 +25,7 @@ __all__ = [
     "LARGEST_PARAMETER",
     "SMALLEST_EXPONENT",
     "SMALLEST_RATE",
+    "USUAL_NEIGHBOURS",
     "InputOptions",
     "PoolOptions",
     "TableOptions",
@@ -42,8 +42,6 @@ __all__ = [
     "define_pool_flags",
     "define_table_flags",
     "stem_of",
-    "usual_threshold",
-    "warn_of_threshold",
 ]
 
 #: Parameters of the measure that float64 can compute with, whatever the scores are. Of smaller
@@ -52,8 +50,9 @@ SMALLEST_EXPONENT, SMALLEST_RATE, LARGEST_PARAMETER = 1e-3, 1e-30, 1e30
 
 DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
-# The similarity from which on labels are joined, by embedding model: a few neighbours a label.
-_USUAL_THRESHOLDS = {"all-MiniLM-L6-v2": 0.65}
+#: How many neighbours a label has in the mean where the similarity threshold is to fit: as many as
+#: the labels of the MIG paper have by all-MiniLM-L6-v2 at 0.65.
+USUAL_NEIGHBOURS = 3.5
 
 
 def stem_of(output: str, *endings: str) -> str:
@@ -69,26 +68,6 @@ def stem_of(output: str, *endings: str) -> str:
         output = base
         base, ending = os.path.splitext(base)
     return base if ending.lower() in endings else output
-
-
-def usual_threshold(model: str | None) -> float | None:
-    """The similarity threshold for a model, by its name or folder; None if we know none.
-
-    >>> usual_threshold("sentence-transformers/all-MiniLM-L6-v2")
-    0.65
-    """
-    name = "" if model is None else os.path.basename(os.path.normpath(model))
-    return _USUAL_THRESHOLDS.get(name)
-
-
-def warn_of_threshold(model: str | None, threshold: float, flags: str) -> None:
-    """Says that a threshold is too high for a model, if it is, and the flags that set another."""
-    usual = usual_threshold(model)
-    if usual is not None and threshold > usual + 0.1:
-        say(
-            f"warning: similarity {threshold:g} joins hardly any labels that {model} embeds; "
-            f"{usual:g} is usual for it: {flags.format(usual)}"
-        )
 
 
 def cache_folder_of(cache: str | None) -> str | None:
@@ -258,13 +237,6 @@ class InputOptions(TableOptions):
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
         return [*super().files(), *_given(self.label_embeddings)]
-
-    @property
-    def model_of_embeddings(self) -> str | None:
-        """What embeds the labels, if anything does and it is known."""
-        if self.label_embeddings is not None:
-            return data.embedding_model_of(self.label_embeddings)
-        return self.embedding_model
 
 
 def define_input_flags(add: AddFlag) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "AddFlag",
     "Amount",
     "AmountParser",
+    "ThresholdParser",
     "WholeNumber",
     "adder",
     "amount_of",
@@ -90,6 +91,23 @@ class AmountParser(flags.ArgumentParser[Amount]):
 
     def flag_type(self) -> str:
         return "amount"
+
+
+class ThresholdParser(flags.ArgumentParser[Any]):
+    """A similarity above 0 and at most 1, or `auto`."""
+
+    expected = "auto, or a number above 0 and at most 1"
+
+    def parse(self, argument: float | str) -> float | str:
+        if argument == "auto":
+            return "auto"
+        threshold = _Number().parse(argument)
+        if not 0 < threshold <= 1:
+            raise ValueError("no similarity to share information at")
+        return threshold
+
+    def flag_type(self) -> str:
+        return "similarity"
 
 
 def read_share(text: str) -> fractions.Fraction | None:
@@ -201,7 +219,7 @@ def _expected(flag: flags.Flag[Any]) -> str:
     parser = flag.parser
     if choices := getattr(parser, "enum_values", None):
         return f"one of {', '.join(choices)}"
-    if isinstance(parser, AmountParser):
+    if isinstance(parser, AmountParser | ThresholdParser):
         return parser.expected
     if isinstance(parser, flags.BooleanParser):
         return "true or false"

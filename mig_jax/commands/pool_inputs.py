@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mig_jax import data
-from mig_jax.commands.flag_groups import InputOptions, TableOptions
+from mig_jax.commands.flag_groups import USUAL_NEIGHBOURS, InputOptions, TableOptions
 from mig_jax.commands.pool_parts import read_part
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
 from mig_jax.errors import InputError
-from mig_jax.measure import LabelGraph, label_graph_from_edges, label_graph_from_embeddings
+from mig_jax.measure import (
+    LabelGraph,
+    label_graph_from_edges,
+    label_graph_from_embeddings,
+    threshold_of_neighbours,
+)
 
 __all__ = [
     "check_budget",
@@ -28,6 +33,8 @@ __all__ = [
 ]
 
 _LABELS_A_REPORT = 512
+# Labels with a tenth of the usual neighbours share hardly anything.
+_HARDLY_ANY = USUAL_NEIGHBOURS / 10
 
 
 def read_table(
@@ -175,9 +182,20 @@ def label_embeddings(
 
 
 def read_label_graph(
-    options: InputOptions, table: data.RecordTable, threshold: float
-) -> LabelGraph:
+    options: InputOptions,
+    table: data.RecordTable,
+    threshold: float | Literal["auto"],
+    *,
+    neighbours: float = USUAL_NEIGHBOURS,
+    flags: str = "--similarity_threshold={:g}",
+) -> tuple[LabelGraph, float | None]:
     """The graph that joins labels of the table with a similarity of `threshold` or more.
+
+    With "auto" labels have so many `neighbours` in the mean (`threshold_of_neighbours`). If a
+    threshold that was given joins hardly any labels, the flags that set another are told.
+
+    Returns:
+      The graph, and the threshold; None if the labels have no embeddings.
 
     Raises:
       InputError: if the embeddings cannot be used.
@@ -188,16 +206,25 @@ def read_label_graph(
             "the label graph has no edges: give --label_embeddings=EMB.npz or "
             "--embedding_model=NAME to let labels of similar meaning share information"
         )
-        return label_graph_from_edges(table.num_labels)
+        return label_graph_from_edges(table.num_labels), None
     vectors, present = embeddings
-    graph = label_graph_from_embeddings(vectors, threshold, present=present)
+    at = threshold
+    if at == "auto":
+        at = threshold_of_neighbours(vectors, neighbours, present=present)
+    graph = label_graph_from_embeddings(vectors, at, present=present)
+    found = 2 * graph.num_edges / max(graph.num_labels, 1)
     say(
-        f"label graph: {graph.num_edges:,} edges at similarity {threshold:g} "
-        f"or more, {2 * graph.num_edges / max(graph.num_labels, 1):.1f} neighbours a label"
+        f"label graph: {graph.num_edges:,} edges at similarity {at:g} or more, {found:.1f} "
+        "neighbours a label" + (f"; {flags.split('=')[0]} sets another" * (threshold == "auto"))
     )
-    if not graph.num_edges:
-        say("no two labels are that similar: a lower threshold would join some")
-    return graph
+    if threshold != "auto" and found < _HARDLY_ANY:
+        fits = threshold_of_neighbours(vectors, neighbours, present=present)
+        if fits < at:
+            say(
+                f"warning: similarity {at:g} joins hardly any labels; {fits:g} gives them "
+                f"{neighbours:g} neighbours: {flags.format(fits)}"
+            )
+    return graph, at
 
 
 @functools.lru_cache(maxsize=1)

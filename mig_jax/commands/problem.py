@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from mig_jax import data
 from mig_jax.commands.pool_inputs import label_embeddings, read_label_graph
@@ -11,24 +11,36 @@ from mig_jax.commands.selection_steps import told_of_learned
 from mig_jax.commands.terminal import listed, say
 from mig_jax.measure import LabelGraph, Measure, Pool
 
-__all__ = ["read_problem", "say_if_beyond"]
+__all__ = ["Problem", "read_problem", "say_if_beyond"]
+
+
+class Problem(NamedTuple):
+    """Pool, graph and measure to select with."""
+
+    pool: Pool
+    graph: LabelGraph
+    measure: Measure
+    about: dict[str, Any]  # What of them is learned, for the manifest.
+    threshold: float | None = None  # The similarity that joins labels, where flags decide it.
 
 
 def read_problem(
     options: SelectOptions, table: data.RecordTable, pool: Pool
-) -> tuple[Pool, LabelGraph, Measure, dict[str, Any]]:
-    """Pool, graph and measure to select with; and what of them is learned, for the manifest.
+) -> Problem:
+    """What a selection of the table is made on, by the flags or by what was learned.
 
     Raises:
       InputError: if embeddings or learned parameters cannot be used.
     """
     if options.params is None:
-        graph = read_label_graph(options, table, options.similarity_threshold)
-        return pool, graph, options.measure(), {}
+        graph, threshold = read_label_graph(
+            options, table, options.similarity_threshold, neighbours=options.neighbours
+        )
+        return Problem(pool, graph, options.measure(), {}, threshold)
     # Not at the top: only who has learned parameters needs optax, flax and orbax here.
     from mig_jax.learning import harden, learned_budgets, learned_threshold, restore_learned
 
-    graph = read_label_graph(options, table, learned_threshold(options.params))
+    graph, _ = read_label_graph(options, table, learned_threshold(options.params))
     embeddings = label_embeddings(options, table)
     vectors = None if embeddings is None else embeddings[0]
     learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
@@ -42,7 +54,7 @@ def read_problem(
         f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
         f"{about['threshold']:.3g} or more{learned_for}"
     )
-    return pool, graph, measure, {"learned": about}
+    return Problem(pool, graph, measure, {"learned": about})
 
 
 def say_if_beyond(learned: dict[str, Any], picks: int) -> None:

@@ -123,7 +123,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 as_rows = options.form == "parquet"
                 check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
         with timed(seconds, "graph"):
-            pool, graph, measure, learned = hosts.together(
+            pool, graph, measure, learned, threshold = hosts.together(
                 lambda: read_problem(options, table, pool)
             )
         problem = pool, graph, measure
@@ -143,7 +143,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 with timed(seconds, "prefixes"):
                     prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
         about = {
-            **manifest(options.parameters(), table, graph, selection, certificate, hosts),
+            **manifest(options.parameters(threshold), table, graph, selection, certificate, hosts),
             "records_used": candidates,
             "labels_covered": labels_covered(
                 pool, graph, given.with_picks(selection.picks), hosts.mesh

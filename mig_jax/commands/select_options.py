@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from absl import flags
 
@@ -26,10 +26,9 @@ from mig_jax.commands.flag_groups import (
     define_count_flag,
     define_input_flags,
     stem_of,
-    usual_threshold,
-    warn_of_threshold,
+    USUAL_NEIGHBOURS,
 )
-from mig_jax.commands.flag_values import AddFlag, adder
+from mig_jax.commands.flag_values import AddFlag, ThresholdParser, adder
 from mig_jax.commands.given_flags import (
     GivenOptions,
     check_given_flags,
@@ -43,7 +42,6 @@ from mig_jax.commands.method_flags import (
 )
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.process_flags import check_process_flags, define_process_flags
-from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
 
@@ -70,6 +68,7 @@ _REPLACED_BY_PARAMS: Final = (
     "epsilon",
     "propagation",
     "similarity_threshold",
+    "neighbours",
 )
 
 
@@ -83,7 +82,8 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
     count_by: str | None
     dataset_info: str | None
     report: str | None
-    similarity_threshold: float
+    similarity_threshold: float | Literal["auto"]
+    neighbours: float
     propagation: float
     gain: str
     preset: str | None
@@ -138,14 +138,19 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
         how = {"fields": self.fields, "longest_record": self.limits.longest_record}
         return open_pool([*pool, *beside], cache=self.cache_folder, **how)
 
-    def parameters(self) -> dict[str, Any]:
-        """The flags that count, for the manifest."""
+    def parameters(self, threshold: float | None = None) -> dict[str, Any]:
+        """The flags that count, for the manifest; `threshold` is what joined labels, if known."""
         unused = [] if self.params is None else [*_REPLACED_BY_PARAMS]
+        if self.similarity_threshold != "auto":
+            unused.append("neighbours")
         if self.by_mig:
             unused += [field.name for field in dataclasses.fields(MethodOptions)]
         elif not self.asks:
             unused += [field.name for field in dataclasses.fields(AskingOptions)]
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in unused}
+        found = dataclasses.asdict(self)
+        if threshold is not None:
+            found["similarity_threshold"] = threshold
+        return {k: v for k, v in found.items() if k not in unused}
 
     def measure(self) -> Measure:
         """The measure that the flags describe; parameters of a family without one keep theirs."""
@@ -223,13 +228,18 @@ def _define_output_flags(add: AddFlag) -> None:
 
 def _define_measure_flags(add: AddFlag) -> None:
     add(
-        flags.DEFINE_float,
+        ThresholdParser,
         "similarity_threshold",
-        PAPER.threshold,
-        "Labels whose embeddings are this similar (cosine) are joined. If not given, it is "
-        "what is usual for a known embedding model, as 0.65 for all-MiniLM-L6-v2, else 0.9.",
+        "auto",
+        "Labels whose embeddings are this similar (cosine) are joined; auto takes the threshold "
+        "at which they have --neighbours in the mean.",
+    )
+    add(
+        flags.DEFINE_float,
+        "neighbours",
+        USUAL_NEIGHBOURS,
+        "Labels that a label is joined with in the mean, at most a tenth of all.",
         lower_bound=0.0,
-        upper_bound=1.0,
     )
     add(
         flags.DEFINE_float,
@@ -299,8 +309,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     if values.preset is not None:
         _apply_preset(values)
         print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
-    if not values.similarity_threshold > 0:
-        raise InputError("--similarity_threshold: found 0, expected a number above 0")
+    _check_neighbours(values)
     check_process_flags(values)
     check_input_flags(values)
     check_count_flag(values)
@@ -315,7 +324,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         raise InputError("--report: does not go with --coordinator_address")
     options = SelectOptions(**values.flag_values_dict())
     check_budget_options(options, grouped=options.needs("groups"))
-    return options if options.params is not None else _with_threshold(options, values)
+    return options
 
 
 def _apply_preset(values: flags.FlagValues) -> None:
@@ -325,16 +334,13 @@ def _apply_preset(values: flags.FlagValues) -> None:
             values[name].value = value
 
 
-def _with_threshold(options: SelectOptions, values: flags.FlagValues) -> SelectOptions:
-    """The threshold of the embedding model if none was given; a warning if it is too high."""
-    flag = "similarity_threshold"
-    model = options.model_of_embeddings
-    usual = usual_threshold(model)
-    if usual is None or values[flag].present or options.preset is not None:
-        warn_of_threshold(model, options.similarity_threshold, f"--{flag}={{:g}}")
-        return options
-    say(f"similarity threshold {usual:g}, as is usual for {model}; --{flag} sets another")
-    return dataclasses.replace(options, similarity_threshold=usual)
+def _check_neighbours(values: flags.FlagValues) -> None:
+    """How many there are is what a threshold decides, or the other way round."""
+    if values["neighbours"].present and values.similarity_threshold != "auto":
+        by = "--preset" if values.preset is not None else "--similarity_threshold"
+        raise InputError(f"--neighbours: does not go with {by}, which says from where on they are")
+    if not values.neighbours > 0:
+        raise InputError("--neighbours: found 0, expected a number above 0")
 
 
 def _check_params(values: flags.FlagValues) -> None:

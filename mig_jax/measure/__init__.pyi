@@ -19,6 +19,7 @@ from ._label_graph import (
     label_graph_from_embeddings,
     propagate,
     propagation_weights,
+    threshold_of_neighbours,
 )
 from ._paper import PAPER
 from ._pool import Pool, amounts_of_picks, pool_from_label_lists, pool_from_table
@@ -69,6 +70,7 @@ __all__ = [
     "propagate",
     "propagation_weights",
     "safe_base",
+    "threshold_of_neighbours",
     "unchecked",
     "worth_of_records",
 ]

@@ -24,6 +24,7 @@ __all__ = [
     "label_graph_from_embeddings",
     "propagate",
     "propagation_weights",
+    "threshold_of_neighbours",
 ]
 
 
@@ -129,6 +130,65 @@ def label_graph_from_embeddings(
     p, q, similarities = (np.concatenate(parts) for parts in zip(*found, strict=True))
     # Rounding can put the cosine of two equal vectors a little over 1.
     return _both_directions(num_labels, p, q, np.minimum(similarities, 1))
+
+
+def threshold_of_neighbours(
+    embeddings: ArrayLike,
+    neighbours: float,
+    *,
+    present: ArrayLike | None = None,
+    block: int = 2048,
+) -> float:
+    """The similarity threshold at which labels have so many neighbours in the mean.
+
+    A label has a tenth of the others for neighbours at most, so that few labels do not all
+    share their information. The threshold is rounded down to a thousandth, and is so the
+    same where products round otherwise; labels that are not more similar than 0 are never
+    joined. Works in blocks, as `label_graph_from_embeddings` does.
+
+    Args:
+      embeddings: float [K, width], rows of unit length.
+      neighbours: above 0.
+      present: bool [K]; labels for which it is False have none, and do not count.
+      block: rows compared with all others at a time.
+
+    Returns:
+      From 0.001 to 1; 1 if no pair is to be joined.
+
+    Raises:
+      ValueError: if `embeddings` is not a matrix, or `present` has not a value for each row.
+
+    >>> angles = np.arange(40) * np.pi / 80
+    >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    >>> threshold = threshold_of_neighbours(vectors, 3.5)
+    >>> threshold, label_graph_from_embeddings(vectors, threshold).num_edges
+    (0.996, 77)
+    """
+    vectors = np.asarray(embeddings, np.float32)
+    if vectors.ndim != 2:
+        raise ValueError(f"embeddings must be a matrix, got shape {vectors.shape}")
+    if present is not None:
+        if np.shape(present) != vectors.shape[:1]:
+            raise ValueError(f"present must have shape {vectors.shape[:1]}, got {np.shape(present)}")
+        vectors = vectors[np.asarray(present, bool)]
+    count = len(vectors)
+    pairs = int(min(neighbours, (count - 1) / 10) * count / 2)
+    if pairs < 1:
+        return 1.0
+    largest = np.zeros(0, np.float32)
+    least = np.float32(0)  # Of the pairs that can be among the largest; below the last of them.
+    for start in range(0, count, block):
+        similarity = vectors[start : start + block] @ vectors[start:].T
+        rows, columns = np.nonzero(similarity > least)
+        upper = columns > rows
+        found = similarity[rows[upper], columns[upper]]
+        largest = np.concatenate([largest, found])
+        if len(largest) > pairs:
+            largest = np.partition(largest, len(largest) - pairs)[-pairs:]
+            least = np.nextafter(largest[0], np.float32(-1))
+    if not len(largest):
+        return 1.0
+    return float(np.clip(np.floor(np.float64(largest.min()) * 1000) / 1000, 0.001, 1.0))
 
 
 def cut_edges(graph: LabelGraph, threshold: Scalar) -> LabelGraph:
