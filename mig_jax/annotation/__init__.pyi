@@ -9,10 +9,11 @@ from ._extras import require
 from ._ifd import Difficulty, difficulty
 from ._instag import InsTagger
 from ._journal import Annotation, Journal
+from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
 from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
-from ._samples import Exchange, Sample, Scorer, Tagger, exchanges_of, is_blank
+from ._samples import Exchange, Looks, Sample, Scorer, Tagger, exchanges_of, is_blank
 from ._sentence_encoder import SentenceEncoder
 from ._tag_normalisation import TagMapping, merge_tags, spelling
 from ._words import question_words, runs_of_words, tokens_of, words_of
@@ -37,6 +38,7 @@ __all__ = [
     "KeepLabels",
     "Kept",
     "Length",
+    "Looks",
     "ModelOptions",
     "NearDuplicates",
     "Needs",
@@ -51,6 +53,8 @@ __all__ = [
     "annotate",
     "combine",
     "difficulty",
+    "drawn_numbers",
+    "drawn_samples",
     "encoder_of",
     "exchanges_of",
     "expected_score",
@@ -58,6 +62,7 @@ __all__ = [
     "is_nearly_constant",
     "jaccard",
     "leave_out",
+    "looking",
     "mean_of_turns",
     "merge_tags",
     "nearest_labels",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Exchange", "Sample", "Scorer", "Tagger", "Text", "exchanges_of", "is_blank"]
+__all__ = ["Exchange", "Looks", "Sample", "Scorer", "Tagger", "Text", "exchanges_of", "is_blank"]
 
 # What trainers put in a text for a picture, a film or a sound that goes with it.
 _PLACEHOLDER = re.compile("<(?:image|video|audio)>|\N{OBJECT REPLACEMENT CHARACTER}")
@@ -81,6 +81,18 @@ class Scorer(Protocol):
         """Of each sample a value for each exchange, or a single one for all of it.
 
         Values are finite and at least 0; the higher, the better the record is to learn from.
+        """
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """A tagger or scorer that looks at the pool before it gives anything."""
+
+    def look(self, samples: Sequence[Sample]) -> None:
+        """Called once, with a random sample of the records, in their order.
+
+        What it gives afterwards depends on these and on the record alone, never on what
+        stands beside it in a batch, or on the order.
         """
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import importlib.metadata
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,16 +14,11 @@ from absl import flags
 from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.annotation import (
-    SCORERS,
     Journal,
     Kept,
     TagMapping,
-    annotate,
-    combine,
     encoder_of,
-    is_nearly_constant,
     merge_tags,
-    score_table,
     scorer_weights,
     tag_counts,
 )
@@ -35,37 +27,14 @@ from mig_jax.commands.annotate_options import (
     annotate_options,
     define_annotate_flags,
 )
-from mig_jax.commands.annotate_steps import (
-    LOOKS_AT_FINAL_LABELS,
-    Models,
-    RecordCounts,
-    filter_records,
-    load_models,
-)
+from mig_jax.commands.annotate_run import annotate_records, final_scores, fingerprint
+from mig_jax.commands.annotate_steps import RecordCounts
 from mig_jax.commands.command import Command
-from mig_jax.commands.terminal import progress_bar, say, tell
-from mig_jax.data import open_files
+from mig_jax.commands.terminal import say, tell
 from mig_jax.errors import InputError
 from mig_jax.reports import counts_by_file, counts_by_value, told_counts
 
 __all__ = ["COMMAND", "annotate_pool"]
-
-# What is done with annotations rather than what they are, which a run that resumes may change,
-# and names of files, whose contents count.
-_AFTERWARDS = (
-    "pool",
-    "exclude_overlap",
-    "deduplicate_against",
-    "output",
-    "scorer",
-    "combine",
-    "normalise_tags",
-    "min_tag_count",
-    "tag_distance",
-    "tag_mapping",
-    "count_by",
-)
-_PACKAGES = ("torch", "transformers", "sentence-transformers")
 
 
 def annotate_pool(options: AnnotateOptions) -> None:
@@ -91,24 +60,25 @@ def annotate_pool(options: AnnotateOptions) -> None:
             mapping_output = outputs.open(options.stem + ".tag_mapping.json")
         name = options.stem + ".journal.jsonl"
         # Held until the outputs have their names.
-        journal = held.enter_context(Journal(name, _fingerprint(options), options.batch_size))
+        journal = held.enter_context(Journal(name, fingerprint(options), options.batch_size))
         form = data.output_form(options.output)
         if form == "parquet":
             data.check_one_table(options.sources)
-        models = load_models(options)
-        kept, read = filter_records(options, rejects)
-        _annotate(options, models, kept, journal)
+        found = annotate_records(options, journal, rejects)
+        kept = found.kept
         if mapping_output is not None:
             mapping = _merge(options, tag_counts(journal))
             mapping_output.write(mapping.to_json())
-        scores, told = _scores(options, weights, journal, mapping)
+        scores, told = final_scores(options, weights, journal, mapping)
         with data.RecordSink(output, form, options.sources, _warn) as sink:
             written = _write(options, kept, journal, mapping, scores, sink)
-        sources = _sources(kept, read, written.records)
+        sources = _sources(kept, found.read, written.records)
         counts = None
         if options.count_by is not None:
             of_value = written.records.of_value
-            counts = counts_by_value(options.count_by, read.of_value, of_value, kept_name="written")
+            counts = counts_by_value(
+                options.count_by, found.read.of_value, of_value, kept_name="written"
+            )
         about = {
             "mig_jax": __version__,
             "parameters": dataclasses.asdict(options),
@@ -180,27 +150,6 @@ def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
         tell(f"left out {counts}: {options.stem}.rejected.jsonl")
 
 
-def _annotate(options: AnnotateOptions, models: Models, kept: Kept, journal: Journal) -> None:
-    if journal.done:
-        say(f"resuming after {journal.done:,} of {len(kept):,} records")
-    if journal.done == len(kept):
-        return
-    with progress_bar("annotating", len(kept), unit="records", initial=journal.done) as bar:
-
-        def progress(done: int) -> None:
-            bar.update(done - bar.n)
-
-        annotate(
-            kept.of(options.records()),
-            options.needs,
-            models.tagger,
-            models.scorers,
-            journal,
-            options.batch_size,
-            progress,
-        )
-
-
 def _merge(options: AnnotateOptions, counts: Counter[str]) -> TagMapping:
     encode = None
     if options.tag_distance > 0:
@@ -215,32 +164,6 @@ def _merge(options: AnnotateOptions, counts: Counter[str]) -> TagMapping:
         f"{len(left):,}"
     )
     return mapping
-
-
-def _scores(
-    options: AnnotateOptions,
-    weights: dict[str, float],
-    journal: Journal,
-    mapping: TagMapping | None,
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """The score of each record, and how those of each scorer are spread."""
-    after = {name: SCORERS[name](options) for name in weights if name == LOOKS_AT_FINAL_LABELS}
-    table = score_table(journal, mapping, list(weights), after)
-    columns = {name: np.asarray(values) for name, values in table.means.items()}
-    scores = combine(options.combine, columns, table.of_turns, weights)
-    told = {}
-    for name, values in {**columns, "combined": scores}.items():
-        low, median, high = np.quantile(values, [0.0, 0.5, 1.0])
-        told[name] = {"least": low, "median": median, "greatest": high}
-        # Of a single scorer the combination says nothing new; and nobody chose scores that stay.
-        says_more = len(columns) > 1 or name not in ("combined", "keep")
-        if is_nearly_constant(values) and says_more:
-            which = "the scores" if name == "combined" else f"--scorer={name}"
-            say(
-                f"warning: {which} gave nearly the same value to all records (median {median:.4g}):"
-                " it tells good ones hardly from bad ones"
-            )
-    return scores, told
 
 
 def _write(
@@ -265,33 +188,6 @@ def _write(
     if written.without:
         say(f"{written.without:,} records have no label")
     return written
-
-
-def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
-    """What decides the annotations."""
-    chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in _AFTERWARDS}
-    if options.vocabulary is not None:
-        content = msgspec.json.encode(data.read_vocabulary(options.vocabulary))
-        chosen["vocabulary"] = hashlib.sha256(content).hexdigest()[:16]
-    versions = {"mig_jax": __version__}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        # By content: a copy, or a file fetched again, is the same pool.
-        "pool": _digests(options.sources),
-        "exclude_overlap": _digests(options.exclude_overlap),
-        "deduplicate_against": _digests(options.deduplicate_against),
-        "scorers": sorted(scorer_weights(options.scorer)),
-        **chosen,
-        "versions": versions,
-    }
-
-
-def _digests(paths: Sequence[str | data.RecordFile]) -> list[str]:
-    if not paths:
-        return []
-    return [digest for file in open_files(paths) for digest in file.stamp.digests()]
 
 
 def _read_mapping(path: str) -> TagMapping:

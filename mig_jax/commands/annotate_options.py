@@ -54,6 +54,7 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     tag_mapping: str | None
     deduplicate_against: list[str]
     count_by: str | None
+    seed: int
 
     @property
     def stem(self) -> str:
@@ -235,6 +236,15 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         "--deduplicate=near nearly all of it, it has. May be repeated.",
     )
     define_count_flag(add)
+    add(
+        flags.DEFINE_integer,
+        "seed",
+        0,
+        "Of all that is drawn: the records that are looked at before the pool is annotated, and "
+        "what is found in them.",
+        lower_bound=0,
+        upper_bound=(1 << 32) - 1,
+    )
 
 
 def annotate_options(values: flags.FlagValues) -> AnnotateOptions:

@@ -20,8 +20,11 @@ from mig_jax.annotation import (
     Overlaps,
     Scorer,
     Tagger,
+    drawn_numbers,
+    drawn_samples,
     encoder_of,
     leave_out,
+    looking,
     require,
     scorer_weights,
 )
@@ -29,9 +32,19 @@ from mig_jax.commands.annotate_options import AnnotateOptions
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.errors import InputError
 
-__all__ = ["LOOKS_AT_FINAL_LABELS", "Models", "RecordCounts", "filter_records", "load_models"]
+__all__ = [
+    "LOOKS_AT_FINAL_LABELS",
+    "Models",
+    "RecordCounts",
+    "filter_records",
+    "load_models",
+    "look_at_pool",
+]
 
 LOOKS_AT_FINAL_LABELS = "tag_count"
+
+# Enough to know a pool by, whatever its size; their texts stay in memory for the while.
+_LOOKED_AT = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +126,26 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
         otherwise = "" if options.tagger == "keep" else "; they get no label"
         say(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
     return kept, read
+
+
+def look_at_pool(options: AnnotateOptions, models: Models, kept: Kept) -> None:
+    """Shows a random sample of the records that stay to the models that look first.
+
+    The sample depends on the records and on --seed alone, so that a run that resumes sees
+    the same.
+
+    Raises:
+      InputError: if the pool has changed, or a model cannot use what it sees.
+    """
+    eyes = looking([models.tagger, *models.scorers.values()])
+    if not eyes:
+        return
+    numbers = drawn_numbers(len(kept), _LOOKED_AT, options.seed)
+    with progress_bar("looking at the pool", len(numbers), unit="records") as bar:
+        records = kept.of(options.records())
+        samples = list(drawn_samples(records, options.needs, numbers, bar.update))
+    for one in eyes:
+        one.look(samples)
 
 
 def _filters(options: AnnotateOptions) -> list[Filter]:
