@@ -38,6 +38,7 @@ from .measure import (
     linear_gains,
     pool_from_label_lists,
     pool_from_table,
+    threshold_of_neighbours,
 )
 from .relaxation import RelaxedSelection, relaxed_selection, softened_greedy
 from .selection import (
@@ -114,5 +115,6 @@ __all__ = [
     "softened_greedy",
     "stack_cells",
     "synthetic",
+    "threshold_of_neighbours",
     "upper_bound",
 ]

@@ -9,8 +9,8 @@ from absl import flags
 from mig_jax import data
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import (
-    USUAL_NEIGHBOURS,
     DEFAULT_EMBEDDING_MODEL,
+    USUAL_NEIGHBOURS,
     TableOptions,
     check_table_flags,
     define_device_flag,

@@ -106,6 +106,12 @@ class Extension:
     records: np.ndarray  #: int64: what was picked, in order, as records of the pool.
     count: int  #: The records of the first files.
 
+    @property
+    def joined_at(self) -> float | None:
+        """The similarity that joined labels in the earlier run, if flags decided it."""
+        threshold = self.earlier.manifest.get("parameters", {}).get("similarity_threshold")
+        return threshold if isinstance(threshold, float) else None
+
     def progress(
         self,
         options: SelectOptions,
@@ -233,6 +239,8 @@ def _check_flags(options: SelectOptions, earlier: data.FinishedSelection) -> Non
     """Raises InputError if the flags differ from those of the earlier run."""
     were, now = earlier.manifest.get("parameters", {}), options.parameters()
     differing = [name for name in _COMPARED if were.get(name) != now.get(name)]
+    if now.get("similarity_threshold") == "auto" and "similarity_threshold" in differing:
+        differing.remove("similarity_threshold")  # That of the earlier run is taken.
     if "params" in differing:
         differing = ["params"]  # They take the place of others.
     if differing:

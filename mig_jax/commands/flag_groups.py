@@ -41,6 +41,7 @@ __all__ = [
     "define_model_flags",
     "define_pool_flags",
     "define_table_flags",
+    "embeddings_of_annotated",
     "stem_of",
 ]
 
@@ -68,6 +69,15 @@ def stem_of(output: str, *endings: str) -> str:
         output = base
         base, ending = os.path.splitext(base)
     return base if ending.lower() in endings else output
+
+
+def embeddings_of_annotated(output: str) -> str:
+    """Where `mig-jax annotate` writes the embeddings of the labels that it writes to `output`.
+
+    >>> embeddings_of_annotated("annotated.jsonl.gz")
+    'annotated.labels.npz'
+    """
+    return stem_of(output, ".jsonl", ".json", ".parquet") + ".labels.npz"
 
 
 def cache_folder_of(cache: str | None) -> str | None:
@@ -236,7 +246,16 @@ class InputOptions(TableOptions):
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
-        return [*super().files(), *_given(self.label_embeddings)]
+        return [*super().files(), *_given(self.label_embeddings, self.embeddings_beside)]
+
+    @property
+    def embeddings_beside(self) -> str | None:
+        """What `mig-jax annotate` wrote beside the pool, where no other embeddings are named."""
+        named = self.label_embeddings or self.embedding_model
+        if named or len(self.pool) != 1 or not os.path.isfile(self.pool[0]):
+            return None
+        path = embeddings_of_annotated(self.pool[0])
+        return path if os.path.isfile(path) else None
 
 
 def define_input_flags(add: AddFlag) -> None:

@@ -81,6 +81,18 @@ def read_table(
         "limits": options.limits,
     }
     files = hosts.together(lambda: options.sources)
+    lacking = hosts.together(lambda: data.lacking(files, options.fields, options.format))
+    if lacking.what:
+        if hosts.count > 1:
+            raise InputError(
+                f"--pool: its records have no {' and no '.join(sorted(lacking.what))}, which one "
+                "process makes; expected what `mig-jax annotate` writes, or no "
+                "--coordinator_address"
+            )
+        # Not at the top: only raw pools need what annotates.
+        from mig_jax.commands.raw_pools import annotated_table
+
+        return annotated_table(options, files, lacking, rejects, fits=fits)
     size = sum(file.stamp.size for file in files)
     with progress_bar("reading", size, unit="B", unit_scale=True) as bar:
 
@@ -159,6 +171,9 @@ def label_embeddings(
 ) -> tuple[np.ndarray, np.ndarray | None] | None:
     """The embedding of each label of the table, and which labels have one; None without any.
 
+    They are those that were made with the labels, or else of --label_embeddings or
+    --embedding_model, or else of the file that `mig-jax annotate` wrote beside the pool.
+
     Raises:
       InputError: if the embeddings cannot be used.
     """
@@ -166,16 +181,22 @@ def label_embeddings(
         names, vectors = options.builtin_pool.label_embeddings()
         place = {name: i for i, name in enumerate(names)}
         return vectors[[place[name] for name in table.label_names]], None
+    if table.label_vectors is not None:
+        return table.label_vectors, None
     if options.embedding_model is not None:
         # Sorted, as `mig-jax embed_labels` has them: models round by what stands beside.
         ordered = tuple(sorted(table.label_names))
         row_of = {name: row for row, name in enumerate(ordered)}
         found = embed_labels(ordered, options.embedding_model, flag="--embedding_model")
         return found[[row_of[name] for name in table.label_names]], None
-    if options.label_embeddings is None:
-        return None
+    path = options.label_embeddings
+    if path is None:
+        path = options.embeddings_beside
+        if path is None:
+            return None
+        say(f"label embeddings of {path}, beside the pool")
     return data.read_label_embeddings(
-        options.label_embeddings,
+        path,
         table.label_names,
         missing=options.missing_embeddings,
     )

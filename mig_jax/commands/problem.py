@@ -25,17 +25,21 @@ class Problem(NamedTuple):
 
 
 def read_problem(
-    options: SelectOptions, table: data.RecordTable, pool: Pool
+    options: SelectOptions, table: data.RecordTable, pool: Pool, *, joined_at: float | None = None
 ) -> Problem:
     """What a selection of the table is made on, by the flags or by what was learned.
+
+    `joined_at` is the similarity that joins labels where --similarity_threshold is auto: that of an
+    earlier run, say.
 
     Raises:
       InputError: if embeddings or learned parameters cannot be used.
     """
     if options.params is None:
-        graph, threshold = read_label_graph(
-            options, table, options.similarity_threshold, neighbours=options.neighbours
-        )
+        wanted = options.similarity_threshold
+        if wanted == "auto" and joined_at is not None:
+            wanted = joined_at
+        graph, threshold = read_label_graph(options, table, wanted, neighbours=options.neighbours)
         return Problem(pool, graph, options.measure(), {}, threshold)
     # Not at the top: only who has learned parameters needs optax, flax and orbax here.
     from mig_jax.learning import harden, learned_budgets, learned_threshold, restore_learned

@@ -118,13 +118,14 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         earlier = read_extension(options, table, given.records, hosts)
         if isinstance(earlier, Changes):
             budget = earlier.limit(budget, table, hosts)
+        joined_at = earlier.joined_at if isinstance(earlier, Extension) else None
         if options.dataset_info is not None:
             with timed(seconds, "checking"):
                 as_rows = options.form == "parquet"
                 check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
         with timed(seconds, "graph"):
             pool, graph, measure, learned, threshold = hosts.together(
-                lambda: read_problem(options, table, pool)
+                lambda: read_problem(options, table, pool, joined_at=joined_at)
             )
         problem = pool, graph, measure
         with timed(seconds, "selection"):

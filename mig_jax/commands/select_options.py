@@ -20,13 +20,13 @@ from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
     SMALLEST_RATE,
+    USUAL_NEIGHBOURS,
     InputOptions,
     check_count_flag,
     check_input_flags,
     define_count_flag,
     define_input_flags,
     stem_of,
-    USUAL_NEIGHBOURS,
 )
 from mig_jax.commands.flag_values import AddFlag, ThresholdParser, adder
 from mig_jax.commands.given_flags import (

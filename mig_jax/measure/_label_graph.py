@@ -169,7 +169,9 @@ def threshold_of_neighbours(
         raise ValueError(f"embeddings must be a matrix, got shape {vectors.shape}")
     if present is not None:
         if np.shape(present) != vectors.shape[:1]:
-            raise ValueError(f"present must have shape {vectors.shape[:1]}, got {np.shape(present)}")
+            raise ValueError(
+                f"present must have shape {vectors.shape[:1]}, got {np.shape(present)}"
+            )
         vectors = vectors[np.asarray(present, bool)]
     count = len(vectors)
     pairs = int(min(neighbours, (count - 1) / 10) * count / 2)

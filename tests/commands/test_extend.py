@@ -80,7 +80,8 @@ def test_an_extended_selection_is_extended_again(folder):
 
 
 def test_labels_that_are_joined_mean_a_start_anew(folder, pool_file):
-    extra = (f"--label_embeddings={pool_file.with_name('labels.npz')}",)
+    embeddings = f"--label_embeddings={pool_file.with_name('labels.npz')}"
+    extra = (embeddings, "--similarity_threshold=0.9")
     assert not select(folder, "was", "old", extra=extra).returncode
     for name, more in (("straight", ()), ("extended", (f"--extend={folder / 'was.jsonl'}",))):
         assert not select(folder, name, "old", "weak", extra=(*extra, *more)).returncode
@@ -88,6 +89,21 @@ def test_labels_that_are_joined_mean_a_start_anew(folder, pool_file):
     about = told(folder, "extended")["extended"]
     assert "labels that only the new records have are joined to" in about["reason"]
     assert about["kept"] == 0
+
+
+def test_labels_are_joined_as_in_the_earlier_run(folder, pool_file):
+    """A threshold that fits the labels of the larger pool would be another."""
+    extra = (f"--label_embeddings={pool_file.with_name('labels.npz')}",)
+    assert not select(folder, "was", "old", extra=extra).returncode
+    threshold = told(folder, "was")["parameters"]["similarity_threshold"]
+    assert not select(folder, "alone", "old", "weak", extra=extra).returncode
+    assert told(folder, "alone")["parameters"]["similarity_threshold"] != threshold
+    given = (f"--similarity_threshold={threshold}",)
+    assert not select(folder, "straight", "old", "weak", extra=(*extra, *given)).returncode
+    more = (*extra, f"--extend={folder / 'was.jsonl'}")
+    assert not select(folder, "extended", "old", "weak", extra=more).returncode
+    assert outputs(folder, "extended") == outputs(folder, "straight")
+    assert told(folder, "extended")["parameters"]["similarity_threshold"] == threshold
 
 
 def test_limits_and_given_files_mean_a_start_anew(folder):

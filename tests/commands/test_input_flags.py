@@ -207,31 +207,42 @@ def test_embed_labels_takes_the_input_of_select(encoder, tmp_path):
     assert [json.loads(line)["line"] for line in rejected] == [2, 3]
 
 
-@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "another-model"])
-def test_the_threshold_that_is_usual_for_a_model_is_told(encoder, name, tmp_path, capsys):
-    """By whoever embeds labels, and by select, if the model's name stands beside them."""
-    records = [{"labels": ["ab", "ac"], "score": 1.0}, {"labels": ["b"], "score": 2.0}]
-    pool = write(tmp_path / "pool.jsonl", records)
-    words = [f"--output={tmp_path / 'e.npz'}", f"--model={tmp_path / name}", *encoder]
+def test_the_threshold_fits_the_labels_whatever_embeds_them(encoder, tmp_path, capsys):
+    """Told by whoever embeds them and by select; one that joins hardly any is warned of."""
+    labels = [f"{'a' * n}{'b' * m}" for n in range(1, 8) for m in range(1, 8)]
+    pool = write(tmp_path / "pool.jsonl", [{"labels": [one], "score": 1.0} for one in labels])
+    words = [f"--output={tmp_path / 'e.npz'}", f"--model={tmp_path / 'model'}", *encoder]
     assert main(["embed_labels", f"--pool={pool}", *words]) == 0
-    known = name == "all-MiniLM-L6-v2"
-    assert ("select takes --similarity_threshold=0.65" in capsys.readouterr().out) == known
-    assert data.embedding_model_of(tmp_path / "e.npz") == str(tmp_path / name)
+    assert "these labels have 3.5 neighbours in the mean" in capsys.readouterr().out
+    assert data.embedding_model_of(tmp_path / "e.npz") == str(tmp_path / "model")
+    vectors = np.random.default_rng(0).normal(size=(49, 4))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    data.write_label_embeddings(tmp_path / "e.npz", labels, vectors)
+    vectors, _ = data.read_label_embeddings(tmp_path / "e.npz", sorted(labels))
+    fits = mig_jax.threshold_of_neighbours(vectors, 3.5)
     base = [f"--pool={pool}", f"--label_embeddings={tmp_path / 'e.npz'}", "--cache=none"]
     output = tmp_path / "o.jsonl"
-    tried = [[], ["--similarity_threshold=0.65"], ["--similarity_threshold=0.9"]]
     found = []
-    for more in [*tried, ["--preset=paper"]]:
+    for more in ([], ["--neighbours=1"], [f"--similarity_threshold={fits}"], ["--preset=paper"]):
         assert main(["select", *base, "--budget=1", f"--output={output}", *more]) == 0
         told = capsys.readouterr().err
-        warned = "warning: similarity 0.9 joins hardly any" in told and "threshold=0.65" in told
         manifest = json.loads((tmp_path / "o.manifest.json").read_text())
+        warned = "joins hardly any labels" in told and f"--similarity_threshold={fits:g}" in told
         found.append((manifest["parameters"]["similarity_threshold"], warned))
-    first = 0.65 if known else 0.9
-    assert found == [(first, False), (0.65, False), (0.9, known), (0.9, known)]
-    grid = ["--exponents=0.8", "--rates=0.1", "--budget=1", "--noheat_maps"]
-    assert main(["ablate", *base, *grid, f"--workdir={tmp_path / 'ablation'}"]) == 0
-    assert ("--paper_threshold=0.65" in capsys.readouterr().err) == known
+    fewer = mig_jax.threshold_of_neighbours(vectors, 1.0)
+    graph = mig_jax.label_graph_from_embeddings(vectors, 0.9)
+    assert fits < fewer
+    assert 2 * graph.num_edges / len(labels) > 0.35  # The paper's is not too high here.
+    assert found == [(fits, False), (fewer, False), (fits, False), (0.9, False)]
+    assert main(["select", *base, "--budget=1", f"--output={output}", *_TOO_HIGH]) == 0
+    assert f"--similarity_threshold={fits:g}" in capsys.readouterr().err
+    grid = ["--exponents=0.8", "--rates=0.1", "--budget=1", "--noheat_maps", "--thresholds=1"]
+    grid += ["--paper_threshold=1", f"--workdir={tmp_path / 'ablation'}"]
+    assert main(["ablate", *base, *grid]) == 0
+    assert f"--paper_threshold={fits:g}" in capsys.readouterr().err
+
+
+_TOO_HIGH = ["--similarity_threshold=1"]
 
 
 def test_embeddings_of_unknown_origin_have_no_model(tmp_path):

@@ -34,7 +34,8 @@ def test_selects_what_the_library_selects(pool_file, tmp_path):
     table = data.read_pool([pool_file])
     pool = mig_jax.pool_from_table(table)
     vectors, present = data.read_label_embeddings(embeddings, table.label_names)
-    graph = mig_jax.label_graph_from_embeddings(vectors, 0.9, present=present)
+    threshold = mig_jax.threshold_of_neighbours(vectors, 3.5, present=present)
+    graph = mig_jax.label_graph_from_embeddings(vectors, threshold, present=present)
     expected = mig_jax.select(pool, graph, 40)
     lines = pool_file.read_bytes().splitlines(keepends=True)
     assert output.read_bytes() == b"".join(lines[d] for d in expected.picks)
@@ -58,7 +59,8 @@ def test_selects_what_the_library_selects(pool_file, tmp_path):
     np.testing.assert_allclose(manifest["certified_ratio"], ratio)
     stages = {"reading", "graph", "selection", "certificate", "prefixes", "writing"}
     assert set(manifest["seconds"]) == stages
-    assert manifest["parameters"]["similarity_threshold"] == 0.9
+    assert manifest["parameters"]["similarity_threshold"] == threshold
+    assert f"edges at similarity {threshold:g} or more" in result.stderr
     assert "jax" in manifest["versions"]
     assert manifest["random_choice"]["information"] < manifest["information"]
 
@@ -145,7 +147,11 @@ def test_malformed_third_line_of_the_published_example(shared_data, tmp_path):
         ([], ["--budget", "missing"]),
         (["--budget=5", "--exponent=0"], ["--exponent", "at least 0.001"]),
         (["--budget=5", "--exponent=1.5"], ["exponent", "1.5"]),
-        (["--budget=5", "--similarity_threshold=2"], ["similarity_threshold"]),
+        (["--budget=5", "--similarity_threshold=2"], ["similarity_threshold", "auto, or"]),
+        (["--budget=5", "--similarity_threshold=0"], ["similarity_threshold", "above 0"]),
+        (["--budget=5", "--neighbours=0"], ["--neighbours", "above 0"]),
+        (["--budget=5", "--neighbours=2", "--preset=paper"], ["--neighbours", "--preset"]),
+        (["--budget=5", "--neighbours=2", "--similarity_threshold=0.8"], ["--similarity_thr"]),
         (["--budget=5", "--propagation=nan"], ["propagation"]),
         (["--budget=5", "--rate=inf"], ["--rate", "finite"]),
         (["--budget=5", "--gain=cubic"], ["gain", "exact"]),

@@ -29,6 +29,40 @@ def test_blocks_find_the_edges_of_the_dense_matrix(block, threshold):
     np.testing.assert_allclose(graph.similarities, [expected[e] for e in found], rtol=1e-5)
 
 
+@pytest.mark.parametrize("block", [1, 7, 1000])
+@pytest.mark.parametrize("neighbours", [0.5, 3.5, 1000.0])
+def test_the_threshold_gives_labels_so_many_neighbours(block, neighbours):
+    """As many as are wanted, or a tenth of all, and no more than its rounding adds."""
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(60, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    present = rng.uniform(size=60) < 0.9
+    count = int(present.sum())
+    threshold = mig_jax.threshold_of_neighbours(vectors, neighbours, present=present, block=block)
+    similar = np.sort(
+        (vectors[present].astype(np.float64) @ vectors[present].T)[np.triu_indices(count, 1)]
+    )[::-1]
+    pairs = int(min(neighbours, (count - 1) / 10) * count / 2)
+    assert threshold == np.floor(similar[pairs - 1] * 1000) / 1000
+    graph = mig_jax.label_graph_from_embeddings(vectors, threshold, present=present)
+    assert graph.num_edges == np.sum(similar >= threshold) >= pairs
+
+
+@pytest.mark.parametrize(
+    "vectors", [np.zeros((0, 3)), np.ones((1, 1)), np.eye(30), -np.ones((1, 2)), np.eye(3)]
+)
+def test_labels_that_are_not_similar_are_not_joined(vectors):
+    assert mig_jax.threshold_of_neighbours(vectors, 3.5) == 1.0
+
+
+def test_equal_labels_have_a_threshold():
+    assert mig_jax.threshold_of_neighbours(np.ones((40, 1)), 3.5) == 1.0
+    with pytest.raises(ValueError, match="must be a matrix"):
+        mig_jax.threshold_of_neighbours(np.ones(3), 3.5)
+    with pytest.raises(ValueError, match="present must have shape"):
+        mig_jax.threshold_of_neighbours(np.ones((3, 1)), 3.5, present=[True])
+
+
 def test_no_labels_no_edges():
     assert mig_jax.label_graph_from_embeddings(np.zeros((0, 4)), 0.5).num_edges == 0
     assert mig_jax.label_graph_from_edges(3).num_edges == 0

@@ -5,7 +5,7 @@ from ._dataset_files import DatasetRows, is_dataset
 from ._file_stamps import FileStamp
 from ._json_columns import JsonColumn
 from ._json_values import JsonRows, Losses, parsed
-from ._line_files import BYTE_ORDER_MARK, LineFile, bare_line, end_of_blank_lines
+from ._line_files import BYTE_ORDER_MARK, LineFile, TextLine, bare_line, end_of_blank_lines
 from ._npz_arrays import read_npz
 from ._parquet_files import ParquetRows
 from ._places import expand, local_files
@@ -30,6 +30,7 @@ __all__ = [
     "ParquetRows",
     "RowSpool",
     "TableRows",
+    "TextLine",
     "bare_line",
     "common_schema",
     "compression_of",

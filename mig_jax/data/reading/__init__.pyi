@@ -1,5 +1,5 @@
 from ._bad_records import BadRecords
-from ._cache import default_cache_folder
+from ._cache import default_cache_folder, read_through_cache
 from ._costs_and_groups import CostsAndGroups, CountTexts, bytes_over_4, costs_and_groups
 from ._kept_costs import KeptCosts
 from ._limits import ReadingLimits
@@ -12,16 +12,19 @@ from ._record_parts import Decoding, RecordFile
 from ._record_table import RecordTable, sort_entries
 from ._shares import PoolShare, share_of_pool
 from ._token_counter import TokenCounter
+from ._unlabelled import AnnotatedRecord, Lacking, lacking, table_of_annotated
 from ._validation_files import ValidationSet, read_validation
 from ._vocabulary import read_vocabulary
 from ._workers import serve
 
 __all__ = [
+    "AnnotatedRecord",
     "BadRecords",
     "CostsAndGroups",
     "CountTexts",
     "Decoding",
     "KeptCosts",
+    "Lacking",
     "PoolShare",
     "RawRecord",
     "ReadingLimits",
@@ -34,15 +37,18 @@ __all__ = [
     "default_cache_folder",
     "each_record",
     "field_values",
+    "lacking",
     "open_files",
     "pool_digests",
     "read_conversations",
     "read_pool",
     "read_texts",
+    "read_through_cache",
     "read_validation",
     "read_vocabulary",
     "serve",
     "share_of_pool",
     "sort_entries",
     "stamp_of",
+    "table_of_annotated",
 ]

@@ -29,9 +29,10 @@ __all__ = ["Writable", "default_cache_folder", "read_through_cache", "store_arra
 
 # Part of the key, as is the version: a change of what is stored, or of how records are
 # read, needs a new one.
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 
 _ARRAYS: Final = ("labels", "offsets", "scores", "file_index", "line", "position")
+_VECTORS: Final = "label_vectors"  # Not every table has them: then it has no rows.
 _COUNTS: Final = ("records_read", "records_skipped", "labels_dropped")
 
 
@@ -141,6 +142,9 @@ def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
         "label_ends": np.cumsum([len(name) for name in names], dtype=np.int64),
         "about": _as_bytes(json.dumps(about).encode("ascii")),
         "rejects": _as_bytes(rejects),
+        _VECTORS: np.zeros((0, 0), np.float32)
+        if table.label_vectors is None
+        else table.label_vectors,
     }
     store_arrays(path, members)
 
@@ -165,7 +169,7 @@ def store_arrays(path: pathlib.Path, arrays: Mapping[str, npt.NDArray[Any]]) -> 
 def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:
     """The table, of these files, and the text of its rejects."""
     members: dict[str, Any] = read_npz(
-        path, [*_ARRAYS, "label_text", "label_ends", "about", "rejects"]
+        path, [*_ARRAYS, _VECTORS, "label_text", "label_ends", "about", "rejects"]
     )
     about = json.loads(members["about"].tobytes())
     text, ends = members["label_text"].tobytes(), members["label_ends"].tolist()
@@ -178,6 +182,7 @@ def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable,
         files=tuple(file.stamp.path for file in files),
         layouts=tuple(about["layouts"]),
         sources=tuple(files),
+        label_vectors=members[_VECTORS] if len(members[_VECTORS]) else None,
     )
     return table, members["rejects"].tobytes()
 

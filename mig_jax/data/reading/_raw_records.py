@@ -44,6 +44,7 @@ class RawRecord:
     conversation: Conversation
     labels: list[str] | None  # Each once; None if it has none.
     score: float | None
+    position: int  # As `RecordTable.position`.
 
     @property
     def where(self) -> str:
@@ -99,11 +100,11 @@ def read_conversations(
         bad = BadRecords(path, on_bad_record == "skip", rejects)
         used = 0
         scanned = file.scan(losses) if isinstance(file, TableRows) else file.scan()
-        for number, _, text, problem in scanned:
+        for number, position, text, problem in scanned:
             try:
                 if problem is not None:
                     raise problem
-                found = _raw_record(path, number, text, names, layout, wanted, questions)
+                found = _raw_record(path, number, position, text, names, layout, wanted, questions)
             except BadRecord as reason:
                 bad.meet(number, reason, text)
             else:
@@ -156,6 +157,7 @@ def read_texts(
 def _raw_record(
     path: str,
     line: int,
+    position: int,
     text: bytes,
     names: FieldNames,
     layout: str,
@@ -167,4 +169,4 @@ def _raw_record(
     labels, score = labels_and_score(
         record, names, layout, labels="labels" in wanted, score="score" in wanted
     )
-    return RawRecord(path, line, text, record, conversation, labels, score)
+    return RawRecord(path, line, text, record, conversation, labels, score, position)

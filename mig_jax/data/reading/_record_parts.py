@@ -6,10 +6,11 @@ to the columns of a part at once.
 
 from __future__ import annotations
 
+import itertools
 import json
 import unicodedata
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from mig_jax.data.files import (
 from mig_jax.data.reading._record_table import RecordPart, sort_entries
 from mig_jax.data.records import BadRecord, LabelsAndScore, RecordForm, other_format
 
-__all__ = ["BadLine", "Decoded", "Decoding", "RecordFile", "decode_file"]
+__all__ = ["BadLine", "Decoded", "Decoding", "RecordFile", "decode_file", "decoded_rows"]
 
 RecordFile = LineFile | ArrayFile | CsvFile | ParquetRows | DatasetRows
 
@@ -78,6 +79,36 @@ def decode_file(
     if isinstance(decoding.file, CsvFile):
         return _csv_parts(decoding.file, decoding, progress)
     return _row_parts(decoding.file, decoding, progress)
+
+
+class _Row(Protocol):
+    """A record whose labels and score are known already."""
+
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def file_index(self) -> int: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def position(self) -> int: ...
+
+
+def decoded_rows(rows: Iterable[_Row]) -> Iterator[tuple[int, Decoded]]:
+    """Yields records that need no decoding as parts, each with the index of its file.
+
+    `rows` are those of one file after the other.
+    """
+    for file_index, of_file in itertools.groupby(rows, lambda row: row.file_index):
+        columns = _Columns()
+        for row in of_file:
+            columns.add((list(row.labels), row.score), row.line, row.position)
+            if columns.is_full():
+                yield file_index, columns.finish(row.line, None)
+                columns = _Columns()
+        yield file_index, columns.finish(0, None)
 
 
 class _LabelIds(dict[str, int]):

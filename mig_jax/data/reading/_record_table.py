@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -48,6 +48,8 @@ class RecordTable:
     records_read: int  #: Used and skipped records together.
     records_skipped: int  #: Bad records left out.
     labels_dropped: int  #: Entries left out: labels that are blank or not in the vocabulary.
+    #: float32 [K, width]: unit embeddings that came with the labels, if any did.
+    label_vectors: npt.NDArray[np.float32] | None = None
 
     @property
     def num_records(self) -> int:
@@ -116,8 +118,9 @@ class RecordTableBuilder:
         layouts: tuple[str, ...],
         sources: tuple[RecordSource, ...],
         records_skipped: int,
+        vectors: tuple[Sequence[str], npt.NDArray[np.float32]] | None = None,
     ) -> RecordTable:
-        """The table of all records added."""
+        """The table of all records added; `vectors` are labels and the embedding of each."""
         nothing = np.zeros(0, np.int64)
         parts = self._parts or [
             RecordPart(
@@ -153,7 +156,15 @@ class RecordTableBuilder:
             records_read=len(self) + records_skipped,
             records_skipped=records_skipped,
             labels_dropped=sum(part.labels_dropped for part in parts),
+            label_vectors=None if vectors is None else _rows_of(label_names, *vectors),
         )
+
+
+def _rows_of(
+    names: Sequence[str], known: Sequence[str], vectors: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    row_of = {name: row for row, name in enumerate(known)}
+    return vectors[[row_of[name] for name in names]]
 
 
 def sort_entries(

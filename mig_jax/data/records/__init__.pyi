@@ -31,6 +31,7 @@ from ._record_forms import (
     possible_formats,
     unlabelled,
 )
+from ._unknown_records import perhaps
 from ._written_conversations import encode_conversation, usual_role_names, with_usual_roles
 from ._written_forms import AS_IT_CAME, WrittenForm, without_fields
 
@@ -68,6 +69,7 @@ __all__ = [
     "labels_and_score",
     "other_format",
     "parse_record",
+    "perhaps",
     "possible_formats",
     "read_as_llama_factory",
     "record_as_json",

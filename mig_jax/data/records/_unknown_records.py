@@ -12,7 +12,7 @@ from mig_jax.data.records._json_records import kind_of
 from mig_jax.data.records._label_formats import BadRecord
 from mig_jax.data.records._turn_lists import ROLE_NAMES
 
-__all__ = ["found_instead", "no_conversation"]
+__all__ = ["found_instead", "no_conversation", "perhaps"]
 
 _EXPECTED: Final = (
     "messages (turns with role and content), conversations (turns with from and value), "
@@ -48,6 +48,15 @@ def found_instead(record: dict[str, Any], lacking: Sequence[str]) -> str:
     >>> found_instead({"id": 7, "tags": ["maths"], "quality": 2.5}, ["labels", "score"])[-54:]
     '; perhaps --field=labels=tags --field=score=quality do'
     """
+    return _told(record, perhaps(record, lacking))
+
+
+def perhaps(record: dict[str, Any], lacking: Sequence[str]) -> str:
+    """The flags that might tell where a record has what it lacks; "" for no guess.
+
+    >>> perhaps({"id": 7, "tags": ["maths"]}, ["labels", "score"])
+    '--field=labels=tags'
+    """
     about = _ABOUT - {"labels", "score"}
     usable = {name: value for name, value in record.items() if _shown(name) == name}
     usable = {name: value for name, value in usable.items() if name.lower() not in about}
@@ -58,7 +67,7 @@ def found_instead(record: dict[str, Any], lacking: Sequence[str]) -> str:
     numbers = [name for name, value in usable.items() if type(value) in (int, float) and value >= 0]
     if "score" in lacking and len(numbers) == 1:
         flags["score"] = numbers[0]
-    return _told(record, _joined(flags))
+    return _joined(flags)
 
 
 def _told(record: dict[str, Any], guess: str) -> str:

@@ -1,0 +1,147 @@
+"""Pools that lack labels or scores: what is lacking is annotated before anything else is done.
+
+The steps and defaults are those of `mig-jax annotate`; the records stay as they came, and what
+was found is kept in the cache for the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags
+
+from mig_jax import data
+from mig_jax.annotation import Journal, Needs, scorer_weights
+from mig_jax.commands.annotate_options import (
+    AnnotateOptions,
+    annotate_options,
+    define_annotate_flags,
+)
+from mig_jax.commands.annotate_run import Annotated, annotate_records, final_scores, fingerprint
+from mig_jax.commands.flag_groups import TableOptions
+from mig_jax.commands.terminal import listed, say
+
+__all__ = ["annotated_table"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options(AnnotateOptions):
+    """Those of `mig-jax annotate`, for records that are not written with what is found."""
+
+    fits: data.WrittenForm = data.AS_IT_CAME
+
+    @property
+    def needs(self) -> Needs:
+        return dataclasses.replace(super().needs, fields=None, fits=self.fits, names=self.fields)
+
+
+def annotated_table(
+    options: TableOptions,
+    files: Sequence[data.RecordFile],
+    lacking: data.Lacking,
+    rejects: Any,
+    *,
+    fits: data.WrittenForm,
+) -> data.RecordTable:
+    """The table of a pool that lacks labels, scores or both: made by the defaults, or kept before.
+
+    Args:
+      options: the flags of the pool.
+      files: those of the pool.
+      lacking: what its records do not have.
+      rejects: gets a line for each record left out, if it is not None.
+      fits: how records must be writable.
+
+    Raises:
+      InputError: for anything given that cannot be used.
+    """
+    annotating = _options(options, lacking.what, fits)
+    vars(annotating)["sources"] = list(files)  # The same ones, and not opened again.
+    missing = listed([{"score": "scores"}.get(name, name) for name in sorted(lacking.what)])
+    run = fingerprint(annotating)
+
+    def annotate(rejects: Any) -> data.RecordTable:
+        say(f"the records have no {missing}: these are made first, as `mig-jax annotate` does")
+        if lacking.perhaps:
+            say(f"if they have, under another name, perhaps {lacking.perhaps} tells where")
+        with _journal(options.cache_folder, run, annotating.batch_size) as journal:
+            found = annotate_records(annotating, journal, rejects)
+            table = _table(annotating, found, journal, files)
+            journal.finish()
+        return table
+
+    if options.cache_folder is None:
+        return annotate(rejects)
+    return data.read_through_cache(
+        annotate,
+        folder=options.cache_folder,
+        files=files,
+        choices=["annotated", json.dumps(run, sort_keys=True), dataclasses.astuple(fits)],
+        rejects=rejects,
+        kept_rejects=options.limits.kept_rejects,
+        tell=say,
+    )
+
+
+def _options(
+    options: TableOptions, lacking: frozenset[str], fits: data.WrittenForm
+) -> AnnotateOptions:
+    """The flags of `mig-jax annotate` that make what is lacking, and keep what is there."""
+    values = flags.FlagValues()
+    define_annotate_flags(values)
+    values.mark_as_parsed()
+    shared = {field.name for field in dataclasses.fields(AnnotateOptions)}
+    given = {name: value for name, value in vars(options).items() if name in shared}
+    for name, value in given.items():
+        if name in values and value is not None:
+            values[name].value = value
+    values["output"].value = "annotated.jsonl"  # Nothing is written there.
+    if "labels" not in lacking:
+        values["tagger"].value = "keep"
+    if "score" not in lacking:
+        values["scorer"].value = ["keep"]
+    found = annotate_options(values)
+    return _Options(**{**vars(found), "fits": fits})
+
+
+@contextlib.contextmanager
+def _journal(folder: str | None, run: dict[str, Any], batch: int) -> Iterator[Journal]:
+    """A journal in the cache, so that a killed run goes on; without a cache, one for this run."""
+    with contextlib.ExitStack() as held:
+        if folder is None:
+            folder = held.enter_context(tempfile.TemporaryDirectory())
+        os.makedirs(folder, exist_ok=True)
+        key = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:32]
+        path = os.path.join(folder, f"{key}.journal.jsonl")
+        yield held.enter_context(Journal(path, run, batch))
+
+
+def _table(
+    options: AnnotateOptions,
+    found: Annotated,
+    journal: Journal,
+    files: Sequence[data.RecordFile],
+) -> data.RecordTable:
+    weights = scorer_weights(options.scorer)
+    scores, _ = final_scores(options, weights, journal, None)
+    file_index = {file.stamp.path: index for index, file in enumerate(files)}
+
+    def records() -> Iterator[data.AnnotatedRecord]:
+        kept = found.kept.of(options.records())
+        for record, made, score in zip(kept, journal.read(), scores.tolist(), strict=True):
+            place = (file_index[record.path], record.line, record.position)
+            yield data.AnnotatedRecord(made.labels, float(f"{score:.6g}"), *place)
+
+    return data.table_of_annotated(
+        records(),
+        files,
+        skipped=found.read.of_file.total() - len(found.kept),
+        vectors=None,
+    )
