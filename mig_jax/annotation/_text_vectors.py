@@ -54,7 +54,7 @@ class TextVectors:
                 f"terms {self._terms.shape}, weights {self._weights.shape} and axes "
                 f"{self._axes.shape} do not go together"
             )
-        if count and not (0 <= self._terms[0] and self._terms[-1] < _BUCKETS):
+        if count and not (self._terms[0] >= 0 and self._terms[-1] < _BUCKETS):
             raise ValueError(f"terms are not within 0 and {_BUCKETS - 1}")
         if not (np.isfinite(self._weights).all() and np.isfinite(self._axes).all()):
             raise ValueError("weights or axes are not finite")
