@@ -3,6 +3,8 @@ from ._causal_lm import CausalLM
 from ._choices import SCORER_GROUPS, SCORERS, TAGGERS, ModelOptions, encoder_of, scorer_weights
 from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_turns, ranks
 from ._deita import DeitaScorer, expected_score
+from ._discover import DiscoveredLabels, discover_labels
+from ._discovering import DiscoveredTagger, DiscoveringTagger, read_discovered
 from ._duplicates import ExactDuplicates, Filter, NearDuplicates, jaccard
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
 from ._extras import require
@@ -13,13 +15,25 @@ from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
 from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
-from ._samples import Exchange, Looks, Sample, Scorer, Tagger, exchanges_of, is_blank
-from ._sentence_encoder import SentenceEncoder
+from ._samples import (
+    EmbedsLabels,
+    Exchange,
+    LabelTable,
+    Looks,
+    Sample,
+    Scorer,
+    Tagger,
+    exchanges_of,
+    is_blank,
+)
+from ._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
 from ._tag_normalisation import TagMapping, merge_tags, spelling
-from ._words import question_words, runs_of_words, tokens_of, words_of
+from ._text_vectors import TextVectors
+from ._words import question_words, runs_of_words, terms_of, tokens_of, words_of
 
 __all__ = [
     "COMBINATIONS",
+    "DEFAULT_EMBEDDING_MODEL",
     "SCORERS",
     "SCORER_GROUPS",
     "TAGGERS",
@@ -28,7 +42,11 @@ __all__ = [
     "CausalLM",
     "DeitaScorer",
     "Difficulty",
+    "DiscoveredLabels",
+    "DiscoveredTagger",
+    "DiscoveringTagger",
     "EmbeddingTagger",
+    "EmbedsLabels",
     "ExactDuplicates",
     "Exchange",
     "Filter",
@@ -37,6 +55,7 @@ __all__ = [
     "Keep",
     "KeepLabels",
     "Kept",
+    "LabelTable",
     "Length",
     "Looks",
     "ModelOptions",
@@ -50,9 +69,11 @@ __all__ = [
     "TagCount",
     "TagMapping",
     "Tagger",
+    "TextVectors",
     "annotate",
     "combine",
     "difficulty",
+    "discover_labels",
     "drawn_numbers",
     "drawn_samples",
     "encoder_of",
@@ -68,12 +89,14 @@ __all__ = [
     "nearest_labels",
     "question_words",
     "ranks",
+    "read_discovered",
     "require",
     "runs_of_words",
     "score_table",
     "scorer_weights",
     "spelling",
     "tag_counts",
+    "terms_of",
     "tokens_of",
     "words_of",
 ]
