@@ -11,12 +11,24 @@ from ._instag import InsTagger
 from ._journal import Annotation, Journal
 from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
+from ._pair_match import PairMatch, form_of
 from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
 from ._samples import Exchange, Looks, Sample, Scorer, Tagger, exchanges_of, is_blank
 from ._sentence_encoder import SentenceEncoder
+from ._signals import Signals, SignalValues, SignalWeights
 from ._tag_normalisation import TagMapping, merge_tags, spelling
-from ._words import question_words, runs_of_words, tokens_of, words_of
+from ._text_signals import (
+    Substance,
+    damage,
+    is_cut,
+    is_echo,
+    is_refusal,
+    repetition,
+    soundness,
+    substance_of,
+)
+from ._words import question_words, runs_of_words, terms_of, tokens_of, words_of
 
 __all__ = [
     "COMBINATIONS",
@@ -43,23 +55,33 @@ __all__ = [
     "NearDuplicates",
     "Needs",
     "Overlaps",
+    "PairMatch",
     "Relevance",
     "Sample",
     "Scorer",
     "SentenceEncoder",
+    "SignalValues",
+    "SignalWeights",
+    "Signals",
+    "Substance",
     "TagCount",
     "TagMapping",
     "Tagger",
     "annotate",
     "combine",
+    "damage",
     "difficulty",
     "drawn_numbers",
     "drawn_samples",
     "encoder_of",
     "exchanges_of",
     "expected_score",
+    "form_of",
     "is_blank",
+    "is_cut",
+    "is_echo",
     "is_nearly_constant",
+    "is_refusal",
     "jaccard",
     "leave_out",
     "looking",
@@ -68,12 +90,16 @@ __all__ = [
     "nearest_labels",
     "question_words",
     "ranks",
+    "repetition",
     "require",
     "runs_of_words",
     "score_table",
     "scorer_weights",
+    "soundness",
     "spelling",
+    "substance_of",
     "tag_counts",
+    "terms_of",
     "tokens_of",
     "words_of",
 ]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["question_words", "runs_of_words", "tokens_of", "without_marks", "words_of"]
+__all__ = [
+    "question_words",
+    "runs_of_words",
+    "terms_of",
+    "tokens_of",
+    "without_marks",
+    "words_of",
+]
 
 # Scripts that write words without spaces: the first and last letter of each block.
 _IDEOGRAPHS: Final = (
@@ -96,6 +104,27 @@ def question_words(text: str) -> list[str]:
     return [token for token in tokens_of(text) if token not in _SENTENCE]
 
 
+def terms_of(text: str) -> list[str]:
+    """The words; in scripts without spaces, which nothing parts, runs of letters instead.
+
+    Two successive ideographs are about a word, as are three letters of scripts such as Thai.
+
+    >>> terms_of("Use C++20"), terms_of("学习机器 well")
+    (['use', 'c', '20'], ['学习', '习机', '机器', 'well'])
+    """
+    words = words_of(text)
+    if text.isascii():
+        return words
+    terms: list[str] = []
+    for size, group in itertools.groupby(words, _letters_of_a_term):
+        if size:
+            run = "".join(group)
+            terms += [run[at : at + size] for at in range(max(len(run) - size + 1, 1))]
+        else:
+            terms += group
+    return terms
+
+
 def runs_of_words(words: Sequence[str], n: int) -> list[str]:
     """All runs of `n` successive words, joined by spaces.
 
@@ -137,6 +166,13 @@ def _plain(text: str) -> str:
 
 def _is_quarter(word: str) -> bool:
     return len(word) == 1 and _is_within(ord(word), _SYLLABLES)
+
+
+def _letters_of_a_term(word: str) -> int:
+    """How many letters of its script make a term; 0 for words that are terms themselves."""
+    if len(word) > 1 or word.isascii():
+        return 0
+    return 3 if _is_quarter(word) else 2 * _is_within(ord(word), _IDEOGRAPHS)
 
 
 def _is_invisible(code: int, category: str) -> bool:

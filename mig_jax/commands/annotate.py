@@ -206,7 +206,10 @@ def _warn(line: str) -> None:
 
 
 def _run(values: flags.FlagValues) -> None:
-    annotate_pool(annotate_options(values))
+    options = annotate_options(values)
+    if values["scorer"].using_default_value:
+        say("scores: by signals of the texts (--scorer=signals), as no --scorer is given")
+    annotate_pool(options)
 
 
 COMMAND = Command(
@@ -214,5 +217,5 @@ COMMAND = Command(
     summary="give conversations the labels and scores that select needs",
     define_flags=define_annotate_flags,
     run=_run,
-    required=("pool", "output", "tagger", "scorer"),
+    required=("pool", "output", "tagger"),
 )
