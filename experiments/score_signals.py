@@ -12,7 +12,7 @@ Two targets, from texts alone:
   (all of --source_field), its mean over sources.
 
 The numbers of `SignalWeights` are chosen by the sum of both: the direction of its weights by
-least squares on ranks of votes, the others on a grid. They are chosen on half of the sources of
+least squares on ranks of votes, match on a grid. They are chosen on half of the sources of
 each pool and measured on the other half, for the halves that the seed draws and both ways round,
 with 95 % bootstrap intervals over records; and so for 20 drawn halves, of which the mean is told.
 Beside it stand the length of the response, parts of the score, and the similarity of embeddings
@@ -25,7 +25,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import app, flags
@@ -58,12 +58,10 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of halves, of records drawn, of the boo
 _SAMPLES = 200
 _HALVES = 20
 _GRID = {
-    "topics": (0.5, 1.0),
-    "centre": (1.5, 2.0, 2.5, 3.0),
-    "width": (0.5, 1.0),
+    "topics": (0.5, 0.75, 1.0, 1.5),
+    "centre": (1.0, 1.5, 2.0, 2.5, 3.0, 3.5),
+    "width": (0.5, 1.0, 2.0),
 }
-_GAINS = (1.0, 2.0, 4.0, 8.0)  # The length of the weights.
-_THRESHOLDS = (-0.5, 0.0, 0.5)  # In units of it.
 
 
 class Pool(NamedTuple):
@@ -125,20 +123,18 @@ def choose(swapped: Pool, voted: Pool) -> SignalWeights:
     """The numbers that suit these records best."""
     best, most = SignalWeights(), -np.inf
     for numbers in itertools.product(*_GRID.values()):
-        weights = SignalWeights(**dict(zip(_GRID, numbers, strict=True)))
+        topics, centre, width = numbers
+        weights = SignalWeights(topics, centre, width)
         signals = weights.signals(voted.values)
         weights = dataclasses.replace(
             weights, means=_rounded(signals.mean(axis=0)), spreads=_rounded(signals.std(axis=0))
         )
         direction = _least_squares(weights, voted)
-        for gain, threshold in itertools.product(_GAINS, _THRESHOLDS):
-            one = dataclasses.replace(
-                weights,
-                weights=_rounded(gain * direction / np.linalg.norm(direction)),
-                threshold=gain * threshold,
-            )
-            if (found := gain_of(one, swapped, voted)) > most:
-                best, most = one, found
+        weights = dataclasses.replace(
+            weights, weights=_rounded(direction / np.linalg.norm(direction))
+        )
+        if (found := gain_of(weights, swapped, voted)) > most:
+            best, most = weights, found
     return best
 
 
@@ -334,7 +330,7 @@ def report_relevance(
 
 
 def _pool(
-    paths: Sequence[str], field: str, kind: Callable[[object], object], whole: bool
+    paths: Sequence[str], field: str, kind: Callable[[Any], bool | float], whole: bool
 ) -> tuple[Pool, Signals]:
     samples, target, source = [], [], []
     for record in data.read_conversations(paths):

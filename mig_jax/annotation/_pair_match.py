@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from mig_jax.annotation._words import terms_of
 
 __all__ = ["PairMatch", "form_of"]
 
+_DIGIT: Final = re.compile(r"\d")
 _Floats = npt.NDArray[np.float64]
 
 _BUCKETS: Final = 1 << 18
@@ -124,14 +126,18 @@ def form_of(response: str) -> list[str]:
     """
     text = response.strip()
     first = terms_of(text[:40])[:1]
-    scripts = Counter(_script(c) for c in text[:200:4] if c.isalpha())
+    some = text[:200]
+    script = "LATIN"
+    if not some.isascii():
+        scripts = Counter(map(_script, filter(str.isalpha, some[::4])))
+        script = "".join(name for name, _ in scripts.most_common(1))
     return [
         f"length {int(2 * np.log2(1 + len(text)))}",
         f"lines {min(text.count(chr(10)), 3)}",
         f"first {''.join(first)}",
         f"end {text[-1:] if not text[-1:].isalpha() else 'letter'}",
-        f"digits {any(c.isdigit() for c in text[:200])}",
-        f"script {scripts.most_common(1)[0][0] if scripts else ''}",
+        f"digits {_DIGIT.search(some) is not None}",
+        f"script {script}",
     ]
 
 

@@ -42,22 +42,23 @@ class SignalWeights:
     With s(x) = 1 / (1 + exp(-x)) and evidence = words + `topics` * topics,
 
     * match = 0.1 + 0.9 s((evidence - `centre`) / `width`);
-    * richness = 0.5 + 0.5 s(sum of `weights` * (signal - `means`) / `spreads` - `threshold`),
-      where signals are the five of `Substance` and log(1 + evidence).
+    * richness = 0.5 + 0.5 s(sum of `weights` * (signal - `means`) / `spreads`), where signals
+      are the five of `Substance` and log(1 + evidence).
 
     The bounds are set, not chosen on data, for the use of a score as a quality that is summed:
     what does not belong together counts a tenth, and the richest response twice as much as the
-    poorest. The other numbers were chosen by `python -m experiments.score_signals`: `means` and
-    `spreads` are those of answers that readers voted on; the direction of `weights` by least
-    squares on ranks of votes within sites; its length and the rest on a grid, by the sum of how
-    well swapped responses are told (AUC) and how well votes are ranked (Spearman). What they
-    tell of sources that they were not chosen on is in docs/annotate.md.
+    poorest. So is the length of `weights`, 1: longer ones make two steps of the richness, which
+    tells a little more swaps and puts all short answers level. The other numbers were chosen by
+    `python -m experiments.score_signals`: `means` and `spreads` are those of answers that
+    readers voted on; the direction of `weights` by least squares on ranks of votes within sites;
+    the rest on a grid, by the sum of how well swapped responses are told (AUC) and how well
+    votes are ranked (Spearman). What they tell of sources that they were not chosen on is in
+    docs/annotate.md.
     """
 
     topics: float = 0.5
     centre: float = 2.0
     width: float = 0.5
-    threshold: float = 0.0
     #: Of terms, new, listed, paragraphs, asking and evidence.
     weights: tuple[float, ...] = (0.5, 1.5, 0.45, 0.7, -0.6, 1.1)
     means: tuple[float, ...] = (6.27, 0.701, 0.048, 1.73, 0.027, 1.7)
@@ -78,7 +79,7 @@ class SignalWeights:
         match = 0.1 + 0.9 * _logistic((self.evidence(values) - self.centre) / self.width)
         standard = (self.signals(values) - np.array(self.means)) / np.array(self.spreads)
         total = np.sum(standard * np.array(self.weights), axis=1)
-        richness = 0.5 + 0.5 * _logistic(total - self.threshold)
+        richness = 0.5 + 0.5 * _logistic(total)
         return np.asarray(match * richness * values.soundness)
 
 

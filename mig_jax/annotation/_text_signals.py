@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -104,8 +105,8 @@ def substance_of(instruction: str, response: str) -> Substance:
     1.584962500721156
     """
     text = response[:_CHARACTERS]
-    distinct = set(terms_of(text))
-    new = distinct.difference(terms_of(instruction[:_CHARACTERS]))
+    distinct = set(_terms_of(text))
+    new = distinct.difference(_terms_of(instruction[:_CHARACTERS]))
     asks, says = len(_ASKS.findall(text)), len(_SAYS.findall(text))
     lines = len(_LINE.findall(text))
     return Substance(
@@ -127,8 +128,8 @@ def soundness(instruction: str, response: str) -> float:
     if is_blank(response):
         return 0.0
     text = response[:_CHARACTERS]
-    terms = terms_of(text)
-    value = 0.05 if is_echo(terms_of(instruction[:_CHARACTERS]), terms) else 1.0
+    terms = _terms_of(text)
+    value = 0.05 if is_echo(_terms_of(instruction[:_CHARACTERS]), terms) else 1.0
     # Half of all runs of three terms may be repeated, as they are in code and tables.
     value *= _falling(repetition(terms), 0.5, 0.9)
     value *= _falling(damage(text), 0.002, 0.05)
@@ -177,7 +178,7 @@ def is_echo(instruction: Sequence[str], response: Sequence[str]) -> bool:
     >>> is_echo("say it in one word".split(), "say it in one word".split())
     True
     """
-    return len(response) > _FEW - 2 and list(instruction) == list(response)
+    return len(response) > _FEW - 2 and tuple(instruction) == tuple(response)
 
 
 def is_cut(text: str) -> bool:
@@ -190,6 +191,12 @@ def is_cut(text: str) -> bool:
     """
     end = text.rstrip()
     return (len(end) > _SHORT and end[-1] in _GOES_ON) or end.count("```") % 2 == 1
+
+
+@functools.lru_cache(maxsize=4)
+def _terms_of(text: str) -> tuple[str, ...]:
+    """The terms, found once for all that looks at one pair of texts."""
+    return tuple(terms_of(text))
 
 
 def _falling(value: float, start: float, end: float) -> float:

@@ -364,9 +364,7 @@ def test_scores_depend_on_what_was_seen_and_the_record_alone():
     )
 )
 def test_the_formula(rows):
-    weights = SignalWeights(
-        0.5, 2.0, 0.7, 0.3, (1.0, -0.5, 0.2, 0.0, 3.0, 0.4), (5.0,) * 6, (2.0,) * 6
-    )
+    weights = SignalWeights(0.5, 2.0, 0.7, (1.0, -0.5, 0.2, 0.0, 3.0, 0.4), (5.0,) * 6, (2.0,) * 6)
     substance = [[terms, terms / 2, 1.0, 0.5, terms / 9] for *_, terms, _ in rows]
     values = SignalValues(
         np.array([row[:2] for row in rows]), np.array(substance), np.array([row[3] for row in rows])
@@ -375,7 +373,7 @@ def test_the_formula(rows):
     for (words, topics, _, sound), signals in zip(rows, substance, strict=True):
         match = 0.1 + 0.9 / (1 + math.exp(-(words + 0.5 * topics - 2.0) / 0.7))
         signals = [*signals, math.log1p(max(words + 0.5 * topics, 0))]
-        total = -0.3 + sum(
+        total = sum(
             weight * (signal - 5) / 2
             for weight, signal in zip(weights.weights, signals, strict=True)
         )
