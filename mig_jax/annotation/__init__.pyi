@@ -13,6 +13,7 @@ from ._instag import InsTagger
 from ._journal import Annotation, Journal
 from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
+from ._pair_match import PairMatch, form_of
 from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
 from ._samples import (
@@ -27,7 +28,18 @@ from ._samples import (
     is_blank,
 )
 from ._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
+from ._signals import Signals, SignalValues, SignalWeights
 from ._tag_normalisation import TagMapping, merge_tags, spelling
+from ._text_signals import (
+    Substance,
+    damage,
+    is_cut,
+    is_echo,
+    is_refusal,
+    repetition,
+    soundness,
+    substance_of,
+)
 from ._text_vectors import TextVectors
 from ._words import question_words, runs_of_words, terms_of, tokens_of, words_of
 
@@ -62,16 +74,22 @@ __all__ = [
     "NearDuplicates",
     "Needs",
     "Overlaps",
+    "PairMatch",
     "Relevance",
     "Sample",
     "Scorer",
     "SentenceEncoder",
+    "SignalValues",
+    "SignalWeights",
+    "Signals",
+    "Substance",
     "TagCount",
     "TagMapping",
     "Tagger",
     "TextVectors",
     "annotate",
     "combine",
+    "damage",
     "difficulty",
     "discover_labels",
     "drawn_numbers",
@@ -79,8 +97,12 @@ __all__ = [
     "encoder_of",
     "exchanges_of",
     "expected_score",
+    "form_of",
     "is_blank",
+    "is_cut",
+    "is_echo",
     "is_nearly_constant",
+    "is_refusal",
     "jaccard",
     "leave_out",
     "looking",
@@ -90,11 +112,14 @@ __all__ = [
     "question_words",
     "ranks",
     "read_discovered",
+    "repetition",
     "require",
     "runs_of_words",
     "score_table",
     "scorer_weights",
+    "soundness",
     "spelling",
+    "substance_of",
     "tag_counts",
     "terms_of",
     "tokens_of",

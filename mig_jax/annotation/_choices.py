@@ -17,6 +17,7 @@ from mig_jax.annotation._instag import InsTagger
 from mig_jax.annotation._plain_scorers import Keep, KeepLabels, Length, TagCount
 from mig_jax.annotation._samples import Scorer, Tagger
 from mig_jax.annotation._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
+from mig_jax.annotation._signals import Signals
 from mig_jax.errors import InputError
 
 __all__ = ["SCORERS", "SCORER_GROUPS", "TAGGERS", "ModelOptions", "encoder_of", "scorer_weights"]
@@ -100,6 +101,7 @@ SCORERS: Final[dict[str, Callable[[ModelOptions], Scorer]]] = {
     "keep": lambda options: Keep(),
     "length": lambda options: Length(),
     "relevance": lambda options: Relevance(encoder_of(options.embedding_model, options.device)),
+    "signals": lambda options: Signals(),
     "tag_count": lambda options: TagCount(),
 }
 #: Names of several scorers that are used together.

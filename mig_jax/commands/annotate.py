@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,6 @@ from absl import flags
 from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.annotation import (
-    EmbedsLabels,
     Journal,
     Kept,
     LabelTable,
@@ -32,7 +31,7 @@ from mig_jax.commands.annotate_options import (
     define_annotate_flags,
 )
 from mig_jax.commands.annotate_run import annotate_records, final_scores, fingerprint
-from mig_jax.commands.annotate_steps import Models, RecordCounts
+from mig_jax.commands.annotate_steps import RecordCounts
 from mig_jax.commands.command import Command
 from mig_jax.commands.terminal import say, tell
 from mig_jax.errors import InputError
@@ -74,12 +73,12 @@ def annotate_pool(options: AnnotateOptions) -> None:
         found = annotate_records(options, journal, rejects)
         kept = found.kept
         if mapping_output is not None:
-            mapping = _merge(options, tag_counts(journal), label_table(found.models))
+            mapping = _merge(options, tag_counts(journal), found.models.label_table())
             mapping_output.write(mapping.to_json())
         scores, told = final_scores(options, weights, journal, mapping)
         with data.RecordSink(output, form, options.sources, _warn) as sink:
             written = _write(options, kept, journal, mapping, scores, sink)
-        table = label_table(found.models, written.labels)
+        table = found.models.label_table(written.labels)
         if table is not None and table.names:
             data.write_label_embeddings(
                 outputs.open(labels_output),
@@ -227,23 +226,11 @@ def _warn(line: str) -> None:
     say(f"warning: {line}")
 
 
-def label_table(models: Models, occurring: Collection[str] | None = None) -> LabelTable | None:
-    """The labels of the tagger with their embeddings, if it has some.
-
-    Those of a vocabulary alone that are `occurring`: the others say nothing of the pool.
-    """
-    if not isinstance(models.tagger, EmbedsLabels):
-        return None
-    table = models.tagger.label_table()
-    if occurring is None or table.state:
-        return table
-    rows = [row for row, name in enumerate(table.names) if name in occurring]
-    names = [table.names[row] for row in rows]
-    return LabelTable(names, table.embeddings[rows], table.model)
-
-
 def _run(values: flags.FlagValues) -> None:
-    annotate_pool(annotate_options(values))
+    options = annotate_options(values)
+    if values["scorer"].using_default_value:
+        say("scores: by signals of the texts (--scorer=signals), as no --scorer is given")
+    annotate_pool(options)
 
 
 COMMAND = Command(
@@ -251,5 +238,5 @@ COMMAND = Command(
     summary="give conversations the labels and scores that select needs",
     define_flags=define_annotate_flags,
     run=_run,
-    required=("pool", "output", "scorer"),
+    required=("pool", "output"),
 )

@@ -134,7 +134,7 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
     add(
         flags.DEFINE_multi_string,
         "scorer",
-        [],
+        ["signals"],
         f"Where the score comes from: {', '.join(SCORERS)}; or {groups}. May be repeated; "
         "NAME:WEIGHT for --combine=ranks.",
     )

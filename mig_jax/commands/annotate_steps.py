@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
 import msgspec
@@ -14,9 +14,11 @@ from mig_jax.annotation import (
     SCORERS,
     TAGGERS,
     DiscoveringTagger,
+    EmbedsLabels,
     ExactDuplicates,
     Filter,
     Kept,
+    LabelTable,
     NearDuplicates,
     Overlaps,
     Scorer,
@@ -54,6 +56,20 @@ class Models:
 
     tagger: Tagger
     scorers: dict[str, Scorer]
+
+    def label_table(self, occurring: Collection[str] | None = None) -> LabelTable | None:
+        """The labels of the tagger with their embeddings, if it has some.
+
+        Those of a vocabulary alone that are `occurring`: the others say nothing of the pool.
+        """
+        if not isinstance(self.tagger, EmbedsLabels):
+            return None
+        table = self.tagger.label_table()
+        if occurring is None or table.state:
+            return table
+        rows = [row for row, name in enumerate(table.names) if name in occurring]
+        names = [table.names[row] for row in rows]
+        return LabelTable(names, table.embeddings[rows], table.model)
 
 
 def load_models(options: AnnotateOptions) -> Models:

@@ -10,11 +10,7 @@ from mig_jax import data
 from mig_jax.annotation import DEFAULT_EMBEDDING_MODEL
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import (
-<<<<<<< HEAD
-    DEFAULT_EMBEDDING_MODEL,
     USUAL_NEIGHBOURS,
-=======
->>>>>>> h_discover
     TableOptions,
     check_table_flags,
     define_device_flag,

@@ -49,16 +49,9 @@ __all__ = [
 #: exponents, E is a difference of two nearly equal numbers.
 SMALLEST_EXPONENT, SMALLEST_RATE, LARGEST_PARAMETER = 1e-3, 1e-30, 1e30
 
-<<<<<<< HEAD
-DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-
 #: How many neighbours a label has in the mean where the similarity threshold is to fit: as many as
 #: the labels of the MIG paper have by all-MiniLM-L6-v2 at 0.65.
 USUAL_NEIGHBOURS = 3.5
-=======
-# The similarity from which on labels are joined, by embedding model: a few neighbours a label.
-_USUAL_THRESHOLDS = {"all-MiniLM-L6-v2": 0.65}
->>>>>>> h_discover
 
 
 def stem_of(output: str, *endings: str) -> str:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from mig_jax import data
@@ -143,5 +144,14 @@ def _table(
         records(),
         files,
         skipped=found.read.of_file.total() - len(found.kept),
-        vectors=None,
+        vectors=_vectors(found),
     )
+
+
+def _vectors(found: Annotated) -> tuple[Sequence[str], np.ndarray] | None:
+    """The labels with their embeddings, of unit length, if they were made with the labels."""
+    table = found.models.label_table()
+    if table is None or not table.names:
+        return None
+    lengths = np.linalg.norm(table.embeddings, axis=1, keepdims=True)
+    return table.names, table.embeddings / np.maximum(lengths, np.float32(1e-9))
