@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 from mig_jax.annotation._annotation_fields import AnnotationFields
 from mig_jax.annotation._combination import mean_of_turns
 from mig_jax.annotation._duplicates import Filter
 from mig_jax.annotation._journal import Annotation, Journal
+from mig_jax.annotation._on_all_cores import on_all_cores
 from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of, is_blank
 from mig_jax.annotation._tag_normalisation import TagMapping
 from mig_jax.data import BadRecord, BadRecords, RawRecord
@@ -154,35 +157,69 @@ def annotate(
     journal: Journal,
     batch_size: int,
     progress: Callable[[int], None],
+    workers: int | None = None,
 ) -> None:
     """Adds to the journal what is not there of the records, a batch at a time.
 
-    `progress` gets the records annotated so far.
+    If the tagger and all scorers are such that processes may have them (`Tagger`), they work on
+    all cores as soon as that pays. The annotations are the same, however many work.
+
+    Args:
+      records: all that stay, those of the journal included.
+      needs: what they have.
+      tagger: gives their labels.
+      scorers: give their scores, by name; they see these labels.
+      journal: gets the annotations.
+      batch_size: records that the models get at a time.
+      progress: gets the records annotated so far.
+      workers: the processes; None for one a core.
 
     Raises:
       InputError: if a scorer gives what is no score.
     """
     rest = itertools.islice(records, journal.done, None)
     progress(journal.done)
-    while batch := list(itertools.islice(rest, batch_size)):
-        samples = [needs.sample_of(record) for record in batch]
-        labels = _labels_of(samples, tagger)
-        samples = [
-            sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
-        ]
-        values = {name: scorer.score(samples) for name, scorer in scorers.items()}
-        annotations = []
-        for place, record in enumerate(batch):
-            scores = {name: _rounded(found[place]) for name, found in values.items()}
-            for name, of_turns in scores.items():
-                if not all(math.isfinite(value) and value >= 0 for value in of_turns):
-                    raise InputError(
-                        f"--scorer={name}: gave {of_turns} for {record.where}; expected finite "
-                        "numbers of at least 0"
-                    )
-            annotations.append(Annotation(labels[place], scores))
-        journal.append(annotations)
-        progress(journal.done)
+    batches = _batches(rest, needs, batch_size)
+    work = functools.partial(_annotations, tagger, dict(scorers))
+    models = (tagger, *scorers.values())
+    if all(getattr(model, "in_processes", False) for model in models):
+        found: Generator[list[Annotation]] = on_all_cores(work, batches, workers)
+    else:
+        found = (work(batch) for batch in batches)
+    with contextlib.closing(found):
+        for of_batch in found:
+            journal.append(of_batch)
+            progress(journal.done)
+
+
+class _Batch(NamedTuple):
+    samples: list[Sample]
+    places: list[str]  # How messages name the records.
+
+
+def _batches(records: Iterator[RawRecord], needs: Needs, size: int) -> Iterator[_Batch]:
+    while batch := list(itertools.islice(records, size)):
+        yield _Batch(list(map(needs.sample_of, batch)), [record.where for record in batch])
+
+
+def _annotations(tagger: Tagger, scorers: Mapping[str, Scorer], batch: _Batch) -> list[Annotation]:
+    """What the models find of these records, and of no others."""
+    labels = _labels_of(batch.samples, tagger)
+    samples = [
+        sample._replace(labels=found) for sample, found in zip(batch.samples, labels, strict=True)
+    ]
+    values = {name: scorer.score(samples) for name, scorer in scorers.items()}
+    annotations = []
+    for place, where in enumerate(batch.places):
+        scores = {name: _rounded(found[place]) for name, found in values.items()}
+        for name, of_turns in scores.items():
+            if not all(math.isfinite(value) and value >= 0 for value in of_turns):
+                raise InputError(
+                    f"--scorer={name}: gave {of_turns} for {where}; expected finite "
+                    "numbers of at least 0"
+                )
+        annotations.append(Annotation(labels[place], scores))
+    return annotations
 
 
 def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:

@@ -14,7 +14,6 @@ from ._shares import PoolShare, share_of_pool
 from ._token_counter import TokenCounter
 from ._validation_files import ValidationSet, read_validation
 from ._vocabulary import read_vocabulary
-from ._workers import serve
 
 __all__ = [
     "BadRecords",
@@ -41,7 +40,6 @@ __all__ = [
     "read_texts",
     "read_validation",
     "read_vocabulary",
-    "serve",
     "share_of_pool",
     "sort_entries",
     "stamp_of",
