@@ -11,7 +11,7 @@ from ._instag import InsTagger
 from ._journal import Annotation, Journal
 from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
-from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
+from ._pipeline import Kept, Needs, annotate, annotate_batch, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
 from ._samples import Exchange, Looks, Sample, Scorer, Tagger, exchanges_of, is_blank
 from ._sentence_encoder import SentenceEncoder
@@ -51,6 +51,7 @@ __all__ = [
     "TagMapping",
     "Tagger",
     "annotate",
+    "annotate_batch",
     "combine",
     "difficulty",
     "drawn_numbers",

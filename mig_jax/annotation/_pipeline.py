@@ -27,6 +27,7 @@ __all__ = [
     "Needs",
     "ScoreTable",
     "annotate",
+    "annotate_batch",
     "leave_out",
     "score_table",
     "tag_counts",
@@ -180,7 +181,7 @@ def annotate(
     rest = itertools.islice(records, journal.done, None)
     progress(journal.done)
     batches = _batches(rest, needs, batch_size)
-    work = functools.partial(_annotations, tagger, dict(scorers))
+    work = functools.partial(_annotated, tagger, dict(scorers))
     models = (tagger, *scorers.values())
     if all(getattr(model, "in_processes", False) for model in models):
         found: Generator[list[Annotation]] = on_all_cores(work, batches, workers)
@@ -192,9 +193,38 @@ def annotate(
             progress(journal.done)
 
 
+def annotate_batch(
+    samples: Sequence[Sample],
+    places: Sequence[str],
+    tagger: Tagger,
+    scorers: Mapping[str, Scorer],
+) -> list[Annotation]:
+    """What the models find of each sample; `places` are how messages name them.
+
+    Raises:
+      InputError: if a scorer gives what is no score.
+    """
+    labels = _labels_of(samples, tagger)
+    labelled = [
+        sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
+    ]
+    values = {name: scorer.score(labelled) for name, scorer in scorers.items()}
+    annotations = []
+    for number, place in enumerate(places):
+        scores = {name: _rounded(found[number]) for name, found in values.items()}
+        for name, of_turns in scores.items():
+            if not all(math.isfinite(value) and value >= 0 for value in of_turns):
+                raise InputError(
+                    f"--scorer={name}: gave {of_turns} for {place}; expected finite "
+                    "numbers of at least 0"
+                )
+        annotations.append(Annotation(labels[number], scores))
+    return annotations
+
+
 class _Batch(NamedTuple):
     samples: list[Sample]
-    places: list[str]  # How messages name the records.
+    places: list[str]
 
 
 def _batches(records: Iterator[RawRecord], needs: Needs, size: int) -> Iterator[_Batch]:
@@ -202,24 +232,8 @@ def _batches(records: Iterator[RawRecord], needs: Needs, size: int) -> Iterator[
         yield _Batch(list(map(needs.sample_of, batch)), [record.where for record in batch])
 
 
-def _annotations(tagger: Tagger, scorers: Mapping[str, Scorer], batch: _Batch) -> list[Annotation]:
-    """What the models find of these records, and of no others."""
-    labels = _labels_of(batch.samples, tagger)
-    samples = [
-        sample._replace(labels=found) for sample, found in zip(batch.samples, labels, strict=True)
-    ]
-    values = {name: scorer.score(samples) for name, scorer in scorers.items()}
-    annotations = []
-    for place, where in enumerate(batch.places):
-        scores = {name: _rounded(found[place]) for name, found in values.items()}
-        for name, of_turns in scores.items():
-            if not all(math.isfinite(value) and value >= 0 for value in of_turns):
-                raise InputError(
-                    f"--scorer={name}: gave {of_turns} for {where}; expected finite "
-                    "numbers of at least 0"
-                )
-        annotations.append(Annotation(labels[place], scores))
-    return annotations
+def _annotated(tagger: Tagger, scorers: Mapping[str, Scorer], batch: _Batch) -> list[Annotation]:
+    return annotate_batch(*batch, tagger, scorers)
 
 
 def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:
