@@ -3,7 +3,7 @@ from ._causal_lm import CausalLM
 from ._choices import SCORER_GROUPS, SCORERS, TAGGERS, ModelOptions, encoder_of, scorer_weights
 from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_turns, ranks
 from ._deita import DeitaScorer, expected_score
-from ._duplicates import ExactDuplicates, Filter, NearDuplicates, jaccard
+from ._duplicates import ExactDuplicates, Filter, NearDuplicates, PreparedFilter, jaccard
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
 from ._extras import require
 from ._ifd import Difficulty, difficulty
@@ -43,6 +43,7 @@ __all__ = [
     "NearDuplicates",
     "Needs",
     "Overlaps",
+    "PreparedFilter",
     "Relevance",
     "Sample",
     "Scorer",

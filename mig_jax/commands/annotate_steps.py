@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -87,16 +88,25 @@ class RecordCounts:
 
 
 class _Unread:
-    """Keeps records that cannot be read, and counts those of each file."""
+    """Takes what is told of records that cannot be read, and counts those of each file."""
 
-    def __init__(self, stream: BinaryIO | None) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
+        # Much of it is held on disk: a whole file of them may come in a row.
+        self._held: Any = tempfile.SpooledTemporaryFile(1 << 24)  # noqa: SIM115 - ends with us.
         self.of_file: Counter[str] = Counter()
 
     def write(self, line: bytes) -> None:
         self.of_file[msgspec.json.decode(line)["file"]] += 1
-        if self._stream is not None:
-            self._stream.write(line)
+        self._held.write(line)
+
+    def taken(self) -> Iterator[bytes]:
+        """Yields what was written since the last time."""
+        if self._held.tell():
+            self._held.seek(0)
+            while piece := self._held.read(1 << 20):
+                yield piece
+            self._held.seek(0)
+            self._held.truncate()
 
 
 def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[Kept, RecordCounts]:
@@ -106,15 +116,17 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
       InputError: if a file cannot be used, or no record stays.
     """
     filters = _filters(options)
-    unread = _Unread(rejects)
+    unread = _Unread()
     read = RecordCounts(options.count_by)
     with progress_bar("reading", None, unit="records") as bar:
 
-        def passing() -> Iterator[data.RawRecord]:
+        def passing() -> Iterator[data.RawRecord | bytes]:
             for record in options.records(unread):
+                yield from unread.taken()
                 read.add(record)
                 yield record
                 bar.update()
+            yield from unread.taken()
 
         kept = leave_out(passing(), options.needs, filters, skip=options.skips, rejects=rejects)
     for path, count in unread.of_file.items():
