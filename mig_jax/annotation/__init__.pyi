@@ -9,6 +9,7 @@ from ._extras import require
 from ._ifd import Difficulty, difficulty
 from ._instag import InsTagger
 from ._journal import Annotation, Journal
+from ._kept_embeddings import kept_embeddings
 from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
 from ._pipeline import Kept, Needs, annotate, annotate_batch, leave_out, score_table, tag_counts
@@ -63,6 +64,7 @@ __all__ = [
     "is_blank",
     "is_nearly_constant",
     "jaccard",
+    "kept_embeddings",
     "leave_out",
     "looking",
     "mean_of_turns",

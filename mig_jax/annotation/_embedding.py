@@ -24,11 +24,15 @@ class EmbeddingTagger:
         most: int = 5,
         similarity: float = 0.28,
         margin: float = 0.12,
+        embed_labels: Encode | None = None,
     ) -> None:
-        """Labels as `nearest_labels` takes them; the vocabulary is embedded now."""
+        """Labels as `nearest_labels` takes them; the vocabulary is embedded now.
+
+        That is done by `embed_labels`, or else by `encode`.
+        """
         self._vocabulary = list(dict.fromkeys(vocabulary))
         self._encode = encode
-        self._labels = encode(self._vocabulary)
+        self._labels = (embed_labels or encode)(self._vocabulary)
         self._limits = (most, similarity, margin)
 
     def tag(self, samples: Sequence[Sample]) -> list[list[str]]:

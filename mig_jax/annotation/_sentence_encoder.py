@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
+import json
 import os
 from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from mig_jax.annotation._extras import require
 from mig_jax.errors import InputError
 
 __all__ = ["SentenceEncoder", "quiet_transformers"]
+
+_PACKAGES: Final = ("torch", "transformers", "sentence-transformers")
 
 
 class SentenceEncoder:
@@ -39,6 +46,26 @@ class SentenceEncoder:
                 "a sentence-transformers model"
             ) from None
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Tells a model by what its embeddings depend on, not by where it comes from."""
+        about = [
+            # The names of its parts, how they are joined, and what pooling takes.
+            repr(self._model),
+            self._model.max_seq_length,
+            [self._model.prompts, self._model.default_prompt_name],
+            _told_tokenizer(self._model.tokenizer),
+            # Machines and libraries round differently.
+            [str(self._model.device), self._batch],
+            [importlib.metadata.version(name) for name in _PACKAGES],
+        ]
+        found = xxhash.xxh3_128(json.dumps(about, sort_keys=True, default=str).encode())
+        for name, weights in self._model.state_dict().items():
+            values = weights.detach().cpu().reshape(-1)
+            found.update(name.encode())
+            found.update(values.view(require("torch", "models").uint8).numpy())
+        return found.hexdigest()
+
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The embedding of each text: float32 [n, width], rows of unit length."""
         found = self._model.encode(
@@ -49,6 +76,15 @@ class SentenceEncoder:
             show_progress_bar=False,
         )
         return np.asarray(found, np.float32)
+
+
+def _told_tokenizer(tokenizer: Any) -> Any:
+    """All that decides which tokens a text becomes, but for how long it may be."""
+    fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if hasattr(fast, "to_str"):
+        told = json.loads(fast.to_str())
+        return {name: told[name] for name in told if name not in ("truncation", "padding")}
+    return [repr(tokenizer), sorted(tokenizer.get_vocab().items())]
 
 
 def quiet_transformers() -> None:

@@ -56,6 +56,7 @@ _AFTERWARDS = (
     "tag_distance",
     "tag_mapping",
     "count_by",
+    "cache",
 )
 _PACKAGES = ("torch", "transformers", "sentence-transformers")
 

@@ -194,5 +194,6 @@ def test_filters_find_the_same_in_other_processes(workers):
         assert any(expected)
         if hasattr(again, "prepare"):
             found = over_processes(again.prepare, [turns for _, turns in records], workers)
-            told = [again.decide(*record, of_one) for record, of_one in zip(records, found)]
+            pairs = zip(records, found, strict=True)
+            told = [again.decide(*record, of_one) for record, of_one in pairs]
             assert told == expected

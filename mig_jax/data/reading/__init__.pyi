@@ -1,5 +1,5 @@
 from ._bad_records import BadRecords
-from ._cache import default_cache_folder
+from ._cache import default_cache_folder, store_arrays
 from ._costs_and_groups import CostsAndGroups, CountTexts, bytes_over_4, costs_and_groups
 from ._kept_costs import KeptCosts
 from ._limits import ReadingLimits
@@ -43,4 +43,5 @@ __all__ = [
     "share_of_pool",
     "sort_entries",
     "stamp_of",
+    "store_arrays",
 ]
