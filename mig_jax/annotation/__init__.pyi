@@ -10,6 +10,7 @@ from ._ifd import Difficulty, difficulty
 from ._instag import InsTagger
 from ._journal import Annotation, Journal
 from ._kept_embeddings import kept_embeddings
+from ._known_scripts import Pieces, Spread, hardly_known_scripts, script_of
 from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
 from ._pipeline import Kept, Needs, annotate, annotate_batch, leave_out, score_table, tag_counts
@@ -44,11 +45,13 @@ __all__ = [
     "NearDuplicates",
     "Needs",
     "Overlaps",
+    "Pieces",
     "PreparedFilter",
     "Relevance",
     "Sample",
     "Scorer",
     "SentenceEncoder",
+    "Spread",
     "TagCount",
     "TagMapping",
     "Tagger",
@@ -61,6 +64,7 @@ __all__ = [
     "encoder_of",
     "exchanges_of",
     "expected_score",
+    "hardly_known_scripts",
     "is_blank",
     "is_nearly_constant",
     "jaccard",
@@ -76,6 +80,7 @@ __all__ = [
     "runs_of_words",
     "score_table",
     "scorer_weights",
+    "script_of",
     "spelling",
     "tag_counts",
     "tokens_of",

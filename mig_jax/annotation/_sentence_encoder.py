@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xxhash
 
 from mig_jax.annotation._extras import require
+from mig_jax.annotation._known_scripts import Pieces
 from mig_jax.errors import InputError
 
 __all__ = ["SentenceEncoder", "quiet_transformers"]
@@ -65,6 +66,21 @@ class SentenceEncoder:
             found.update(name.encode())
             found.update(values.view(require("torch", "models").uint8).numpy())
         return found.hexdigest()
+
+    def pieces_of(self, words: Sequence[str]) -> list[Pieces]:
+        """What the tokenizer makes of each word."""
+        tokenizer = self._model.tokenizer
+        fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        if hasattr(fast, "encode_batch"):
+            found = [one.tokens for one in fast.encode_batch(list(words), add_special_tokens=False)]
+            unknown = getattr(getattr(fast, "model", None), "unk_token", None)
+        else:
+            found = [tokenizer.tokenize(word) for word in words]
+            unknown = tokenizer.unk_token
+        # Unigram models have no name of it.
+        names = {unknown, getattr(tokenizer, "unk_token", None)} - {None}
+        counts = [sum(token in names for token in tokens) for tokens in found]
+        return [Pieces(len(tokens) - n, n) for tokens, n in zip(found, counts, strict=True)]
 
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The embedding of each text: float32 [n, width], rows of unit length."""

@@ -20,17 +20,19 @@ from mig_jax.annotation import (
     NearDuplicates,
     Overlaps,
     Scorer,
+    Spread,
     Tagger,
     drawn_numbers,
     drawn_samples,
     encoder_of,
+    hardly_known_scripts,
     leave_out,
     looking,
     require,
     scorer_weights,
 )
 from mig_jax.commands.annotate_options import AnnotateOptions
-from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.terminal import listed, progress_bar, say
 from mig_jax.errors import InputError
 
 __all__ = [
@@ -43,6 +45,9 @@ __all__ = [
 ]
 
 LOOKS_AT_FINAL_LABELS = "tag_count"
+# Taggers and scorers by --embedding_model, and one that knows a hundred languages.
+_THAT_EMBED = frozenset({"embedding", "relevance"})
+_MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 
 # Enough to know a pool by, whatever its size; their texts stay in memory for the while.
 _LOOKED_AT = 50_000
@@ -118,12 +123,16 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
     filters = _filters(options)
     unread = _Unread()
     read = RecordCounts(options.count_by)
+    embeds = not _THAT_EMBED.isdisjoint([options.tagger, *scorer_weights(options.scorer)])
+    texts = Spread()
     with progress_bar("reading", None, unit="records") as bar:
 
         def passing() -> Iterator[data.RawRecord | bytes]:
             for record in options.records(unread):
                 yield from unread.taken()
                 read.add(record)
+                if embeds:
+                    texts.add(next((text for role, text in record.turns if role == "user"), ""))
                 yield record
                 bar.update()
             yield from unread.taken()
@@ -137,7 +146,22 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
     if kept.asking_nothing:
         otherwise = "" if options.tagger == "keep" else "; they get no label"
         say(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
+    if embeds:
+        _warn_of_scripts(options, texts)
     return kept, read
+
+
+def _warn_of_scripts(options: AnnotateOptions, texts: Spread) -> None:
+    """Warns if most texts are in scripts that the model hardly knows."""
+    encoder = encoder_of(options.embedding_model, options.device)
+    found = hardly_known_scripts(texts.texts, encoder.pieces_of)
+    if (share := sum(found.values())) > 0.5:
+        scripts = listed([script.capitalize() if script != "CJK" else script for script in found])
+        say(
+            f"warning: {share:.0%} of the records are in scripts ({scripts}) that "
+            f"{options.embedding_model} hardly knows: it splits their words into single letters, "
+            f"or drops them; a multilingual model knows them, as --embedding_model={_MULTILINGUAL}"
+        )
 
 
 def look_at_pool(options: AnnotateOptions, models: Models, kept: Kept) -> None:
