@@ -5,16 +5,18 @@ from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_tur
 from ._deita import DeitaScorer, expected_score
 from ._discover import DiscoveredLabels, discover_labels
 from ._discovering import DiscoveredTagger, DiscoveringTagger, read_discovered
-from ._duplicates import ExactDuplicates, Filter, NearDuplicates, jaccard
+from ._duplicates import ExactDuplicates, Filter, NearDuplicates, PreparedFilter, jaccard
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
 from ._extras import require
 from ._ifd import Difficulty, difficulty
 from ._instag import InsTagger
 from ._journal import Annotation, Journal
+from ._kept_embeddings import kept_embeddings
+from ._known_scripts import Pieces, Spread, hardly_known_scripts, script_of
 from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
 from ._pair_match import PairMatch, form_of
-from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
+from ._pipeline import Kept, Needs, annotate, annotate_batch, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
 from ._samples import (
     EmbedsLabels,
@@ -75,6 +77,8 @@ __all__ = [
     "Needs",
     "Overlaps",
     "PairMatch",
+    "Pieces",
+    "PreparedFilter",
     "Relevance",
     "Sample",
     "Scorer",
@@ -82,12 +86,14 @@ __all__ = [
     "SignalValues",
     "SignalWeights",
     "Signals",
+    "Spread",
     "Substance",
     "TagCount",
     "TagMapping",
     "Tagger",
     "TextVectors",
     "annotate",
+    "annotate_batch",
     "combine",
     "damage",
     "difficulty",
@@ -98,12 +104,14 @@ __all__ = [
     "exchanges_of",
     "expected_score",
     "form_of",
+    "hardly_known_scripts",
     "is_blank",
     "is_cut",
     "is_echo",
     "is_nearly_constant",
     "is_refusal",
     "jaccard",
+    "kept_embeddings",
     "leave_out",
     "looking",
     "mean_of_turns",
@@ -117,6 +125,7 @@ __all__ = [
     "runs_of_words",
     "score_table",
     "scorer_weights",
+    "script_of",
     "soundness",
     "spelling",
     "substance_of",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from mig_jax import data
 from mig_jax.annotation._causal_lm import CausalLM
@@ -41,17 +41,23 @@ class ModelOptions:
     device: str
     seed: int
 
+    def embed_labels(self, labels: Sequence[str], encode: SentenceEncoder) -> Any:
+        """The embeddings of a vocabulary: float32 [n, width]; commands keep them."""
+        return encode(labels)
+
 
 def _embedding(options: ModelOptions) -> Tagger:
     if options.vocabulary is None:
         raise InputError("--tagger=embedding: needs --vocabulary=FILE, a JSON list of labels")
+    encode = encoder_of(options.embedding_model, options.device)
     return EmbeddingTagger(
         data.read_vocabulary(options.vocabulary),
-        encoder_of(options.embedding_model, options.device),
+        encode,
         most=options.max_tags,
         similarity=options.tag_similarity,
         margin=options.tag_margin,
         model=options.embedding_model or DEFAULT_EMBEDDING_MODEL,
+        embed_labels=lambda labels: options.embed_labels(labels, encode),
     )
 
 

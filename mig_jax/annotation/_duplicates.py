@@ -6,18 +6,18 @@ that are alike the first stays.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 from mig_jax.annotation._extras import require
+from mig_jax.annotation._on_all_cores import with_found
 from mig_jax.annotation._words import tokens_of
 
-__all__ = ["ExactDuplicates", "Filter", "NearDuplicates", "Turns", "jaccard"]
+__all__ = ["ExactDuplicates", "Filter", "NearDuplicates", "PreparedFilter", "Turns", "jaccard"]
 
 Turns = Sequence[tuple[str, str]]  # Role and text of each turn.
 
@@ -34,6 +34,20 @@ class Filter(Protocol):
 
     def reason(self, where: str, turns: Turns) -> str | None:
         """Why the record is left out; None if it stays."""
+
+
+class PreparedFilter(Filter, Protocol):
+    """A filter most of whose work is about a record alone, which other processes may do.
+
+    `reason(where, turns)` is `decide(where, turns, prepare(turns))`.
+    """
+
+    @property
+    def prepare(self) -> Callable[[Turns], Any]:
+        """What is found in a record alone; can be pickled, before the first is decided."""
+
+    def decide(self, where: str, turns: Turns, found: Any) -> str | None:
+        """Why the record is left out; records are decided in their order."""
 
 
 class ExactDuplicates:
@@ -88,43 +102,78 @@ class NearDuplicates:
 
         `known` and `remember` are as for `ExactDuplicates`.
         """
-        sketch = require("datasketch", "--deduplicate=near")
         self._least = similarity
-        self._empty = sketch.MinHash(num_perm=_PERMUTATIONS, hashfunc=_itself)
-        self._index = sketch.MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(similarity))
+        self._rows = _bands(similarity)[1]
+        self._index: list[dict[bytes, list[int]]] = [{} for _ in range(_bands(similarity)[0])]
         self._kept: list[tuple[str, npt.NDArray[np.uint64]]] = []
         self._wordless = ExactDuplicates(remember=remember)
         self._remembers = remember
-        for where, turns in known:
-            if _has_words(turns):
-                shingles = _shingles(_tokens(turns))
-                self._add(where, shingles, self._minhash(shingles))
-            else:
+        self.prepare = _Sketch()
+        for (where, turns), sketch in with_found(
+            self.prepare, known, of=lambda one: one[1], size=lambda one: _characters(one[1])
+        ):
+            if sketch is None:
                 self._wordless.know(where, turns)
+            else:
+                self._add(where, sketch)
 
     def reason(self, where: str, turns: Turns) -> str | None:
-        if not _has_words(turns):
+        return self.decide(where, turns, self.prepare(turns))
+
+    def decide(self, where: str, turns: Turns, found: Sketch | None) -> str | None:
+        """As `reason`, given what `prepare` finds."""
+        if found is None:
             told = self._wordless.reason(where, turns)
             return told and told.replace("exact", "near", 1)
-        shingles = _shingles(_tokens(turns))
-        minhash = self._minhash(shingles)
         # Candidates come in any order; of the nearest ones the first is told.
-        near = [(_jaccard(shingles, self._kept[i][1]), -i) for i in self._index.query(minhash)]
+        shingles = found.shingles
+        near = [(_jaccard(shingles, self._kept[i][1]), -i) for i in self._candidates(found)]
         if near and max(near)[0] >= self._least:
             similarity, first = max(near)
             return f"near duplicate of {self._kept[-first][0]} (similarity {similarity:.2f})"
         if self._remembers:
-            self._add(where, shingles, minhash)
+            self._add(where, found)
         return None
 
-    def _add(self, where: str, shingles: npt.NDArray[np.uint64], minhash: Any) -> None:
-        self._index.insert(len(self._kept), minhash)
-        self._kept.append((where, shingles))
+    def _add(self, where: str, sketch: Sketch) -> None:
+        number = len(self._kept)
+        for bucket, key in zip(self._index, self._keys(sketch), strict=True):
+            bucket.setdefault(key, []).append(number)
+        self._kept.append((where, sketch.shingles))
 
-    def _minhash(self, shingles: npt.NDArray[np.uint64]) -> Any:
+    def _candidates(self, sketch: Sketch) -> set[int]:
+        """Those that have a band in common with it."""
+        keys = zip(self._index, self._keys(sketch), strict=True)
+        return {number for bucket, key in keys for number in bucket.get(key, ())}
+
+    def _keys(self, sketch: Sketch) -> Iterator[bytes]:
+        """The bytes of each band."""
+        values = sketch.minhash.tobytes()
+        size = self._rows * sketch.minhash.itemsize
+        return (values[start * size : (start + 1) * size] for start in range(len(self._index)))
+
+
+class Sketch(NamedTuple):
+    """What near duplicates are told by."""
+
+    shingles: npt.NDArray[np.uint64]  # Ascending.
+    minhash: npt.NDArray[np.uint32]  # Their least value under each permutation.
+
+
+class _Sketch:
+    """Makes the sketch of a record; None without a letter or digit."""
+
+    def __init__(self) -> None:
+        sketch = require("datasketch", "--deduplicate=near")
+        self._empty = sketch.MinHash(num_perm=_PERMUTATIONS, hashfunc=_itself)
+
+    def __call__(self, turns: Turns) -> Sketch | None:
+        if not _has_words(turns):
+            return None
+        shingles = _shingles(_tokens(turns))
         found = self._empty.copy()  # A new one would draw its permutations again.
         found.update_batch((shingles & np.uint64(0xFFFFFFFF)).tolist())
-        return found
+        return Sketch(shingles, found.hashvalues.astype(np.uint32))
 
 
 def jaccard(one: Turns, other: Turns) -> float:
@@ -143,6 +192,10 @@ def _tokens(turns: Turns) -> list[str]:
     return [token for _, text in turns for token in tokens_of(text)]
 
 
+def _characters(turns: Turns) -> int:
+    return sum(len(text) for _, text in turns)
+
+
 def _has_words(turns: Turns) -> bool:
     """Whether there is a letter or a digit."""
     return any(character.isalnum() for _, text in turns for character in text)
@@ -152,13 +205,11 @@ def _shingles(tokens: Sequence[str]) -> npt.NDArray[np.uint64]:
     """Hashes of all runs of five tokens, ascending; one that comes again has another."""
     ends = [_EDGE] * (_SHINGLE - 1)
     padded = [*ends, *tokens, *ends]
-    times: Counter[str] = Counter()
+    times: dict[str, int] = {}
     hashes = []
-    for start in range(len(padded) - _SHINGLE + 1):
-        run = " ".join(padded[start : start + _SHINGLE])
-        times[run] += 1
-        text = run.encode("utf-8", "surrogatepass")
-        hashes.append(xxhash.xxh3_64_intdigest(text, seed=times[run]))
+    for run in map(" ".join, zip(*(padded[start:] for start in range(_SHINGLE)), strict=False)):
+        times[run] = seed = times.get(run, 0) + 1
+        hashes.append(xxhash.xxh3_64_intdigest(run.encode("utf-8", "surrogatepass"), seed))
     return np.unique(np.array(hashes, np.uint64))
 
 

@@ -25,11 +25,15 @@ class EmbeddingTagger:
         similarity: float = 0.28,
         margin: float = 0.12,
         model: str | None = None,
+        embed_labels: Encode | None = None,
     ) -> None:
-        """Labels as `nearest_labels` takes them; the vocabulary is embedded now, by `model`."""
+        """Labels as `nearest_labels` takes them; the vocabulary is embedded now, by `model`.
+
+        That is done by `embed_labels`, or else by `encode`.
+        """
         self._vocabulary = list(dict.fromkeys(vocabulary))
         self._encode = encode
-        self._labels = encode(self._vocabulary)
+        self._labels = (embed_labels or encode)(self._vocabulary)
         self._limits = (most, similarity, margin)
         self._model = model
 

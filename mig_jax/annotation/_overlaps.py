@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import xxhash
@@ -33,20 +34,36 @@ class Overlaps:
         """`evaluation` gives the place and the turns of each of its records."""
         self._n = n
         self._seen: dict[int, str] = {}
+        self._ends: set[tuple[str, ...]] = set()  # Three words of each run, as `_ends_of` has them.
         self._questions: dict[int, str] = {}
-        self._lengths: set[int] = set()  # Of questions that are looked for within others.
+        # Of questions that are looked for within others: first and last word, by their length.
+        self._within: dict[int, set[tuple[str, str]]] = {}
         self.records = 0  # Of the evaluation.
         self.as_a_whole = 0  # Those of them whose question is compared as a whole.
         for where, turns in evaluation:
             self.records += 1
             for role, text in turns:
-                for gram in () if role == "system" else self._grams(text):
+                words = [] if role == "system" else words_of(text)
+                for gram in runs_of_words(words, n):
                     self._seen.setdefault(_hash(gram), where)
+                self._ends.update(tuple(map(sys.intern, ends)) for ends in self._ends_of(words))
             self._add_question(where, turns)
 
     def reason(self, where: str, turns: Turns) -> str | None:
+        return self.prepare(turns) or None
+
+    def decide(self, where: str, turns: Turns, found: str) -> str | None:
+        """As `reason`, given what `prepare` finds."""
+        return found or None
+
+    def prepare(self, turns: Turns) -> str:
+        """The reason; "" for none."""
         for role, text in turns:
-            for gram in () if role == "system" else self._grams(text):
+            words = [] if role == "system" else words_of(text)
+            # Most texts have no run whose ends are those of another: no run is put together.
+            if self._ends.isdisjoint(self._ends_of(words)) and not _may_be_shorter(words):
+                continue
+            for gram in runs_of_words(words, self._n):
                 found = self._seen.get(_hash(gram))
                 if found is not None:
                     return f"shares {self._n} words with {found}: {gram}"
@@ -57,7 +74,7 @@ class Overlaps:
                     found = self._questions.get(_hash(run))
                     if found is not None:
                         return f"asks what {found} asks: {run}"
-        return None
+        return ""
 
     def _add_question(self, where: str, turns: Turns) -> None:
         text = next(_questions(turns), "")
@@ -66,15 +83,21 @@ class Overlaps:
             self.as_a_whole += 1
             self._questions.setdefault(_hash(" ".join(words)), where)
             if len(words) >= _WITHIN:
-                self._lengths.add(len(words))
+                self._within.setdefault(len(words), set()).add((words[0], words[-1]))
 
     def _candidates(self, words: Sequence[str], *, is_first: bool) -> Iterator[str]:
         """What of a question is compared with those of the evaluation."""
         if is_first or len(words) > _COMMON:
             yield " ".join(words)
-        for length in sorted(self._lengths):
-            for start in range(len(words) - length + 1):
-                yield " ".join(words[start : start + length])
+        for length, ends in sorted(self._within.items()):
+            for start, pair in enumerate(zip(words, words[length - 1 :], strict=False)):
+                if pair in ends:
+                    yield " ".join(words[start : start + length])
+
+    def _ends_of(self, words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """First, middle and last word of each run of n words."""
+        n = self._n
+        return zip(words, words[n // 2 :], words[n - 1 :], strict=False)
 
     def _grams(self, text: str) -> list[str]:
         return runs_of_words(words_of(text), self._n)
@@ -85,6 +108,11 @@ def _questions(turns: Turns) -> Iterator[str]:
     asked = [text for role, text in turns if role == "user"]
     spoken = [text for role, text in turns if role != "system"]
     yield from asked or (spoken if len(spoken) == 1 else [])
+
+
+def _may_be_shorter(words: Sequence[str]) -> bool:
+    """Whether runs may have other words at their ends: letters of some scripts are parts of one."""
+    return any(len(word) == 1 and word > "\u0dff" for word in words)
 
 
 def _hash(text: str) -> int:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 from mig_jax.annotation._annotation_fields import AnnotationFields
 from mig_jax.annotation._combination import mean_of_turns
-from mig_jax.annotation._duplicates import Filter
+from mig_jax.annotation._duplicates import Filter, PreparedFilter, Turns
 from mig_jax.annotation._journal import Annotation, Journal
+from mig_jax.annotation._on_all_cores import on_all_cores, with_found
 from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of, is_blank
 from mig_jax.annotation._tag_normalisation import TagMapping
 from mig_jax.data import AS_IT_CAME, BadRecord, BadRecords, FieldNames, RawRecord, WrittenForm
@@ -25,6 +28,7 @@ __all__ = [
     "Needs",
     "ScoreTable",
     "annotate",
+    "annotate_batch",
     "leave_out",
     "score_table",
     "tag_counts",
@@ -113,42 +117,102 @@ class Kept:
 
 
 def leave_out(
-    records: Iterable[RawRecord],
+    records: Iterable[RawRecord | bytes],
     needs: Needs,
-    filters: Sequence[Filter],
+    filters: Sequence[Filter | PreparedFilter],
     *,
     skip: bool,
     rejects: _Writable | None,
+    workers: int | None = None,
 ) -> Kept:
     """Which records stay: those that lack nothing, and for whom no filter has a reason.
 
-    `rejects` gets a line for each of the others, as `read_pool` writes them.
+    Filters that prepare what they find do so on all cores as soon as that pays; records are
+    decided one after the other, with the same outcome however many prepare.
+
+    Args:
+      records: all that can be read; bytes among them are written to `rejects` in their place.
+      needs: what they must have.
+      filters: asked in their order, up to the first that has a reason.
+      skip: whether those that lack something are left out.
+      rejects: gets a line for each that is left out, as `read_pool` writes them.
+      workers: processes that prepare; None for one a core.
 
     Raises:
       InputError: for a record that lacks something, if bad ones are not skipped.
     """
     kept = Kept()
-    for record in records:
-        try:
-            sample = needs.sample_of(record)
-        except BadRecord as bad:
-            BadRecords(record.path, skip, rejects).meet(record.line, bad, record.raw)
-            kept.left_out[record.path, "bad records"] += 1
-            kept.add(False)
-            continue
-        turns = record.turns
-        for one in filters:
-            if reason := one.reason(record.where, turns):
-                # Left out, whatever becomes of bad ones.
-                told = BadRecords(record.path, True, rejects)
-                told.meet(record.line, BadRecord(reason), record.raw)
-                kept.left_out[record.path, one.kind] += 1
+    with contextlib.closing(_prepared(records, filters, workers)) as prepared:
+        for record, turns, found in prepared:
+            if isinstance(record, bytes):
+                if rejects is not None:
+                    rejects.write(record)
+                continue
+            assert turns is not None
+            try:
+                sample = needs.sample_of(record)
+            except BadRecord as bad:
+                BadRecords(record.path, skip, rejects).meet(record.line, bad, record.raw)
+                kept.left_out[record.path, "bad records"] += 1
                 kept.add(False)
-                break
-        else:
-            kept.add(True)
-            kept.asking_nothing += not sample.asks
+                continue
+            for one, of_one in zip(filters, found, strict=True):
+                if reason := _reason(one, record.where, turns, of_one):
+                    # Left out, whatever becomes of bad ones.
+                    told = BadRecords(record.path, True, rejects)
+                    told.meet(record.line, BadRecord(reason), record.raw)
+                    kept.left_out[record.path, one.kind] += 1
+                    kept.add(False)
+                    break
+            else:
+                kept.add(True)
+                kept.asking_nothing += not sample.asks
     return kept
+
+
+_Looked = tuple[RawRecord | bytes, Turns | None, Sequence[Any]]
+
+
+def _prepared(
+    records: Iterable[RawRecord | bytes],
+    filters: Sequence[Filter | PreparedFilter],
+    workers: int | None,
+) -> Generator[_Looked]:
+    """Yields each record with its turns and what each filter that prepares finds in it."""
+    with_turns = ((one, None if isinstance(one, bytes) else one.turns) for one in records)
+    work = _Prepare([getattr(one, "prepare", None) for one in filters])
+    if not any(work.of_filters):
+        nothing = [None] * len(filters)
+        yield from ((record, turns, nothing) for record, turns in with_turns)
+        return
+    found = with_found(work, with_turns, _turns_of, size=_size_of, workers=workers)
+    with contextlib.closing(found):
+        yield from ((record, turns, of_one) for (record, turns), of_one in found)
+
+
+class _Prepare:
+    """What each filter that prepares finds in a record, None for the others."""
+
+    def __init__(self, of_filters: Sequence[Callable[[Turns], Any] | None]) -> None:
+        self.of_filters = of_filters
+
+    def __call__(self, turns: Turns | None) -> list[Any]:
+        if turns is None:
+            return []
+        return [None if one is None else one(turns) for one in self.of_filters]
+
+
+def _turns_of(looked_at: tuple[RawRecord | bytes, Turns | None]) -> Turns | None:
+    return looked_at[1]
+
+
+def _size_of(looked_at: tuple[RawRecord | bytes, Turns | None]) -> int:
+    record, _ = looked_at
+    return len(record if isinstance(record, bytes) else record.raw)
+
+
+def _reason(one: Filter | PreparedFilter, where: str, turns: Turns, found: Any) -> str | None:
+    return one.decide(where, turns, found) if hasattr(one, "decide") else one.reason(where, turns)
 
 
 def annotate(
@@ -159,35 +223,82 @@ def annotate(
     journal: Journal,
     batch_size: int,
     progress: Callable[[int], None],
+    workers: int | None = None,
 ) -> None:
     """Adds to the journal what is not there of the records, a batch at a time.
 
-    `progress` gets the records annotated so far.
+    If the tagger and all scorers are such that processes may have them (`Tagger`), they work on
+    all cores as soon as that pays. The annotations are the same, however many work.
+
+    Args:
+      records: all that stay, those of the journal included.
+      needs: what they have.
+      tagger: gives their labels.
+      scorers: give their scores, by name; they see these labels.
+      journal: gets the annotations.
+      batch_size: records that the models get at a time.
+      progress: gets the records annotated so far.
+      workers: the processes; None for one a core.
 
     Raises:
       InputError: if a scorer gives what is no score.
     """
     rest = itertools.islice(records, journal.done, None)
     progress(journal.done)
-    while batch := list(itertools.islice(rest, batch_size)):
-        samples = [needs.sample_of(record) for record in batch]
-        labels = _labels_of(samples, tagger)
-        samples = [
-            sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
-        ]
-        values = {name: scorer.score(samples) for name, scorer in scorers.items()}
-        annotations = []
-        for place, record in enumerate(batch):
-            scores = {name: _rounded(found[place]) for name, found in values.items()}
-            for name, of_turns in scores.items():
-                if not all(math.isfinite(value) and value >= 0 for value in of_turns):
-                    raise InputError(
-                        f"--scorer={name}: gave {of_turns} for {record.where}; expected finite "
-                        "numbers of at least 0"
-                    )
-            annotations.append(Annotation(labels[place], scores))
-        journal.append(annotations)
-        progress(journal.done)
+    batches = _batches(rest, needs, batch_size)
+    work = functools.partial(_annotated, tagger, dict(scorers))
+    models = (tagger, *scorers.values())
+    if all(getattr(model, "in_processes", False) for model in models):
+        found: Generator[list[Annotation]] = on_all_cores(work, batches, workers)
+    else:
+        found = (work(batch) for batch in batches)
+    with contextlib.closing(found):
+        for of_batch in found:
+            journal.append(of_batch)
+            progress(journal.done)
+
+
+def annotate_batch(
+    samples: Sequence[Sample],
+    places: Sequence[str],
+    tagger: Tagger,
+    scorers: Mapping[str, Scorer],
+) -> list[Annotation]:
+    """What the models find of each sample; `places` are how messages name them.
+
+    Raises:
+      InputError: if a scorer gives what is no score.
+    """
+    labels = _labels_of(samples, tagger)
+    labelled = [
+        sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
+    ]
+    values = {name: scorer.score(labelled) for name, scorer in scorers.items()}
+    annotations = []
+    for number, place in enumerate(places):
+        scores = {name: _rounded(found[number]) for name, found in values.items()}
+        for name, of_turns in scores.items():
+            if not all(math.isfinite(value) and value >= 0 for value in of_turns):
+                raise InputError(
+                    f"--scorer={name}: gave {of_turns} for {place}; expected finite "
+                    "numbers of at least 0"
+                )
+        annotations.append(Annotation(labels[number], scores))
+    return annotations
+
+
+class _Batch(NamedTuple):
+    samples: list[Sample]
+    places: list[str]
+
+
+def _batches(records: Iterator[RawRecord], needs: Needs, size: int) -> Iterator[_Batch]:
+    while batch := list(itertools.islice(records, size)):
+        yield _Batch(list(map(needs.sample_of, batch)), [record.where for record in batch])
+
+
+def _annotated(tagger: Tagger, scorers: Mapping[str, Scorer], batch: _Batch) -> list[Annotation]:
+    return annotate_batch(*batch, tagger, scorers)
 
 
 def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:

@@ -12,6 +12,8 @@ __all__ = ["Keep", "KeepLabels", "Length", "TagCount"]
 class KeepLabels:
     """The labels that a record has already."""
 
+    in_processes = True
+
     def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
         return [sample.labels or [] for sample in samples]
 
@@ -19,12 +21,16 @@ class KeepLabels:
 class Keep:
     """The score that a record has already."""
 
+    in_processes = True
+
     def score(self, samples: Sequence[Sample]) -> list[list[float]]:
         return [[sample.score or 0.0] for sample in samples]
 
 
 class Length:
     """Characters of each response: longer ones teach more (arXiv 2402.04833)."""
+
+    in_processes = True
 
     def score(self, samples: Sequence[Sample]) -> list[list[float]]:
         return [
@@ -34,6 +40,8 @@ class Length:
 
 class TagCount:
     """The number of labels, InsTag's complexity (arXiv 2308.07074, section 4.1)."""
+
+    in_processes = True
 
     def score(self, samples: Sequence[Sample]) -> list[list[float]]:
         return [[float(len(sample.labels or []))] for sample in samples]

@@ -80,7 +80,12 @@ class Sample(NamedTuple):
 
 
 class Tagger(Protocol):
-    """Gives records their labels."""
+    """Gives records their labels.
+
+    One that is Python or NumPy, and no model that uses all cores itself, may say so by an
+    attribute `in_processes` that is true: then it is pickled, and each of several processes
+    is given some of the batches. So it keeps nothing from one batch for the next.
+    """
 
     def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
         """The labels of each sample, no two alike, the best first.
@@ -90,7 +95,7 @@ class Tagger(Protocol):
 
 
 class Scorer(Protocol):
-    """Gives records a score."""
+    """Gives records a score; `in_processes` is as for taggers."""
 
     def score(self, samples: Sequence[Sample]) -> list[list[float]]:
         """Of each sample a value for each exchange, or a single one for all of it.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -18,10 +19,14 @@ from mig_jax.annotation import (
     AnnotationFields,
     ModelOptions,
     Needs,
+    SentenceEncoder,
+    kept_embeddings,
     scorer_weights,
 )
+from mig_jax.commands.embedding_bar import embed_with_bar
 from mig_jax.commands.flag_groups import (
     PoolOptions,
+    cache_folder_of,
     check_pool_flags,
     define_count_flag,
     define_merging_flags,
@@ -55,6 +60,17 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     tag_mapping: str | None
     deduplicate_against: list[str]
     count_by: str | None
+    cache: str | None
+
+    @property
+    def cache_folder(self) -> str | None:
+        """The folder that keeps embeddings of vocabularies, and copies; None for none."""
+        return cache_folder_of(self.cache)
+
+    def embed_labels(self, labels: Sequence[str], encode: SentenceEncoder) -> Any:
+        """The embeddings of a vocabulary, kept in the cache, or made with a bar."""
+        embed = functools.partial(embed_with_bar, encode)
+        return kept_embeddings(labels, encode, self.cache_folder, embed=embed, tell=say)
 
     @property
     def stem(self) -> str:
@@ -244,6 +260,14 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         "--deduplicate=near nearly all of it, it has. May be repeated.",
     )
     define_count_flag(add)
+    add(
+        flags.DEFINE_string,
+        "cache",
+        None,
+        "Folder that keeps the embeddings of vocabularies, and copies of files elsewhere; `none` "
+        "for no cache. It may be deleted at any time. By default the platform's folder for caches: "
+        "$XDG_CACHE_HOME/mig_jax or ~/.cache/mig_jax on Linux.",
+    )
     add(
         flags.DEFINE_integer,
         "seed",

@@ -57,6 +57,7 @@ _AFTERWARDS = (
     "tag_distance",
     "tag_mapping",
     "count_by",
+    "cache",
 )
 _PACKAGES = ("numpy", "scikit-learn", "torch", "transformers", "sentence-transformers")
 

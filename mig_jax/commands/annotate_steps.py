@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
@@ -22,17 +23,19 @@ from mig_jax.annotation import (
     NearDuplicates,
     Overlaps,
     Scorer,
+    Spread,
     Tagger,
     drawn_numbers,
     drawn_samples,
     encoder_of,
+    hardly_known_scripts,
     leave_out,
     looking,
     require,
     scorer_weights,
 )
 from mig_jax.commands.annotate_options import AnnotateOptions
-from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.terminal import listed, progress_bar, say
 from mig_jax.errors import InputError
 
 __all__ = [
@@ -45,6 +48,9 @@ __all__ = [
 ]
 
 LOOKS_AT_FINAL_LABELS = "tag_count"
+# Taggers and scorers by --embedding_model, and one that knows a hundred languages.
+_THAT_EMBED = frozenset({"embedding", "relevance"})
+_MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 
 # Enough to know a pool by, whatever its size; their texts stay in memory for the while.
 _LOOKED_AT = 50_000
@@ -105,16 +111,25 @@ class RecordCounts:
 
 
 class _Unread:
-    """Keeps records that cannot be read, and counts those of each file."""
+    """Takes what is told of records that cannot be read, and counts those of each file."""
 
-    def __init__(self, stream: BinaryIO | None) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
+        # Much of it is held on disk: a whole file of them may come in a row.
+        self._held: Any = tempfile.SpooledTemporaryFile(1 << 24)  # noqa: SIM115 - ends with us.
         self.of_file: Counter[str] = Counter()
 
     def write(self, line: bytes) -> None:
         self.of_file[msgspec.json.decode(line)["file"]] += 1
-        if self._stream is not None:
-            self._stream.write(line)
+        self._held.write(line)
+
+    def taken(self) -> Iterator[bytes]:
+        """Yields what was written since the last time."""
+        if self._held.tell():
+            self._held.seek(0)
+            while piece := self._held.read(1 << 20):
+                yield piece
+            self._held.seek(0)
+            self._held.truncate()
 
 
 def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[Kept, RecordCounts]:
@@ -124,15 +139,21 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
       InputError: if a file cannot be used, or no record stays.
     """
     filters = _filters(options)
-    unread = _Unread(rejects)
+    unread = _Unread()
     read = RecordCounts(options.count_by)
+    embeds = not _THAT_EMBED.isdisjoint([options.tagger, *scorer_weights(options.scorer)])
+    texts = Spread()
     with progress_bar("reading", None, unit="records") as bar:
 
-        def passing() -> Iterator[data.RawRecord]:
+        def passing() -> Iterator[data.RawRecord | bytes]:
             for record in options.records(unread):
+                yield from unread.taken()
                 read.add(record)
+                if embeds:
+                    texts.add(next((text for role, text in record.turns if role == "user"), ""))
                 yield record
                 bar.update()
+            yield from unread.taken()
 
         kept = leave_out(passing(), options.needs, filters, skip=options.skips, rejects=rejects)
     for path, count in unread.of_file.items():
@@ -143,7 +164,22 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
     if kept.asking_nothing:
         otherwise = "" if options.tagger == "keep" else "; they get no label"
         say(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
+    if embeds:
+        _warn_of_scripts(options, texts)
     return kept, read
+
+
+def _warn_of_scripts(options: AnnotateOptions, texts: Spread) -> None:
+    """Warns if most texts are in scripts that the model hardly knows."""
+    encoder = encoder_of(options.embedding_model, options.device)
+    found = hardly_known_scripts(texts.texts, encoder.pieces_of)
+    if (share := sum(found.values())) > 0.5:
+        scripts = listed([script.capitalize() if script != "CJK" else script for script in found])
+        say(
+            f"warning: {share:.0%} of the records are in scripts ({scripts}) that "
+            f"{options.embedding_model} hardly knows: it splits their words into single letters, "
+            f"or drops them; a multilingual model knows them, as --embedding_model={_MULTILINGUAL}"
+        )
 
 
 def look_at_pool(options: AnnotateOptions, models: Models, kept: Kept) -> None:

@@ -70,7 +70,13 @@ def run(values: flags.FlagValues) -> None:
         names = tuple(sorted(table.label_names))
         if not names:
             raise InputError("--pool: its records have no labels; expected one at least")
-        embeddings = embed_labels(names, options.model, flag="--model", device=options.device)
+        embeddings = embed_labels(
+            names,
+            options.model,
+            flag="--model",
+            device=options.device,
+            folder=options.cache_folder,
+        )
         data.write_label_embeddings(output, names, embeddings, model=options.model)
     tell(
         f"wrote the embeddings of {len(names):,} labels, {embeddings.shape[1]} wide: "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mig_jax import data
+from mig_jax.commands.embedding_bar import embed_with_bar
 from mig_jax.commands.flag_groups import USUAL_NEIGHBOURS, InputOptions, TableOptions
 from mig_jax.commands.pool_parts import read_part
 from mig_jax.commands.terminal import progress_bar, say
@@ -21,6 +21,9 @@ from mig_jax.measure import (
     threshold_of_neighbours,
 )
 
+if TYPE_CHECKING:
+    from mig_jax.annotation import SentenceEncoder
+
 __all__ = [
     "check_budget",
     "check_worth",
@@ -32,7 +35,6 @@ __all__ = [
     "say_read",
 ]
 
-_LABELS_A_REPORT = 512
 # Labels with a tenth of the usual neighbours share hardly anything.
 _HARDLY_ANY = USUAL_NEIGHBOURS / 10
 
@@ -187,7 +189,14 @@ def label_embeddings(
         # Sorted, as `mig-jax embed_labels` has them: models round by what stands beside.
         ordered = tuple(sorted(table.label_names))
         row_of = {name: row for row, name in enumerate(ordered)}
-        found = embed_labels(ordered, options.embedding_model, flag="--embedding_model")
+        # Several processes must have the same: each embeds.
+        together = getattr(options, "coordinator_address", None) is not None
+        found = embed_labels(
+            ordered,
+            options.embedding_model,
+            flag="--embedding_model",
+            folder=None if together else options.cache_folder,
+        )
         return found[[row_of[name] for name in table.label_names]], None
     path = options.label_embeddings
     if path is None:
@@ -249,7 +258,7 @@ def read_label_graph(
 
 
 @functools.lru_cache(maxsize=1)
-def embedder(model: str, flag: str, device: str = "auto") -> Callable[[Sequence[str]], np.ndarray]:
+def embedder(model: str, flag: str, device: str = "auto") -> SentenceEncoder:
     """What embeds texts by a sentence-transformers model; `flag` is what errors name.
 
     Raises:
@@ -262,19 +271,22 @@ def embedder(model: str, flag: str, device: str = "auto") -> Callable[[Sequence[
 
 @functools.lru_cache(maxsize=1)
 def embed_labels(
-    labels: tuple[str, ...], model: str, *, flag: str, device: str = "auto"
+    labels: tuple[str, ...],
+    model: str,
+    *,
+    flag: str,
+    device: str = "auto",
+    folder: str | None = None,
 ) -> np.ndarray:
     """The embedding of each label: float32 [n, width], rows of unit length, not to be changed.
 
-    `flag` is what errors name.
+    `flag` is what errors name; `folder` keeps them, None for none.
 
     Raises:
       InputError: if the model cannot be used.
     """
-    encode = embedder(model, flag, device)
-    found = []
-    with progress_bar("embedding", len(labels), unit="labels") as bar:
-        for start in range(0, len(labels), _LABELS_A_REPORT):
-            found.append(encode(labels[start : start + _LABELS_A_REPORT]))
-            bar.update(len(found[-1]))
-    return np.concatenate(found)
+    from mig_jax.annotation import kept_embeddings
+
+    encoder = embedder(model, flag, device)
+    embed = functools.partial(embed_with_bar, encoder)
+    return kept_embeddings(labels, encoder, folder, embed=embed, tell=say)

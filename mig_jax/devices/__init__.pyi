@@ -1,3 +1,4 @@
+from ._child_processes import answers_of_processes, over_processes, serve
 from ._host_threads import cores, over_threads
 from ._hosts import ALONE, Hosts
 from ._kept_programs import kept_programs, kind_of_programs
@@ -29,11 +30,13 @@ __all__ = [
     "Hosts",
     "all_gather_parts",
     "all_reduce_max",
+    "answers_of_processes",
     "cores",
     "joined",
     "kept_programs",
     "kind_of_programs",
     "num_parts",
+    "over_processes",
     "over_shards",
     "over_threads",
     "own_part",
@@ -42,6 +45,7 @@ __all__ = [
     "part_sizes",
     "place_shards",
     "pool_mesh",
+    "serve",
     "shard_pool",
     "shard_records",
     "told_by_all",

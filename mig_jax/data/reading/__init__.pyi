@@ -1,5 +1,5 @@
 from ._bad_records import BadRecords
-from ._cache import default_cache_folder, read_through_cache
+from ._cache import default_cache_folder, read_through_cache, store_arrays
 from ._costs_and_groups import CostsAndGroups, CountTexts, bytes_over_4, costs_and_groups
 from ._kept_costs import KeptCosts
 from ._limits import ReadingLimits
@@ -15,7 +15,6 @@ from ._token_counter import TokenCounter
 from ._unlabelled import AnnotatedRecord, Lacking, lacking, table_of_annotated
 from ._validation_files import ValidationSet, read_validation
 from ._vocabulary import read_vocabulary
-from ._workers import serve
 
 __all__ = [
     "AnnotatedRecord",
@@ -46,9 +45,9 @@ __all__ = [
     "read_through_cache",
     "read_validation",
     "read_vocabulary",
-    "serve",
     "share_of_pool",
     "sort_entries",
     "stamp_of",
+    "store_arrays",
     "table_of_annotated",
 ]
