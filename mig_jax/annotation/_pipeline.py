@@ -14,7 +14,14 @@ from mig_jax.annotation._annotation_fields import AnnotationFields
 from mig_jax.annotation._combination import mean_of_turns
 from mig_jax.annotation._duplicates import Filter
 from mig_jax.annotation._journal import Annotation, Journal
-from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of, is_blank
+from mig_jax.annotation._samples import (
+    Rejected,
+    Sample,
+    Scorer,
+    Tagger,
+    exchanges_of,
+    is_blank,
+)
 from mig_jax.annotation._tag_normalisation import TagMapping
 from mig_jax.data import BadRecord, BadRecords, RawRecord
 from mig_jax.errors import InputError
@@ -28,6 +35,9 @@ __all__ = [
     "score_table",
     "tag_counts",
 ]
+
+# So many records, the first of a run, are not all rejected for what they are.
+_HOPELESS = 20
 
 
 class _Writable(Protocol):
@@ -160,32 +170,74 @@ def annotate(
     `progress` gets the records annotated so far.
 
     Raises:
-      InputError: if a scorer gives what is no score.
+      InputError: if a scorer gives what is no score, or the first records are all rejected.
     """
     rest = itertools.islice(records, journal.done, None)
     progress(journal.done)
     while batch := list(itertools.islice(rest, batch_size)):
-        samples = [needs.sample_of(record) for record in batch]
-        labels = _labels_of(samples, tagger)
-        samples = [
-            sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
-        ]
-        values = {name: scorer.score(samples) for name, scorer in scorers.items()}
-        annotations = []
-        for place, record in enumerate(batch):
-            scores = {name: _rounded(found[place]) for name, found in values.items()}
-            for name, of_turns in scores.items():
-                if not all(math.isfinite(value) and value >= 0 for value in of_turns):
-                    raise InputError(
-                        f"--scorer={name}: gave {of_turns} for {record.where}; expected finite "
-                        "numbers of at least 0"
-                    )
-            annotations.append(Annotation(labels[place], scores))
-        journal.append(annotations)
+        found = _annotations_of(batch, needs, tagger, scorers)
+        _check_any_stays(found, journal, len(batch) < batch_size)
+        journal.append(found)
         progress(journal.done)
 
 
-def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:
+def _annotations_of(
+    batch: Sequence[RawRecord], needs: Needs, tagger: Tagger, scorers: Mapping[str, Scorer]
+) -> list[Annotation]:
+    """What the models find of each record; a scorer is not asked for what is rejected already."""
+    samples = [needs.sample_of(record) for record in batch]
+    rejected: dict[int, str] = {}
+    labels: dict[int, list[str]] = {}
+    for place, tagged in enumerate(_labels_of(samples, tagger)):
+        if isinstance(tagged, Rejected):
+            rejected[place] = tagged.reason
+        else:
+            labels[place] = tagged
+    scores: list[dict[str, list[float]]] = [{} for _ in batch]
+    for name, scorer in scorers.items():
+        places = [place for place in range(len(batch)) if place not in rejected]
+        given = [samples[place]._replace(labels=labels[place]) for place in places]
+        for place, values in zip(places, scorer.score(given) if given else [], strict=True):
+            if isinstance(values, Rejected):
+                rejected[place] = values.reason
+            else:
+                scores[place][name] = _checked(name, values, batch[place])
+    return [
+        Annotation([], {}, _encodable(rejected[place]))
+        if place in rejected
+        else Annotation(labels[place], scores[place])
+        for place in range(len(batch))
+    ]
+
+
+def _checked(name: str, values: Sequence[float], record: RawRecord) -> list[float]:
+    """The values, rounded.
+
+    Raises:
+      InputError: if they are no scores.
+    """
+    rounded = _rounded(values)
+    if not all(math.isfinite(value) and value >= 0 for value in rounded):
+        raise InputError(
+            f"--scorer={name}: gave {rounded} for {record.where}; expected finite numbers of at "
+            "least 0"
+        )
+    return rounded
+
+
+def _check_any_stays(found: Sequence[Annotation], journal: Journal, is_last: bool) -> None:
+    """Raises InputError if every record so far is rejected: it is not they that are to blame."""
+    if journal.rejected < journal.done or any(one.rejected is None for one in found):
+        return
+    done = journal.done + len(found)
+    if done >= _HOPELESS or is_last:
+        raise InputError(
+            f"the first {done:,} records are all rejected; expected one at least that stays. The "
+            f"first of these: {found[0].rejected}"
+        )
+
+
+def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str] | Rejected]:
     """The labels of each sample; of one that asks nothing those that it has, if they are kept.
 
     A label of spaces is none.
@@ -193,7 +245,12 @@ def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:
     asking = [sample for sample in samples if sample.asks]
     found = iter(tagger.tag(asking) if asking else [])
     labels = [next(found) if sample.asks else sample.labels or [] for sample in samples]
-    return [[_encodable(label) for label in of_one if not is_blank(label)] for of_one in labels]
+    return [
+        of_one
+        if isinstance(of_one, Rejected)
+        else [_encodable(label) for label in of_one if not is_blank(label)]
+        for of_one in labels
+    ]
 
 
 def _encodable(text: str) -> str:
@@ -208,7 +265,7 @@ def tag_counts(journal: Journal) -> Counter[str]:
 
 @dataclasses.dataclass
 class ScoreTable:
-    """The scores of all records, before they are combined."""
+    """The scores of all records that are not rejected, before they are combined."""
 
     means: dict[str, array[float]]  # By scorer: the mean over turns of each record.
     of_turns: array[float]  # `mean_of_turns` of each record.
@@ -220,10 +277,14 @@ def score_table(
     """The scores of the journal, and of the scorers `after` that look at the final labels."""
     table = ScoreTable({name: array("d") for name in names}, array("d"))
     for one in journal.read():
+        if one.rejected is not None:
+            continue
         labels = one.labels if mapping is None else mapping.apply(one.labels)
         values = dict(one.scores)
         for name, scorer in after.items():
-            [values[name]] = scorer.score([Sample((), labels)])
+            [of_one] = scorer.score([Sample((), labels)])
+            assert not isinstance(of_one, Rejected)  # They count labels.
+            values[name] = of_one
         for name in names:
             table.means[name].append(math.fsum(values[name]) / len(values[name]))
         table.of_turns.append(mean_of_turns([values[name] for name in names]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Exchange", "Sample", "Scorer", "Tagger", "Text", "exchanges_of", "is_blank"]
+__all__ = ["Exchange", "Rejected", "Sample", "Scorer", "Tagger", "Text", "exchanges_of", "is_blank"]
 
 # What trainers put in a text for a picture, a film or a sound that goes with it.
 _PLACEHOLDER = re.compile("<(?:image|video|audio)>|\N{OBJECT REPLACEMENT CHARACTER}")
@@ -64,11 +65,18 @@ class Sample(NamedTuple):
         return not is_blank(self.instruction)
 
 
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """In place of labels or scores: the record is left out, and why."""
+
+    reason: str
+
+
 class Tagger(Protocol):
     """Gives records their labels."""
 
-    def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
-        """The labels of each sample, no two alike, the best first.
+    def tag(self, samples: Sequence[Sample]) -> Sequence[list[str] | Rejected]:
+        """The labels of each sample, no two alike, the best first; or why it is left out.
 
         Of samples that ask nothing in words only those are given whose labels are kept.
         """
@@ -77,8 +85,8 @@ class Tagger(Protocol):
 class Scorer(Protocol):
     """Gives records a score."""
 
-    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
-        """Of each sample a value for each exchange, or a single one for all of it.
+    def score(self, samples: Sequence[Sample]) -> Sequence[list[float] | Rejected]:
+        """Of each sample a value for each exchange, or a single one for all; or why it is left out.
 
         Values are finite and at least 0; the higher, the better the record is to learn from.
         """

@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.annotation import (
     SCORERS,
+    Answers,
     Journal,
     Kept,
     TagMapping,
@@ -43,6 +44,7 @@ from mig_jax.commands.annotate_steps import (
     load_models,
 )
 from mig_jax.commands.command import Command
+from mig_jax.commands.endpoint_flags import ENDPOINT_SETTINGS, served
 from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.data import open_files
 from mig_jax.errors import InputError
@@ -64,6 +66,7 @@ _AFTERWARDS = (
     "tag_distance",
     "tag_mapping",
     "count_by",
+    *ENDPOINT_SETTINGS,
 )
 _PACKAGES = ("torch", "transformers", "sentence-transformers")
 
@@ -71,8 +74,8 @@ _PACKAGES = ("torch", "transformers", "sentence-transformers")
 def annotate_pool(options: AnnotateOptions) -> None:
     """Filters, tags, scores and writes; all outputs appear at the end, or none.
 
-    What the models find is kept in STEM.journal.jsonl until then, for the same command to
-    go on from.
+    What the models find is kept in STEM.journal.jsonl until then, and what a server answers in
+    STEM.answers.jsonl, for the same command to go on from.
 
     Raises:
       InputError: for anything given that cannot be used.
@@ -95,15 +98,18 @@ def annotate_pool(options: AnnotateOptions) -> None:
         form = data.output_form(options.output)
         if form == "parquet":
             data.check_one_table(options.sources)
+        answers = held.enter_context(served(options, options.stem + ".answers.jsonl"))
         models = load_models(options)
         kept, read = filter_records(options, rejects)
-        _annotate(options, models, kept, journal)
+        _annotate(options, models, kept, journal, answers)
+        if journal.rejected and rejects is None:
+            rejects = outputs.open(options.stem + ".rejected.jsonl")
         if mapping_output is not None:
             mapping = _merge(options, tag_counts(journal))
             mapping_output.write(mapping.to_json())
         scores, told = _scores(options, weights, journal, mapping)
         with data.RecordSink(output, form, options.sources, _warn) as sink:
-            written = _write(options, kept, journal, mapping, scores, sink)
+            written = _write(options, kept, journal, mapping, scores, sink, rejects)
         sources = _sources(kept, read, written.records)
         counts = None
         if options.count_by is not None:
@@ -112,17 +118,22 @@ def annotate_pool(options: AnnotateOptions) -> None:
         about = {
             "mig_jax": __version__,
             "parameters": dataclasses.asdict(options),
-            "records": {"annotated": len(kept), "left_out": _by_kind(kept)},
+            "records": {"annotated": len(kept) - journal.rejected, "left_out": _by_kind(kept)},
             "sources": sources,
             **({} if counts is None else {"counts": counts}),
             "fields": options.places._asdict(),
             "replaced": dict(sorted(written.replaced.items())),
             "labels": written.about_labels() | {"records_asking_nothing": kept.asking_nothing},
             "scores": told,
+            **({} if answers is None else {"server": options.about(answers.usage)}),
         }
         outputs.write_manifest(about_output, about, options.output)
         journal.finish()
+        if answers is not None:
+            answers.finish()
     _summarise(options, kept, written)
+    if answers is not None:
+        tell(f"asked {options.endpoint}: {options.told(answers.usage)}")
     for line in told_counts(sources, counts, kept_name="written"):
         tell(line)
 
@@ -169,7 +180,7 @@ def _sources(kept: Kept, read: RecordCounts, written: RecordCounts) -> list[dict
 def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
     about = written.about_labels()
     tell(
-        f"annotated {len(kept):,} records with {about['distinct']:,} labels, "
+        f"annotated {written.records.of_file.total():,} records with {about['distinct']:,} labels, "
         f"{about['a_record']:.1f} a record: {options.output}"
     )
     for kind, path in options.places._asdict().items():
@@ -180,12 +191,26 @@ def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
         tell(f"left out {counts}: {options.stem}.rejected.jsonl")
 
 
-def _annotate(options: AnnotateOptions, models: Models, kept: Kept, journal: Journal) -> None:
+def _annotate(
+    options: AnnotateOptions,
+    models: Models,
+    kept: Kept,
+    journal: Journal,
+    answers: Answers | None,
+) -> None:
     if journal.done:
         say(f"resuming after {journal.done:,} of {len(kept):,} records")
     if journal.done == len(kept):
         return
     with progress_bar("annotating", len(kept), unit="records", initial=journal.done) as bar:
+        if answers is not None:
+            usage = answers.usage
+
+            def spent() -> None:
+                if (told := options.told(usage)) != bar.postfix:
+                    bar.set_postfix_str(told)
+
+            options.server.on_wait = spent
 
         def progress(done: int) -> None:
             bar.update(done - bar.n)
@@ -250,10 +275,18 @@ def _write(
     mapping: TagMapping | None,
     scores: np.ndarray,
     sink: data.RecordSink,
+    rejects: BinaryIO | None,
 ) -> _Written:
     written = _Written(RecordCounts(options.count_by))
     records = kept.of(options.records(losses=sink.losses))
-    for record, found, score in zip(records, journal.read(), scores.tolist(), strict=True):
+    of_kept = iter(scores.tolist())
+    for record, found in zip(records, journal.read(), strict=True):
+        if found.rejected is not None:
+            told = data.BadRecords(record.path, True, rejects)
+            told.meet(record.line, data.BadRecord(found.rejected), record.raw)
+            kept.left_out[record.path, "not annotated"] += 1
+            continue
+        score = next(of_kept)
         labels = found.labels if mapping is None else mapping.apply(found.labels)
         rounded = float(f"{score:.6g}")
         written.records.add(record)
@@ -280,6 +313,7 @@ def _fingerprint(options: AnnotateOptions) -> dict[str, Any]:
     return {
         # By content: a copy, or a file fetched again, is the same pool.
         "pool": _digests(options.sources),
+        "is_served": options.endpoint is not None,
         "exclude_overlap": _digests(options.exclude_overlap),
         "deduplicate_against": _digests(options.deduplicate_against),
         "scorers": sorted(scorer_weights(options.scorer)),
