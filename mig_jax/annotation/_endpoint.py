@@ -13,6 +13,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -90,7 +91,6 @@ class Endpoint:
         self._not_before = 0.0  # When the server wants to be asked again, by the loop's clock.
         self._failures = 0  # Questions given up since the last answer.
         self._answered = False  # Whether it has answered anything.
-        self._greets = False  # Whether it says which models it has.
         self._gives_logprobs = False
 
     def __enter__(self) -> Self:
@@ -167,7 +167,6 @@ class Endpoint:
             self._end(f"{failed}; expected a server that answers there")
         if reply.status in (401, 403):
             self._end(self._refused_key(reply))
-        self._greets = reply.status == 200
         return models_of(reply)
 
     async def _ask_all(
@@ -186,13 +185,30 @@ class Endpoint:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
         if self._failures:
-            # Nothing was answered after these: are they to blame, or is nobody there any more?
+            # Nothing was answered after these: are they to blame, or does it answer nobody now?
+            await self._check_answering(self._last_failed)
+
+    async def _check_answering(self, failed: Question) -> None:
+        """Asks something that nothing is wrong with, and ends the run if that fails, too."""
+        text = "Answer with one word: yes."
+        asks = {"messages": [{"role": "user", "content": text}]}
+        more = {"prompt": text} if failed.path == "completions" else asks
+        body = {"model": failed.body["model"], "temperature": 0, "max_tokens": 16, **more}
+        sent = adapted(Question(failed.path, body), self._dropped)
+        for tries in itertools.count(1):
+            await self._until_it_may()
             try:
-                reply = await self._send("GET", "models", None, min(self._limits.timeout, 30.0))
-            except RequestFailedError as failed:
-                self._end(f"{failed}; {_GOES_ON}")
-            if reply.status >= 500 and self._greets:
-                self._end(f"{reason_of(reply)}; {_GOES_ON}")
+                reply = await self._send("POST", failed.path, sent, self._limits.timeout)
+                reply.check()
+            except RequestFailedError as error:
+                if tries > self._limits.retries:
+                    self._end(f"{error}; {_GOES_ON}")
+                await asyncio.sleep(self._pause(tries, error))
+            else:
+                if reply.status != 200:
+                    self._end(f"{reason_of(reply)}; {_GOES_ON}")
+                self._failures = 0
+                return
 
     async def _work(
         self, rest: Iterator[tuple[bytes, Question]], found: dict[bytes, Answer | Rejected]
@@ -226,7 +242,7 @@ class Endpoint:
                 tries += 1
                 # Of one that is busy more is put up with: the question is not to blame.
                 if tries > self._limits.retries * (3 if isinstance(failed, ServerBusyError) else 1):
-                    return self._give_up(str(failed), tries)
+                    return self._give_up(question, str(failed), tries)
                 await asyncio.sleep(self._pause(tries, failed))
             else:
                 self._failures = 0
@@ -307,11 +323,12 @@ class Endpoint:
             hint = "" if urlsplit(self.url).path else f" (is it {self.url}/v1?)"
             self._end(f"{told}; expected a server that has the model {model} there{hint}{known}")
         if reply.status == 403:
-            return self._give_up(told, 1)
+            return self._give_up(question, told, 1)
         return Rejected(told)
 
-    def _give_up(self, reason: str, tries: int) -> Rejected:
+    def _give_up(self, question: Question, reason: str, tries: int) -> Rejected:
         self._failures += 1
+        self._last_failed = question
         if self._failures >= _HOPELESS:
             self._end(f"{self._failures} requests in a row have failed; {reason}; {_GOES_ON}")
         return Rejected(f"{reason} ({tries} {'tries' if tries > 1 else 'try'})")

@@ -227,7 +227,7 @@ def _checked(name: str, values: Sequence[float], record: RawRecord) -> list[floa
 
 def _check_any_stays(found: Sequence[Annotation], journal: Journal, is_last: bool) -> None:
     """Raises InputError if every record so far is rejected: it is not they that are to blame."""
-    if journal.rejected < journal.done or any(one.rejected is None for one in found):
+    if any(one.rejected is None for one in found) or journal.rejected < journal.done:
         return
     done = journal.done + len(found)
     if done >= _HOPELESS or is_last:

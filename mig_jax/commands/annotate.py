@@ -102,6 +102,11 @@ def annotate_pool(options: AnnotateOptions) -> None:
         models = load_models(options)
         kept, read = filter_records(options, rejects)
         _annotate(options, models, kept, journal, answers)
+        if journal.rejected == len(kept):
+            raise InputError(
+                "--pool: all of its records are rejected; expected one at least that stays (to try "
+                f"them again, delete {name})"
+            )
         if journal.rejected and rejects is None:
             rejects = outputs.open(options.stem + ".rejected.jsonl")
         if mapping_output is not None:

@@ -31,8 +31,9 @@ class Asked:
 
     @property
     def text(self) -> str:
-        """What a user asked, within our prompt."""
-        return re.search("<request>\n(.*)\n</request>", self.prompt, re.S)[1]
+        """What a user asked, within our prompt; all of it, if it is no prompt of ours."""
+        found = re.search("<request>\n(.*)\n</request>", self.prompt, re.S)
+        return self.prompt if found is None else found[1]
 
     @property
     def said(self) -> str:
