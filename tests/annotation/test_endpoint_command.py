@@ -178,8 +178,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes_and_asks_nothing_twice(how, serv
     assert dict(server.answered) == once
     assert set(once.values()) == {1}
     assert "left out 2 not annotated" in result.stdout
-    told = [json.loads((f / "out.annotation.json").read_text())["server"] for f in (whole, killed)]
-    assert told[0] | {"spent": None} == told[1] | {"spent": None}
+    about = [json.loads((f / "out.annotation.json").read_text()) for f in (whole, killed)]
+    assert about[0]["records"] == about[1]["records"]
+    assert about[0]["records"] == {"annotated": 68, "left_out": {"not annotated": 2}}
+    assert about[0]["server"] | {"spent": None} == about[1]["server"] | {"spent": None}
 
 
 def test_a_server_that_dies_leaves_a_run_to_go_on(server, tmp_path):
