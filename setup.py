@@ -19,6 +19,10 @@ ANNOTATE = [
 ]
 # Pretrained models: GGUF (MIT, of llama.cpp) and safetensors (Apache-2.0), both NumPy alone.
 FINETUNE = ["gguf>=0.17", "safetensors>=0.4", *TOKENS]
+# Models on a server. httpx2 (BSD-3-Clause) is httpx, kept up by Pydantic since httpx's own releases
+# ended in 2024, and what OpenAI's client sends by. That client itself is 30 MB and brings pydantic;
+# it types what well-behaved servers say and retries by rules of its own: neither helps here.
+ENDPOINT = ["httpx2>=2.12"]
 HUB = ["datasets>=3.0"]
 NOTEBOOKS = ["ipykernel>=6.29"]
 # Those whose loaders read what select writes. LLaMA-Factory and axolotl pin other versions than
@@ -41,6 +45,7 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.6",
+    *ENDPOINT,
     *FINETUNE,
     *HUB,
     *RUN_NOTEBOOKS,
@@ -100,6 +105,7 @@ setuptools.setup(
         "cuda": ["jax[cuda13]>=0.10"],
         "dev": ["pre-commit>=4.0", *TEST],
         "docs": DOCS,
+        "endpoint": ENDPOINT,
         "finetune": FINETUNE,
         "hub": HUB,
         "notebooks": NOTEBOOKS,

@@ -1,12 +1,25 @@
+from ._annotating import Batch, annotate, annotate_batch, keep_batch
 from ._annotation_fields import AnnotationFields
+from ._answer_reading import read_score, read_tags
+from ._answers import Answer, Answers, Question, Usage
 from ._causal_lm import CausalLM
-from ._choices import SCORER_GROUPS, SCORERS, TAGGERS, ModelOptions, encoder_of, scorer_weights
+from ._choices import (
+    CAN_ASK_SERVER,
+    NEED_SERVER,
+    SCORER_GROUPS,
+    SCORERS,
+    TAGGERS,
+    ModelOptions,
+    encoder_of,
+    scorer_weights,
+)
 from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_turns, ranks
 from ._deita import DeitaScorer, expected_score
 from ._discover import DiscoveredLabels, discover_labels
 from ._discovering import DiscoveredTagger, DiscoveringTagger, read_discovered
 from ._duplicates import ExactDuplicates, Filter, NearDuplicates, PreparedFilter, jaccard
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
+from ._endpoint import KEY_VARIABLE, Endpoint, RequestLimits
 from ._extras import require
 from ._ifd import Difficulty, difficulty
 from ._instag import InsTagger
@@ -16,13 +29,14 @@ from ._known_scripts import Pieces, Spread, hardly_known_scripts, script_of
 from ._looking import drawn_numbers, drawn_samples, looking
 from ._overlaps import Overlaps
 from ._pair_match import PairMatch, form_of
-from ._pipeline import Kept, Needs, annotate, annotate_batch, leave_out, score_table, tag_counts
+from ._pipeline import Kept, Needs, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
 from ._samples import (
     EmbedsLabels,
     Exchange,
     LabelTable,
     Looks,
+    Rejected,
     Sample,
     Scorer,
     Tagger,
@@ -30,6 +44,7 @@ from ._samples import (
     is_blank,
 )
 from ._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
+from ._served_models import LlmScorer, LlmTagger, ServedDeitaScorer, ServedInsTagger
 from ._signals import Signals, SignalValues, SignalWeights
 from ._tag_normalisation import TagMapping, merge_tags, spelling
 from ._text_signals import (
@@ -46,13 +61,19 @@ from ._text_vectors import TextVectors
 from ._words import question_words, runs_of_words, terms_of, tokens_of, words_of
 
 __all__ = [
+    "CAN_ASK_SERVER",
     "COMBINATIONS",
     "DEFAULT_EMBEDDING_MODEL",
+    "KEY_VARIABLE",
+    "NEED_SERVER",
     "SCORERS",
     "SCORER_GROUPS",
     "TAGGERS",
     "Annotation",
     "AnnotationFields",
+    "Answer",
+    "Answers",
+    "Batch",
     "CausalLM",
     "DeitaScorer",
     "Difficulty",
@@ -61,6 +82,7 @@ __all__ = [
     "DiscoveringTagger",
     "EmbeddingTagger",
     "EmbedsLabels",
+    "Endpoint",
     "ExactDuplicates",
     "Exchange",
     "Filter",
@@ -71,6 +93,8 @@ __all__ = [
     "Kept",
     "LabelTable",
     "Length",
+    "LlmScorer",
+    "LlmTagger",
     "Looks",
     "ModelOptions",
     "NearDuplicates",
@@ -79,10 +103,15 @@ __all__ = [
     "PairMatch",
     "Pieces",
     "PreparedFilter",
+    "Question",
+    "Rejected",
     "Relevance",
+    "RequestLimits",
     "Sample",
     "Scorer",
     "SentenceEncoder",
+    "ServedDeitaScorer",
+    "ServedInsTagger",
     "SignalValues",
     "SignalWeights",
     "Signals",
@@ -92,6 +121,7 @@ __all__ = [
     "TagMapping",
     "Tagger",
     "TextVectors",
+    "Usage",
     "annotate",
     "annotate_batch",
     "combine",
@@ -111,6 +141,7 @@ __all__ = [
     "is_nearly_constant",
     "is_refusal",
     "jaccard",
+    "keep_batch",
     "kept_embeddings",
     "leave_out",
     "looking",
@@ -120,6 +151,8 @@ __all__ = [
     "question_words",
     "ranks",
     "read_discovered",
+    "read_score",
+    "read_tags",
     "repetition",
     "require",
     "runs_of_words",

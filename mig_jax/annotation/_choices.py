@@ -5,22 +5,38 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mig_jax import data
 from mig_jax.annotation._causal_lm import CausalLM
 from mig_jax.annotation._deita import DeitaScorer
 from mig_jax.annotation._discovering import DiscoveringTagger, read_discovered
 from mig_jax.annotation._embedding import EmbeddingTagger, Relevance
+from mig_jax.annotation._endpoint import Endpoint, RequestLimits
 from mig_jax.annotation._ifd import Difficulty
 from mig_jax.annotation._instag import InsTagger
 from mig_jax.annotation._plain_scorers import Keep, KeepLabels, Length, TagCount
 from mig_jax.annotation._samples import Scorer, Tagger
 from mig_jax.annotation._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
+from mig_jax.annotation._served_models import (
+    LlmScorer,
+    LlmTagger,
+    ServedDeitaScorer,
+    ServedInsTagger,
+)
 from mig_jax.annotation._signals import Signals
 from mig_jax.errors import InputError
 
-__all__ = ["SCORERS", "SCORER_GROUPS", "TAGGERS", "ModelOptions", "encoder_of", "scorer_weights"]
+__all__ = [
+    "CAN_ASK_SERVER",
+    "NEED_SERVER",
+    "SCORERS",
+    "SCORER_GROUPS",
+    "TAGGERS",
+    "ModelOptions",
+    "encoder_of",
+    "scorer_weights",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +56,24 @@ class ModelOptions:
     max_tokens: int
     device: str
     seed: int
+    endpoint: str | None
+    model: str | None
+    max_answer_tokens: int
+    parallel_requests: int
+    request_timeout: float
+    request_retries: int
+
+    @functools.cached_property
+    def server(self) -> Endpoint:
+        """What --endpoint names, for all that ask it.
+
+        Raises:
+          InputError: if it is missing, or no address.
+        """
+        if self.endpoint is None:
+            raise InputError("--endpoint: missing, expected the address of a server")
+        limits = RequestLimits(self.parallel_requests, self.request_timeout, self.request_retries)
+        return Endpoint(self.endpoint, limits)
 
     def embed_labels(self, labels: Sequence[str], encode: SentenceEncoder) -> Any:
         """The embeddings of a vocabulary: float32 [n, width]; commands keep them."""
@@ -90,28 +124,68 @@ def _language_model(options: ModelOptions, flag: str) -> CausalLM:
     return CausalLM(model, flag=f"--{flag}", device=options.device, max_tokens=options.max_tokens)
 
 
+def _instag(options: ModelOptions) -> Tagger:
+    if options.endpoint is None:
+        return InsTagger(_language_model(options, "instag_model"))
+    model = options.server.model_named(options.instag_model, "--instag_model")
+    return ServedInsTagger(options.server, model, max_tokens=options.max_tokens)
+
+
+def _deita(kind: Literal["complexity", "quality"], options: ModelOptions) -> Scorer:
+    flag = f"deita_{kind}_model"
+    if options.endpoint is None:
+        return DeitaScorer(_language_model(options, flag), kind)
+    model = options.server.model_named(getattr(options, flag), f"--{flag}")
+    return ServedDeitaScorer(options.server, model, kind, max_tokens=options.max_tokens)
+
+
+def _llm_tagger(options: ModelOptions) -> Tagger:
+    return LlmTagger(
+        options.server,
+        options.server.model_named(options.model, "--model"),
+        most=options.max_tags,
+        max_tokens=options.max_tokens,
+        max_answer_tokens=options.max_answer_tokens,
+    )
+
+
+def _llm_scorer(kind: Literal["complexity", "quality"], options: ModelOptions) -> Scorer:
+    return LlmScorer(
+        options.server,
+        options.server.model_named(options.model, "--model"),
+        kind,
+        max_tokens=options.max_tokens,
+        max_answer_tokens=options.max_answer_tokens,
+    )
+
+
 TAGGERS: Final[dict[str, Callable[[ModelOptions], Tagger]]] = {
     "discover": _discover,
     "embedding": _embedding,
-    "instag": lambda options: InsTagger(_language_model(options, "instag_model")),
+    "instag": _instag,
     "keep": lambda options: KeepLabels(),
+    "llm": _llm_tagger,
 }
 SCORERS: Final[dict[str, Callable[[ModelOptions], Scorer]]] = {
-    "deita_quality": lambda options: DeitaScorer(
-        _language_model(options, "deita_quality_model"), "quality"
-    ),
-    "deita_complexity": lambda options: DeitaScorer(
-        _language_model(options, "deita_complexity_model"), "complexity"
-    ),
+    "deita_quality": functools.partial(_deita, "quality"),
+    "deita_complexity": functools.partial(_deita, "complexity"),
     "ifd": lambda options: Difficulty(_language_model(options, "ifd_model")),
     "keep": lambda options: Keep(),
     "length": lambda options: Length(),
+    "llm_quality": functools.partial(_llm_scorer, "quality"),
+    "llm_complexity": functools.partial(_llm_scorer, "complexity"),
     "relevance": lambda options: Relevance(encoder_of(options.embedding_model, options.device)),
     "signals": lambda options: Signals(),
     "tag_count": lambda options: TagCount(),
 }
 #: Names of several scorers that are used together.
-SCORER_GROUPS: Final = {"deita": ("deita_quality", "deita_complexity")}
+SCORER_GROUPS: Final = {
+    "deita": ("deita_quality", "deita_complexity"),
+    "llm": ("llm_quality", "llm_complexity"),
+}
+#: Taggers and scorers that ask a server and nothing else, and those that can.
+NEED_SERVER: Final = frozenset({"llm", "llm_quality", "llm_complexity"})
+CAN_ASK_SERVER: Final = NEED_SERVER | {"instag", "deita_quality", "deita_complexity"}
 
 
 def scorer_weights(words: list[str]) -> dict[str, float]:

@@ -21,11 +21,12 @@ from mig_jax.runs import open_run_file, place_told
 __all__ = ["Annotation", "Journal"]
 
 
-class Annotation(msgspec.Struct, frozen=True, gc=False):
+class Annotation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What the models found of a record."""
 
     labels: list[str]
     scores: dict[str, list[float]]  # By scorer: a value for each turn, or a single one.
+    rejected: str | None = None  # Why the record is left out, and has no labels and scores.
 
 
 _ANNOTATION = msgspec.json.Decoder(Annotation)
@@ -38,6 +39,7 @@ class Journal:
         """`run` is what decides the annotations, part by part; `batch` how many come at once."""
         self.path = path
         self.done = 0  # Records whose annotations are there.
+        self.rejected = 0  # Of those: left out by a model.
         self._run = run
         self._batch = batch
         self._stream: BinaryIO | None = None
@@ -51,10 +53,13 @@ class Journal:
         """
         stream = self._stream = open_run_file(self.path, "journal", self._run)
         whole = position = stream.tell()
-        for found, line in enumerate(itertools.takewhile(_is_whole, stream), 1):
-            position += len(line)
+        rejected = 0
+        lines = itertools.takewhile(lambda pair: pair[1] is not None, map(_read_line, stream))
+        for found, (size, annotation) in enumerate(lines, 1):
+            position += size
+            rejected += annotation is not None and annotation.rejected is not None
             if not found % self._batch:
-                whole, self.done = position, found
+                whole, self.done, self.rejected = position, found, rejected
         stream.seek(whole)
         stream.truncate()
         return self
@@ -78,6 +83,7 @@ class Journal:
             self._stream.write(b"".join(msgspec.json.encode(one) + b"\n" for one in annotations))
             self._stream.flush()
         self.done += len(annotations)
+        self.rejected += sum(one.rejected is not None for one in annotations)
 
     def read(self) -> Iterator[Annotation]:
         """Yields all annotations, in order."""
@@ -90,9 +96,10 @@ class Journal:
         self._finished = True
 
 
-def _is_whole(line: bytes) -> bool:
+def _read_line(line: bytes) -> tuple[int, Annotation | None]:
+    """The size of a line and what it holds; None if it is not whole."""
     try:
-        _ANNOTATION.decode(line)
+        found = _ANNOTATION.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return line.endswith(b"\n")
+        return len(line), None
+    return len(line), found if line.endswith(b"\n") else None

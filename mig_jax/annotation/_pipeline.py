@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import itertools
 import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from mig_jax.annotation._annotation_fields import AnnotationFields
 from mig_jax.annotation._combination import mean_of_turns
 from mig_jax.annotation._duplicates import Filter, PreparedFilter, Turns
-from mig_jax.annotation._journal import Annotation, Journal
-from mig_jax.annotation._on_all_cores import on_all_cores, with_found
-from mig_jax.annotation._samples import Sample, Scorer, Tagger, exchanges_of, is_blank
+from mig_jax.annotation._journal import Journal
+from mig_jax.annotation._on_all_cores import with_found
+from mig_jax.annotation._samples import (
+    Rejected,
+    Sample,
+    Scorer,
+    exchanges_of,
+)
 from mig_jax.annotation._tag_normalisation import TagMapping
 from mig_jax.data import AS_IT_CAME, BadRecord, BadRecords, FieldNames, RawRecord, WrittenForm
 from mig_jax.data.records import USUAL
@@ -27,8 +30,7 @@ __all__ = [
     "Kept",
     "Needs",
     "ScoreTable",
-    "annotate",
-    "annotate_batch",
+    "encodable",
     "leave_out",
     "score_table",
     "tag_counts",
@@ -67,7 +69,7 @@ class Needs:
         Raises:
           BadRecord: if it lacks something.
         """
-        exchanges = exchanges_of([(role, _encodable(text)) for role, text in record.turns])
+        exchanges = exchanges_of([(role, encodable(text)) for role, text in record.turns])
         if not exchanges:
             raise BadRecord("found no answer of the assistant to anything; expected at least one")
         if self.labels and record.labels is None:
@@ -215,104 +217,7 @@ def _reason(one: Filter | PreparedFilter, where: str, turns: Turns, found: Any) 
     return one.decide(where, turns, found) if hasattr(one, "decide") else one.reason(where, turns)
 
 
-def annotate(
-    records: Iterator[RawRecord],
-    needs: Needs,
-    tagger: Tagger,
-    scorers: Mapping[str, Scorer],
-    journal: Journal,
-    batch_size: int,
-    progress: Callable[[int], None],
-    workers: int | None = None,
-) -> None:
-    """Adds to the journal what is not there of the records, a batch at a time.
-
-    If the tagger and all scorers are such that processes may have them (`Tagger`), they work on
-    all cores as soon as that pays. The annotations are the same, however many work.
-
-    Args:
-      records: all that stay, those of the journal included.
-      needs: what they have.
-      tagger: gives their labels.
-      scorers: give their scores, by name; they see these labels.
-      journal: gets the annotations.
-      batch_size: records that the models get at a time.
-      progress: gets the records annotated so far.
-      workers: the processes; None for one a core.
-
-    Raises:
-      InputError: if a scorer gives what is no score.
-    """
-    rest = itertools.islice(records, journal.done, None)
-    progress(journal.done)
-    batches = _batches(rest, needs, batch_size)
-    work = functools.partial(_annotated, tagger, dict(scorers))
-    models = (tagger, *scorers.values())
-    if all(getattr(model, "in_processes", False) for model in models):
-        found: Generator[list[Annotation]] = on_all_cores(work, batches, workers)
-    else:
-        found = (work(batch) for batch in batches)
-    with contextlib.closing(found):
-        for of_batch in found:
-            journal.append(of_batch)
-            progress(journal.done)
-
-
-def annotate_batch(
-    samples: Sequence[Sample],
-    places: Sequence[str],
-    tagger: Tagger,
-    scorers: Mapping[str, Scorer],
-) -> list[Annotation]:
-    """What the models find of each sample; `places` are how messages name them.
-
-    Raises:
-      InputError: if a scorer gives what is no score.
-    """
-    labels = _labels_of(samples, tagger)
-    labelled = [
-        sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
-    ]
-    values = {name: scorer.score(labelled) for name, scorer in scorers.items()}
-    annotations = []
-    for number, place in enumerate(places):
-        scores = {name: _rounded(found[number]) for name, found in values.items()}
-        for name, of_turns in scores.items():
-            if not all(math.isfinite(value) and value >= 0 for value in of_turns):
-                raise InputError(
-                    f"--scorer={name}: gave {of_turns} for {place}; expected finite "
-                    "numbers of at least 0"
-                )
-        annotations.append(Annotation(labels[number], scores))
-    return annotations
-
-
-class _Batch(NamedTuple):
-    samples: list[Sample]
-    places: list[str]
-
-
-def _batches(records: Iterator[RawRecord], needs: Needs, size: int) -> Iterator[_Batch]:
-    while batch := list(itertools.islice(records, size)):
-        yield _Batch(list(map(needs.sample_of, batch)), [record.where for record in batch])
-
-
-def _annotated(tagger: Tagger, scorers: Mapping[str, Scorer], batch: _Batch) -> list[Annotation]:
-    return annotate_batch(*batch, tagger, scorers)
-
-
-def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:
-    """The labels of each sample; of one that asks nothing those that it has, if they are kept.
-
-    A label of spaces is none.
-    """
-    asking = [sample for sample in samples if sample.asks]
-    found = iter(tagger.tag(asking) if asking else [])
-    labels = [next(found) if sample.asks else sample.labels or [] for sample in samples]
-    return [[_encodable(label) for label in of_one if not is_blank(label)] for of_one in labels]
-
-
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text with question marks for halves of characters, which no model takes."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
@@ -324,7 +229,7 @@ def tag_counts(journal: Journal) -> Counter[str]:
 
 @dataclasses.dataclass
 class ScoreTable:
-    """The scores of all records, before they are combined."""
+    """The scores of all records that are not rejected, before they are combined."""
 
     means: dict[str, array[float]]  # By scorer: the mean over turns of each record.
     of_turns: array[float]  # `mean_of_turns` of each record.
@@ -336,16 +241,15 @@ def score_table(
     """The scores of the journal, and of the scorers `after` that look at the final labels."""
     table = ScoreTable({name: array("d") for name in names}, array("d"))
     for one in journal.read():
+        if one.rejected is not None:
+            continue
         labels = one.labels if mapping is None else mapping.apply(one.labels)
         values = dict(one.scores)
         for name, scorer in after.items():
-            [values[name]] = scorer.score([Sample((), labels)])
+            [of_one] = scorer.score([Sample((), labels)])
+            assert not isinstance(of_one, Rejected)  # They count labels.
+            values[name] = of_one
         for name in names:
             table.means[name].append(math.fsum(values[name]) / len(values[name]))
         table.of_turns.append(mean_of_turns([values[name] for name in names]))
     return table
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    """Six digits: what comes behind them is the rounding of the machine."""
-    return [float(f"{value:.6g}") for value in values]

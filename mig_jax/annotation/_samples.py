@@ -16,6 +16,7 @@ __all__ = [
     "Exchange",
     "LabelTable",
     "Looks",
+    "Rejected",
     "Sample",
     "Scorer",
     "Tagger",
@@ -79,6 +80,13 @@ class Sample(NamedTuple):
         return not is_blank(self.instruction)
 
 
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """In place of labels or scores: the record is left out, and why."""
+
+    reason: str
+
+
 class Tagger(Protocol):
     """Gives records their labels.
 
@@ -87,8 +95,8 @@ class Tagger(Protocol):
     is given some of the batches. So it keeps nothing from one batch for the next.
     """
 
-    def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
-        """The labels of each sample, no two alike, the best first.
+    def tag(self, samples: Sequence[Sample]) -> Sequence[list[str] | Rejected]:
+        """The labels of each sample, no two alike, the best first; or why it is left out.
 
         Of samples that ask nothing in words only those are given whose labels are kept.
         """
@@ -97,8 +105,8 @@ class Tagger(Protocol):
 class Scorer(Protocol):
     """Gives records a score; `in_processes` is as for taggers."""
 
-    def score(self, samples: Sequence[Sample]) -> list[list[float]]:
-        """Of each sample a value for each exchange, or a single one for all of it.
+    def score(self, samples: Sequence[Sample]) -> Sequence[list[float] | Rejected]:
+        """Of each sample a value for each exchange, or a single one for all; or why it is left out.
 
         Values are finite and at least 0; the higher, the better the record is to learn from.
         """

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ from mig_jax.commands.annotate_options import (
 from mig_jax.commands.annotate_run import annotate_records, final_scores, fingerprint
 from mig_jax.commands.annotate_steps import RecordCounts
 from mig_jax.commands.command import Command
+from mig_jax.commands.endpoint_flags import served
 from mig_jax.commands.terminal import say, tell
 from mig_jax.errors import InputError
 from mig_jax.reports import counts_by_file, counts_by_value, told_counts
@@ -43,8 +44,8 @@ __all__ = ["COMMAND", "annotate_pool"]
 def annotate_pool(options: AnnotateOptions) -> None:
     """Filters, tags, scores and writes; all outputs appear at the end, or none.
 
-    What the models find is kept in STEM.journal.jsonl until then, for the same command to
-    go on from.
+    What the models find is kept in STEM.journal.jsonl until then, and what a server answers in
+    STEM.answers.jsonl, for the same command to go on from.
 
     Raises:
       InputError: for anything given that cannot be used.
@@ -70,14 +71,22 @@ def annotate_pool(options: AnnotateOptions) -> None:
         form = data.output_form(options.output)
         if form == "parquet":
             data.check_one_table(options.sources)
-        found = annotate_records(options, journal, rejects)
+        answers = held.enter_context(served(options, options.stem + ".answers.jsonl"))
+        found = annotate_records(options, journal, rejects, answers)
         kept = found.kept
+        if journal.rejected == len(kept):
+            raise InputError(
+                "--pool: all of its records are rejected; expected one at least that stays (to try "
+                f"them again, delete {name})"
+            )
+        if journal.rejected and rejects is None:
+            rejects = outputs.open(options.stem + ".rejected.jsonl")
         if mapping_output is not None:
             mapping = _merge(options, tag_counts(journal), found.models.label_table())
             mapping_output.write(mapping.to_json())
         scores, told = final_scores(options, weights, journal, mapping)
         with data.RecordSink(output, form, options.sources, _warn) as sink:
-            written = _write(options, kept, journal, mapping, scores, sink)
+            written = _write(options, kept, journal, mapping, scores, sink, rejects)
         table = found.models.label_table(written.labels)
         if table is not None and table.names:
             data.write_label_embeddings(
@@ -97,17 +106,22 @@ def annotate_pool(options: AnnotateOptions) -> None:
         about = {
             "mig_jax": __version__,
             "parameters": dataclasses.asdict(options),
-            "records": {"annotated": len(kept), "left_out": _by_kind(kept)},
+            "records": {"annotated": len(kept) - journal.rejected, "left_out": _by_kind(kept)},
             "sources": sources,
             **({} if counts is None else {"counts": counts}),
             "fields": options.places._asdict(),
             "replaced": dict(sorted(written.replaced.items())),
             "labels": written.about_labels() | {"records_asking_nothing": kept.asking_nothing},
             "scores": told,
+            **({} if answers is None else {"server": options.about(answers.usage)}),
         }
         outputs.write_manifest(about_output, about, options.output)
         journal.finish()
+        if answers is not None:
+            answers.finish()
     _summarise(options, kept, written)
+    if answers is not None:
+        tell(f"asked {options.endpoint}: {options.told(answers.usage)}")
     for line in told_counts(sources, counts, kept_name="written"):
         tell(line)
 
@@ -154,7 +168,7 @@ def _sources(kept: Kept, read: RecordCounts, written: RecordCounts) -> list[dict
 def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
     about = written.about_labels()
     tell(
-        f"annotated {len(kept):,} records with {about['distinct']:,} labels, "
+        f"annotated {written.records.of_file.total():,} records with {about['distinct']:,} labels, "
         f"{about['a_record']:.1f} a record: {options.output}"
     )
     for kind, path in options.places._asdict().items():
@@ -194,10 +208,18 @@ def _write(
     mapping: TagMapping | None,
     scores: np.ndarray,
     sink: data.RecordSink,
+    rejects: BinaryIO | None,
 ) -> _Written:
     written = _Written(RecordCounts(options.count_by))
     records = kept.of(options.records(losses=sink.losses))
-    for record, found, score in zip(records, journal.read(), scores.tolist(), strict=True):
+    of_kept = iter(scores.tolist())
+    for record, found in zip(records, journal.read(), strict=True):
+        if found.rejected is not None:
+            told = data.BadRecords(record.path, True, rejects)
+            told.meet(record.line, data.BadRecord(found.rejected), record.raw)
+            kept.left_out[record.path, "not annotated"] += 1
+            continue
+        score = next(of_kept)
         labels = found.labels if mapping is None else mapping.apply(found.labels)
         rounded = float(f"{score:.6g}")
         written.records.add(record)

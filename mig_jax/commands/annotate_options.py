@@ -24,6 +24,11 @@ from mig_jax.annotation import (
     scorer_weights,
 )
 from mig_jax.commands.embedding_bar import embed_with_bar
+from mig_jax.commands.endpoint_flags import (
+    EndpointOptions,
+    check_endpoint_flags,
+    define_endpoint_flags,
+)
 from mig_jax.commands.flag_groups import (
     PoolOptions,
     cache_folder_of,
@@ -42,7 +47,7 @@ __all__ = ["AnnotateOptions", "annotate_options", "define_annotate_flags"]
 
 
 @dataclasses.dataclass(frozen=True)
-class AnnotateOptions(ModelOptions, PoolOptions):
+class AnnotateOptions(ModelOptions, PoolOptions, EndpointOptions):
     """The flags of the command; `mig-jax annotate --help` explains each."""
 
     output: str
@@ -100,7 +105,7 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     def filters(self) -> bool:
         """Whether records may be left out."""
         named = (self.exclude_overlap, self.deduplicate_against)
-        return self.skips or self.deduplicate != "none" or any(named)
+        return self.skips or self.deduplicate != "none" or any(named) or self.endpoint is not None
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
@@ -145,7 +150,7 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         list(TAGGERS),
         "Where labels come from: groups of similar instructions in the pool itself (discover, the "
         "default without --vocabulary), the nearest of a --vocabulary by sentence embedding, "
-        "InsTagger, or the record itself.",
+        "InsTagger, a language model on a server (llm), or the record itself.",
     )
     add(
         flags.DEFINE_multi_string,
@@ -205,9 +210,11 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         flags.DEFINE_integer,
         "max_tokens",
         2048,
-        "Tokens that a language model gets at once, at most; longer texts are cut.",
+        "Tokens that a language model gets at once, at most; longer texts are cut. One on a server "
+        "gets three bytes for each: its tokenizer is not known.",
         lower_bound=64,
     )
+    define_endpoint_flags(add)
     add(
         flags.DEFINE_integer,
         "batch_size",
@@ -290,6 +297,7 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
     if not values.near_duplicate_similarity > 0:
         raise InputError("--near_duplicate_similarity: found 0, expected a number above 0")
     check_pool_flags(values)
+    check_endpoint_flags(values)
     data.output_form(values.output)
     options = AnnotateOptions(**values.flag_values_dict() | {"tagger": _tagger(values)})
     _check_reference(options)

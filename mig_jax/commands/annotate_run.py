@@ -19,6 +19,7 @@ from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.annotation import (
     SCORERS,
+    Answers,
     Journal,
     Kept,
     TagMapping,
@@ -37,6 +38,7 @@ from mig_jax.commands.annotate_steps import (
     load_models,
     look_at_pool,
 )
+from mig_jax.commands.endpoint_flags import ENDPOINT_SETTINGS
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.data import open_files
 from mig_jax.errors import InputError
@@ -57,6 +59,7 @@ _AFTERWARDS = (
     "tag_distance",
     "tag_mapping",
     "count_by",
+    *ENDPOINT_SETTINGS,
     "cache",
 )
 _PACKAGES = ("numpy", "scikit-learn", "torch", "transformers", "sentence-transformers")
@@ -72,11 +75,15 @@ class Annotated:
 
 
 def annotate_records(
-    options: AnnotateOptions, journal: Journal, rejects: BinaryIO | None
+    options: AnnotateOptions,
+    journal: Journal,
+    rejects: BinaryIO | None,
+    answers: Answers | None = None,
 ) -> Annotated:
     """Filters the records, looks at those that stay, and adds to the journal what is not there.
 
-    `rejects` gets a line for each record that is left out. The journal is one of
+    `rejects` gets a line for each record that is left out; `answers` are those of the server that
+    the options name. The journal is one of
     `fingerprint(options)`, and open.
 
     Raises:
@@ -85,16 +92,30 @@ def annotate_records(
     models = load_models(options)
     kept, read = filter_records(options, rejects)
     look_at_pool(options, models, kept)
-    _annotate(options, models, kept, journal)
+    _annotate(options, models, kept, journal, answers)
     return Annotated(kept, read, models)
 
 
-def _annotate(options: AnnotateOptions, models: Models, kept: Kept, journal: Journal) -> None:
+def _annotate(
+    options: AnnotateOptions,
+    models: Models,
+    kept: Kept,
+    journal: Journal,
+    answers: Answers | None,
+) -> None:
     if journal.done:
         say(f"resuming after {journal.done:,} of {len(kept):,} records")
     if journal.done == len(kept):
         return
     with progress_bar("annotating", len(kept), unit="records", initial=journal.done) as bar:
+        if answers is not None:
+            usage = answers.usage
+
+            def spent() -> None:
+                if (told := options.told(usage)) != bar.postfix:
+                    bar.set_postfix_str(told)
+
+            options.server.on_wait = spent
 
         def progress(done: int) -> None:
             bar.update(done - bar.n)
@@ -151,6 +172,7 @@ def fingerprint(options: AnnotateOptions) -> dict[str, Any]:
     return {
         # By content: a copy, or a file fetched again, is the same pool.
         "pool": _digests(options.sources),
+        "is_served": options.endpoint is not None,
         "exclude_overlap": _digests(options.exclude_overlap),
         "deduplicate_against": _digests(options.deduplicate_against),
         "scorers": sorted(scorer_weights(options.scorer)),
