@@ -64,7 +64,9 @@ class DiscoveredLabels:
             labels = np.flatnonzero(self.grain == grain)
             similar = rows @ self.centres[labels].T
             best = similar.max(axis=1, initial=-1.0)
-            near = similar >= np.where(best >= _LEAST, best * np.float32(_CLOSENESS), np.inf)[:, None]
+            near = (
+                similar >= np.where(best >= _LEAST, best * np.float32(_CLOSENESS), np.inf)[:, None]
+            )
             for row, of_one in enumerate(found):
                 places = np.flatnonzero(near[row])
                 order = places[np.argsort(-similar[row, places], kind="stable")[: _MOST[grain]]]

@@ -129,8 +129,10 @@ def _shown_terms(text: str) -> list[str]:
     shown = [
         term
         for term in terms
-        if 1 < len(term) <= _LONGEST and not term.isdigit()
-        or len(term) == 1 and unicodedata.category(term) == "Lo"
+        if 1 < len(term) <= _LONGEST
+        and not term.isdigit()
+        or len(term) == 1
+        and unicodedata.category(term) == "Lo"
     ]
     return shown or terms
 
