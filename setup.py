@@ -84,6 +84,7 @@ setuptools.setup(
         "pyarrow>=17",
         "scikit-learn>=1.6",
         "scipy>=1.11",
+        "threadpoolctl>=3.1",
         "tqdm>=4.66",
         "xxhash>=3.5",
         "zstandard>=0.23",

@@ -3,6 +3,8 @@ from ._causal_lm import CausalLM
 from ._choices import SCORER_GROUPS, SCORERS, TAGGERS, ModelOptions, encoder_of, scorer_weights
 from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_turns, ranks
 from ._deita import DeitaScorer, expected_score
+from ._discover import DiscoveredLabels, discover_labels
+from ._discovering import DiscoveredTagger, DiscoveringTagger, read_discovered
 from ._duplicates import ExactDuplicates, Filter, NearDuplicates, jaccard
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
 from ._extras import require
@@ -14,8 +16,18 @@ from ._overlaps import Overlaps
 from ._pair_match import PairMatch, form_of
 from ._pipeline import Kept, Needs, annotate, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
-from ._samples import Exchange, Looks, Sample, Scorer, Tagger, exchanges_of, is_blank
-from ._sentence_encoder import SentenceEncoder
+from ._samples import (
+    EmbedsLabels,
+    Exchange,
+    LabelTable,
+    Looks,
+    Sample,
+    Scorer,
+    Tagger,
+    exchanges_of,
+    is_blank,
+)
+from ._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
 from ._signals import Signals, SignalValues, SignalWeights
 from ._tag_normalisation import TagMapping, merge_tags, spelling
 from ._text_signals import (
@@ -28,10 +40,12 @@ from ._text_signals import (
     soundness,
     substance_of,
 )
+from ._text_vectors import TextVectors
 from ._words import question_words, runs_of_words, terms_of, tokens_of, words_of
 
 __all__ = [
     "COMBINATIONS",
+    "DEFAULT_EMBEDDING_MODEL",
     "SCORERS",
     "SCORER_GROUPS",
     "TAGGERS",
@@ -40,7 +54,11 @@ __all__ = [
     "CausalLM",
     "DeitaScorer",
     "Difficulty",
+    "DiscoveredLabels",
+    "DiscoveredTagger",
+    "DiscoveringTagger",
     "EmbeddingTagger",
+    "EmbedsLabels",
     "ExactDuplicates",
     "Exchange",
     "Filter",
@@ -49,6 +67,7 @@ __all__ = [
     "Keep",
     "KeepLabels",
     "Kept",
+    "LabelTable",
     "Length",
     "Looks",
     "ModelOptions",
@@ -67,10 +86,12 @@ __all__ = [
     "TagCount",
     "TagMapping",
     "Tagger",
+    "TextVectors",
     "annotate",
     "combine",
     "damage",
     "difficulty",
+    "discover_labels",
     "drawn_numbers",
     "drawn_samples",
     "encoder_of",
@@ -90,6 +111,7 @@ __all__ = [
     "nearest_labels",
     "question_words",
     "ranks",
+    "read_discovered",
     "repetition",
     "require",
     "runs_of_words",

@@ -10,12 +10,13 @@ from typing import Final
 from mig_jax import data
 from mig_jax.annotation._causal_lm import CausalLM
 from mig_jax.annotation._deita import DeitaScorer
+from mig_jax.annotation._discovering import DiscoveringTagger, read_discovered
 from mig_jax.annotation._embedding import EmbeddingTagger, Relevance
 from mig_jax.annotation._ifd import Difficulty
 from mig_jax.annotation._instag import InsTagger
 from mig_jax.annotation._plain_scorers import Keep, KeepLabels, Length, TagCount
 from mig_jax.annotation._samples import Scorer, Tagger
-from mig_jax.annotation._sentence_encoder import SentenceEncoder
+from mig_jax.annotation._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
 from mig_jax.annotation._signals import Signals
 from mig_jax.errors import InputError
 
@@ -27,7 +28,8 @@ class ModelOptions:
     """What taggers and scorers are made of; `mig-jax annotate --help` explains each."""
 
     vocabulary: str | None
-    embedding_model: str
+    labels_from: str | None
+    embedding_model: str | None  # None for the default, or for none where none is needed.
     max_tags: int
     tag_similarity: float
     tag_margin: float
@@ -37,6 +39,7 @@ class ModelOptions:
     ifd_model: str | None
     max_tokens: int
     device: str
+    seed: int
 
 
 def _embedding(options: ModelOptions) -> Tagger:
@@ -48,12 +51,29 @@ def _embedding(options: ModelOptions) -> Tagger:
         most=options.max_tags,
         similarity=options.tag_similarity,
         margin=options.tag_margin,
+        model=options.embedding_model or DEFAULT_EMBEDDING_MODEL,
     )
 
 
+def _discover(options: ModelOptions) -> Tagger:
+    model = options.embedding_model
+    if options.labels_from is not None:
+        return read_discovered(
+            options.labels_from,
+            lambda named: encoder_of(model or named, options.device),
+            most=options.max_tags,
+        )
+    encode = None if model is None else encoder_of(model, options.device)
+    return DiscoveringTagger(encode, model=model, most=options.max_tags, seed=options.seed)
+
+
+def encoder_of(model: str | None, device: str) -> SentenceEncoder:
+    """One for all that embed; None for the default model."""
+    return _encoder_of(model or DEFAULT_EMBEDDING_MODEL, device)
+
+
 @functools.lru_cache(maxsize=1)
-def encoder_of(model: str, device: str) -> SentenceEncoder:
-    """One for all that embed."""
+def _encoder_of(model: str, device: str) -> SentenceEncoder:
     return SentenceEncoder(model, device=device)
 
 
@@ -65,6 +85,7 @@ def _language_model(options: ModelOptions, flag: str) -> CausalLM:
 
 
 TAGGERS: Final[dict[str, Callable[[ModelOptions], Tagger]]] = {
+    "discover": _discover,
     "embedding": _embedding,
     "instag": lambda options: InsTagger(_language_model(options, "instag_model")),
     "keep": lambda options: KeepLabels(),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mig_jax.annotation._samples import Sample
+from mig_jax.annotation._samples import LabelTable, Sample
 from mig_jax.annotation._tag_normalisation import Encode
 
 __all__ = ["EmbeddingTagger", "Relevance", "nearest_labels"]
@@ -24,12 +24,17 @@ class EmbeddingTagger:
         most: int = 5,
         similarity: float = 0.28,
         margin: float = 0.12,
+        model: str | None = None,
     ) -> None:
-        """Labels as `nearest_labels` takes them; the vocabulary is embedded now."""
+        """Labels as `nearest_labels` takes them; the vocabulary is embedded now, by `model`."""
         self._vocabulary = list(dict.fromkeys(vocabulary))
         self._encode = encode
         self._labels = encode(self._vocabulary)
         self._limits = (most, similarity, margin)
+        self._model = model
+
+    def label_table(self) -> LabelTable:
+        return LabelTable(self._vocabulary, self._labels, self._model)
 
     def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
         found = self._encode([sample.instruction for sample in samples])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os.path
+import itertools
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
@@ -33,8 +33,8 @@ class NamingWords:
     """The words of texts, for the names of groups of these texts.
 
     No list of stop words is needed, and so no language is preferred: a word is worth how much
-    commoner it is in a small group than in all texts and in the groups most similar to it. Words
-    such as "the" are as common in similar groups, even where a part of the texts is in another
+    commoner it is in a small group than in all texts and in the groups most similar to it, and
+    how rare it is at all. Words such as "the" are as common in similar groups, even where a part of the texts is in another
     language, in which they are rare.
     """
 
@@ -51,7 +51,11 @@ class NamingWords:
             return
         self._words = counter.get_feature_names_out().tolist()
         self._rate = np.asarray(self._has.mean(axis=0), np.float64).ravel()
-        self._worth = np.ones(len(self._words))
+        # From 0, for a word that all texts have, to 1 for one of a single text.
+        count = self._has.shape[0]
+        rarest = max(np.log((1 + count) / 2), 1e-9)
+        self._rarity = np.log((1 + count) / (1 + count * self._rate)) / rarest
+        self._worth = self._rarity
 
     def learn_worth(self, group: npt.NDArray[np.int64], centres: npt.NDArray[np.float32]) -> None:
         """Finds how much words are worth, by small groups; see `names` for what these are."""
@@ -62,7 +66,7 @@ class NamingWords:
             total[words] += share * np.maximum(ratio, 0.0)
         texts = np.asarray(self._has.sum(axis=0), np.float64).ravel()
         mean = total / np.maximum(texts, 1.0)
-        self._worth = np.minimum(_LEAST_WORTH + mean / _FULL_WORTH, 1.0)
+        self._worth = np.minimum(_LEAST_WORTH + mean / _FULL_WORTH, 1.0) * self._rarity
 
     def names(
         self,
@@ -129,10 +133,8 @@ def _shown_terms(text: str) -> list[str]:
     shown = [
         term
         for term in terms
-        if 1 < len(term) <= _LONGEST
-        and not term.isdigit()
-        or len(term) == 1
-        and unicodedata.category(term) == "Lo"
+        if (1 < len(term) <= _LONGEST and not term.isdigit())
+        or (len(term) == 1 and unicodedata.category(term) == "Lo")
     ]
     return shown or terms
 
@@ -170,5 +172,6 @@ def _alike(one: str, other: str) -> bool:
     """
     if one[1:] == other[:-1] or other[1:] == one[:-1]:
         return True
-    same = len(os.path.commonprefix([one, other]))
+    letters = zip(one, other, strict=False)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], letters))
     return same >= max(3, max(len(one), len(other)) - 3)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import unicodedata
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Exchange", "Looks", "Sample", "Scorer", "Tagger", "Text", "exchanges_of", "is_blank"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "EmbedsLabels",
+    "Exchange",
+    "LabelTable",
+    "Looks",
+    "Sample",
+    "Scorer",
+    "Tagger",
+    "Text",
+    "exchanges_of",
+    "is_blank",
+]
 
 # What trainers put in a text for a picture, a film or a sound that goes with it.
 _PLACEHOLDER = re.compile("<(?:image|video|audio)>|\N{OBJECT REPLACEMENT CHARACTER}")
@@ -94,6 +109,25 @@ class Looks(Protocol):
         What it gives afterwards depends on these and on the record alone, never on what
         stands beside it in a batch, or on the order.
         """
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelTable:
+    """Labels that a tagger gives, with their embeddings."""
+
+    names: list[str]
+    embeddings: npt.NDArray[np.float32]  # [labels, width]
+    model: str | None = None  # What embeds the names; None if they are embedded otherwise.
+    #: What gives the same labels to other records, if something does.
+    state: Mapping[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
+
+
+@runtime_checkable
+class EmbedsLabels(Protocol):
+    """A tagger that has embeddings of the labels that it gives."""
+
+    def label_table(self) -> LabelTable:
+        """All labels that it may give; called after it has looked."""
 
 
 def exchanges_of(turns: Sequence[tuple[str, str]]) -> tuple[Exchange, ...]:

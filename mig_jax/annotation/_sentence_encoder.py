@@ -11,7 +11,9 @@ import numpy.typing as npt
 from mig_jax.annotation._extras import require
 from mig_jax.errors import InputError
 
-__all__ = ["SentenceEncoder", "quiet_transformers"]
+__all__ = ["DEFAULT_EMBEDDING_MODEL", "SentenceEncoder", "quiet_transformers"]
+
+DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 class SentenceEncoder:

@@ -54,7 +54,7 @@ class TextVectors:
                 f"terms {self._terms.shape}, weights {self._weights.shape} and axes "
                 f"{self._axes.shape} do not go together"
             )
-        if count and not (0 <= self._terms[0] and self._terms[-1] < _BUCKETS):
+        if count and not (self._terms[0] >= 0 and self._terms[-1] < _BUCKETS):
             raise ValueError(f"terms are not within 0 and {_BUCKETS - 1}")
         if not (np.isfinite(self._weights).all() and np.isfinite(self._axes).all()):
             raise ValueError("weights or axes are not finite")
@@ -84,10 +84,10 @@ class TextVectors:
         having = np.bincount(counts.indices, minlength=_BUCKETS)
         common = np.argsort(-having, kind="stable")[:_TERMS]
         terms = np.sort(common[having[common] > 0])
-        if not len(terms):
-            return cls(terms, np.zeros(0), np.zeros((0, 1)))
         weights = np.log((1 + len(texts)) / (1 + having[terms]))
         weights = np.maximum(weights, _LEAST_WEIGHT).astype(np.float32)
+        if len(terms) < 2:  # Nothing to decompose.
+            return cls(terms, weights, np.ones((len(terms), 1)))
         weighted = counts[:, terms]
         weighted.data *= weights[weighted.indices]
         lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -14,12 +15,15 @@ from absl import flags
 from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.annotation import (
+    EmbedsLabels,
     Journal,
     Kept,
+    LabelTable,
     TagMapping,
     encoder_of,
     merge_tags,
     scorer_weights,
+    spelling,
     tag_counts,
 )
 from mig_jax.commands.annotate_options import (
@@ -28,7 +32,7 @@ from mig_jax.commands.annotate_options import (
     define_annotate_flags,
 )
 from mig_jax.commands.annotate_run import annotate_records, final_scores, fingerprint
-from mig_jax.commands.annotate_steps import RecordCounts
+from mig_jax.commands.annotate_steps import Models, RecordCounts
 from mig_jax.commands.command import Command
 from mig_jax.commands.terminal import say, tell
 from mig_jax.errors import InputError
@@ -58,6 +62,9 @@ def annotate_pool(options: AnnotateOptions) -> None:
         mapping_output = None
         if options.normalise_tags:
             mapping_output = outputs.open(options.stem + ".tag_mapping.json")
+        labels_output = options.stem + ".labels.npz"
+        if options.tagger in ("discover", "embedding"):
+            outputs.claim(labels_output)
         name = options.stem + ".journal.jsonl"
         # Held until the outputs have their names.
         journal = held.enter_context(Journal(name, fingerprint(options), options.batch_size))
@@ -67,11 +74,20 @@ def annotate_pool(options: AnnotateOptions) -> None:
         found = annotate_records(options, journal, rejects)
         kept = found.kept
         if mapping_output is not None:
-            mapping = _merge(options, tag_counts(journal))
+            mapping = _merge(options, tag_counts(journal), label_table(found.models))
             mapping_output.write(mapping.to_json())
         scores, told = final_scores(options, weights, journal, mapping)
         with data.RecordSink(output, form, options.sources, _warn) as sink:
             written = _write(options, kept, journal, mapping, scores, sink)
+        table = label_table(found.models, written.labels)
+        if table is not None and table.names:
+            data.write_label_embeddings(
+                outputs.open(labels_output),
+                table.names,
+                table.embeddings,
+                model=table.model,
+                more=table.state,
+            )
         sources = _sources(kept, found.read, written.records)
         counts = None
         if options.count_by is not None:
@@ -150,9 +166,15 @@ def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
         tell(f"left out {counts}: {options.stem}.rejected.jsonl")
 
 
-def _merge(options: AnnotateOptions, counts: Counter[str]) -> TagMapping:
-    encode = None
-    if options.tag_distance > 0:
+def _merge(options: AnnotateOptions, counts: Counter[str], table: LabelTable | None) -> TagMapping:
+    encode: Callable[[Sequence[str]], np.ndarray] | None = None
+    if options.tag_distance > 0 and table is not None:
+        row_of = {spelling(name): row for row, name in enumerate(table.names)}
+
+        def encode(tags: Sequence[str]) -> np.ndarray:
+            return table.embeddings[[row_of[spelling(tag)] for tag in tags]]
+
+    elif options.tag_distance > 0:
         encode = encoder_of(options.embedding_model, options.device)
     mapping = merge_tags(
         counts, encode, min_count=options.min_tag_count, distance=options.tag_distance
@@ -205,6 +227,21 @@ def _warn(line: str) -> None:
     say(f"warning: {line}")
 
 
+def label_table(models: Models, occurring: Collection[str] | None = None) -> LabelTable | None:
+    """The labels of the tagger with their embeddings, if it has some.
+
+    Those of a vocabulary alone that are `occurring`: the others say nothing of the pool.
+    """
+    if not isinstance(models.tagger, EmbedsLabels):
+        return None
+    table = models.tagger.label_table()
+    if occurring is None or table.state:
+        return table
+    rows = [row for row, name in enumerate(table.names) if name in occurring]
+    names = [table.names[row] for row in rows]
+    return LabelTable(names, table.embeddings[rows], table.model)
+
+
 def _run(values: flags.FlagValues) -> None:
     options = annotate_options(values)
     if values["scorer"].using_default_value:
@@ -217,5 +254,5 @@ COMMAND = Command(
     summary="give conversations the labels and scores that select needs",
     define_flags=define_annotate_flags,
     run=_run,
-    required=("pool", "output", "tagger"),
+    required=("pool", "output"),
 )

@@ -30,6 +30,7 @@ from mig_jax.commands.flag_groups import (
     stem_of,
 )
 from mig_jax.commands.flag_values import adder
+from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 
 __all__ = ["AnnotateOptions", "annotate_options", "define_annotate_flags"]
@@ -54,7 +55,6 @@ class AnnotateOptions(ModelOptions, PoolOptions):
     tag_mapping: str | None
     deduplicate_against: list[str]
     count_by: str | None
-    seed: int
 
     @property
     def stem(self) -> str:
@@ -88,7 +88,7 @@ class AnnotateOptions(ModelOptions, PoolOptions):
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
-        named = (self.vocabulary, self.tag_mapping)
+        named = (self.vocabulary, self.tag_mapping, self.labels_from)
         given = [path for path in named if path is not None]
         read = data.local_files([*self.pool, *self.exclude_overlap, *self.deduplicate_against])
         return [*read, *given]
@@ -127,8 +127,9 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         "tagger",
         None,
         list(TAGGERS),
-        "Where labels come from: the nearest of a --vocabulary by sentence embedding, InsTagger, "
-        "or the record itself.",
+        "Where labels come from: groups of similar instructions in the pool itself (discover, the "
+        "default without --vocabulary), the nearest of a --vocabulary by sentence embedding, "
+        "InsTagger, or the record itself.",
     )
     add(
         flags.DEFINE_multi_string,
@@ -146,6 +147,13 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         "means, or the weighted mean of their ranks.",
     )
     add(flags.DEFINE_string, "vocabulary", None, "JSON list of the labels of --tagger=embedding.")
+    add(
+        flags.DEFINE_string,
+        "labels_from",
+        None,
+        "A labels.npz that --tagger=discover wrote for another pool: records get its labels, and "
+        "none are sought.",
+    )
     define_model_flags(add, "texts")
     add(flags.DEFINE_integer, "max_tags", 5, "Labels of a record, at most.", lower_bound=1)
     add(
@@ -259,9 +267,31 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
         raise InputError("--near_duplicate_similarity: found 0, expected a number above 0")
     check_pool_flags(values)
     data.output_form(values.output)
-    options = AnnotateOptions(**values.flag_values_dict())
+    options = AnnotateOptions(**values.flag_values_dict() | {"tagger": _tagger(values)})
     _check_reference(options)
     return options
+
+
+def _tagger(values: flags.FlagValues) -> str:
+    """The tagger that is given, or the one that goes with what is.
+
+    Raises:
+      InputError: if it does not go with another flag.
+    """
+    tagger = values.tagger
+    if tagger is None:
+        tagger = "discover" if values.vocabulary is None else "embedding"
+        told = {
+            "discover": "labels are found in the pool itself",
+            "embedding": "labels are those of --vocabulary",
+        }
+        if values.labels_from is None:
+            say(f"--tagger={tagger}: {told[tagger]}")
+    if tagger != "discover" and values.labels_from is not None:
+        raise InputError("--labels_from: goes with --tagger=discover, and without --vocabulary")
+    if tagger == "discover" and values.vocabulary is not None:
+        raise InputError("--vocabulary: does not go with --tagger=discover; give one or the other")
+    return str(tagger)
 
 
 def _check_reference(options: AnnotateOptions) -> None:

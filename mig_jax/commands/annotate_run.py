@@ -39,6 +39,7 @@ from mig_jax.commands.annotate_steps import (
 )
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.data import open_files
+from mig_jax.errors import InputError
 
 __all__ = ["Annotated", "annotate_records", "final_scores", "fingerprint"]
 
@@ -57,7 +58,7 @@ _AFTERWARDS = (
     "tag_mapping",
     "count_by",
 )
-_PACKAGES = ("torch", "transformers", "sentence-transformers")
+_PACKAGES = ("numpy", "scikit-learn", "torch", "transformers", "sentence-transformers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +141,8 @@ def fingerprint(options: AnnotateOptions) -> dict[str, Any]:
     if options.vocabulary is not None:
         content = msgspec.json.encode(data.read_vocabulary(options.vocabulary))
         chosen["vocabulary"] = hashlib.sha256(content).hexdigest()[:16]
+    if options.labels_from is not None:
+        chosen["labels_from"] = _file_digest(options.labels_from)
     versions = {"mig_jax": __version__}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -159,3 +162,11 @@ def _digests(paths: Sequence[str | data.RecordFile]) -> list[str]:
     if not paths:
         return []
     return [digest for file in open_files(paths) for digest in file.stamp.digests()]
+
+
+def _file_digest(path: str) -> str:
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from None

@@ -13,6 +13,7 @@ from mig_jax import data
 from mig_jax.annotation import (
     SCORERS,
     TAGGERS,
+    DiscoveringTagger,
     ExactDuplicates,
     Filter,
     Kept,
@@ -65,7 +66,8 @@ def load_models(options: AnnotateOptions) -> Models:
         require("datasketch", "--deduplicate=near")
     if options.normalise_tags and options.tag_distance > 0:
         require("sklearn.cluster", "merging tags by meaning")
-        encoder_of(options.embedding_model, options.device)
+        if options.tagger not in ("discover", "embedding"):  # These embed their labels.
+            encoder_of(options.embedding_model, options.device)
     names = [name for name in scorer_weights(options.scorer) if name != LOOKS_AT_FINAL_LABELS]
     return Models(
         TAGGERS[options.tagger](options), {name: SCORERS[name](options) for name in names}
@@ -145,7 +147,12 @@ def look_at_pool(options: AnnotateOptions, models: Models, kept: Kept) -> None:
         records = kept.of(options.records())
         samples = list(drawn_samples(records, options.needs, numbers, bar.update))
     for one in eyes:
-        one.look(samples)
+        if isinstance(one, DiscoveringTagger) and options.embedding_model is not None:
+            with progress_bar("embedding what was seen", None, unit="texts") as bar:
+                one.progress = bar.update
+                one.look(samples)
+        else:
+            one.look(samples)
 
 
 def _filters(options: AnnotateOptions) -> list[Filter]:

@@ -7,9 +7,9 @@ import dataclasses
 from absl import flags
 
 from mig_jax import data
+from mig_jax.annotation import DEFAULT_EMBEDDING_MODEL
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import (
-    DEFAULT_EMBEDDING_MODEL,
     TableOptions,
     check_table_flags,
     define_device_flag,

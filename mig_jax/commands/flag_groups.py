@@ -15,6 +15,7 @@ from typing import Literal
 from absl import flags
 
 from mig_jax import data
+from mig_jax.annotation import DEFAULT_EMBEDDING_MODEL
 from mig_jax.commands.flag_values import AddFlag
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.terminal import say
@@ -22,7 +23,6 @@ from mig_jax.errors import InputError
 from mig_jax.synthetic import BuiltinPool
 
 __all__ = [
-    "DEFAULT_EMBEDDING_MODEL",
     "LARGEST_PARAMETER",
     "SMALLEST_EXPONENT",
     "SMALLEST_RATE",
@@ -49,8 +49,6 @@ __all__ = [
 #: Parameters of the measure that float64 can compute with, whatever the scores are. Of smaller
 #: exponents, E is a difference of two nearly equal numbers.
 SMALLEST_EXPONENT, SMALLEST_RATE, LARGEST_PARAMETER = 1e-3, 1e-30, 1e30
-
-DEFAULT_EMBEDDING_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 # The similarity from which on labels are joined, by embedding model: a few neighbours a label.
 _USUAL_THRESHOLDS = {"all-MiniLM-L6-v2": 0.65}
@@ -308,8 +306,9 @@ def define_model_flags(add: AddFlag, embedded: str) -> None:
     add(
         flags.DEFINE_string,
         "embedding_model",
-        DEFAULT_EMBEDDING_MODEL,
-        f"Sentence-transformers model, by name or folder, that embeds {embedded}.",
+        None,
+        f"Sentence-transformers model, by name or folder, that embeds {embedded}; "
+        f"{DEFAULT_EMBEDDING_MODEL} where one is needed.",
     )
     define_device_flag(add)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -89,11 +89,12 @@ def write_label_embeddings(
     embeddings: npt.ArrayLike,
     *,
     model: str | None = None,
+    more: Mapping[str, npt.ArrayLike] | None = None,
 ) -> None:
     """Writes an .npz file that `read_label_embeddings` reads; `embeddings` are [n, width].
 
     `place` is the file's name, or a stream of `OutputFiles`, for it to appear with others.
-    `model` is the name of what embeds, for `embedding_model_of`.
+    `model` is the name of what embeds, for `embedding_model_of`; `more` are arrays by other names.
 
     Raises:
       InputError: if the file cannot be written there.
@@ -111,6 +112,7 @@ def write_label_embeddings(
         arrays: dict[str, Any] = {"labels": names, "embeddings": embeddings}
         if model is not None:
             arrays["model"] = np.array(model, np.str_)
+        arrays |= more or {}
         np.savez_compressed(stream, **arrays)
 
 

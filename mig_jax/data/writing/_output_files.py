@@ -133,7 +133,8 @@ class OutputFiles:
             the folders.
         """
         path = next(path for path, found in self._streams.items() if found is stream)
-        wanted = [found for found in self._streams.values() if found is not stream]
+        unused = [self._streams[target] for target in self._claimed]
+        wanted = [one for one in self._streams.values() if one is not stream and one not in unused]
         wanted = wanted if of is None else list(of)
         places: dict[str, str] = {}
         for target, found in self._streams.items():
