@@ -12,23 +12,32 @@ Two measures, neither with a threshold to choose:
 * Names. Given the tags of people as its vocabulary, a tagger names as many as people gave; the
   share of them that people gave, its mean over records (R-precision).
 
-Compared are the labels nearest by sentence embedding, as `mig-jax annotate` finds them by
-default; the five nearest by cosine of TF-IDF vectors that share a word with the question at
-all (bag of words); and the embedding's tags of another record (shuffled), which is chance for a
-tagger that uses each tag as often as it does. An interval is that of 95 % over bootstrap samples
-of the records. With --skip=1 the same is told without the first label of each record, which in
-our Stack Exchange pool is the site. Memory is three bytes a pair of records.
+Compared are the labels nearest by sentence embedding, as `mig-jax annotate --tagger=embedding`
+finds them by default; those that `--tagger=discover` finds in the questions themselves, with the
+same model and without any, of which pairs alone are measured; the five nearest by cosine of
+TF-IDF vectors that share a word with the question at all (bag of words); and the embedding's tags
+of another record (shuffled), which is chance for a tagger that uses each tag as often as it does.
+An interval is that of 95 % over bootstrap samples of the records. With --skip=1 the same is told
+without the first label of each record, which in our Stack Exchange pool is the site. Memory is
+three bytes a pair of records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import app, flags
 
 from mig_jax import data
-from mig_jax.annotation import Sample, SentenceEncoder, exchanges_of, nearest_labels
+from mig_jax.annotation import (
+    Sample,
+    SentenceEncoder,
+    TextVectors,
+    discover_labels,
+    exchanges_of,
+    nearest_labels,
+)
 from mig_jax.commands.terminal import exit_status, flags_only, progress_bar
 from mig_jax.errors import InputError
 
@@ -107,10 +116,24 @@ def bag_of_words_similarity(texts: Sequence[str], labels: Sequence[str]) -> np.n
     return (found @ vectorizer.transform(labels).T).toarray()
 
 
+def discovered(questions: Sequence[str], vectors: np.ndarray, seed: int) -> list[list[int]]:
+    """The labels that are found in the questions themselves, by number."""
+    labels = discover_labels(questions, vectors, seed=seed)
+    number = {name: place for place, name in enumerate(labels.names)}
+    return [[number[name] for name in names] for names in labels.of(vectors, _DEFAULTS[0])]
+
+
 def report_pairs(
-    similarity: np.ndarray, words: np.ndarray, given: Tags, random: np.random.Generator
+    similarity: np.ndarray,
+    words: np.ndarray,
+    others: Mapping[str, Tags],
+    given: Tags,
+    random: np.random.Generator,
 ) -> None:
-    """Prints how records that share tags found share tags given; both are [records, labels]."""
+    """Prints how records that share tags found share tags given.
+
+    `similarity` and `words` are [records, labels]; `others` are found otherwise.
+    """
     nearest = nearest_labels(similarity, *_DEFAULTS)
     truth = shared(given)
     draws = [
@@ -119,9 +142,10 @@ def report_pairs(
         )
         for _ in range(_SAMPLES)
     ]
-    print("  pairs           kappa                    precision  recall  tags a record")
+    print("  pairs                 kappa                    precision  recall  tags a record")
     for name, tags in (
         ("embedding", nearest),
+        *others.items(),
         # A similarity of 0 is that of labels without a common word.
         ("bag of words", nearest_labels(words, _DEFAULTS[0], 1e-9, 1.0)),
         ("shuffled", [nearest[row] for row in random.permutation(len(nearest))]),
@@ -131,7 +155,7 @@ def report_pairs(
         low, high = np.quantile([kappa(found, truth, times)[0] for times in draws], [0.025, 0.975])
         size = sum(map(len, tags)) / len(tags)
         print(
-            f"    {name:<13} {value:6.3f} ({low:6.3f} to {high:6.3f})"
+            f"    {name:<19} {value:6.3f} ({low:6.3f} to {high:6.3f})"
             f"   {precision:.3f}      {recall:.3f}   {size:.2f}"
         )
 
@@ -160,16 +184,17 @@ def report(
     vocabulary: Sequence[str],
     vectors: np.ndarray,
     encode: SentenceEncoder,
+    others: Mapping[str, Tags],
     seed: int,
 ) -> None:
-    """Prints both measures; `vectors` are the embeddings of the questions."""
+    """Prints both measures; `vectors` are the embeddings of the questions, `others` their tags."""
     own = sorted({tag for of_one in given for tag in of_one})
     place = {tag: number for number, tag in enumerate(own)}
     truth = [[place[tag] for tag in of_one] for of_one in given]
     random = np.random.default_rng(seed)
     print(f"{len(given):,} records, {len(own):,} tags that people gave")
     words = bag_of_words_similarity(questions, vocabulary)
-    report_pairs(vectors @ encode(vocabulary).T, words, truth, random)
+    report_pairs(vectors @ encode(vocabulary).T, words, others, truth, random)
     words = bag_of_words_similarity(questions, own)
     report_names(vectors @ encode(own).T, words, truth, random)
 
@@ -191,6 +216,11 @@ def _run(arguments: Sequence[str]) -> None:
             found.append(encode(questions[start : start + _A_REPORT]))
             bar.update(len(found[-1]))
     vectors = np.concatenate(found)
+    alone = TextVectors.fit(questions, seed=_SEED.value)(questions)
+    others = {
+        "discover, by model": discovered(questions, vectors, _SEED.value),
+        "discover": discovered(questions, alone, _SEED.value),
+    }
     for skip in dict.fromkeys((0, _SKIP.value)):
         first = {tag for tags in given for tag in tags[:skip]}
         left = [[tag for tag in tags if tag not in first] for tags in given]
@@ -201,6 +231,7 @@ def _run(arguments: Sequence[str]) -> None:
             vocabulary,
             vectors[rows],
             encode,
+            {name: [tags[row] for row in rows] for name, tags in others.items()},
             _SEED.value,
         )
 

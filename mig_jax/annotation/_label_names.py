@@ -33,8 +33,8 @@ class NamingWords:
     """The words of texts, for the names of groups of these texts.
 
     No list of stop words is needed, and so no language is preferred: a word is worth how much
-    commoner it is in a small group than in all texts and in the groups most similar to it. Words
-    such as "the" are as common in similar groups, even where a part of the texts is in another
+    commoner it is in a small group than in all texts and in the groups most similar to it, and
+    how rare it is at all. Words such as "the" are as common in similar groups, even where a part of the texts is in another
     language, in which they are rare.
     """
 
@@ -53,7 +53,8 @@ class NamingWords:
         self._rate = np.asarray(self._has.mean(axis=0), np.float64).ravel()
         # From 0, for a word that all texts have, to 1 for one of a single text.
         count = self._has.shape[0]
-        self._rarity = np.log((1 + count) / (1 + count * self._rate)) / np.log((1 + count) / 2)
+        rarest = max(np.log((1 + count) / 2), 1e-9)
+        self._rarity = np.log((1 + count) / (1 + count * self._rate)) / rarest
         self._worth = self._rarity
 
     def learn_worth(self, group: npt.NDArray[np.int64], centres: npt.NDArray[np.float32]) -> None:

@@ -39,30 +39,32 @@ class SignalValues(NamedTuple):
 class SignalWeights:
     """How signals become a score: match times richness times soundness, from 0 to 1.
 
-    With s(x) = 1 / (1 + exp(-x)) and evidence = words + `topics` * topics,
+    With s(x) = 1 / (1 + exp(-x)), evidence = words + `topics` * topics and a response of n
+    distinct terms,
 
-    * match = 0.1 + 0.9 s((evidence - `centre`) / `width`);
+    * match = least + (1 - least) s((evidence - `centre`) / `width`), where
+      least = 0.1 + 0.2 / 2^(n / 8), as a short answer that is right may share no word;
     * richness = 0.5 + 0.5 s(sum of `weights` * (signal - `means`) / `spreads`), where signals
       are the five of `Substance` and log(1 + evidence).
 
     The bounds are set, not chosen on data, for the use of a score as a quality that is summed:
-    what does not belong together counts a tenth, and the richest response twice as much as the
-    poorest. So is the length of `weights`, 1: longer ones make two steps of the richness, which
-    tells a little more swaps and puts all short answers level. The other numbers were chosen by
-    `python -m experiments.score_signals`: `means` and `spreads` are those of answers that
-    readers voted on; the direction of `weights` by least squares on ranks of votes within sites;
-    the rest on a grid, by the sum of how well swapped responses are told (AUC) and how well
-    votes are ranked (Spearman). What they tell of sources that they were not chosen on is in
-    docs/annotate.md.
+    what does not belong together counts a tenth (of a short answer up to three tenths), and the
+    richest response twice as much as the poorest. So is the length of `weights`, 1: longer ones
+    make two steps of the richness, which tells a little more swaps and puts all short answers
+    level. The other numbers were chosen by `python -m experiments.score_signals`: `means` and
+    `spreads` are those of answers that readers voted on; the direction of `weights` by least
+    squares on ranks of votes within sites; the rest on a grid, by the sum of how well swapped
+    responses are told (AUC) and how well votes are ranked (Spearman). What they tell of sources
+    that they were not chosen on is in docs/annotate.md.
     """
 
     topics: float = 0.5
-    centre: float = 2.0
+    centre: float = 1.5
     width: float = 0.5
     #: Of terms, new, listed, paragraphs, asking and evidence.
-    weights: tuple[float, ...] = (0.5, 1.5, 0.45, 0.7, -0.6, 1.1)
-    means: tuple[float, ...] = (6.27, 0.701, 0.048, 1.73, 0.027, 1.7)
-    spreads: tuple[float, ...] = (0.996, 0.12, 0.12, 1.16, 0.062, 0.5)
+    weights: tuple[float, ...] = (0.238, 0.708, 0.13, 0.33, -0.111, 0.552)
+    means: tuple[float, ...] = (6.27, 0.701, 0.0483, 1.73, 0.0272, 1.74)
+    spreads: tuple[float, ...] = (0.996, 0.12, 0.12, 1.16, 0.0624, 0.435)
 
     def evidence(self, values: SignalValues) -> _Floats:
         """Words and weighted topics of each exchange, float64 [n]."""
@@ -76,7 +78,9 @@ class SignalWeights:
     def score(self, values: SignalValues) -> _Floats:
         """The score of each exchange, float64 [n]."""
         # Sums, not products of matrices, whose rounding depends on the number of rows.
-        match = 0.1 + 0.9 * _logistic((self.evidence(values) - self.centre) / self.width)
+        least = 0.1 + 0.2 * np.exp2(-(np.exp2(values.substance[:, 0]) - 1) / 8)
+        fits = _logistic((self.evidence(values) - self.centre) / self.width)
+        match = least + (1 - least) * fits
         standard = (self.signals(values) - np.array(self.means)) / np.array(self.spreads)
         total = np.sum(standard * np.array(self.weights), axis=1)
         richness = 0.5 + 0.5 * _logistic(total)

@@ -84,10 +84,10 @@ class TextVectors:
         having = np.bincount(counts.indices, minlength=_BUCKETS)
         common = np.argsort(-having, kind="stable")[:_TERMS]
         terms = np.sort(common[having[common] > 0])
-        if not len(terms):
-            return cls(terms, np.zeros(0), np.zeros((0, 1)))
         weights = np.log((1 + len(texts)) / (1 + having[terms]))
         weights = np.maximum(weights, _LEAST_WEIGHT).astype(np.float32)
+        if len(terms) < 2:  # Nothing to decompose.
+            return cls(terms, weights, np.ones((len(terms), 1)))
         weighted = counts[:, terms]
         weighted.data *= weights[weighted.indices]
         lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import roc_auc_score
 
+from mig_jax import data
 from mig_jax.annotation import (
     Exchange,
     PairMatch,
@@ -371,7 +374,8 @@ def test_the_formula(rows):
     )
     expected = []
     for (words, topics, _, sound), signals in zip(rows, substance, strict=True):
-        match = 0.1 + 0.9 / (1 + math.exp(-(words + 0.5 * topics - 2.0) / 0.7))
+        least = 0.1 + 0.2 / 2 ** ((2 ** signals[0] - 1) / 8)
+        match = least + (1 - least) / (1 + math.exp(-(words + 0.5 * topics - 2.0) / 0.7))
         signals = [*signals, math.log1p(max(words + 0.5 * topics, 0))]
         total = sum(
             weight * (signal - 5) / 2
@@ -386,3 +390,27 @@ def test_good_and_very_good_differ_by_a_modest_factor():
     samples = _conversations("English", 200)
     scores = _flat(_looked(samples), samples)
     assert scores.max() < 3 * np.quantile(scores, 0.25)
+
+
+@pytest.mark.slow
+def test_swaps_and_votes_of_real_pools(shared_data):
+    """What docs/annotate.md says, with room for other versions of libraries."""
+    pools = {}
+    for name, field in (("sft_mix", "corrupted"), ("stackexchange", "score")):
+        records = list(data.read_conversations([str(shared_data / f"{name}.jsonl.gz")]))
+        samples = [Sample(exchanges_of(record.turns)) for record in records]
+        known = np.array([float(record.record[field]) for record in records])
+        pools[name] = (_flat(_looked(samples), samples), known, samples, records)
+    scores, is_bad, *_ = pools["sft_mix"]
+    assert roc_auc_score(is_bad == 0, scores) > 0.93
+    scores, votes, samples, records = pools["stackexchange"]
+    lengths = np.array([len(sample.exchanges[0].response) for sample in samples])
+    site = np.array([record.record["source"] for record in records])
+    ours, by_length = (
+        np.mean([stats.spearmanr(of[site == one], votes[site == one])[0] for one in set(site)])
+        for of in (scores, lengths)
+    )
+    assert ours > 0.24
+    assert ours > by_length
+    low, high = np.quantile(scores, [0.05, 0.95])
+    assert 0.2 < low < 0.5 < high
