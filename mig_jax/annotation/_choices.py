@@ -128,7 +128,12 @@ def _instag(options: ModelOptions) -> Tagger:
     if options.endpoint is None:
         return InsTagger(_language_model(options, "instag_model"))
     model = options.server.model_named(options.instag_model, "--instag_model")
-    return ServedInsTagger(options.server, model, max_tokens=options.max_tokens)
+    return ServedInsTagger(
+        options.server,
+        model,
+        max_tokens=options.max_tokens,
+        max_new_tokens=options.max_answer_tokens,
+    )
 
 
 def _deita(kind: Literal["complexity", "quality"], options: ModelOptions) -> Scorer:
