@@ -102,6 +102,7 @@ setuptools.setup(
         "finetune": FINETUNE,
         "hub": HUB,
         "notebooks": NOTEBOOKS,
+        "ray": ["ray[data]>=2.40"],
         "test": TEST,
         "tokens": TOKENS,
         "tpu": ["jax[tpu]>=0.10"],

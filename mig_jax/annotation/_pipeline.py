@@ -24,6 +24,7 @@ __all__ = [
     "Needs",
     "ScoreTable",
     "annotate",
+    "annotate_batch",
     "leave_out",
     "score_table",
     "tag_counts",
@@ -81,6 +82,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._stays = bytearray()
+        self._of_file: Counter[str] = Counter()  # Usable records, in the order of the files.
         self.left_out: Counter[tuple[str, str]] = Counter()  # Records by file and kind.
         self.asking_nothing = 0  # Of those that stay: in words.
 
@@ -88,8 +90,17 @@ class Kept:
         """How many stay."""
         return self._stays.count(1)
 
-    def add(self, stays: bool) -> None:
+    def add(self, stays: bool, path: str) -> None:
+        """Adds the next usable record, of the file `path`."""
         self._stays.append(stays)
+        self._of_file[path] += 1
+
+    def by_file(self) -> Iterator[tuple[str, bytes]]:
+        """Yields the path of each file, in order, and of each usable record 1 if it stays, or 0."""
+        start = 0
+        for path, count in self._of_file.items():
+            yield path, bytes(self._stays[start : start + count])
+            start += count
 
     def of(self, records: Iterable[RawRecord]) -> Iterator[RawRecord]:
         """Yields those of the same records, read again, that stay.
@@ -129,7 +140,7 @@ def leave_out(
         except BadRecord as bad:
             BadRecords(record.path, skip, rejects).meet(record.line, bad, record.raw)
             kept.left_out[record.path, "bad records"] += 1
-            kept.add(False)
+            kept.add(False, record.path)
             continue
         turns = record.turns
         for one in filters:
@@ -138,10 +149,10 @@ def leave_out(
                 told = BadRecords(record.path, True, rejects)
                 told.meet(record.line, BadRecord(reason), record.raw)
                 kept.left_out[record.path, one.kind] += 1
-                kept.add(False)
+                kept.add(False, record.path)
                 break
         else:
-            kept.add(True)
+            kept.add(True, record.path)
             kept.asking_nothing += not sample.asks
     return kept
 
@@ -166,23 +177,38 @@ def annotate(
     progress(journal.done)
     while batch := list(itertools.islice(rest, batch_size)):
         samples = [needs.sample_of(record) for record in batch]
-        labels = _labels_of(samples, tagger)
-        samples = [
-            sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
-        ]
-        values = {name: scorer.score(samples) for name, scorer in scorers.items()}
-        annotations = []
-        for place, record in enumerate(batch):
-            scores = {name: _rounded(found[place]) for name, found in values.items()}
-            for name, of_turns in scores.items():
-                if not all(math.isfinite(value) and value >= 0 for value in of_turns):
-                    raise InputError(
-                        f"--scorer={name}: gave {of_turns} for {record.where}; expected finite "
-                        "numbers of at least 0"
-                    )
-            annotations.append(Annotation(labels[place], scores))
-        journal.append(annotations)
+        places = [record.where for record in batch]
+        journal.append(annotate_batch(samples, places, tagger, scorers))
         progress(journal.done)
+
+
+def annotate_batch(
+    samples: Sequence[Sample],
+    places: Sequence[str],
+    tagger: Tagger,
+    scorers: Mapping[str, Scorer],
+) -> list[Annotation]:
+    """What the models find of each sample; `places` are how messages name them.
+
+    Raises:
+      InputError: if a scorer gives what is no score.
+    """
+    labels = _labels_of(samples, tagger)
+    labelled = [
+        sample._replace(labels=found) for sample, found in zip(samples, labels, strict=True)
+    ]
+    values = {name: scorer.score(labelled) for name, scorer in scorers.items()}
+    annotations = []
+    for number, place in enumerate(places):
+        scores = {name: _rounded(found[number]) for name, found in values.items()}
+        for name, of_turns in scores.items():
+            if not all(math.isfinite(value) and value >= 0 for value in of_turns):
+                raise InputError(
+                    f"--scorer={name}: gave {of_turns} for {place}; expected finite "
+                    "numbers of at least 0"
+                )
+        annotations.append(Annotation(labels[number], scores))
+    return annotations
 
 
 def _labels_of(samples: Sequence[Sample], tagger: Tagger) -> list[list[str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ class SentenceEncoder:
         Raises:
           InputError: if the model cannot be loaded, or the extra is not installed.
         """
+        self._made_of = (model, flag, device, batch)
         library = require("sentence_transformers", flag)
         quiet_transformers()
         self._batch = batch
@@ -39,6 +42,11 @@ class SentenceEncoder:
                 "a sentence-transformers model"
             ) from None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process the model is loaded anew, once for all that embed with it."""
+        model, *others = self._made_of
+        return _loaded_here, (os.path.abspath(model) if os.path.isdir(model) else model, *others)
+
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The embedding of each text: float32 [n, width], rows of unit length."""
         found = self._model.encode(
@@ -49,6 +57,11 @@ class SentenceEncoder:
             show_progress_bar=False,
         )
         return np.asarray(found, np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded_here(model: str, flag: str, device: str, batch: int) -> SentenceEncoder:
+    return SentenceEncoder(model, flag=flag, device=device, batch=batch)
 
 
 def quiet_transformers() -> None:

@@ -19,10 +19,10 @@ from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.annotation import (
     SCORERS,
+    Engine,
     Journal,
     Kept,
     TagMapping,
-    annotate,
     combine,
     is_nearly_constant,
     score_table,
@@ -33,6 +33,7 @@ from mig_jax.commands.annotate_steps import (
     LOOKS_AT_FINAL_LABELS,
     Models,
     RecordCounts,
+    engine_of,
     filter_records,
     load_models,
     look_at_pool,
@@ -56,6 +57,8 @@ _AFTERWARDS = (
     "tag_distance",
     "tag_mapping",
     "count_by",
+    "engine",
+    "ray_address",
 )
 _PACKAGES = ("torch", "transformers", "sentence-transformers")
 
@@ -80,14 +83,18 @@ def annotate_records(
     Raises:
       InputError: for anything given that cannot be used.
     """
-    models = load_models(options)
-    kept, read = filter_records(options, rejects)
-    look_at_pool(options, models, kept)
-    _annotate(options, models, kept, journal)
+    engine = engine_of(options)
+    with engine:
+        models = load_models(options)
+        kept, read = filter_records(options, rejects)
+        look_at_pool(options, models, kept)
+        _annotate(options, engine, models, kept, journal)
     return Annotated(kept, read, models)
 
 
-def _annotate(options: AnnotateOptions, models: Models, kept: Kept, journal: Journal) -> None:
+def _annotate(
+    options: AnnotateOptions, engine: Engine, models: Models, kept: Kept, journal: Journal
+) -> None:
     if journal.done:
         say(f"resuming after {journal.done:,} of {len(kept):,} records")
     if journal.done == len(kept):
@@ -97,15 +104,7 @@ def _annotate(options: AnnotateOptions, models: Models, kept: Kept, journal: Jou
         def progress(done: int) -> None:
             bar.update(done - bar.n)
 
-        annotate(
-            kept.of(options.records()),
-            options.needs,
-            models.tagger,
-            models.scorers,
-            journal,
-            options.batch_size,
-            progress,
-        )
+        engine.annotate(options.batches(kept), models.tagger, models.scorers, journal, progress)
 
 
 def final_scores(
