@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -43,8 +44,8 @@ _ENVIRONMENT = {
 }
 _SECONDS_TO_CONNECT = 10
 # A batch that ends every process that works on it, such as one that memory cannot hold, must end
-# the run at last; machines that go away must not.
-_TRIES = 10
+# the run at last; machines that go away must not. Ray counts both, so we count ourselves.
+_TRIES = 5
 _READERS = 4
 _ANNOTATIONS = msgspec.json.Decoder(list[Annotation])
 
@@ -60,7 +61,7 @@ class RayEngine(contextlib.AbstractContextManager[None]):
         """
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
         self._on_gpus = on_gpus
-        self._is_ours = False
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> None:
         """Joins the cluster.
@@ -72,21 +73,20 @@ class RayEngine(contextlib.AbstractContextManager[None]):
         os.environ.update({**_ENVIRONMENT, **os.environ})
         self._ray = errors.require("ray", "--engine=ray", "ray")
         errors.require("ray.data", "--engine=ray", "ray")
-        if not self._ray.is_initialized():
-            self._join()
-            self._is_ours = True
-        # Whatever fails is told once, by us.
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)
-        try:
+        with contextlib.ExitStack() as held:
+            # Ray tells there what becomes of machines, which is no output of ours.
+            nowhere = held.enter_context(open(os.devnull, "w"))
+            held.enter_context(contextlib.redirect_stdout(nowhere))
+            if not self._ray.is_initialized():
+                self._join()
+                held.callback(self._ray.shutdown)
+            # Whatever fails is told once, by us.
+            logging.getLogger("ray.data").setLevel(logging.CRITICAL + 1)
             self._check_machines()
-        except BaseException:
-            self.__exit__()
-            raise
+            self._held = held.pop_all()
 
     def __exit__(self, *_: object) -> None:
-        if self._is_ours:
-            self._is_ours = False
-            self._ray.shutdown()
+        self._held.close()
 
     def _join(self) -> None:
         is_local = self._address == "local"
@@ -126,15 +126,17 @@ class RayEngine(contextlib.AbstractContextManager[None]):
             return next(differs, "")
 
         task = ray.remote(problem)
-        affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        asked = {
-            node["NodeManagerHostname"]: task.options(
-                num_cpus=0, max_retries=2, scheduling_strategy=affinity(node["NodeID"], soft=False)
-            ).remote(versions_here())
+        asked = [
+            (
+                node["NodeManagerHostname"],
+                task.options(num_cpus=0, scheduling_strategy=_at(ray, node["NodeID"])).remote(
+                    versions_here()
+                ),
+            )
             for node in ray.nodes()
             if node["Alive"]
-        }
-        for host, reference in asked.items():
+        ]
+        for host, reference in asked:
             try:
                 found = ray.get(reference)
             except ray.exceptions.RayError as error:
@@ -189,6 +191,9 @@ class RayEngine(contextlib.AbstractContextManager[None]):
         gpus = int(resources.get("GPU", 0)) if self._on_gpus else 0
         actors = gpus or max(int(resources.get("CPU", 1)), 1)
         models = ray.put((tagger, dict(scorers)))
+        # Beside this process, which it has to outlive.
+        here = ray.get_runtime_context().get_node_id()
+        tries = ray.remote(_Tries).options(num_cpus=0, scheduling_strategy=_at(ray, here)).remote()
         rows = ray.data.read_datasource(
             _source(ray, parts),
             # Readers take no processor of their own: actors may hold all that there are.
@@ -197,12 +202,10 @@ class RayEngine(contextlib.AbstractContextManager[None]):
             override_num_blocks=len(parts),
         ).map(
             _Annotator,
-            fn_constructor_args=(models, versions_here()),
+            fn_constructor_args=(models, tries, versions_here()),
             compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=1, max_size=actors),
             num_cpus=1,
             num_gpus=1 if gpus else 0,
-            max_restarts=-1,
-            max_task_retries=_TRIES,
         )
         for block in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             yield from block.to_pylist()
@@ -211,9 +214,10 @@ class RayEngine(contextlib.AbstractContextManager[None]):
 class _Annotator:
     """Annotates batches: an actor, which holds the models."""
 
-    def __init__(self, models: Any, expected: dict[str, str]) -> None:
+    def __init__(self, models: Any, tries: Any, expected: dict[str, str]) -> None:
         """`models` refers to the tagger and the scorers, `expected` has the driver's versions."""
-        ray = errors.require("ray", "--engine=ray", "ray")
+        self._ray = ray = errors.require("ray", "--engine=ray", "ray")
+        self._tries = tries
         self._problem = ""
         if differs := [name for name, found in versions_here().items() if expected[name] != found]:
             self._problem = (
@@ -230,13 +234,40 @@ class _Annotator:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         problem, found = row["problem"] or self._problem, b""
         if not problem:
-            try:
-                samples, places = pickle.loads(row["batch"])
-                annotations = annotate_batch(samples, places, self._tagger, self._scorers)
-                found = msgspec.json.encode(annotations)
-            except InputError as error:
-                problem = str(error)
+            samples, places = pickle.loads(row["batch"])
+            if self._ray.get(self._tries.begin.remote(row["number"])) > _TRIES:
+                problem = (
+                    f"--engine=ray: {_TRIES} processes ended while they annotated {places[0]} to "
+                    f"{places[-1]}, perhaps for want of memory; expected a batch that they can "
+                    "hold (--batch_size)"
+                )
+            else:
+                try:
+                    annotations = annotate_batch(samples, places, self._tagger, self._scorers)
+                    found = msgspec.json.encode(annotations)
+                except InputError as error:
+                    problem = str(error)
+            self._tries.end.remote(row["number"])
         return {"number": row["number"], "annotations": found, "problem": problem}
+
+
+class _Tries:
+    """How often each batch was begun since it was last ended: an actor."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        self._begun[number] += 1
+        return self._begun[number]
+
+    def end(self, number: int) -> None:
+        self._begun.pop(number, None)
+
+
+def _at(ray: Any, node: str) -> Any:
+    """Where a task or actor of this machine alone is run."""
+    return ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def _source(ray: Any, parts: list[PoolPart]) -> Any:
