@@ -27,7 +27,9 @@ class SentenceEncoder:
         Raises:
           InputError: if the model cannot be loaded, or the extra is not installed.
         """
-        self._made_of = (model, flag, device, batch)
+        # A folder from anywhere on this machine.
+        place = os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
+        self._made_of = (place, flag, device, batch)
         library = require("sentence_transformers", flag)
         quiet_transformers()
         self._batch = batch
@@ -44,8 +46,7 @@ class SentenceEncoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process the model is loaded anew, once for all that embed with it."""
-        model, *others = self._made_of
-        return _loaded_here, (os.path.abspath(model) if os.path.isdir(model) else model, *others)
+        return _loaded_here, self._made_of
 
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The embedding of each text: float32 [n, width], rows of unit length."""
