@@ -102,7 +102,7 @@ setuptools.setup(
         "finetune": FINETUNE,
         "hub": HUB,
         "notebooks": NOTEBOOKS,
-        "ray": ["ray[data]>=2.40"],
+        "ray": ["ray[data]>=2.60"],
         "test": TEST,
         "tokens": TOKENS,
         "tpu": ["jax[tpu]>=0.10"],

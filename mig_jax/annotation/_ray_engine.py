@@ -182,7 +182,8 @@ class RayEngine(contextlib.AbstractContextManager[None]):
     ) -> Iterator[dict[str, Any]]:
         """Yields the row of each batch, in order."""
         ray = self._ray
-        context = ray.data.DataContext.get_current()
+        # Of these data alone: whoever calls may have others.
+        context = ray.data.DataContext.get_current().copy()
         context.enable_progress_bars = False
         context.execution_options.preserve_order = True
         # A row, which is a batch, is a block of its own: the unit of work, and of what is lost.
@@ -194,19 +195,20 @@ class RayEngine(contextlib.AbstractContextManager[None]):
         # Beside this process, which it has to outlive.
         here = ray.get_runtime_context().get_node_id()
         tries = ray.remote(_Tries).options(num_cpus=0, scheduling_strategy=_at(ray, here)).remote()
-        rows = ray.data.read_datasource(
-            _source(ray, parts),
-            # Readers take no processor of their own: actors may hold all that there are.
-            num_cpus=0,
-            concurrency=min(len(parts), _READERS),
-            override_num_blocks=len(parts),
-        ).map(
-            _Annotator,
-            fn_constructor_args=(models, tries, versions_here()),
-            compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=1, max_size=actors),
-            num_cpus=1,
-            num_gpus=1 if gpus else 0,
-        )
+        with ray.data.DataContext.current(context):
+            rows = ray.data.read_datasource(
+                _source(ray, parts),
+                # Readers take no processor of their own: actors may hold all that there are.
+                num_cpus=0,
+                concurrency=min(len(parts), _READERS),
+                override_num_blocks=len(parts),
+            ).map(
+                _Annotator,
+                fn_constructor_args=(models, tries, versions_here()),
+                compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=1, max_size=actors),
+                num_cpus=1,
+                num_gpus=1 if gpus else 0,
+            )
         for block in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             yield from block.to_pylist()
 
