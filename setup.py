@@ -109,6 +109,7 @@ setuptools.setup(
         "finetune": FINETUNE,
         "hub": HUB,
         "notebooks": NOTEBOOKS,
+        "ray": ["ray[data]>=2.60"],
         "test": TEST,
         "tokens": TOKENS,
         "tpu": ["jax[tpu]>=0.10"],

@@ -5,10 +5,13 @@ from ._answers import Answer, Answers, Question, Usage
 from ._causal_lm import CausalLM
 from ._choices import (
     CAN_ASK_SERVER,
+    LANGUAGE_MODELS,
+    MODELS,
     NEED_SERVER,
     SCORER_GROUPS,
     SCORERS,
     TAGGERS,
+    MadeWhereUsed,
     ModelOptions,
     encoder_of,
     scorer_weights,
@@ -20,6 +23,7 @@ from ._discovering import DiscoveredTagger, DiscoveringTagger, read_discovered
 from ._duplicates import ExactDuplicates, Filter, NearDuplicates, PreparedFilter, jaccard
 from ._embedding import EmbeddingTagger, Relevance, nearest_labels
 from ._endpoint import KEY_VARIABLE, Endpoint, RequestLimits
+from ._engines import ENGINES, Engine, LocalEngine
 from ._extras import require
 from ._ifd import Difficulty, difficulty
 from ._instag import InsTagger
@@ -31,6 +35,8 @@ from ._overlaps import Overlaps
 from ._pair_match import PairMatch, form_of
 from ._pipeline import Kept, Needs, leave_out, score_table, tag_counts
 from ._plain_scorers import Keep, KeepLabels, Length, TagCount
+from ._pool_batches import PoolBatches, PoolPart
+from ._ray_engine import RayEngine
 from ._samples import (
     EmbedsLabels,
     Exchange,
@@ -64,7 +70,10 @@ __all__ = [
     "CAN_ASK_SERVER",
     "COMBINATIONS",
     "DEFAULT_EMBEDDING_MODEL",
+    "ENGINES",
     "KEY_VARIABLE",
+    "LANGUAGE_MODELS",
+    "MODELS",
     "NEED_SERVER",
     "SCORERS",
     "SCORER_GROUPS",
@@ -83,6 +92,7 @@ __all__ = [
     "EmbeddingTagger",
     "EmbedsLabels",
     "Endpoint",
+    "Engine",
     "ExactDuplicates",
     "Exchange",
     "Filter",
@@ -95,15 +105,20 @@ __all__ = [
     "Length",
     "LlmScorer",
     "LlmTagger",
+    "LocalEngine",
     "Looks",
+    "MadeWhereUsed",
     "ModelOptions",
     "NearDuplicates",
     "Needs",
     "Overlaps",
     "PairMatch",
     "Pieces",
+    "PoolBatches",
+    "PoolPart",
     "PreparedFilter",
     "Question",
+    "RayEngine",
     "Rejected",
     "Relevance",
     "RequestLimits",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from mig_jax import data
@@ -16,7 +17,7 @@ from mig_jax.annotation._endpoint import Endpoint, RequestLimits
 from mig_jax.annotation._ifd import Difficulty
 from mig_jax.annotation._instag import InsTagger
 from mig_jax.annotation._plain_scorers import Keep, KeepLabels, Length, TagCount
-from mig_jax.annotation._samples import Scorer, Tagger
+from mig_jax.annotation._samples import Rejected, Sample, Scorer, Tagger
 from mig_jax.annotation._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
 from mig_jax.annotation._served_models import (
     LlmScorer,
@@ -29,10 +30,13 @@ from mig_jax.errors import InputError
 
 __all__ = [
     "CAN_ASK_SERVER",
+    "LANGUAGE_MODELS",
+    "MODELS",
     "NEED_SERVER",
     "SCORERS",
     "SCORER_GROUPS",
     "TAGGERS",
+    "MadeWhereUsed",
     "ModelOptions",
     "encoder_of",
     "scorer_weights",
@@ -183,6 +187,10 @@ SCORERS: Final[dict[str, Callable[[ModelOptions], Scorer]]] = {
     "signals": lambda options: Signals(),
     "tag_count": lambda options: TagCount(),
 }
+#: Taggers and scorers that hold a language model, too large for every machine.
+LANGUAGE_MODELS: Final = frozenset({"instag", "deita_quality", "deita_complexity", "ifd"})
+#: Those that hold a model that runs on a GPU, if there is one.
+MODELS: Final = LANGUAGE_MODELS | {"embedding", "relevance"}
 #: Names of several scorers that are used together.
 SCORER_GROUPS: Final = {
     "deita": ("deita_quality", "deita_complexity"),
@@ -191,6 +199,43 @@ SCORER_GROUPS: Final = {
 #: Taggers and scorers that ask a server and nothing else, and those that can.
 NEED_SERVER: Final = frozenset({"llm", "llm_quality", "llm_complexity"})
 CAN_ASK_SERVER: Final = NEED_SERVER | {"instag", "deita_quality", "deita_complexity"}
+
+
+class MadeWhereUsed:
+    """A tagger or a scorer that is made when it is first used, in the process that uses it.
+
+    It may be sent to another machine, which then loads the model.
+    """
+
+    def __init__(self, kind: Literal["tagger", "scorer"], name: str, options: ModelOptions) -> None:
+        """Of the tagger or scorer `name`; paths in the options are made absolute."""
+        values = {
+            field.name: getattr(options, field.name) for field in dataclasses.fields(ModelOptions)
+        }
+        self._options = ModelOptions(**{key: _anywhere(value) for key, value in values.items()})
+        self._kind, self._name = kind, name
+
+    @functools.cached_property
+    def _made(self) -> Any:
+        made_by: Mapping[str, Callable[[ModelOptions], Any]]
+        made_by = TAGGERS if self._kind == "tagger" else SCORERS
+        return made_by[self._name](self._options)
+
+    def tag(self, samples: Sequence[Sample]) -> Sequence[list[str] | Rejected]:
+        """As the tagger does."""
+        return self._made.tag(samples)
+
+    def score(self, samples: Sequence[Sample]) -> Sequence[list[float] | Rejected]:
+        """As the scorer does."""
+        return self._made.score(samples)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._kind, self._name, self._options)
+
+
+def _anywhere(value: Any) -> Any:
+    """A path of this machine from any folder; all else as it is."""
+    return os.path.abspath(value) if isinstance(value, str) and os.path.exists(value) else value
 
 
 def scorer_weights(words: list[str]) -> dict[str, float]:

@@ -92,6 +92,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._stays = bytearray()
+        self._of_file: Counter[str] = Counter()  # Usable records, in the order of the files.
         self.left_out: Counter[tuple[str, str]] = Counter()  # Records by file and kind.
         self.asking_nothing = 0  # Of those that stay: in words.
 
@@ -99,8 +100,17 @@ class Kept:
         """How many stay."""
         return self._stays.count(1)
 
-    def add(self, stays: bool) -> None:
+    def add(self, stays: bool, path: str) -> None:
+        """Adds the next usable record, of the file `path`."""
         self._stays.append(stays)
+        self._of_file[path] += 1
+
+    def by_file(self) -> Iterator[tuple[str, bytes]]:
+        """Yields the path of each file, in order, and of each usable record 1 if it stays, or 0."""
+        start = 0
+        for path, count in self._of_file.items():
+            yield path, bytes(self._stays[start : start + count])
+            start += count
 
     def of(self, records: Iterable[RawRecord]) -> Iterator[RawRecord]:
         """Yields those of the same records, read again, that stay.
@@ -156,7 +166,7 @@ def leave_out(
             except BadRecord as bad:
                 BadRecords(record.path, skip, rejects).meet(record.line, bad, record.raw)
                 kept.left_out[record.path, "bad records"] += 1
-                kept.add(False)
+                kept.add(False, record.path)
                 continue
             for one, of_one in zip(filters, found, strict=True):
                 if reason := _reason(one, record.where, turns, of_one):
@@ -164,10 +174,10 @@ def leave_out(
                     told = BadRecords(record.path, True, rejects)
                     told.meet(record.line, BadRecord(reason), record.raw)
                     kept.left_out[record.path, one.kind] += 1
-                    kept.add(False)
+                    kept.add(False, record.path)
                     break
             else:
-                kept.add(True)
+                kept.add(True, record.path)
                 kept.asking_nothing += not sample.asks
     return kept
 

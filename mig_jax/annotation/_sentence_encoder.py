@@ -35,6 +35,9 @@ class SentenceEncoder:
         Raises:
           InputError: if the model cannot be loaded, or the extra is not installed.
         """
+        # A folder from anywhere on this machine.
+        place = os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
+        self._made_of = (place, flag, device, batch)
         library = require("sentence_transformers", flag)
         quiet_transformers()
         self._batch = batch
@@ -84,6 +87,10 @@ class SentenceEncoder:
         counts = [sum(token in names for token in tokens) for tokens in found]
         return [Pieces(len(tokens) - n, n) for tokens, n in zip(found, counts, strict=True)]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process the model is loaded anew, once for all that embed with it."""
+        return _loaded_here, self._made_of
+
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """The embedding of each text: float32 [n, width], rows of unit length."""
         found = self._model.encode(
@@ -103,6 +110,11 @@ def _told_tokenizer(tokenizer: Any) -> Any:
         told = json.loads(fast.to_str())
         return {name: told[name] for name in told if name not in ("truncation", "padding")}
     return [repr(tokenizer), sorted(tokenizer.get_vocab().items())]
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded_here(model: str, flag: str, device: str, batch: int) -> SentenceEncoder:
+    return SentenceEncoder(model, flag=flag, device=device, batch=batch)
 
 
 def quiet_transformers() -> None:

@@ -13,12 +13,15 @@ from absl import flags
 from mig_jax import data
 from mig_jax.annotation import (
     COMBINATIONS,
+    ENGINES,
     SCORER_GROUPS,
     SCORERS,
     TAGGERS,
     AnnotationFields,
+    Kept,
     ModelOptions,
     Needs,
+    PoolBatches,
     SentenceEncoder,
     kept_embeddings,
     scorer_weights,
@@ -66,6 +69,8 @@ class AnnotateOptions(ModelOptions, PoolOptions, EndpointOptions):
     deduplicate_against: list[str]
     count_by: str | None
     cache: str | None
+    engine: str
+    ray_address: str | None
 
     @property
     def cache_folder(self) -> str | None:
@@ -118,13 +123,23 @@ class AnnotateOptions(ModelOptions, PoolOptions, EndpointOptions):
         self, rejects: Any = None, losses: data.Losses | None = None
     ) -> Iterator[data.RawRecord]:
         """The records of the pool that can be read; `losses` gets what of tables JSON has not."""
-        return data.read_conversations(
-            self.sources,
+        return self._read(self.sources, rejects=rejects, losses=losses)
+
+    def batches(self, kept: Kept) -> PoolBatches:
+        """The records that stay, as they are annotated."""
+        opened = functools.partial(
+            data.open_files, fields=self.fields, longest_record=self.limits.longest_record
+        )
+        return PoolBatches(self.sources, kept, self.needs, self.batch_size, opened, self._read)
+
+    @property
+    def _read(self) -> functools.partial[Iterator[data.RawRecord]]:
+        """Reads files, here or on another machine."""
+        return functools.partial(
+            data.read_conversations,
             layout=self.format,
             fields=self.fields,
             on_bad_record=self.on_bad_record,
-            rejects=rejects,
-            losses=losses,
             wanted=self.needs.wanted,
         )
 
@@ -284,6 +299,21 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         lower_bound=0,
         upper_bound=(1 << 32) - 1,
     )
+    add(
+        flags.DEFINE_enum,
+        "engine",
+        "local",
+        list(ENGINES),
+        "Who annotates: this process, or the machines of a Ray cluster. The output is the same.",
+    )
+    add(
+        flags.DEFINE_string,
+        "ray_address",
+        None,
+        "HOST:PORT of the cluster of --engine=ray, which this machine is part of, or auto for one "
+        "that was started here. By default that of $RAY_ADDRESS, or else one is started on this "
+        "machine for the run.",
+    )
 
 
 def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
@@ -296,6 +326,18 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
         raise InputError("--tag_mapping: does not go with --normalise_tags; give one or the other")
     if not values.near_duplicate_similarity > 0:
         raise InputError("--near_duplicate_similarity: found 0, expected a number above 0")
+    if values.ray_address is not None and values.engine != "ray":
+        raise InputError("--ray_address: goes with --engine=ray")
+    if values.engine == "ray" and values.device not in ("auto", "cpu", "cuda"):
+        raise InputError(
+            f"--device: found {values.device}, expected auto, cpu or cuda with --engine=ray, which "
+            "gives each process a GPU of its own"
+        )
+    if values.engine != "local" and values.endpoint is not None:
+        raise InputError(
+            "--engine: does not go with --endpoint, whose server one process asks, "
+            "--parallel_requests at a time; give one or the other"
+        )
     check_pool_flags(values)
     check_endpoint_flags(values)
     data.output_form(values.output)

@@ -20,10 +20,10 @@ from mig_jax._version import __version__
 from mig_jax.annotation import (
     SCORERS,
     Answers,
+    Engine,
     Journal,
     Kept,
     TagMapping,
-    annotate,
     combine,
     is_nearly_constant,
     score_table,
@@ -34,6 +34,7 @@ from mig_jax.commands.annotate_steps import (
     LOOKS_AT_FINAL_LABELS,
     Models,
     RecordCounts,
+    engine_of,
     filter_records,
     load_models,
     look_at_pool,
@@ -61,6 +62,8 @@ _AFTERWARDS = (
     "count_by",
     *ENDPOINT_SETTINGS,
     "cache",
+    "engine",
+    "ray_address",
 )
 _PACKAGES = ("numpy", "scikit-learn", "torch", "transformers", "sentence-transformers")
 
@@ -89,15 +92,18 @@ def annotate_records(
     Raises:
       InputError: for anything given that cannot be used.
     """
-    models = load_models(options)
-    kept, read = filter_records(options, rejects)
-    look_at_pool(options, models, kept)
-    _annotate(options, models, kept, journal, answers)
+    engine = engine_of(options)
+    with engine:
+        models = load_models(options)
+        kept, read = filter_records(options, rejects)
+        look_at_pool(options, models, kept)
+        _annotate(options, engine, models, kept, journal, answers)
     return Annotated(kept, read, models)
 
 
 def _annotate(
     options: AnnotateOptions,
+    engine: Engine,
     models: Models,
     kept: Kept,
     journal: Journal,
@@ -120,15 +126,7 @@ def _annotate(
         def progress(done: int) -> None:
             bar.update(done - bar.n)
 
-        annotate(
-            kept.of(options.records()),
-            options.needs,
-            models.tagger,
-            models.scorers,
-            journal,
-            options.batch_size,
-            progress,
-        )
+        engine.annotate(options.batches(kept), models.tagger, models.scorers, journal, progress)
 
 
 def final_scores(

@@ -12,14 +12,19 @@ import msgspec
 
 from mig_jax import data
 from mig_jax.annotation import (
+    ENGINES,
+    LANGUAGE_MODELS,
+    MODELS,
     SCORERS,
     TAGGERS,
     DiscoveringTagger,
     EmbedsLabels,
+    Engine,
     ExactDuplicates,
     Filter,
     Kept,
     LabelTable,
+    MadeWhereUsed,
     NearDuplicates,
     Overlaps,
     Scorer,
@@ -42,6 +47,7 @@ __all__ = [
     "LOOKS_AT_FINAL_LABELS",
     "Models",
     "RecordCounts",
+    "engine_of",
     "filter_records",
     "load_models",
     "look_at_pool",
@@ -91,9 +97,27 @@ def load_models(options: AnnotateOptions) -> Models:
         if options.tagger not in ("discover", "embedding"):  # These embed their labels.
             encoder_of(options.embedding_model, options.device)
     names = [name for name in scorer_weights(options.scorer) if name != LOOKS_AT_FINAL_LABELS]
+    elsewhere = LANGUAGE_MODELS if options.engine != "local" else frozenset()
     return Models(
-        TAGGERS[options.tagger](options), {name: SCORERS[name](options) for name in names}
+        MadeWhereUsed("tagger", options.tagger, options)
+        if options.tagger in elsewhere
+        else TAGGERS[options.tagger](options),
+        {
+            name: MadeWhereUsed("scorer", name, options)
+            if name in elsewhere
+            else SCORERS[name](options)
+            for name in names
+        },
     )
+
+
+def engine_of(options: AnnotateOptions) -> Engine:
+    """Who annotates."""
+    names = [options.tagger, *scorer_weights(options.scorer)]
+    embeds = options.tagger == "discover" and options.embedding_model is not None
+    runs_models = embeds or not MODELS.isdisjoint(names)
+    on_gpus = runs_models and options.device != "cpu"
+    return ENGINES[options.engine](options.ray_address, on_gpus)
 
 
 class RecordCounts:
