@@ -34,8 +34,8 @@ class NamingWords:
 
     No list of stop words is needed, and so no language is preferred: a word is worth how much
     commoner it is in a small group than in all texts and in the groups most similar to it, and
-    how rare it is at all. Words such as "the" are as common in similar groups, even where a part of the texts is in another
-    language, in which they are rare.
+    how rare it is at all. Words such as "the" are as common in similar groups, even where a part
+    of the texts is in another language, in which they are rare.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
