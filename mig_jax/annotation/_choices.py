@@ -184,7 +184,7 @@ SCORERS: Final[dict[str, Callable[[ModelOptions], Scorer]]] = {
     "llm_quality": functools.partial(_llm_scorer, "quality"),
     "llm_complexity": functools.partial(_llm_scorer, "complexity"),
     "relevance": lambda options: Relevance(encoder_of(options.embedding_model, options.device)),
-    "signals": lambda options: Signals(),
+    "signals": lambda options: Signals(seed=options.seed),
     "tag_count": lambda options: TagCount(),
 }
 #: Taggers and scorers that hold a language model, too large for every machine.

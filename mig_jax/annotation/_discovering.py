@@ -38,6 +38,7 @@ class DiscoveredTagger:
         self._encode = encode
         self._model = model
         self._most = most
+        self.in_processes = isinstance(encode, TextVectors)
 
     def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
         return self._labels.of(self._encode([_asked(sample) for sample in samples]), self._most)
@@ -93,6 +94,11 @@ class DiscoveringTagger:
             found.append(self._given(texts[start : start + _AT_ONCE]))
             self.progress(len(found[-1]))
         return np.concatenate(found) if found else np.zeros((0, 1), np.float32)
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether texts alone are looked at, and no model."""
+        return self._after_looking().in_processes
 
     def tag(self, samples: Sequence[Sample]) -> list[list[str]]:
         return self._after_looking().tag(samples)

@@ -96,6 +96,8 @@ class Signals:
     A text that nobody asked for fits.
     """
 
+    in_processes = True
+
     def __init__(self, weights: SignalWeights | None = None, *, seed: int = 0) -> None:
         """`weights` are those of `SignalWeights()` if there are none."""
         self._weights = SignalWeights() if weights is None else weights

@@ -542,7 +542,6 @@ def test_tags_are_normalised_alone_and_by_a_mapping(tmp_path, mig):
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--scorer=length"], "--tagger: missing"),
         (["--tagger=keep", "--scorer=depth"], "--scorer: found depth, expected one of"),
         (["--tagger=embedding", "--scorer=length"], "--tagger=embedding: needs --vocabulary=FILE"),
         (["--tagger=keep", "--scorer=keep", "--tag_mapping=MISSING"], "MISSING: no such file"),
