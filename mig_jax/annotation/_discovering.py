@@ -71,7 +71,7 @@ class DiscoveringTagger:
         self._seed = seed
         self._found: DiscoveredTagger | None = None
         #: Gets how many texts of the sample a model has embedded since it was last told.
-        self.progress: Callable[[int], object] = lambda _: None
+        self.progress: Callable[[int], object] = _untold
 
     def look(self, samples: Sequence[Sample]) -> None:
         texts = [_asked(sample) for sample in samples if sample.asks]
@@ -95,6 +95,9 @@ class DiscoveringTagger:
             self.progress(len(found[-1]))
         return np.concatenate(found) if found else np.zeros((0, 1), np.float32)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "progress": _untold}  # A bar goes to no other process.
+
     @property
     def in_processes(self) -> bool:
         """Whether texts alone are looked at, and no model."""
@@ -111,6 +114,10 @@ class DiscoveringTagger:
         if self._found is None:
             raise ValueError("it has not looked at the pool")
         return self._found
+
+
+def _untold(_: int) -> None:
+    """Nobody is told."""
 
 
 class _Remembering:

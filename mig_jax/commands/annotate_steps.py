@@ -114,10 +114,16 @@ def load_models(options: AnnotateOptions) -> Models:
 def engine_of(options: AnnotateOptions) -> Engine:
     """Who annotates."""
     names = [options.tagger, *scorer_weights(options.scorer)]
-    embeds = options.tagger == "discover" and options.embedding_model is not None
-    runs_models = embeds or not MODELS.isdisjoint(names)
+    runs_models = _embeds(options) or not MODELS.isdisjoint(names)
     on_gpus = runs_models and options.device != "cpu"
     return ENGINES[options.engine](options.ray_address, on_gpus)
+
+
+def _embeds(options: AnnotateOptions) -> bool:
+    """Whether --embedding_model embeds texts of the pool."""
+    names = [options.tagger, *scorer_weights(options.scorer)]
+    discovers = options.tagger == "discover" and options.embedding_model is not None
+    return discovers or not _THAT_EMBED.isdisjoint(names)
 
 
 class RecordCounts:
@@ -165,7 +171,7 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
     filters = _filters(options)
     unread = _Unread()
     read = RecordCounts(options.count_by)
-    embeds = not _THAT_EMBED.isdisjoint([options.tagger, *scorer_weights(options.scorer)])
+    embeds = _embeds(options)
     texts = Spread()
     with progress_bar("reading", None, unit="records") as bar:
 
