@@ -1,0 +1,249 @@
+"""`mig-jax select` on conversations that lack labels or scores: it goes the way that annotate goes.
+
+The oracle is the way in two steps: `mig-jax annotate` to a file, then `mig-jax select` on that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mig_jax import data
+from mig_jax.commands.main import main
+from tests.running import ROOT
+
+_TOPICS = {
+    "sailing": "jib mainsheet tack harbour keel spinnaker rudder anchor",
+    "baking": "oven flour yeast dough crust knead sourdough rise",
+    "python": "list index loop function exception import decorator tuple",
+    "law": "court contract clause plaintiff verdict appeal statute liability",
+}
+
+
+def conversations(number=80, seed=0):
+    """Questions about four topics, and answers."""
+    random = np.random.default_rng(seed)
+    found = []
+    for count in range(number):
+        words = random.choice(_TOPICS[list(_TOPICS)[count % 4]].split(), 6)
+        turns = [
+            {"role": "user", "content": f"How do I use the {' and '.join(words[:3])}, please?"},
+            {"role": "assistant", "content": f"Take the {' with the '.join(words)}. That is all."},
+        ]
+        found.append({"id": count, "messages": turns})
+    return found
+
+
+def write(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Runs a command that must succeed; returns what it says."""
+
+    def run(*words):
+        assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+        told = capsys.readouterr()
+        return told.out + told.err
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must not succeed; returns its one line."""
+
+    def refused(*words):
+        assert main([str(word) for word in words]) == 2
+        return capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+
+    return refused
+
+
+def picked(path):
+    return pq.read_table(path.with_suffix(".selection.parquet")).to_pydict()
+
+
+def lacking(record, parts):
+    return {name: value for name, value in record.items() if name not in parts}
+
+
+@pytest.mark.parametrize("parts", [("labels", "score"), ("labels",), ("score",)])
+def test_what_is_lacking_is_made_as_annotate_makes_it(parts, tmp_path, run):
+    """The same records with the same labels, scores and gains; they are written as they came."""
+    records = [
+        {**record, "labels": [f"topic {place % 4}"], "score": 1.0 + place % 7}
+        for place, record in enumerate(conversations())
+    ]
+    raw = write(tmp_path / "raw.jsonl", [lacking(record, parts) for record in records])
+    output = tmp_path / "one.jsonl"
+    told = run("select", f"--pool={raw}", "--budget=20", f"--output={output}")
+    keeps = [
+        *([] if "labels" in parts else ["--tagger=keep"]),
+        *([] if "score" in parts else ["--scorer=keep"]),
+    ]
+    annotated = tmp_path / "annotated.jsonl"
+    run("annotate", f"--pool={raw}", f"--output={annotated}", *keeps)
+    again = tmp_path / "two.jsonl"
+    beside = run("select", f"--pool={annotated}", "--budget=20", f"--output={again}")
+    one, two = picked(output), picked(again)
+    assert {name: one[name] for name in one if name != "file"} == {
+        name: two[name] for name in two if name != "file"
+    }
+    lines = raw.read_bytes().splitlines(keepends=True)
+    assert output.read_bytes() == b"".join(lines[line - 1] for line in one["line"])
+    assert f"the records have no {' and '.join(parts).replace('score', 'scores')}: these" in told
+    manifests = [json.loads((tmp_path / f"{n}.manifest.json").read_text()) for n in ("one", "two")]
+    for name in ("information", "upper_bound", "labels", "edges"):
+        assert manifests[0][name] == manifests[1][name]
+    thresholds = [one["parameters"]["similarity_threshold"] for one in manifests]
+    assert thresholds[0] == thresholds[1]
+    # Labels that were found come with embeddings, which join some of them.
+    assert ("annotated.labels.npz, beside the pool" in beside) == ("labels" in parts)
+    assert ("labels" in parts) == (manifests[0]["edges"] > 0)
+
+
+def test_a_second_run_takes_what_was_made_from_the_cache(tmp_path, run):
+    raw = write(tmp_path / "raw.jsonl", conversations())
+    words = ["select", f"--pool={raw}", "--budget=10"]
+    first = run(*words, f"--output={tmp_path / 'a.jsonl'}")
+    second = run(*words, f"--output={tmp_path / 'b.jsonl'}")
+    assert "looking at the pool" in first
+    assert "looking at the pool" not in second
+    assert "the pool is unchanged: read from" in second
+    for ending in (".jsonl", ".selection.parquet"):
+        found = [(tmp_path / name).with_suffix(ending).read_bytes() for name in ("a", "b")]
+        assert found[0] == found[1]
+    # Another pool, or other fields, are made anew; nothing is kept without a cache.
+    write(raw, conversations(seed=1))
+    assert "looking at the pool" in run(*words, f"--output={tmp_path / 'c.jsonl'}")
+    kept = sorted((tmp_path / "cache").rglob("*.npz"))
+    run(*words, f"--output={tmp_path / 'd.jsonl'}", "--cache=none")
+    assert sorted((tmp_path / "cache").rglob("*.npz")) == kept
+    assert not list(tmp_path.rglob("*journal*"))
+
+
+def test_other_commands_and_files_take_raw_records_too(tmp_path, run):
+    """Parquet and CSV, an embedding of labels in learning, explanations."""
+    records = conversations()
+    rows = [
+        {"question": record["messages"][0]["content"], "answer": record["messages"][1]["content"]}
+        for record in records
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "raw.parquet")
+    output = tmp_path / "out.parquet"
+    run("select", f"--pool={tmp_path / 'raw.parquet'}", "--budget=10", f"--output={output}")
+    lines = picked(tmp_path / "out.jsonl")["line"]
+    assert pq.read_table(output).to_pylist() == [rows[line - 1] for line in lines]
+    selection = f"--selection={output}"
+    assert "picked" in run("explain", selection, f"--record={lines[0]}").lower()
+    run(
+        *("ablate", f"--pool={tmp_path / 'raw.parquet'}", f"--workdir={tmp_path / 'grid'}"),
+        *("--budget=5", "--exponents=0.8", "--rates=0.1", "--noheat_maps"),
+    )
+    assert (tmp_path / "grid" / "ablation.csv").exists()
+
+
+def test_fields_that_might_hold_them_are_told(tmp_path, run):
+    records = [{**one, "tags": ["a", "b"], "quality": 2.0} for one in conversations()]
+    raw = write(tmp_path / "raw.jsonl", records)
+    words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
+    assert "perhaps --field=labels=tags --field=score=quality tells where" in run(*words)
+    named = run(*words, "--field=labels=tags", "--field=score=quality")
+    assert "the records have no" not in named
+
+
+def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused):
+    records = [*conversations(), {"messages": "broken"}]
+    raw = write(tmp_path / "raw.jsonl", records)
+    words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
+    assert "raw.jsonl, line 81, field messages: " in refused(*words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "raw.jsonl"]
+    told = run(*words, "--on_bad_record=skip")
+    assert "1 bad records skipped" in told
+    rejected = json.loads((tmp_path / "o.rejected.jsonl").read_text())
+    assert (rejected["line"], json.loads(rejected["text"])) == (81, records[-1])
+    manifest = json.loads((tmp_path / "o.manifest.json").read_text())
+    assert (manifest["records_read"], manifest["records_skipped"]) == (81, 1)
+    # From the cache, too.
+    run(*words, "--on_bad_record=skip")
+    assert json.loads((tmp_path / "o.rejected.jsonl").read_text()) == rejected
+
+
+def test_records_that_cannot_be_written_are_bad(tmp_path, refused):
+    broken = {"messages": [{"role": "tool", "content": "x"}, {"role": "assistant", "content": "y"}]}
+    raw = write(tmp_path / "raw.jsonl", [*conversations(), broken])
+    words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
+    assert "raw.jsonl, line 81" in refused(*words, "--output_layout=alpaca")
+
+
+def test_pools_that_are_not_of_a_kind_are_refused(tmp_path, refused):
+    labelled = [{**one, "labels": ["a"], "score": 1.0} for one in conversations(5)]
+    one = write(tmp_path / "one.jsonl", labelled)
+    two = write(tmp_path / "two.jsonl", conversations(5, seed=1))
+    words = ["select", f"--pool={one}", f"--pool={two}", "--budget=5"]
+    told = refused(*words, f"--output={tmp_path / 'o.jsonl'}")
+    assert "two.jsonl: its records have no labels and no score, and those of" in told
+    together = ["--coordinator_address=localhost:1", "--num_processes=1", "--process_id=0"]
+    assert data.lacking([data.open_files([two])[0]], data.FieldNames()).what == {"labels", "score"}
+    told = refused(
+        *("select", f"--pool={two}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"), *together
+    )
+    assert "--" in told
+
+
+def test_a_layout_or_field_that_was_named_must_be_there(tmp_path, refused):
+    raw = write(tmp_path / "raw.jsonl", conversations())
+    words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
+    assert "raw.jsonl, line 1" in refused(*words, "--format=plain")
+    told = refused(*words, "--field=labels=tags", "--field=score=quality")
+    assert "raw.jsonl, line 1" in told
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_its_journal(tmp_path):
+    raw = write(tmp_path / "raw.jsonl", conversations(6000))
+    words = [sys.executable, "-m", "mig_jax", "select", f"--pool={raw}", "--budget=50"]
+    words += [f"--output={tmp_path / 'o.jsonl'}"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    killed = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    journals = []
+    while not journals and time.monotonic() < deadline and killed.poll() is None:
+        journals = [
+            path
+            for path in (tmp_path / "cache").rglob("*.journal.jsonl")
+            if path.read_bytes().count(b"\n") > 256
+        ]
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert journals
+    assert not (tmp_path / "o.jsonl").exists()
+    resumed = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert "resuming after" in resumed.stderr
+    straight = tmp_path / "cache2"
+    words[-1] = f"--output={tmp_path / 's.jsonl'}"
+    subprocess.run(
+        words, env=environment | {"XDG_CACHE_HOME": str(straight)}, capture_output=True, check=True
+    )
+    for ending in (".jsonl", ".selection.parquet"):
+        found = [(tmp_path / name).with_suffix(ending).read_bytes() for name in ("o", "s")]
+        assert found[0] == found[1]
+    assert not list((tmp_path / "cache").rglob("*.journal.jsonl"))
