@@ -251,7 +251,7 @@ def _warn(line: str) -> None:
 def _run(values: flags.FlagValues) -> None:
     options = annotate_options(values)
     if values["scorer"].using_default_value:
-        say("scores: by signals of the texts (--scorer=signals), as no --scorer is given")
+        say("--scorer=signals: scores are of what the texts themselves tell")
     annotate_pool(options)
 
 

@@ -575,3 +575,17 @@ def test_a_missing_extra_is_told(flags, module, tmp_path, mig, monkeypatch):
     arguments = ["annotate", f"--pool={pool}", f"--output={tmp_path / 'o'}", "--tagger=keep"]
     scorer = [] if any(flag.startswith("--scorer") for flag in flags) else ["--scorer=keep"]
     assert "pip install 'mig-jax[annotate]'" in mig.refused(*arguments, *scorer, *flags)
+
+
+def test_the_default_score_is_of_the_texts(tmp_path, mig):
+    whole = [
+        _record(f"What is n{i} of k{i}?", f"The n{i} is a k{i}, then b{i}.") for i in range(40)
+    ]
+    pool = _write(tmp_path / "pool.jsonl", [*whole, _record("What is n0 of k0?", " \u200b")])
+    output = tmp_path / "o.jsonl"
+    result = mig("annotate", f"--pool={pool}", f"--output={output}")
+    assert result.status == 0, result.stderr
+    assert result.stderr.count("--scorer=signals: ") == 1
+    scores = [record["mig_jax"]["score"] for record in _read(output)]
+    assert scores[-1] == 0 < 0.2 < min(scores[:-1])
+    assert max(scores) <= 1
