@@ -54,7 +54,7 @@ def define_endpoint_flags(add: AddFlag) -> None:
         flags.DEFINE_integer,
         "max_answer_tokens",
         512,
-        "Tokens of an answer by a model on a server, at most (DEITA's scorers say one); more for one "
+        "Tokens of an answer by a model on a server, at most (DEITA says one); more for one "
         "that thinks before it answers.",
         lower_bound=1,
     )
