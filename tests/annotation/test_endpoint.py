@@ -150,7 +150,7 @@ def test_what_waiting_does_not_mend_ends_at_once(behave, told, server):
         _tags(server, [f"text {n}" for n in range(50)], parallel=2)
     assert _KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert len(server.asked) <= 2
+    assert len(server.asked) <= 2 * 3  # Two at a time; a 400 may be meant for either form of JSON.
 
 
 def test_a_server_that_is_not_there_ends_at_once(server):
