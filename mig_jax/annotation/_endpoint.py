@@ -317,8 +317,11 @@ class Endpoint:
             self._end(self._refused_key(reply))
         if reply.status == 402 or reply.is_out_of_credit():
             self._end(f"{told}; {_GOES_ON}")
-        if reply.status in (404, 405) or 300 <= reply.status < 400:
-            model = question.body.get("model")
+        model = question.body["model"]
+        # Some say 400 of a model that they do not have, and name it.
+        names_model = f"'{model}'" in reply.text and "context" not in reply.text
+        unknown = reply.status in (404, 405) or (names_model and not self._answered)
+        if unknown or 300 <= reply.status < 400:
             known = f"; it has {in_short(', '.join(self.models))}" if self.models else ""
             hint = "" if urlsplit(self.url).path else f" (is it {self.url}/v1?)"
             self._end(f"{told}; expected a server that has the model {model} there{hint}{known}")

@@ -142,12 +142,12 @@ def answer_of(question: Question, reply: Reply) -> Answer:
         return Answer(str(text or ""), _first_token(choice), None, *tokens)
     if text is not None and not isinstance(text, str):
         raise reply.is_no_answer()
-    if not text or not text.strip():
+    if chat and (not text or not text.strip()):  # A text that nothing follows may be whole.
         if why == "length":
             return Answer("", None, "the answer was cut before its first word", *tokens)
         raise RequestFailedError(f"{reply.where} gave an empty answer")
     # Half a character is none.
-    return Answer(text.encode("utf-8", "replace").decode(), None, None, *tokens)
+    return Answer((text or "").encode("utf-8", "replace").decode(), None, None, *tokens)
 
 
 def _first_token(choice: Mapping[str, Any]) -> dict[str, float] | None:

@@ -54,8 +54,8 @@ def define_endpoint_flags(add: AddFlag) -> None:
         flags.DEFINE_integer,
         "max_answer_tokens",
         512,
-        "Tokens of an answer by a model on a server, at most (DEITA's scorers say one); more for "
-        "one that thinks before it answers.",
+        "Tokens of an answer by a model on a server, at most (DEITA says one); more for one "
+        "that thinks before it answers.",
         lower_bound=1,
     )
     add(flags.DEFINE_integer, "parallel_requests", 16, "Requests at a time.", lower_bound=1)

@@ -135,6 +135,7 @@ def test_the_word_of_a_server_that_is_busy_counts_for_all(server):
         (error(401, f"wrong key {_KEY}"), r"says 401 \(wrong key \[key\]\); expected a key"),
         (error(403, "not yours"), r"says 403 \(not yours\); expected a key that it takes"),
         (error(404, "no model large"), r"says 404 \(no model large\); expected a server that has"),
+        (error(400, "Pinned to 'b'; requested 'small'"), "expected a server that has the model sm"),
         (error(402, "pay"), r"says 402 \(pay\); what was answered is kept"),
         (Said("", 301, {"location": "/v2"}), "says 301; expected a server that has the model"),
         (
@@ -149,7 +150,7 @@ def test_what_waiting_does_not_mend_ends_at_once(behave, told, server):
         _tags(server, [f"text {n}" for n in range(50)], parallel=2)
     assert _KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert len(server.asked) <= 2
+    assert len(server.asked) <= 2 * 3  # Two at a time; a 400 may be meant for either form of JSON.
 
 
 def test_a_server_that_is_not_there_ends_at_once(server):
@@ -432,7 +433,9 @@ def test_instag_is_asked_in_its_own_words(server):
     )
     with Endpoint(server.url) as endpoint:
         assert ServedInsTagger(endpoint, "m").tag(_samples("why {x}?")) == [["a"]]
-    [asked] = server.asked
+        server.behave = lambda asked: _completion("")  # As in process: no tags, and no failure.
+        assert ServedInsTagger(endpoint, "m").tag(_samples("so?")) == [[]]
+    asked, _ = server.asked
     assert asked.path == "completions"
     assert asked.prompt.startswith("A chat between a curious user and an artificial intelligence")
     assert asked.prompt.endswith('"explanation": str}.\nUser query: why {x}? ASSISTANT:')

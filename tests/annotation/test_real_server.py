@@ -86,7 +86,9 @@ def test_it_says_what_the_model_says_in_process(folder, url):
     with Endpoint(url, RequestLimits(parallel=2)) as endpoint:
         served = endpoint.ask(questions)
     assert [answer.text for answer in served] == alone
-    assert all(answer.tokens_out == 12 for answer in served)
+    assert any(alone)
+    # One may end before.
+    assert all(answer.tokens_out is not None and answer.tokens_out <= 12 for answer in served)
 
 
 @pytest.mark.slow
