@@ -136,7 +136,7 @@ class PagePlan:
     """
 
     rows: Rows  #: Of all records, whichever of them stand here.
-    reached: Integer[np.ndarray, " entries"]  #: Label of each entry of A; 0 of one that is 0.
+    reached: Integer[np.ndarray, " nonzeros"]  #: Label of each entry of A; 0 of one that is 0.
     area: int
     records: Int32[np.ndarray, " rows"]  #: These three as in `PageLayout`.
     starts: Int32[np.ndarray, " pages"]

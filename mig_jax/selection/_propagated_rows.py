@@ -37,7 +37,7 @@ class Rows:
     bits, if that is enough for all.
     """
 
-    offsets: Int64[np.ndarray, " records+1"]  #: Each record's first code, and the end.
+    offsets: Int64[np.ndarray, " ends"]  #: Each record's first code, and the end.
     lengths: Int32[np.ndarray, " records"]  #: How many nonzeros each has.
     codes: UInt[np.ndarray, " contributions"]
 
@@ -82,7 +82,7 @@ def propagated_rows(
     )
 
 
-def labels_reached(graph: LabelGraph) -> Int32[np.ndarray, " entries"]:
+def labels_reached(graph: LabelGraph) -> Int32[np.ndarray, " nonzeros"]:
     """The label that each entry of A leads to."""
     own = np.arange(graph.num_labels, dtype=np.int32)
     return np.concatenate([own, np.asarray(graph.targets, np.int32)])

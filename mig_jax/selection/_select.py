@@ -93,11 +93,12 @@ def lay_out(
     with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
         priority = page_priority(pool, graph, measure, budget, constraints, mesh)
         plan = plan_pages(pool, graph, priority=priority, area=area)
+        if mesh is not None and plan.area < (widest := all_reduce_max(plan.area, mesh)):
+            # Another part has a longer row.
+            plan = plan_pages(pool, graph, priority=priority, area=widest)
+        del priority  # As large as all pages have records.
         if mesh is None:
             return pages_of(plan, pool, graph, measure)
-        widest = all_reduce_max(plan.area, mesh)
-        if plan.area < widest:  # Another part has a longer row.
-            plan = plan_pages(pool, graph, priority=priority, area=widest)
         return _dealt(plan, pool, graph, measure, mesh)
 
 
