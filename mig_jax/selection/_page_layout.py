@@ -20,7 +20,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from typing import NamedTuple
 
 import chex
 import numpy as np
@@ -50,7 +49,7 @@ EMPTY = np.int32(2**31 - 1)
 AREA = 1024  # Slots of a page, where nothing else is asked for.
 
 NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of their own.
-_SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with some 30 bytes a slot of its own.
+_SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 50 bytes a slot of its own.
 _INDEX_BITS, _PRIORITY_BITS = 31, 26  # So that 6 are left for log2 of a width, and the sign.
 
 
@@ -130,10 +129,7 @@ def lay_out_pages(
 
 @dataclasses.dataclass(frozen=True)
 class PagePlan:
-    """Which records stand in which page: what `PageLayout` says, before it is written down.
-
-    A layout takes several times its space. Pages can be written some at a time, in threads.
-    """
+    """What `PageLayout` says, in a third of its space: pages are written when they are needed."""
 
     rows: Rows  #: Of all records, whichever of them stand here.
     reached: Integer[np.ndarray, " nonzeros"]  #: Label of each entry of A; 0 of one that is 0.
@@ -163,11 +159,8 @@ class PagePlan:
 
     def records_of(
         self, first: int, stop: int
-    ) -> tuple[
-        Int32[np.ndarray, " _rows"], Int[np.ndarray, " _rows"], Int[np.ndarray, " _rows"]
-    ]:
-        """The records of the rows of pages `first` to `stop`; each row's page, from `first`; and
-        its place in that page."""
+    ) -> tuple[Int32[np.ndarray, " _rows"], Int[np.ndarray, " _rows"], Int[np.ndarray, " _rows"]]:
+        """Of each row of pages `first` to `stop`: its record, its page from `first`, its place."""
         counts = (self.area >> self.width_log2[first:stop]).astype(np.int64)
         pages = np.repeat(np.arange(stop - first), counts)
         rows = np.arange(len(pages)) - (np.cumsum(counts) - counts)[pages]
@@ -200,7 +193,7 @@ class PagePlan:
             codes = np.take(self.rows.codes, np.cumsum(places, out=places))
             is_first = (codes & 1).astype(bool)
             codes >>= 1
-            # Where each stands: a row's slots are so far apart, and the rest of a slot's in it.
+            # Where each stands: slots of a row are a step apart, and the rest of a slot is in it.
             step = (self.area >> self.width_log2[first:stop]).astype(np.int64)[pages]
             slots = pages * self.area + rows
             np.multiply(is_first, np.repeat(step, sizes), out=places)
@@ -221,8 +214,8 @@ class PagePlan:
         # So many entries of the slot are before each.
         rounds = extras - np.flatnonzero(is_first)[extras - np.arange(1, len(extras) + 1)]
         slots, entries = places[extras], codes[extras].astype(np.int32)
-        pages, slots = ((first + slots // self.area), slots % self.area)
-        pages, slots = pages.astype(np.int32), slots.astype(np.int32)
+        pages, slots = (part.astype(np.int32) for part in np.divmod(slots, self.area))
+        pages += first
         of_rounds = [np.flatnonzero(rounds == 1 + i) for i in range(int(rounds.max(initial=0)))]
         return [(pages[here], slots[here], entries[here]) for here in of_rounds]
 

@@ -190,7 +190,7 @@ def _part(
     for start, stop in plan.blocks(first, first + count):
         here = slice(start - first, stop - first)
         found.append(plan.write(start, stop, labels[start:stop], entries[here]))
-    more = []
+    more: list[tuple[np.ndarray, np.ndarray]] = []
     for parts in itertools.zip_longest(*found, fillvalue=(np.zeros(0, np.int32),) * 3):
         pages, slots, extra = map(np.concatenate, zip(*parts, strict=True))
         places = (pages - first) * plan.area + slots

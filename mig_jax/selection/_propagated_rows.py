@@ -16,7 +16,15 @@ from jaxtyping import Int, Int32, Int64, UInt
 from mig_jax.devices import over_threads
 from mig_jax.measure import LabelGraph, Pool
 
-__all__ = ["ExtraEntries", "Neighbourhoods", "PropagatedRows", "Rows", "labels_reached", "propagated_rows", "rows_of"]
+__all__ = [
+    "ExtraEntries",
+    "Neighbourhoods",
+    "PropagatedRows",
+    "Rows",
+    "labels_reached",
+    "propagated_rows",
+    "rows_of",
+]
 
 # As many contributions are united at once as the processor's cache holds.
 _RECORDS_LOG2, _CONTRIBUTIONS_LOG2 = 16, 16

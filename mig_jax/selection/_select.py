@@ -133,9 +133,7 @@ def page_priority(
     return priority if costs is None else priority / np.maximum(costs, 1)
 
 
-def _dealt(
-    plan: PagePlan, pool: Pool, graph: LabelGraph, measure: Measure, mesh: Mesh
-) -> Pages:
+def _dealt(plan: PagePlan, pool: Pool, graph: LabelGraph, measure: Measure, mesh: Mesh) -> Pages:
     """Pages on the devices of the mesh, each filled where it stays."""
     devices = own_shards(mesh)
     pages_a_shard = all_reduce_max(-(-plan.num_pages // len(devices)), mesh)
