@@ -1,5 +1,5 @@
 from ._child_processes import answers_of_processes, over_processes, serve
-from ._host_threads import cores, over_threads
+from ._host_threads import ahead_in_threads, cores, over_threads
 from ._hosts import ALONE, Hosts
 from ._kept_programs import kept_programs, kind_of_programs
 from ._processes import joined, told_by_all
@@ -28,6 +28,7 @@ __all__ = [
     "REPLICATED",
     "SHARDED",
     "Hosts",
+    "ahead_in_threads",
     "all_gather_parts",
     "all_reduce_max",
     "answers_of_processes",

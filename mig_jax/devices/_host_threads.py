@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["cores", "over_threads"]
+__all__ = ["ahead_in_threads", "cores", "over_threads"]
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -32,3 +34,25 @@ def over_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[
         return [work(part) for part in parts]
     with ThreadPoolExecutor(cores()) as threads:
         return list(threads.map(work, parts))
+
+
+def ahead_in_threads(
+    work: Callable[[Part], Result], parts: Iterable[Part], ahead: int | None = None
+) -> Iterator[Result]:
+    """Yields what `work` gives for each part, in order, while threads work on the next few.
+
+    No more than `ahead` are worked on or wait to be taken, as many as there are cores by default:
+    what all parts give need not be held at once.
+
+    >>> list(ahead_in_threads(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    rest = iter(parts)
+    with ThreadPoolExecutor(cores()) as threads:
+        under_way: collections.deque[Future[Result]] = collections.deque(
+            threads.submit(work, part) for part in itertools.islice(rest, ahead or cores())
+        )
+        while under_way:
+            found = under_way.popleft().result()
+            under_way.extend(threads.submit(work, part) for part in itertools.islice(rest, 1))
+            yield found

@@ -17,16 +17,18 @@ a threshold, gains are those of a layout made for that threshold, bit for bit.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
-from typing import NamedTuple
 
 import chex
 import numpy as np
-from jaxtyping import Float, Int, Integer
+import numpy.typing as npt
+from jaxtyping import Float, Int, Int32, Integer
 
 from mig_jax.devices import over_threads
 from mig_jax.measure import Array, LabelGraph, Pool, as_pytree, check_labels
-from mig_jax.selection._propagated_rows import PropagatedRows, propagated_rows
+from mig_jax.selection._propagated_rows import Rows, labels_reached, rows_of
 
 __all__ = [
     "AREA",
@@ -34,8 +36,11 @@ __all__ = [
     "NARROWEST_LOG2",
     "ExtraSlots",
     "PageLayout",
+    "PagePlan",
     "deal_pages",
+    "empty_aligned",
     "lay_out_pages",
+    "plan_pages",
 ]
 
 # Stands for no record in a page. Larger than any index, so a minimum passes over it.
@@ -44,7 +49,7 @@ EMPTY = np.int32(2**31 - 1)
 AREA = 1024  # Slots of a page, where nothing else is asked for.
 
 NARROWEST_LOG2 = 2  # Rows of fewer than four slots are not worth a width of their own.
-_SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 20 bytes a slot of its own.
+_SLOTS_A_BLOCK = 1 << 17  # Of pages that a thread writes at once, with 50 bytes a slot of its own.
 _INDEX_BITS, _PRIORITY_BITS = 31, 26  # So that 6 are left for log2 of a width, and the sign.
 
 
@@ -105,91 +110,153 @@ def lay_out_pages(
       ValueError: if a label id is not in the graph, or `area` is not a power of two.
       AssertionError: if `priority` has not a number for each record.
     """
+    plan = plan_pages(pool, graph, priority=priority, area=area)
+    labels = empty_aligned((plan.num_pages, plan.area), plan.label_kind)
+    entries = empty_aligned((plan.num_pages, plan.area), np.int32)
+
+    def write(block: tuple[int, int]) -> list[ExtraSlots]:
+        here = slice(*block)
+        return plan.write(*block, labels[here], entries[here])
+
+    found = over_threads(write, plan.blocks(0, plan.num_pages))
+    nothing = (np.zeros(0, np.int32),) * 3
+    more = []
+    for parts in itertools.zip_longest(*found, fillvalue=nothing):
+        pages, slots, extra = map(np.concatenate, zip(*parts, strict=True))
+        more.append((pages, slots, extra))
+    return PageLayout(labels, entries, plan.records, plan.starts, plan.width_log2, tuple(more))
+
+
+@dataclasses.dataclass(frozen=True)
+class PagePlan:
+    """What `PageLayout` says, in a third of its space: pages are written when they are needed."""
+
+    rows: Rows  #: Of all records, whichever of them stand here.
+    reached: Integer[np.ndarray, " nonzeros"]  #: Label of each entry of A; 0 of one that is 0.
+    area: int
+    records: Int32[np.ndarray, " rows"]  #: These three as in `PageLayout`.
+    starts: Int32[np.ndarray, " pages"]
+    width_log2: Int32[np.ndarray, " pages"]
+
+    @property
+    def num_pages(self) -> int:
+        return len(self.starts)
+
+    @property
+    def page_rows(self) -> int:
+        """How many rows a page has at most."""
+        return self.area >> NARROWEST_LOG2
+
+    @property
+    def label_kind(self) -> np.dtype:
+        """Of the labels of slots."""
+        return self.reached.dtype
+
+    def blocks(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Pages `first` to `stop` in parts that are best written at once: the ends of each."""
+        step = max(_SLOTS_A_BLOCK // self.area, 1)
+        return list(itertools.pairwise([*range(first, stop, step), stop]))
+
+    def records_of(
+        self, first: int, stop: int
+    ) -> tuple[Int32[np.ndarray, " _rows"], Int[np.ndarray, " _rows"], Int[np.ndarray, " _rows"]]:
+        """Of each row of pages `first` to `stop`: its record, its page from `first`, its place."""
+        counts = (self.area >> self.width_log2[first:stop]).astype(np.int64)
+        pages = np.repeat(np.arange(stop - first), counts)
+        rows = np.arange(len(pages)) - (np.cumsum(counts) - counts)[pages]
+        return self.records[self.starts[first:stop][pages] + rows], pages, rows
+
+    def write(
+        self,
+        first: int,
+        stop: int,
+        labels: Integer[np.ndarray, "pages area"],
+        entries: Int32[np.ndarray, "pages area"],
+    ) -> list[ExtraSlots]:
+        """Writes labels and entries of pages `first` to `stop`; returns their part of `more`."""
+        records, pages, rows = self.records_of(first, stop)
+        # Rows without a record, or whose record has no label, stay empty.
+        here = np.flatnonzero(records != EMPTY)
+        offsets, lengths = self.rows.offsets, self.rows.lengths
+        starts, sizes = offsets[records[here]], offsets[records[here] + 1]
+        sizes -= starts
+        if not sizes.all():
+            here, starts, sizes = (part[sizes > 0] for part in (here, starts, sizes))
+        entries.fill(len(self.reached) - 1)
+        more: list[ExtraSlots] = []
+        if len(here):
+            pages, rows = pages[here], rows[here]
+            ends = np.cumsum(sizes)
+            places = np.ones(ends[-1], np.int64)
+            places[0] = starts[0]
+            places[ends[:-1]] = starts[1:] - starts[:-1] - sizes[:-1] + 1
+            codes = np.take(self.rows.codes, np.cumsum(places, out=places))
+            is_first = (codes & 1).astype(bool)
+            codes >>= 1
+            # Where each stands: slots of a row are a step apart, and the rest of a slot is in it.
+            step = (self.area >> self.width_log2[first:stop]).astype(np.int64)[pages]
+            slots = pages * self.area + rows
+            np.multiply(is_first, np.repeat(step, sizes), out=places)
+            places[0] = slots[0]
+            last = slots + (lengths[records[here]] - 1) * step
+            places[ends[:-1]] = slots[1:] - last[:-1]
+            np.cumsum(places, out=places)
+            entries.reshape(-1)[places[is_first]] = codes[is_first]
+            more = self._more(first, places, codes, is_first)
+        # Sooner than from the rows: there, every label comes from another place in memory.
+        np.take(self.reached, entries, out=labels, mode="clip")
+        return more
+
+    def _more(
+        self, first: int, places: np.ndarray, codes: np.ndarray, is_first: np.ndarray
+    ) -> list[ExtraSlots]:
+        extras = np.flatnonzero(~is_first)
+        # So many entries of the slot are before each.
+        rounds = extras - np.flatnonzero(is_first)[extras - np.arange(1, len(extras) + 1)]
+        slots, entries = places[extras], codes[extras].astype(np.int32)
+        pages, slots = (part.astype(np.int32) for part in np.divmod(slots, self.area))
+        pages += first
+        of_rounds = [np.flatnonzero(rounds == 1 + i) for i in range(int(rounds.max(initial=0)))]
+        return [(pages[here], slots[here], entries[here]) for here in of_rounds]
+
+
+def plan_pages(
+    pool: Pool,
+    graph: LabelGraph,
+    *,
+    priority: Float[Array, " records"] | None = None,
+    area: int = AREA,
+) -> PagePlan:
+    """Decides which records stand in which page; arguments and errors as of `lay_out_pages`."""
     if area < 1 << NARROWEST_LOG2 or area & (area - 1):
         raise ValueError(f"area must be a power of two of at least 4, got {area}")
     check_labels(pool, graph)
     if priority is not None:
         message = "priority: expected a number for each record"
         chex.assert_shape(priority, (pool.num_records,), custom_message=message)
-    rows = propagated_rows(pool, graph)
+    rows = rows_of(pool, graph)
     widths = _widths_log2(rows.lengths)
     area = max(area, 1 << int(widths.max(initial=NARROWEST_LOG2)))
-    order = _by_width(widths, priority)
-    page_of, row_of = (np.zeros(pool.num_records, np.int32) for _ in range(2))
-    blocks, starts, width_of = [], [], []
-    pages = done = stored = 0
     counts = np.bincount(widths, minlength=NARROWEST_LOG2 + 1)
-    for width_log2 in np.flatnonzero(counts).tolist() or [NARROWEST_LOG2]:
-        members = order[done : done + counts[width_log2]]
-        done += len(members)
-        rows_a_page = area >> width_log2
-        page_of[members] = pages + np.arange(len(members)) // rows_a_page
-        row_of[members] = np.arange(len(members)) % rows_a_page
-        stop = pages + max(-(-len(members) // rows_a_page), 1)  # An empty pool has an empty page.
-        starts.append(stored + rows_a_page * np.arange(stop - pages))
-        width_of.append(np.full(stop - pages, width_log2, np.int32))
-        stored += rows_a_page * (stop - pages)
-        pages_a_block = max(_SLOTS_A_BLOCK // area, 1)
-        for first in range(pages, stop, pages_a_block):
-            start = (first - pages) * rows_a_page
-            block = members[start : start + pages_a_block * rows_a_page]
-            blocks.append(_Block(first, min(first + pages_a_block, stop), width_log2, block))
-        pages = stop
-    more = []
-    for record, slot, entry in rows.more:
-        place = slot * (area >> widths[record].astype(np.int32)) + row_of[record]
-        more.append((page_of[record], place, entry))
+    # An empty pool has an empty page.
+    used = np.flatnonzero(counts) if len(widths) else np.array([NARROWEST_LOG2])
+    rows_a_page = area >> used
+    pages = np.maximum(-(-counts[used] // rows_a_page), 1)
+    stored = rows_a_page * pages
+    records = empty_aligned((int(stored.sum()) + (area >> NARROWEST_LOG2),), np.int32)
+    order = _by_width(widths, priority)
+    done = place = 0
+    for count, room in zip(counts[used].tolist(), stored.tolist(), strict=True):
+        records[place : place + count] = order[done : done + count]
+        records[place + count : place + room] = EMPTY
+        done, place = done + count, place + room
+    records[place:] = EMPTY
+    # Of each page, the rows of those before it.
+    sizes = np.repeat(rows_a_page, pages)
+    starts = (np.cumsum(sizes) - sizes).astype(np.int32)
     kind = np.uint16 if graph.num_labels <= 1 << 16 else np.int32
-    layout = PageLayout(
-        _empty((pages, area), kind),
-        _empty((pages, area), np.int32),
-        _empty((stored + (area >> NARROWEST_LOG2),), np.int32),
-        np.concatenate(starts, dtype=np.int32),
-        np.concatenate(width_of),
-        tuple(more),
-    )
-    layout.records[stored:] = EMPTY
-    # The label that each entry of A leads to, and 0 for the entry that stands for 0.
-    reached = np.concatenate([np.arange(graph.num_labels), np.asarray(graph.targets), [0]])
-    reached = reached.astype(kind)
-    over_threads(lambda block: _write(block, rows, layout, reached), blocks)
-    return layout
-
-
-class _Block(NamedTuple):
-    """Pages of one width, and the records that fill them, in order."""
-
-    first: int
-    stop: int
-    width_log2: int
-    records: np.ndarray
-
-
-def _write(
-    block: _Block,
-    rows: PropagatedRows,
-    layout: PageLayout,
-    reached: Integer[np.ndarray, " entries"],
-) -> None:
-    """Writes the rows of a block's records to its pages; `reached` is the label of each entry."""
-    here = slice(block.first, block.stop)
-    width, rows_a_page = 1 << block.width_log2, layout.area >> block.width_log2
-    count = len(block.records)
-    start = int(layout.starts[block.first])
-    records = layout.records[start : start + (block.stop - block.first) * rows_a_page]
-    records[:count], records[count:] = block.records, EMPTY
-    # Slot after slot of each page, as they stand there.
-    slots = np.arange(width)[None, :, None]
-    lengths, starts = np.zeros(len(records), np.int32), np.zeros(len(records), np.int64)
-    lengths[:count], starts[:count] = rows.lengths[block.records], rows.starts[block.records]
-    is_empty = slots >= lengths.reshape(-1, 1, rows_a_page)
-    places = (starts.reshape(-1, 1, rows_a_page) + slots).reshape(-1, layout.area)
-    labels, entries = np.asarray(layout.labels)[here], np.asarray(layout.entries)[here]
-    if len(rows.entries):  # Behind the last row, any place will do.
-        np.take(rows.entries, places, out=entries, mode="clip")
-    np.copyto(entries, len(reached) - 1, where=is_empty.reshape(-1, layout.area))
-    # Sooner than from the rows: there, every label comes from another place in memory.
-    np.take(reached, entries, out=labels, mode="clip")
+    reached = np.append(labels_reached(graph), 0).astype(kind)
+    return PagePlan(rows, reached, area, records, starts, np.repeat(used, pages).astype(np.int32))
 
 
 def _by_width(
@@ -208,10 +275,11 @@ def _by_width(
         bits = np.where(bits < 0, bits ^ np.int32(2**31 - 1), bits).astype(np.int64)
         keys |= ((2**31 - 1 - bits) >> (32 - _PRIORITY_BITS)) << _INDEX_BITS
     keys.sort()
-    return keys & ((1 << _INDEX_BITS) - 1)
+    keys &= (1 << _INDEX_BITS) - 1
+    return keys
 
 
-def _empty(shape: tuple[int, ...], kind: type[np.integer]) -> np.ndarray:
+def empty_aligned(shape: tuple[int, ...], kind: npt.DTypeLike) -> np.ndarray:
     """An array that JAX need not copy: it takes as they are those aligned to 64 bytes."""
     room = np.empty(math.prod(shape) * np.dtype(kind).itemsize + 64, np.uint8)
     first = -room.ctypes.data % 64
@@ -224,39 +292,24 @@ def _widths_log2(lengths: np.ndarray) -> np.ndarray:
     return np.ceil(np.log2(possible)).astype(np.int8)[lengths]
 
 
-def deal_pages(layout: PageLayout, shards: int, pages_a_shard: int) -> list[PageLayout]:
+def deal_pages(plan: PagePlan, shards: int, pages_a_shard: int) -> list[PagePlan]:
     """Deals the pages to shards in turn, and adds empty ones until each has `pages_a_shard`.
 
     How many rows they have differs from shard to shard.
     """
 
-    def deal(shard: int) -> PageLayout:
+    def deal(shard: int) -> PagePlan:
         own = slice(shard, None, shards)
-        missing = pages_a_shard - len(layout.labels[own])
-
-        def part(array: Array, empty: int) -> np.ndarray:
-            added = np.full((missing, *array.shape[1:]), empty, array.dtype)
-            return np.concatenate([array[own], added])
-
-        counts = layout.area >> np.asarray(layout.width_log2)[own]
+        missing = pages_a_shard - len(plan.starts[own])
+        counts = plan.area >> plan.width_log2[own]
         ends = np.cumsum(counts)
         stored = int(ends[-1]) if len(ends) else 0
-        # Of each row its place in the layout.
-        places = np.repeat(layout.starts[own] - (ends - counts), counts) + np.arange(stored)
-        records = np.append(layout.records[places], np.full(layout.page_rows, EMPTY))
-
-        more = []
-        for page, slot, entry in layout.more:
-            here = page % shards == shard
-            more.append((page[here] // shards, slot[here], entry[here]))
-        return PageLayout(
-            part(layout.labels, 0),
-            part(layout.entries, 0),
-            records,
-            # Empty pages have the rows behind the last.
-            np.append(ends - counts, np.full(missing, stored)).astype(np.int32),
-            part(layout.width_log2, NARROWEST_LOG2),
-            tuple(more),
-        )
+        # Of each row its place in the plan.
+        places = np.repeat(plan.starts[own] - (ends - counts), counts) + np.arange(stored)
+        records = np.append(plan.records[places], np.full(plan.page_rows, EMPTY))
+        # Empty pages have the rows behind the last.
+        starts = np.append(ends - counts, np.full(missing, stored)).astype(np.int32)
+        widths = np.append(plan.width_log2[own], np.full(missing, NARROWEST_LOG2, np.int32))
+        return dataclasses.replace(plan, records=records, starts=starts, width_log2=widths)
 
     return [deal(shard) for shard in range(shards)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from functools import partial
 from typing import NamedTuple
 
@@ -12,10 +13,21 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float, Int, Integer
 
+from mig_jax.devices import ahead_in_threads
 from mig_jax.measure import Array, LabelGraph, Measure, Pool, as_pytree, propagation_weights
-from mig_jax.selection._page_layout import EMPTY, NARROWEST_LOG2, ExtraSlots, PageLayout
+from mig_jax.selection._page_layout import (
+    EMPTY,
+    NARROWEST_LOG2,
+    ExtraSlots,
+    PageLayout,
+    PagePlan,
+    empty_aligned,
+)
 
-__all__ = ["Page", "Pages", "fill_pages", "page_sums", "row_of_slot", "row_sums"]
+__all__ = ["Page", "Pages", "fill_pages", "page_sums", "pages_of", "row_of_slot", "row_sums"]
+
+_SLOTS_AT_ONCE = 1 << 19  # As `pages_of` fills pages.
+_EXTRAS_AT_ONCE = 1 << 14
 
 
 class Page(NamedTuple):
@@ -125,6 +137,107 @@ def fill_pages(layout: PageLayout, pool: Pool, graph: LabelGraph, measure: Measu
     )
     values = _fill(layout.entries, records, starts, width_log2, layout.more, scores, weights)
     return Pages(labels, values, records, starts, width_log2, layout.page_rows)
+
+
+def pages_of(plan: PagePlan, pool: Pool, graph: LabelGraph, measure: Measure) -> Pages:
+    """What `fill_pages` makes of the layout of a plan, without the layout, which takes much space.
+
+    Pages are written and filled some at a time: beside what it gives, host and device hold the
+    entries of some thousand pages. Every value is computed in the same steps, to the same bits.
+    """
+    kept, carried = propagation_weights(graph, measure.propagation)
+    weights = jnp.concatenate([kept, carried, jnp.zeros(1, kept.dtype)])
+    scores = np.asarray(pool.scores)
+    scores = scores.astype(jax.dtypes.canonicalize_dtype(scores.dtype), copy=False)
+    labels = empty_aligned((plan.num_pages, plan.area), plan.label_kind)
+    values = jnp.zeros(labels.shape, jnp.result_type(weights, scores))
+    at_once = min(max(_SLOTS_AT_ONCE // plan.area, 1), plan.num_pages)
+    # All parts have one shape: the last may begin with pages of the one before.
+    firsts = [*range(0, plan.num_pages - at_once, at_once), plan.num_pages - at_once]
+    for part in ahead_in_threads(partial(_part, plan, scores, labels, at_once), firsts):
+        found = _weights_of(weights, part.entries)
+        for slots, entries in part.more:
+            found = _with_extras(found, weights, slots, entries)
+        values = _with_part(values, found, part.scores, part.width_log2, part.first)
+        values.block_until_ready()  # Else many parts would wait to be taken in.
+    # If the device is the host, it uses these arrays, which nobody changes.
+    whole = labels, plan.records, plan.starts, plan.width_log2
+    labels, records, starts, width_log2 = jax.device_put(whole, may_alias=True)
+    return Pages(labels, values, records, starts, width_log2, plan.page_rows)
+
+
+class _Part(NamedTuple):
+    """Some pages as the device is given them: of all parts the arrays have the same shapes."""
+
+    first: np.ndarray  # Number of the first page.
+    entries: Int[np.ndarray, "pages area"]
+    scores: Float[np.ndarray, "pages page_rows"]  # 0 behind the rows that a page has.
+    width_log2: Int[np.ndarray, " pages"]
+    # Slots, by their place in all of these pages, and entries to add; none twice in one of these.
+    more: list[tuple[Int[np.ndarray, " extras"], Int[np.ndarray, " extras"]]]
+
+
+def _part(
+    plan: PagePlan,
+    scores: Float[np.ndarray, " records"],
+    labels: Integer[np.ndarray, "pages area"],
+    count: int,
+    first: int,
+) -> _Part:
+    """`count` pages from the first; writes their labels to those of all pages."""
+    entries = np.empty((count, plan.area), np.int32)
+    found = []
+    for start, stop in plan.blocks(first, first + count):
+        here = slice(start - first, stop - first)
+        found.append(plan.write(start, stop, labels[start:stop], entries[here]))
+    more: list[tuple[np.ndarray, np.ndarray]] = []
+    for parts in itertools.zip_longest(*found, fillvalue=(np.zeros(0, np.int32),) * 3):
+        pages, slots, extra = map(np.concatenate, zip(*parts, strict=True))
+        places = (pages - first) * plan.area + slots
+        missing = -len(places) % _EXTRAS_AT_ONCE
+        # What fills up has no place among the slots, and is dropped.
+        places = np.append(places, entries.size + np.arange(missing)).astype(np.int32)
+        extra = np.append(extra, np.zeros(missing, np.int32))
+        batches = len(places) // _EXTRAS_AT_ONCE
+        more += zip(np.split(places, batches), np.split(extra, batches), strict=True)
+    records, page, row = plan.records_of(first, first + count)
+    of_rows = np.zeros((count, plan.page_rows), scores.dtype)
+    is_record = records != EMPTY
+    of_rows[page[is_record], row[is_record]] = scores[records[is_record]]
+    widths = plan.width_log2[first : first + count]
+    return _Part(np.array(first, np.int32), entries, of_rows, widths, more)
+
+
+@jax.jit
+def _weights_of(
+    weights: Float[jax.Array, " weights"], entries: Int[jax.Array, "pages area"]
+) -> Float[jax.Array, "pages area"]:
+    return weights[entries]
+
+
+@partial(jax.jit, donate_argnums=0)
+def _with_extras(
+    values: Float[jax.Array, "pages area"],
+    weights: Float[jax.Array, " weights"],
+    places: Int[jax.Array, " extras"],
+    entries: Int[jax.Array, " extras"],
+) -> Float[jax.Array, "pages area"]:
+    flat = values.reshape(-1)
+    flat = flat.at[places].add(weights[entries], unique_indices=True, mode="drop")
+    return flat.reshape(values.shape)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _with_part(
+    values: Float[jax.Array, "all_pages area"],
+    part: Float[jax.Array, "pages area"],
+    scores: Float[jax.Array, "pages page_rows"],
+    width_log2: Int[jax.Array, " pages"],
+    first: Int[jax.Array, ""],
+) -> Float[jax.Array, "all_pages area"]:
+    rows = row_of_slot(part.shape[1], width_log2)
+    of_slots = jnp.take_along_axis(scores, rows, axis=1, mode="promise_in_bounds")
+    return lax.dynamic_update_slice_in_dim(values, part * of_slots, first, axis=0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

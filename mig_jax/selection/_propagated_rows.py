@@ -11,12 +11,20 @@ import dataclasses
 import itertools
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64
+from jaxtyping import Int, Int32, Int64, UInt
 
 from mig_jax.devices import over_threads
 from mig_jax.measure import LabelGraph, Pool
 
-__all__ = ["ExtraEntries", "Neighbourhoods", "PropagatedRows", "propagated_rows"]
+__all__ = [
+    "ExtraEntries",
+    "Neighbourhoods",
+    "PropagatedRows",
+    "Rows",
+    "labels_reached",
+    "propagated_rows",
+    "rows_of",
+]
 
 # As many contributions are united at once as the processor's cache holds.
 _RECORDS_LOG2, _CONTRIBUTIONS_LOG2 = 16, 16
@@ -28,6 +36,21 @@ ExtraEntries = tuple[
 
 
 @dataclasses.dataclass(frozen=True)
+class Rows:
+    """The nonzeros of each record, in the order of the similarity that reaches them.
+
+    A record's own labels stand first. Nothing is stored but what its labels contribute: the
+    entries of A that each nonzero is a sum of, one nonzero after the other. An entry e, named by
+    its place in [diagonal | edges], is 2·e + 1 if it is the first of a nonzero, else 2·e; in 16
+    bits, if that is enough for all.
+    """
+
+    offsets: Int64[np.ndarray, " ends"]  #: Each record's first code, and the end.
+    lengths: Int32[np.ndarray, " records"]  #: How many nonzeros each has.
+    codes: UInt[np.ndarray, " contributions"]
+
+
+@dataclasses.dataclass(frozen=True)
 class PropagatedRows:
     """The nonzeros of each record d, at places `starts[d]` to `starts[d] + lengths[d]`.
 
@@ -35,8 +58,7 @@ class PropagatedRows:
     labels first. Entries of A are named by their place in [diagonal | edges].
     """
 
-    #: Ascending; between rows may be places that hold nothing.
-    starts: Int64[np.ndarray, " records"]
+    starts: Int64[np.ndarray, " records"]  #: Ascending.
     lengths: Int[np.ndarray, " records"]
     labels: Int32[np.ndarray, " places"]
     entries: Int32[np.ndarray, " places"]  #: The entry of A, the first if there are several.
@@ -50,34 +72,49 @@ def propagated_rows(
 
     `near`, if given, is `Neighbourhoods.of(graph)`, which takes time that grows with the graph.
     """
+    rows = rows_of(pool, graph, near)
+    is_first = (rows.codes & 1).astype(bool)
+    entries = (rows.codes >> 1).astype(np.int32)
+    firsts, extras = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+    starts = _sums_before(rows.lengths)[:-1]
+    # Of each extra entry, the nonzero that it belongs to, and how many entries are before it.
+    nonzeros = extras - np.arange(1, len(extras) + 1)
+    rounds = extras - firsts[nonzeros]
+    records = np.repeat(np.arange(len(starts), dtype=np.int32), np.diff(rows.offsets))[extras]
+    places = (nonzeros - starts[records]).astype(np.int32)
+    of_rounds = [np.flatnonzero(rounds == 1 + i) for i in range(int(rounds.max(initial=0)))]
+    more = [(records[here], places[here], entries[extras[here]]) for here in of_rounds]
+    first_entries = entries[firsts]
+    return PropagatedRows(
+        starts, rows.lengths, labels_reached(graph)[first_entries], first_entries, more
+    )
+
+
+def labels_reached(graph: LabelGraph) -> Int32[np.ndarray, " nonzeros"]:
+    """The label that each entry of A leads to."""
+    own = np.arange(graph.num_labels, dtype=np.int32)
+    return np.concatenate([own, np.asarray(graph.targets, np.int32)])
+
+
+def rows_of(pool: Pool, graph: LabelGraph, near: Neighbourhoods | None = None) -> Rows:
+    """As `propagated_rows`, in a quarter of its space."""
     near = Neighbourhoods.of(graph) if near is None else near
     labels = np.asarray(pool.labels)
     held = np.bincount(np.asarray(pool.records), minlength=pool.num_records)
     first_label = _sums_before(held)
-    # A record's row is no longer than all that its labels contribute.
-    contributions = _sums_before(near.sizes[labels])[first_label]
-    starts, lengths = np.zeros(pool.num_records, np.int64), np.zeros(pool.num_records, np.int32)
-    reached, entries = (np.empty(contributions[-1], np.int32) for _ in range(2))
+    offsets = _sums_before(near.sizes[labels])[first_label]
+    lengths = np.zeros(pool.num_records, np.int32)
+    codes = np.empty(offsets[-1], np.uint16 if near.entry_bits < 16 else np.uint32)
 
-    def unite(chunk: tuple[int, int]) -> list[ExtraEntries]:
+    def unite(chunk: tuple[int, int]) -> None:
         start, stop = chunk
-        here = slice(contributions[start], contributions[stop])
         records = np.repeat(np.arange(stop - start), held[start:stop])
         own = labels[first_label[start] : first_label[stop]]
-        found = _united(near, records, own, stop - start)
-        lengths[start:stop] = found.lengths
-        starts[start:stop] = here.start + found.starts
-        reached[here][: len(found.labels)] = found.labels
-        entries[here][: len(found.entries)] = found.entries
-        return [(start + records, places, extra) for records, places, extra in found.more]
+        here = slice(offsets[start], offsets[stop])
+        lengths[start:stop] = _unite(near, records, own, stop - start, codes[here])
 
-    chunks = over_threads(unite, itertools.pairwise(_cuts(contributions, near)))
-    nothing = (np.zeros(0, np.int32),) * 3
-    more = []
-    for parts in itertools.zip_longest(*chunks, fillvalue=nothing):
-        records, places, extra = map(np.concatenate, zip(*parts, strict=True))
-        more.append((records, places, extra))
-    return PropagatedRows(starts, lengths, reached, entries, more)
+    over_threads(unite, itertools.pairwise(_cuts(offsets, near)))
+    return Rows(offsets, lengths, codes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,20 +154,24 @@ class Neighbourhoods:
         )
 
 
-def _united(
-    near: Neighbourhoods, records: np.ndarray, labels: np.ndarray, count: int
-) -> PropagatedRows:
-    """The rows of `count` records, whose labels are given, each with its record.
+def _unite(
+    near: Neighbourhoods,
+    records: np.ndarray,
+    labels: np.ndarray,
+    count: int,
+    codes: UInt[np.ndarray, " contributions"],
+) -> Int[np.ndarray, " records"]:
+    """Writes the codes of `count` records, whose labels are given, each with its record.
 
-    Sorts twice, and each time numbers that say all there is to know of a nonzero: many
-    times an argsort's speed.
+    Returns how many nonzeros each has. Sorts twice, and each time numbers that say all there is
+    to know: many times an argsort's speed.
     """
     sizes = near.sizes[labels]
     # The contributions of label after label, each from its part of the keys: their places there,
     # with the record above. They rise by one within a part, and sums are quicker than repetition.
     heads = (records << near.entry_bits) | near.firsts[labels]
     ends = np.cumsum(sizes)
-    places = np.ones(ends[-1] if len(ends) else 0, np.int64)
+    places = np.ones(len(codes), np.int64)
     places[:1] = heads[:1]
     places[ends[:-1]] = heads[1:] - heads[:-1] - sizes[:-1] + 1
     np.cumsum(places, out=places)
@@ -139,40 +180,32 @@ def _united(
     places <<= near.label_bits + near.entry_bits
     keys |= places
     keys.sort()
-    entries = (keys & ((1 << near.entry_bits) - 1)).astype(np.int32)
+    entries = keys & ((1 << near.entry_bits) - 1)
     keys >>= near.entry_bits
     is_first = np.ones(len(keys), bool)
     np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
     firsts, extras = np.flatnonzero(is_first), np.flatnonzero(~is_first)
-    keys, first_entries = keys[firsts], entries[firsts]
-    strongest = near.weakness[first_entries]
-    # Of each extra entry, the nonzero that it belongs to, and how many entries are before it.
-    nonzeros = extras - np.arange(1, len(extras) + 1)
-    rounds = extras - firsts[nonzeros]
-    of_rounds = [np.flatnonzero(rounds == 1 + i) for i in range(int(rounds.max(initial=0)))]
-    for here in of_rounds:
-        own = nonzeros[here]
-        strongest[own] = np.minimum(strongest[own], near.weakness[entries[extras[here]]])
-    of_records = keys >> near.label_bits
+    strongest = near.weakness[entries[firsts]]
+    nonzeros = extras - np.arange(1, len(extras) + 1)  # That each extra entry belongs to.
+    np.minimum.at(strongest, nonzeros, near.weakness[entries[extras]])
+    of_records = keys[firsts] >> near.label_bits
     place_bits = len(firsts).bit_length()
     order = (of_records << near.weakness_bits) | strongest
     order <<= place_bits
     order |= np.arange(len(firsts))
     order.sort()
     order &= (1 << place_bits) - 1
-    lengths = np.bincount(of_records, minlength=count)
-    starts = _sums_before(lengths)[:-1]
-    more: list[ExtraEntries] = []
-    if of_rounds:
-        rank = np.empty(len(order), np.int32)
-        rank[order] = np.arange(len(order), dtype=np.int32)
-        rank -= starts[of_records].astype(np.int32)
-        for here in of_rounds:
-            own = nonzeros[here]
-            found = of_records[own].astype(np.int32), rank[own], entries[extras[here]]
-            more.append(found)
-    of_labels = (keys & ((1 << near.label_bits) - 1)).astype(np.int32)
-    return PropagatedRows(starts, lengths, of_labels[order], first_entries[order], more)
+    # The entries of nonzero after nonzero: again places that rise by one within each.
+    heads, sizes = firsts[order], np.diff(firsts, append=len(keys))[order]
+    ends = np.cumsum(sizes)
+    places[:] = 1
+    places[:1] = heads[:1]
+    places[ends[:-1]] = heads[1:] - heads[:-1] - sizes[:-1] + 1
+    np.cumsum(places, out=places)
+    entries <<= 1
+    entries |= is_first
+    codes[:] = entries[places]
+    return np.bincount(of_records, minlength=count)
 
 
 def _cuts(contributions: np.ndarray, near: Neighbourhoods) -> list[int]:

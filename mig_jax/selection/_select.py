@@ -33,8 +33,8 @@ from mig_jax.selection._given import given_information
 from mig_jax.selection._gradient_steps import GradientSteps
 from mig_jax.selection._lost_passes import has_lost
 from mig_jax.selection._number_range import check_finite, in_range, widened
-from mig_jax.selection._page_layout import AREA, EMPTY, PageLayout, deal_pages, lay_out_pages
-from mig_jax.selection._pages import Pages, fill_pages
+from mig_jax.selection._page_layout import AREA, EMPTY, PagePlan, deal_pages, plan_pages
+from mig_jax.selection._pages import Pages, pages_of
 from mig_jax.selection._passes import Progress, Run, holds_more, pick, with_limits
 from mig_jax.selection._rates import Rates
 from mig_jax.selection._selection_state import SetSize
@@ -92,13 +92,14 @@ def lay_out(
     """
     with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
         priority = page_priority(pool, graph, measure, budget, constraints, mesh)
-        layout = lay_out_pages(pool, graph, priority=priority, area=area)
+        plan = plan_pages(pool, graph, priority=priority, area=area)
+        if mesh is not None and plan.area < (widest := all_reduce_max(plan.area, mesh)):
+            # Another part has a longer row.
+            plan = plan_pages(pool, graph, priority=priority, area=widest)
+        del priority  # As large as all pages have records.
         if mesh is None:
-            return fill_pages(layout, pool, graph, measure)
-        widest = all_reduce_max(layout.area, mesh)
-        if layout.area < widest:  # Another part has a longer row.
-            layout = lay_out_pages(pool, graph, priority=priority, area=widest)
-        return _dealt(layout, pool, graph, measure, mesh)
+            return pages_of(plan, pool, graph, measure)
+        return _dealt(plan, pool, graph, measure, mesh)
 
 
 def page_priority(
@@ -132,20 +133,18 @@ def page_priority(
     return priority if costs is None else priority / np.maximum(costs, 1)
 
 
-def _dealt(
-    layout: PageLayout, pool: Pool, graph: LabelGraph, measure: Measure, mesh: Mesh
-) -> Pages:
+def _dealt(plan: PagePlan, pool: Pool, graph: LabelGraph, measure: Measure, mesh: Mesh) -> Pages:
     """Pages on the devices of the mesh, each filled where it stays."""
     devices = own_shards(mesh)
-    pages_a_shard = all_reduce_max(-(-layout.num_pages // len(devices)), mesh)
-    dealt = deal_pages(layout, len(devices), pages_a_shard)
+    pages_a_shard = all_reduce_max(-(-plan.num_pages // len(devices)), mesh)
+    dealt = deal_pages(plan, len(devices), pages_a_shard)
     rows = all_reduce_max(max(len(own.records) for own in dealt), mesh)
     shards = []
     for own, device in zip(dealt, devices, strict=True):
         records = np.pad(own.records, (0, rows - len(own.records)), constant_values=EMPTY)
         with jax.default_device(device):
             own = dataclasses.replace(own, records=records)
-            shards.append(fill_pages(own, pool, graph, measure))
+            shards.append(pages_of(own, pool, graph, measure))
     return jax.tree_util.tree_map(lambda *blocks: place_shards(list(blocks), mesh), *shards)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -267,6 +269,32 @@ def test_a_record_needs_no_more_than_130_bytes_of_a_device():
     )
     leaves = jax.tree_util.tree_leaves((pages, state))
     assert sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) <= 130 * pool.num_records
+
+
+def test_laying_out_needs_little_memory_beside_the_pages(monkeypatch):
+    """NumPy's arrays at most, where a record reaches 23 labels in 36 ways; and the same bits."""
+    # A core has some 10 MB of its own, which would count more with more of them.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    generated = BuiltinPool(100_000)
+    pool = mig_jax.pool_from_table(generated.table())
+    graph = mig_jax.label_graph_from_embeddings(generated.label_embeddings()[1], 0.65)
+    measure = mig_jax.Measure(propagation=0.7)
+    tracemalloc.start()
+    try:
+        pages = mig_jax.lay_out(pool, graph, measure, 500)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 30 < pages.labels.size / pool.num_records < 32
+    # Found are 430, a part of them of compilation; with all slots written at once it is 900.
+    assert most <= 550 * pool.num_records
+    # Many parts were filled, each with extras in several batches: as all at once.
+    priority = selection.page_priority(pool, graph, measure, 500)
+    layout = lay_out_pages(pool, graph, priority=priority)
+    leaves = map(jax.tree_util.tree_leaves, (pages, fill_pages(layout, pool, graph, measure)))
+    for ours, theirs in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_record_with_very_many_labels_gets_a_wider_page():
