@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mig_jax.annotation import SentenceEncoder, kept_embeddings
+from mig_jax.annotation import Pieces, SentenceEncoder, kept_embeddings
 from mig_jax.commands.main import main
 from tests.annotation.tiny_models import tiny_sentence_encoder
 
@@ -129,3 +129,23 @@ def test_annotate_keeps_them(model, tmp_path, capsys):
         assert ("3/3" in capsys.readouterr().err) == (number < 2)  # The bar.
         assert (tmp_path / "cache").exists() == (number > 0)
     assert outputs[0].read_bytes() == outputs[1].read_bytes() == outputs[2].read_bytes()
+
+
+def test_static_models_of_model2vec(tmp_path):
+    """Whose folders sentence-transformers reads: a mean of vectors of words, at once."""
+    model2vec = pytest.importorskip("model2vec", reason="model2vec is not installed")
+    import tokenizers
+    from tokenizers import models, pre_tokenizers
+
+    words = ["[UNK]", "beer", "hops", "label", "graph"]
+    numbers = {word: number for number, word in enumerate(words)}
+    tokenizer = tokenizers.Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    vectors = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
+    model2vec.StaticModel(vectors, tokenizer).save_pretrained(tmp_path / "model")
+    encoder = SentenceEncoder(str(tmp_path / "model"), device="cpu")
+    mean = vectors[[1, 2]].mean(axis=0)
+    np.testing.assert_allclose(encoder(["beer hops"])[0], mean / np.linalg.norm(mean), atol=1e-6)
+    assert encoder.pieces_of(["beer", "я"]) == [Pieces(1, 0), Pieces(0, 1)]
+    assert calls(tmp_path / "model", tmp_path / "cache") == 1
+    assert calls(tmp_path / "model", tmp_path / "cache") == 0
