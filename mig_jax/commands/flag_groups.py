@@ -41,7 +41,6 @@ __all__ = [
     "define_model_flags",
     "define_pool_flags",
     "define_table_flags",
-    "embeddings_of_annotated",
     "stem_of",
 ]
 
@@ -67,15 +66,6 @@ def stem_of(output: str, *endings: str) -> str:
         output = base
         base, ending = os.path.splitext(base)
     return base if ending.lower() in endings else output
-
-
-def embeddings_of_annotated(output: str) -> str:
-    """Where `mig-jax annotate` writes the embeddings of the labels that it writes to `output`.
-
-    >>> embeddings_of_annotated("annotated.jsonl.gz")
-    'annotated.labels.npz'
-    """
-    return stem_of(output, ".jsonl", ".json", ".parquet") + ".labels.npz"
 
 
 def cache_folder_of(cache: str | None) -> str | None:
@@ -252,8 +242,14 @@ class InputOptions(TableOptions):
         named = self.label_embeddings or self.embedding_model
         if named or len(self.pool) != 1 or not os.path.isfile(self.pool[0]):
             return None
-        path = embeddings_of_annotated(self.pool[0])
-        return path if os.path.isfile(path) else None
+        stem = stem_of(self.pool[0], ".jsonl", ".json", ".parquet")
+        path = f"{stem}.labels.npz"
+        try:
+            # One that another run has left is not of these labels.
+            written = data.read_manifest(f"{stem}.annotation.json").get("outputs", ())
+        except InputError:
+            return None
+        return path if os.path.basename(path) in written else None
 
 
 def define_input_flags(add: AddFlag) -> None:

@@ -153,5 +153,4 @@ def _vectors(found: Annotated) -> tuple[Sequence[str], np.ndarray] | None:
     table = found.models.label_table()
     if table is None or not table.names:
         return None
-    lengths = np.linalg.norm(table.embeddings, axis=1, keepdims=True)
-    return table.names, table.embeddings / np.maximum(lengths, np.float32(1e-9))
+    return table.names, data.unit_rows(table.embeddings)[0]

@@ -8,6 +8,7 @@ from ._finished_selections import (
 from ._label_embeddings import (
     embedding_model_of,
     read_label_embeddings,
+    unit_rows,
     write_label_embeddings,
 )
 from ._selected_records import SelectedRecords
@@ -178,6 +179,7 @@ __all__ = [
     "stamp_of",
     "table_of_annotated",
     "told_conversation_format",
+    "unit_rows",
     "updated_dataset_info",
     "with_usual_roles",
     "without_fields",

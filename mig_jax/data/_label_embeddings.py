@@ -13,7 +13,7 @@ from mig_jax.data.files import read_npz
 from mig_jax.data.writing import OutputFiles
 from mig_jax.errors import InputError
 
-__all__ = ["embedding_model_of", "read_label_embeddings", "write_label_embeddings"]
+__all__ = ["embedding_model_of", "read_label_embeddings", "unit_rows", "write_label_embeddings"]
 
 _EXPECTED = (
     "expected an .npz file with labels (strings, [n]) and embeddings (numbers, [n, width]), "
@@ -64,23 +64,36 @@ def read_label_embeddings(
             f"{name}: {_some(absent, len(label_names))} have no embedding; expected one each "
             "(--missing_embeddings=isolate keeps them as isolated nodes)"
         )
-    # float64, as squares of large float32 entries overflow.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        found = embeddings[rows[present]].astype(np.float64)
-        lengths = np.linalg.norm(found, axis=1)
-        if extreme := np.flatnonzero(~np.isfinite(lengths) | (lengths == 0)).tolist():
-            # As the squares of large and small float64 ones do.
-            found[extreme] /= np.abs(found[extreme]).max(axis=1, initial=0.0, keepdims=True)
-            lengths[extreme] = np.linalg.norm(found[extreme], axis=1)
-    if not np.all(usable := np.isfinite(lengths) & (lengths > 0)):
+    found, usable = unit_rows(embeddings[rows[present]])
+    if not np.all(usable):
         bad = [label_names[index] for index in np.flatnonzero(present)[~usable]]
         raise InputError(
             f"{name}: {_some(bad, len(label_names))} have an embedding that is zero or not "
             "finite; expected finite numbers, not all zero"
         )
     unit = np.zeros((len(label_names), embeddings.shape[1]), np.float32)
-    unit[present] = found / lengths[:, None]
+    unit[present] = found
     return unit, present
+
+
+def unit_rows(embeddings: npt.ArrayLike) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Rows scaled to unit length, float32 [n, width]; and which could be: bool [n].
+
+    A row that is zero, or not finite, has no direction.
+
+    >>> unit_rows([[3.0, 4.0], [0.0, 0.0]])[1].tolist()
+    [True, False]
+    """
+    # float64, as squares of large float32 entries overflow.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        found = np.asarray(embeddings).astype(np.float64)
+        lengths = np.linalg.norm(found, axis=1)
+        if extreme := np.flatnonzero(~np.isfinite(lengths) | (lengths == 0)).tolist():
+            # As the squares of large and small float64 ones do.
+            found[extreme] /= np.abs(found[extreme]).max(axis=1, initial=0.0, keepdims=True)
+            lengths[extreme] = np.linalg.norm(found[extreme], axis=1)
+        usable = np.isfinite(lengths) & (lengths > 0)
+        return (found / lengths[:, None]).astype(np.float32), usable
 
 
 def write_label_embeddings(

@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mig_jax import data
 from mig_jax.commands.main import main
-from tests.running import ROOT
+from tests.running import ROOT, start_together
 
 _TOPICS = {
     "sailing": "jib mainsheet tack harbour keel spinnaker rudder anchor",
@@ -200,12 +199,28 @@ def test_pools_that_are_not_of_a_kind_are_refused(tmp_path, refused):
     words = ["select", f"--pool={one}", f"--pool={two}", "--budget=5"]
     told = refused(*words, f"--output={tmp_path / 'o.jsonl'}")
     assert "two.jsonl: its records have no labels and no score, and those of" in told
-    together = ["--coordinator_address=localhost:1", "--num_processes=1", "--process_id=0"]
-    assert data.lacking([data.open_files([two])[0]], data.FieldNames()).what == {"labels", "score"}
-    told = refused(
-        *("select", f"--pool={two}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"), *together
-    )
-    assert "--" in told
+
+
+@pytest.mark.slow
+def test_several_processes_take_records_that_are_annotated(tmp_path):
+    raw = write(tmp_path / "raw.jsonl", conversations(20))
+    words = [f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}", "--cache=none"]
+    for process in start_together(words, words):
+        told = process.communicate(timeout=300)[1]
+        assert process.returncode == 2
+        assert "expected what `mig-jax annotate` writes" in told
+
+
+def test_embeddings_that_another_run_left_are_not_taken(tmp_path, run):
+    """What stands beside an annotated pool is its own only if its manifest says so."""
+    raw = write(tmp_path / "raw.jsonl", conversations())
+    output = tmp_path / "annotated.jsonl"
+    run("annotate", f"--pool={raw}", f"--output={output}")
+    again = output.rename(tmp_path / "again.jsonl")
+    run("annotate", f"--pool={again}", f"--output={output}", "--tagger=keep", "--scorer=keep")
+    assert (tmp_path / "annotated.labels.npz").exists()
+    told = run("select", f"--pool={output}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}")
+    assert "the label graph has no edges" in told
 
 
 def test_a_layout_or_field_that_was_named_must_be_there(tmp_path, refused):
