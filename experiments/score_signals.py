@@ -114,9 +114,9 @@ def rank_correlation(scores: np.ndarray, votes: np.ndarray, source: np.ndarray) 
 
 
 def gain_of(weights: SignalWeights, swapped: Pool, voted: Pool) -> float:
-    """What numbers are chosen by: the sum of AUC and correlation."""
-    told = auc(weights.score(swapped.values), swapped.target)
-    return told + rank_correlation(weights.score(voted.values), voted.target, voted.source)
+    """What numbers are chosen by: AUC and correlation of what answers are worth, summed."""
+    told = auc(weights.of_answers(swapped.values), swapped.target)
+    return told + rank_correlation(weights.of_answers(voted.values), voted.target, voted.source)
 
 
 def choose(swapped: Pool, voted: Pool) -> SignalWeights:
@@ -163,6 +163,7 @@ def parts(weights: SignalWeights) -> dict[str, Callable[[Pool], np.ndarray]]:
     """The score, what it is made of, and what it is compared with."""
     return {
         "signals": lambda pool: weights.score(pool.values),
+        "of answers": lambda pool: weights.of_answers(pool.values),
         "match alone": lambda pool: weights.evidence(pool.values),
         "words alone": lambda pool: pool.values.match[:, 0],
         "topics alone": lambda pool: pool.values.match[:, 1],

@@ -84,7 +84,7 @@ _SHORT: Final = 20
 
 
 class Substance(NamedTuple):
-    """How much a response holds. Counted are terms: words, or two ideographs, or three letters."""
+    """How much an exchange holds. Counted are terms: words, or two ideographs, or three letters."""
 
     #: Base-2 logarithm of one plus the number of distinct terms.
     terms: float
@@ -96,17 +96,20 @@ class Substance(NamedTuple):
     paragraphs: float
     #: Share of its sentences that ask, likewise.
     asking: float
+    #: Base-2 logarithm of two plus the number of distinct terms of the instruction.
+    asked: float
 
 
 def substance_of(instruction: str, response: str) -> Substance:
-    """What the response holds, and of it what the instruction does not.
+    """What the response holds, of it what the instruction does not, and how much that holds.
 
     >>> substance_of("Say hello", "Hello world, hello!").terms
     1.584962500721156
     """
     text = response[:_CHARACTERS]
     distinct = set(_terms_of(text))
-    new = distinct.difference(_terms_of(instruction[:_CHARACTERS]))
+    asked = set(_terms_of(instruction[:_CHARACTERS]))
+    new = distinct - asked
     asks, says = len(_ASKS.findall(text)), len(_SAYS.findall(text))
     lines = len(_LINE.findall(text))
     return Substance(
@@ -115,6 +118,7 @@ def substance_of(instruction: str, response: str) -> Substance:
         len(_ITEM.findall(text)) / (lines + _FEW),
         math.log2(1 + len(_BLANK_LINES.findall(text.strip()))),
         asks / (asks + says + _FEW),
+        math.log2(2 + len(asked)),
     )
 
 

@@ -194,6 +194,7 @@ def test_substance_against_loops(response, instruction):
     new = [word for word in words if word not in terms_of(instruction)]
     assert 2**found.terms - 1 == pytest.approx(len(words))
     assert found.new == pytest.approx(len(new) / (len(words) + 5))
+    assert 2**found.asked - 2 == pytest.approx(len(set(terms_of(instruction))))
     assert 0 <= found.listed < 1
     assert 0 <= found.asking < 1
     blocks, inside = 0, False
@@ -368,12 +369,12 @@ def test_scores_depend_on_what_was_seen_and_the_record_alone():
 )
 def test_the_formula(rows):
     weights = SignalWeights(0.5, 2.0, 0.7, (1.0, -0.5, 0.2, 0.0, 3.0, 0.4), (5.0,) * 6, (2.0,) * 6)
-    substance = [[terms, terms / 2, 1.0, 0.5, terms / 9] for *_, terms, _ in rows]
+    substance = [[terms, terms / 2, 1.0, 0.5, terms / 9, 1 + 2 * terms] for *_, terms, _ in rows]
     values = SignalValues(
         np.array([row[:2] for row in rows]), np.array(substance), np.array([row[3] for row in rows])
     )
-    expected = []
-    for (words, topics, _, sound), signals in zip(rows, substance, strict=True):
+    expected, asking = [], []
+    for (words, topics, _, sound), (*signals, asked) in zip(rows, substance, strict=True):
         least = 0.1 + 0.2 / 2 ** ((2 ** signals[0] - 1) / 8)
         match = least + (1 - least) / (1 + math.exp(-(words + 0.5 * topics - 2.0) / 0.7))
         signals = [*signals, math.log1p(max(words + 0.5 * topics, 0))]
@@ -382,7 +383,9 @@ def test_the_formula(rows):
             for weight, signal in zip(weights.weights, signals, strict=True)
         )
         expected.append(match * (0.5 + 0.5 / (1 + math.exp(-total))) * sound)
-    np.testing.assert_allclose(weights.score(values), expected, rtol=1e-12)
+        asking.append(min(asked / 10, 1) ** 0.5)
+    np.testing.assert_allclose(weights.of_answers(values), expected, rtol=1e-12)
+    np.testing.assert_allclose(weights.score(values), np.multiply(expected, asking), rtol=1e-12)
 
 
 def test_good_and_very_good_differ_by_a_modest_factor():

@@ -39,7 +39,12 @@ def _pool(random, target, match, substance):
     source = np.array(["a", "b"])[np.arange(count) % 2]
     samples = [Sample((Exchange("q", "a"),))] * count
     noise = random.normal(size=(count, 5)) if substance is None else substance
-    return Pool(samples, target, source, SignalValues(match, noise, np.ones(count)))
+    return Pool(
+        samples,
+        target,
+        source,
+        SignalValues(match, np.column_stack([noise, np.full(count, 9.0)]), np.ones(count)),
+    )
 
 
 def test_what_tells_most_is_chosen():
