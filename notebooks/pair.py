@@ -16,7 +16,7 @@ import nbformat
 __all__ = ["FOLDER", "NAMES", "notebook", "text"]
 
 FOLDER = pathlib.Path(__file__).parent
-NAMES = ("quickstart", "learn_parameters", "ablations", "scaling")
+NAMES = ("quickstart", "raw_to_training", "learn_parameters", "ablations", "scaling")
 
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -16,7 +16,13 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (ex
 from notebooks import pair  # noqa: E402 - needs jupytext
 
 # The pictures that each notebook shows.
-PICTURES = {"quickstart": 4, "learn_parameters": 4, "ablations": 2, "scaling": 2}
+PICTURES = {
+    "quickstart": 4,
+    "raw_to_training": 2,
+    "learn_parameters": 4,
+    "ablations": 2,
+    "scaling": 2,
+}
 SMALL = {"MIG_JAX_NOTEBOOK_RECORDS": "1200", "MIG_JAX_NOTEBOOK_STEPS": "10"}
 
 each_notebook = pytest.mark.parametrize("name", pair.NAMES)

@@ -22,8 +22,7 @@ from mig_jax.annotation._samples import (
     exchanges_of,
 )
 from mig_jax.annotation._tag_normalisation import TagMapping
-from mig_jax.data import AS_IT_CAME, BadRecord, BadRecords, FieldNames, RawRecord, WrittenForm
-from mig_jax.data.records import USUAL
+from mig_jax.data import BadRecord, BadRecords, RawRecord
 from mig_jax.errors import InputError
 
 __all__ = [
@@ -48,8 +47,6 @@ class Needs:
     labels: bool = False
     score: bool = False
     fields: AnnotationFields | None = None
-    fits: WrittenForm = AS_IT_CAME  # How it must be possible to write the record.
-    names: FieldNames = USUAL
 
     @property
     def wanted(self) -> list[Literal["labels", "score"]]:
@@ -78,8 +75,6 @@ class Needs:
             raise BadRecord("missing, expected the score to keep", self._kept("score"))
         if self.fields is not None:
             self.fields.check(record)
-        if not self.fits.fits_all:
-            self.fits.check(record.record, self.names)
         return Sample(
             exchanges,
             record.labels if self.labels else None,

@@ -27,7 +27,7 @@ from mig_jax.commands.annotate_options import (
 )
 from mig_jax.commands.annotate_run import Annotated, annotate_records, final_scores, fingerprint
 from mig_jax.commands.flag_groups import TableOptions
-from mig_jax.commands.terminal import listed, say
+from mig_jax.commands.terminal import listed, progress_bar, say
 
 __all__ = ["annotated_table"]
 
@@ -36,11 +36,9 @@ __all__ = ["annotated_table"]
 class _Options(AnnotateOptions):
     """Those of `mig-jax annotate`, for records that are not written with what is found."""
 
-    fits: data.WrittenForm = data.AS_IT_CAME
-
     @property
     def needs(self) -> Needs:
-        return dataclasses.replace(super().needs, fields=None, fits=self.fits, names=self.fields)
+        return dataclasses.replace(super().needs, fields=None)
 
 
 def annotated_table(
@@ -67,7 +65,7 @@ def annotated_table(
     say(f"the records have no {missing}: these are made first, as `mig-jax annotate` does")
     if lacking.perhaps:
         say(f"if they have, under another name, perhaps {lacking.perhaps} tells where")
-    annotating = _options(options, lacking.what, fits)
+    annotating = _options(options, lacking.what)
     vars(annotating)["sources"] = list(files)  # The same ones, and not opened again.
     run = fingerprint(annotating)
 
@@ -79,21 +77,22 @@ def annotated_table(
         return table
 
     if options.cache_folder is None:
-        return annotate(rejects)
-    return data.read_through_cache(
-        annotate,
-        folder=options.cache_folder,
-        files=files,
-        choices=["annotated", json.dumps(run, sort_keys=True), dataclasses.astuple(fits)],
-        rejects=rejects,
-        kept_rejects=options.limits.kept_rejects,
-        tell=say,
-    )
+        table = annotate(rejects)
+    else:
+        table = data.read_through_cache(
+            annotate,
+            folder=options.cache_folder,
+            files=files,
+            choices=["annotated", json.dumps(run, sort_keys=True)],
+            rejects=rejects,
+            kept_rejects=options.limits.kept_rejects,
+            tell=say,
+        )
+    # Behind the cache: the same records are annotated for all layouts.
+    return table if fits.fits_all else _fitting(table, options, fits, rejects)
 
 
-def _options(
-    options: TableOptions, lacking: frozenset[str], fits: data.WrittenForm
-) -> AnnotateOptions:
+def _options(options: TableOptions, lacking: frozenset[str]) -> AnnotateOptions:
     """The flags of `mig-jax annotate` that make what is lacking, and keep what is there."""
     values = flags.FlagValues()
     define_annotate_flags(values)
@@ -109,7 +108,7 @@ def _options(
     if "score" not in lacking:
         values["scorer"].value = ["keep"]
     found = annotate_options(values)
-    return _Options(**{**vars(found), "fits": fits})
+    return _Options(**vars(found))
 
 
 @contextlib.contextmanager
@@ -146,6 +145,29 @@ def _table(
         skipped=found.read.of_file.total() - len(found.kept),
         vectors=_vectors(found),
     )
+
+
+def _fitting(
+    table: data.RecordTable, options: TableOptions, fits: data.WrittenForm, rejects: Any
+) -> data.RecordTable:
+    """The records that can be written as they must be; the others are bad ones."""
+    skip = options.on_bad_record == "skip"
+    bad = [data.BadRecords(path, skip, rejects) for path in table.files]
+    fit = np.ones(table.num_records, bool)
+    with progress_bar("checking", table.num_records, unit="records") as bar:
+        for row, text in enumerate(data.each_record(table)):
+            try:
+                fits.check(data.parse_record(text), options.fields)
+            except data.BadRecord as reason:
+                bad[table.file_index[row]].meet(int(table.line[row]), reason, text)
+                fit[row] = False
+            bar.update()
+    if fit.all():
+        return table
+    if not fit.any():
+        raise next(one for one in bad if one.count).nothing_usable()
+    skipped = table.records_skipped + int(np.count_nonzero(~fit))
+    return dataclasses.replace(table.only(np.flatnonzero(fit)), records_skipped=skipped)
 
 
 def _vectors(found: Annotated) -> tuple[Sequence[str], np.ndarray] | None:

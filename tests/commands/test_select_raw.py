@@ -185,11 +185,17 @@ def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused
     assert json.loads((tmp_path / "o.rejected.jsonl").read_text()) == rejected
 
 
-def test_records_that_cannot_be_written_are_bad(tmp_path, refused):
+def test_records_that_cannot_be_written_are_bad(tmp_path, run, refused):
     broken = {"messages": [{"role": "tool", "content": "x"}, {"role": "assistant", "content": "y"}]}
     raw = write(tmp_path / "raw.jsonl", [*conversations(), broken])
     words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
     assert "raw.jsonl, line 81" in refused(*words, "--output_layout=alpaca")
+    run(*words, "--on_bad_record=skip")
+    told = run(*words, "--output_layout=alpaca", "--on_bad_record=skip", "--budget=80")
+    assert "looking at the pool" not in told  # As annotated for another layout.
+    assert "1 bad records skipped" in told
+    assert json.loads((tmp_path / "o.rejected.jsonl").read_text())["line"] == 81
+    assert sorted(picked(tmp_path / "o.jsonl")["line"]) == [*range(1, 81)]
 
 
 def test_pools_that_are_not_of_a_kind_are_refused(tmp_path, refused):
