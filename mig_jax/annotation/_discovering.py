@@ -162,7 +162,7 @@ def read_discovered(
             model = str(files.read_npz(name, ["embedded_by"])["embedded_by"])
         except ValueError:
             vectors = TextVectors.of_arrays(files.read_npz(name, _VECTORS))
-            _check_width(vectors.width, centres)
+            _check_width(vectors.dimensions, centres)
             return DiscoveredTagger(labels, vectors, most=most)
     except OSError as error:
         raise InputError(f"{name}: {(error.strerror or str(error)).lower()}; {_EXPECTED}") from None

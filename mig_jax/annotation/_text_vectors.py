@@ -62,7 +62,7 @@ class TextVectors:
         self._projection[self._terms] = self._axes * self._weights[:, None]
 
     @property
-    def width(self) -> int:
+    def dimensions(self) -> int:
         """How long an embedding is."""
         return self._axes.shape[1]
 
@@ -103,7 +103,7 @@ class TextVectors:
 
         A text without a term of the sample has a row of zeros.
         """
-        found = np.empty((len(texts), self.width), np.float32)
+        found = np.empty((len(texts), self.dimensions), np.float32)
         for start in range(0, len(texts), _AT_ONCE):
             some = _counts(texts[start : start + _AT_ONCE])
             # A row of a sparse matrix is multiplied alone, whatever stands beside it.

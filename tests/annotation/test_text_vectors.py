@@ -114,7 +114,7 @@ def test_small_samples_have_embeddings(texts):
     lengths = np.linalg.norm(found, axis=1)
     expected = [1.0 if any(map(str.isalnum, text)) else 0.0 for text in texts]
     assert np.allclose(lengths, [*expected, 0, 0], atol=1e-5)
-    assert vectors([]).shape == (0, vectors.width)
+    assert vectors([]).shape == (0, vectors.dimensions)
 
 
 def test_arrays_that_do_not_go_together_are_refused():
