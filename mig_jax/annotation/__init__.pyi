@@ -1,8 +1,3 @@
-from ._annotating import Batch, annotate, annotate_batch, keep_batch
-from ._annotation_fields import AnnotationFields
-from ._answer_reading import read_score, read_tags
-from ._answers import Answer, Answers, Question, Usage
-from ._causal_lm import CausalLM
 from ._choices import (
     CAN_ASK_SERVER,
     LANGUAGE_MODELS,
@@ -16,55 +11,116 @@ from ._choices import (
     encoder_of,
     scorer_weights,
 )
-from ._combination import COMBINATIONS, combine, is_nearly_constant, mean_of_turns, ranks
-from ._deita import DeitaScorer, expected_score
-from ._discover import DiscoveredLabels, discover_labels
-from ._discovering import DiscoveredTagger, DiscoveringTagger, read_discovered
-from ._duplicates import ExactDuplicates, Filter, NearDuplicates, PreparedFilter, jaccard
-from ._embedding import EmbeddingTagger, Relevance, nearest_labels
-from ._endpoint import KEY_VARIABLE, Endpoint, RequestLimits
-from ._engines import ENGINES, Engine, LocalEngine
 from ._extras import require
-from ._ifd import Difficulty, difficulty
-from ._instag import InsTagger
-from ._journal import Annotation, Journal
-from ._kept_embeddings import kept_embeddings
-from ._known_scripts import Pieces, Spread, hardly_known_scripts, script_of
-from ._looking import drawn_numbers, drawn_samples, looking
-from ._overlaps import Overlaps
-from ._pair_match import PairMatch, form_of
-from ._pipeline import Kept, Needs, leave_out, score_table, tag_counts
-from ._plain_scorers import Keep, KeepLabels, Length, TagCount
-from ._pool_batches import PoolBatches, PoolPart
-from ._ray_engine import RayEngine
-from ._samples import (
+from .filters import ExactDuplicates, Filter, NearDuplicates, Overlaps, PreparedFilter, jaccard
+from .models import (
+    DEFAULT_EMBEDDING_MODEL,
+    CausalLM,
+    Pieces,
+    SentenceEncoder,
+    Spread,
+    hardly_known_scripts,
+    kept_embeddings,
+    script_of,
+)
+from .running import (
+    ENGINES,
+    Annotation,
+    AnnotationFields,
+    Batch,
+    Engine,
+    Journal,
+    Kept,
+    LocalEngine,
+    Needs,
+    PoolBatches,
+    PoolPart,
+    RayEngine,
+    annotate,
+    annotate_batch,
+    drawn_numbers,
+    drawn_samples,
+    keep_batch,
+    leave_out,
+    looking,
+    score_table,
+    tag_counts,
+)
+from .scorers import (
+    COMBINATIONS,
+    DeitaScorer,
+    Difficulty,
+    Keep,
+    Length,
+    Relevance,
+    Signals,
+    SignalValues,
+    SignalWeights,
+    TagCount,
+    combine,
+    difficulty,
+    expected_score,
+    is_nearly_constant,
+    mean_of_turns,
+    ranks,
+)
+from .servers import (
+    KEY_VARIABLE,
+    Answer,
+    Answers,
+    Endpoint,
+    LlmScorer,
+    LlmTagger,
+    Question,
+    RequestLimits,
+    ServedDeitaScorer,
+    ServedInsTagger,
+    Usage,
+    read_score,
+    read_tags,
+)
+from .taggers import (
+    DiscoveredLabels,
+    DiscoveredTagger,
+    DiscoveringTagger,
+    EmbeddingTagger,
+    InsTagger,
+    KeepLabels,
+    TagMapping,
+    discover_labels,
+    merge_tags,
+    nearest_labels,
+    read_discovered,
+    spelling,
+)
+from .texts import (
     EmbedsLabels,
     Exchange,
     LabelTable,
     Looks,
+    PairMatch,
     Rejected,
     Sample,
     Scorer,
-    Tagger,
-    exchanges_of,
-    is_blank,
-)
-from ._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
-from ._served_models import LlmScorer, LlmTagger, ServedDeitaScorer, ServedInsTagger
-from ._signals import Signals, SignalValues, SignalWeights
-from ._tag_normalisation import TagMapping, merge_tags, spelling
-from ._text_signals import (
     Substance,
+    Tagger,
+    TextVectors,
     damage,
+    exchanges_of,
+    form_of,
+    is_blank,
     is_cut,
     is_echo,
     is_refusal,
+    question_words,
     repetition,
+    runs_of_words,
     soundness,
     substance_of,
+    terms_of,
+    tokens_of,
+    words_of,
 )
-from ._text_vectors import TextVectors
-from ._words import question_words, runs_of_words, terms_of, tokens_of, words_of
 
 __all__ = [
     "CAN_ASK_SERVER",

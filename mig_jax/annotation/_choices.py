@@ -9,23 +9,32 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from mig_jax import data
-from mig_jax.annotation._causal_lm import CausalLM
-from mig_jax.annotation._deita import DeitaScorer
-from mig_jax.annotation._discovering import DiscoveringTagger, read_discovered
-from mig_jax.annotation._embedding import EmbeddingTagger, Relevance
-from mig_jax.annotation._endpoint import Endpoint, RequestLimits
-from mig_jax.annotation._ifd import Difficulty
-from mig_jax.annotation._instag import InsTagger
-from mig_jax.annotation._plain_scorers import Keep, KeepLabels, Length, TagCount
-from mig_jax.annotation._samples import Rejected, Sample, Scorer, Tagger
-from mig_jax.annotation._sentence_encoder import DEFAULT_EMBEDDING_MODEL, SentenceEncoder
-from mig_jax.annotation._served_models import (
+from mig_jax.annotation.models import DEFAULT_EMBEDDING_MODEL, CausalLM, SentenceEncoder
+from mig_jax.annotation.scorers import (
+    DeitaScorer,
+    Difficulty,
+    Keep,
+    Length,
+    Relevance,
+    Signals,
+    TagCount,
+)
+from mig_jax.annotation.servers import (
+    Endpoint,
     LlmScorer,
     LlmTagger,
+    RequestLimits,
     ServedDeitaScorer,
     ServedInsTagger,
 )
-from mig_jax.annotation._signals import Signals
+from mig_jax.annotation.taggers import (
+    DiscoveringTagger,
+    EmbeddingTagger,
+    InsTagger,
+    KeepLabels,
+    read_discovered,
+)
+from mig_jax.annotation.texts import Rejected, Sample, Scorer, Tagger
 from mig_jax.errors import InputError
 
 __all__ = [

@@ -207,7 +207,7 @@ def test_a_tagger_gets_what_asks_something():
             conversation = data.decode_conversation(
                 {"messages": [{"role": role, "content": text} for role, text in turns]}
             )
-            yield data.RawRecord("p", number, b"{}", {}, conversation, ["own"], None)
+            yield data.RawRecord("p", number, b"{}", {}, conversation, ["own"], None, 0)
 
     for needs, nothing in ((Needs(), []), (Needs(labels=True), ["own"])):
         added = []
