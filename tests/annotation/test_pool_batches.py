@@ -126,7 +126,7 @@ def test_what_is_made_where_it_is_used_is_not_made_before(tmp_path, monkeypatch)
     [part] = _batches(_pool(tmp_path, [3]), [True] * 3, 3).parts(0)
     [batch] = part
     for _ in range(2):
-        found = annotate_batch(*batch, annotation.TAGGERS["keep"](given), {"length": scorer})
+        found = annotate_batch(batch, annotation.TAGGERS["keep"](given), {"length": scorer})
     assert [one.scores["length"] for one in found] == [[1.0]] * 3
     # Once, and by paths that lead there from any folder.
     [options] = made
