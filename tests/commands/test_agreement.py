@@ -43,7 +43,8 @@ def test_a_preset_is_what_it_stands_for():
     preset, plain = options_of("--preset=paper"), options_of()
     assert "--gain is linear" in disagreement([told_of_flags(preset), told_of_flags(plain)])
     said = options_of(
-        "--gain=linear", *(f"--{n}={getattr(preset, n)}" for n in ("exponent", "epsilon"))
+        "--gain=linear",
+        *(f"--{n}={getattr(preset, n)}" for n in ("exponent", "epsilon", "similarity_threshold")),
     )
     assert told_of_flags(preset) == told_of_flags(said)
 

@@ -34,6 +34,7 @@ OF_TYPE = {
     "bool": ["maybe", "2", ""],
     "string enum": ["nonsense", ""],
     "amount": [*WHOLE[1:], "0", "0%", "101%", "%", "1e1%", "-5%", "1/2%", "10%%"],
+    "similarity": [*NUMBERS, "Auto", "0", "-0.5", "1.01"],
 }
 
 

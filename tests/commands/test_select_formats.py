@@ -113,13 +113,13 @@ def test_a_trainer_loads_what_the_command_wrote(pool: Path, tmp_path: Path) -> N
         assert loaded.to_list() == expected
 
 
-def test_raw_records_are_told_to_be_annotated(
+def test_raw_records_of_a_layout_that_is_named_are_told_to_be_annotated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = tmp_path / "raw.jsonl"
     raw.write_text('{"instruction": "q", "output": "a"}\n')
     output = tmp_path / "out.jsonl"
-    told = refusal(capsys, f"--pool={raw}", f"--output={output}")
+    told = refusal(capsys, f"--pool={raw}", f"--output={output}", "--format=plain")
     assert told == (
         f"mig-jax: {raw}, line 1: the record has no labels and no score, only a conversation "
         "(layout alpaca); `mig-jax annotate` makes labels and scores, and --field=labels=NAME and "
