@@ -26,10 +26,14 @@ from mig_jax.commands.annotate_options import (
     define_annotate_flags,
 )
 from mig_jax.commands.annotate_run import Annotated, annotate_records, final_scores, fingerprint
-from mig_jax.commands.flag_groups import TableOptions
+from mig_jax.commands.flag_groups import PoolOptions, TableOptions
 from mig_jax.commands.terminal import listed, progress_bar, say
 
 __all__ = ["annotated_table"]
+
+# Flags that mean the same to all commands, beside those of `PoolOptions`: a --seed or a --model of
+# another command is not that of annotation.
+_OF_THE_POOL = ("vocabulary", "embedding_model", "cache")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +101,8 @@ def _options(options: TableOptions, lacking: frozenset[str]) -> AnnotateOptions:
     values = flags.FlagValues()
     define_annotate_flags(values)
     values.mark_as_parsed()
-    shared = {field.name for field in dataclasses.fields(AnnotateOptions)}
-    given = {name: value for name, value in vars(options).items() if name in shared}
-    for name, value in given.items():
-        if name in values and value is not None:
+    for name in (*_OF_THE_POOL, *(field.name for field in dataclasses.fields(PoolOptions))):
+        if (value := getattr(options, name, None)) is not None:
             values[name].value = value
     values["output"].value = "annotated.jsonl"  # Nothing is written there.
     if "labels" not in lacking:

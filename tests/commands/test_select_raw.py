@@ -129,6 +129,9 @@ def test_a_second_run_takes_what_was_made_from_the_cache(tmp_path, run):
     for ending in (".jsonl", ".selection.parquet"):
         found = [(tmp_path / name).with_suffix(ending).read_bytes() for name in ("a", "b")]
         assert found[0] == found[1]
+    # Flags of selection are no flags of annotation.
+    told = run(*words, "--method=random", "--seed=3", f"--output={tmp_path / 'r.jsonl'}")
+    assert "looking at the pool" not in told
     # Another pool, or other fields, are made anew; nothing is kept without a cache.
     write(raw, conversations(seed=1))
     assert "looking at the pool" in run(*words, f"--output={tmp_path / 'c.jsonl'}")
