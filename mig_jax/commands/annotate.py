@@ -249,10 +249,7 @@ def _warn(line: str) -> None:
 
 
 def _run(values: flags.FlagValues) -> None:
-    options = annotate_options(values)
-    if values["scorer"].using_default_value:
-        say("--scorer=signals: scores are of what the texts themselves tell")
-    annotate_pool(options)
+    annotate_pool(annotate_options(values))
 
 
 COMMAND = Command(

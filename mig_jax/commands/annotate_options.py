@@ -343,6 +343,8 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
     data.output_form(values.output)
     options = AnnotateOptions(**values.flag_values_dict() | {"tagger": _tagger(values)})
     _check_reference(options)
+    if values.scorer == values["scorer"].default and not values["scorer"].present:
+        say("--scorer=signals: scores are of what the texts themselves tell")
     return options
 
 
