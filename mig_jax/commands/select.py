@@ -157,6 +157,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 hosts.mesh,
                 constraints=budget.constraints,
             ),
+            # Labels or scores were made, by the defaults of annotate.
+            **({"annotated": True} if data.ANNOTATED in table.layouts else {}),
             **run,
             **counted(table, selection.picks, options.count_by, hosts, given.own),
             **learned,

@@ -14,6 +14,7 @@ from ._label_embeddings import (
 from ._selected_records import SelectedRecords
 from .files import FileStamp, LineFile, Losses, local_files
 from .reading import (
+    ANNOTATED,
     AnnotatedRecord,
     BadRecords,
     CostsAndGroups,
@@ -96,6 +97,7 @@ from .writing import (
 )
 
 __all__ = [
+    "ANNOTATED",
     "AS_IT_CAME",
     "CONVERSATION_FORMATS",
     "FIELD_NAMES",

@@ -111,6 +111,7 @@ def test_what_is_lacking_is_made_as_annotate_makes_it(parts, tmp_path, run):
     manifests = [json.loads((tmp_path / f"{n}.manifest.json").read_text()) for n in ("one", "two")]
     for name in ("information", "upper_bound", "labels", "edges"):
         assert manifests[0][name] == manifests[1][name]
+    assert [one.get("annotated", False) for one in manifests] == [True, False]
     thresholds = [one["parameters"]["similarity_threshold"] for one in manifests]
     assert thresholds[0] == thresholds[1]
     # Labels that were found come with embeddings, which join some of them.

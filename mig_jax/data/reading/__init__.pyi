@@ -12,11 +12,12 @@ from ._record_parts import Decoding, RecordFile
 from ._record_table import RecordTable, sort_entries
 from ._shares import PoolShare, share_of_pool
 from ._token_counter import TokenCounter
-from ._unlabelled import AnnotatedRecord, Lacking, lacking, table_of_annotated
+from ._unlabelled import ANNOTATED, AnnotatedRecord, Lacking, lacking, table_of_annotated
 from ._validation_files import ValidationSet, read_validation
 from ._vocabulary import read_vocabulary
 
 __all__ = [
+    "ANNOTATED",
     "AnnotatedRecord",
     "BadRecords",
     "CostsAndGroups",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,10 @@ from mig_jax.data.records import (
 )
 from mig_jax.errors import InputError
 
-__all__ = ["AnnotatedRecord", "Lacking", "lacking", "table_of_annotated"]
+__all__ = ["ANNOTATED", "AnnotatedRecord", "Lacking", "lacking", "table_of_annotated"]
+
+#: The layout, in a table, of a file whose records have labels or scores that were made.
+ANNOTATED: Final = "annotated"
 
 # Records of a file that are looked at for one that can be read.
 _LOOKED_AT = 100
@@ -86,7 +89,7 @@ def table_of_annotated(
         builder.add(decoded.part, file_index=file_index, lines_before=0)
     return builder.build(
         files=tuple(file.stamp.path for file in files),
-        layouts=("annotated",) * len(files),
+        layouts=(ANNOTATED,) * len(files),
         sources=tuple(files),
         records_skipped=skipped,
         vectors=vectors,
