@@ -24,11 +24,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from mig_jax import data
 from mig_jax.annotation import (
@@ -42,18 +43,11 @@ from mig_jax.annotation import (
     exchanges_of,
     ranks,
 )
-from mig_jax.commands.terminal import exit_status, flags_only, progress_bar
+from mig_jax.commands.command import Command, main_of
+from mig_jax.commands.flag_values import adder
+from mig_jax.commands.terminal import progress_bar
 from mig_jax.data.records import value_at
 from mig_jax.errors import InputError
-
-_SWAPPED = flags.DEFINE_multi_string("swapped_pool", [], "Files in which responses were swapped.")
-_VOTED = flags.DEFINE_multi_string("voted_pool", [], "Files of records with votes.")
-_SWAPPED_FIELD = flags.DEFINE_string("swapped_field", "corrupted", "Whether a record was swapped.")
-_VOTED_FIELD = flags.DEFINE_string("voted_field", "score", "The votes; more are better.")
-_SOURCE_FIELD = flags.DEFINE_string("source_field", "source", "Where a record is from.")
-_MODEL = flags.DEFINE_string("embedding_model", None, "Sentence-transformers model to compare.")
-_RELEVANCE = flags.DEFINE_integer("relevance_records", 2000, "Records of a pool that it embeds.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of halves, of records drawn, of the bootstrap.")
 
 _SAMPLES = 200
 _HALVES = 20
@@ -331,13 +325,19 @@ def report_relevance(
 
 
 def _pool(
-    paths: Sequence[str], field: str, kind: Callable[[Any], bool | float], whole: bool
+    paths: Sequence[str],
+    field: str,
+    kind: Callable[[Any], bool | float],
+    source_field: str,
+    seed: int,
+    *,
+    whole: bool,
 ) -> tuple[Pool, Signals]:
     samples, target, source = [], [], []
     for record in data.read_conversations(paths):
         exchanges = exchanges_of(record.turns)
         value = value_at(record.record, field)
-        where = value_at(record.record, _SOURCE_FIELD.value)
+        where = value_at(record.record, source_field)
         where = where[0] if isinstance(where, list) and where else where
         if len(exchanges) != 1 or value is None or not isinstance(where, str):
             continue
@@ -346,34 +346,50 @@ def _pool(
         source.append(where if whole else where.partition("/")[0])
     if len(set(source)) < 2:
         raise InputError(f"{', '.join(paths)}: found {len(set(source))} sources, expected several")
-    signals = Signals(seed=_SEED.value)
+    signals = Signals(seed=seed)
     signals.look(samples)
     values = signals.measure(samples)
     return Pool(samples, np.array(target), np.array(source), values), signals
 
 
-def _run(arguments: Sequence[str]) -> None:
-    flags_only(arguments[1:])
-    for name, paths in (("swapped_pool", _SWAPPED.value), ("voted_pool", _VOTED.value)):
-        if not paths:
-            raise InputError(f"--{name}: missing, expected a file")
-    swapped, _ = _pool(_SWAPPED.value, _SWAPPED_FIELD.value, bool, whole=False)
-    voted, of_voted = _pool(_VOTED.value, _VOTED_FIELD.value, float, whole=True)
+def _define_flags(values: flags.FlagValues) -> None:
+    add = adder(values)
+    multi, text, number = flags.DEFINE_multi_string, flags.DEFINE_string, flags.DEFINE_integer
+    add(multi, "swapped_pool", [], "Files in which responses were swapped.")
+    add(multi, "voted_pool", [], "Files of records with votes.")
+    add(text, "swapped_field", "corrupted", "Whether a record was swapped.")
+    add(text, "voted_field", "score", "The votes; more are better.")
+    add(text, "source_field", "source", "Where a record is from.")
+    add(text, "embedding_model", None, "Sentence-transformers model to compare.")
+    add(number, "relevance_records", 2000, "Records of a pool that it embeds.", lower_bound=1)
+    add(number, "seed", 0, "Of halves, of records drawn, of the bootstrap.", lower_bound=0)
+
+
+def _run(values: flags.FlagValues) -> None:
+    about = (values.source_field, values.seed)
+    swapped, _ = _pool(values.swapped_pool, values.swapped_field, bool, *about, whole=False)
+    voted, of_voted = _pool(values.voted_pool, values.voted_field, float, *about, whole=True)
     print(f"{len(swapped.samples):,} records with swaps, {len(voted.samples):,} with votes")
-    report_halves(swapped, voted, _SEED.value)
+    report_halves(swapped, voted, values.seed)
     chosen = choose(swapped, voted)
     print(f"\nchosen on all: {chosen}")
     report_all(chosen, swapped, voted)
-    report_damage(chosen, voted, of_voted, _SEED.value)
-    if _MODEL.value is not None:
+    report_damage(chosen, voted, of_voted, values.seed)
+    if values.embedding_model is not None:
         both = (swapped, voted)
-        report_relevance(_MODEL.value, chosen, both, _RELEVANCE.value, _SEED.value)
+        report_relevance(
+            values.embedding_model, chosen, both, values.relevance_records, values.seed
+        )
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the program and returns its exit status: 0, or 2 for input that cannot be used."""
-    return exit_status("score_signals", lambda: _run(arguments), interrupted="nothing was kept")
-
+COMMAND = Command(
+    name="score_signals",
+    summary="choose how signals become a score, and measure what it tells",
+    define_flags=_define_flags,
+    run=_run,
+    required=("swapped_pool", "voted_pool"),
+    interrupted="nothing was kept",
+)
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main_of(COMMAND, sys.argv[1:], called="score_signals"))

@@ -397,7 +397,10 @@ def test_good_and_very_good_differ_by_a_modest_factor():
 
 @pytest.mark.slow
 def test_swaps_and_votes_of_real_pools(shared_data):
-    """What docs/annotate.md says, with room for other versions of libraries."""
+    """What docs/annotation_quality.md says, with room for other versions of libraries.
+
+    Readers vote for answers: what was asked, which the score counts too, they rank lower.
+    """
     pools = {}
     for name, field in (("sft_mix", "corrupted"), ("stackexchange", "score")):
         records = list(data.read_conversations([str(shared_data / f"{name}.jsonl.gz")]))
@@ -407,13 +410,15 @@ def test_swaps_and_votes_of_real_pools(shared_data):
     scores, is_bad, *_ = pools["sft_mix"]
     assert roc_auc_score(is_bad == 0, scores) > 0.93
     scores, votes, samples, records = pools["stackexchange"]
+    answers = SignalWeights().of_answers(_looked(samples).measure(samples))
     lengths = np.array([len(sample.exchanges[0].response) for sample in samples])
     site = np.array([record.record["source"] for record in records])
-    ours, by_length = (
+    ours, of_answers, by_length = (
         np.mean([stats.spearmanr(of[site == one], votes[site == one])[0] for one in set(site)])
-        for of in (scores, lengths)
+        for of in (scores, answers, lengths)
     )
-    assert ours > 0.24
-    assert ours > by_length
+    assert of_answers > 0.24
+    assert of_answers > by_length
+    assert ours > 0.21
     low, high = np.quantile(scores, [0.05, 0.95])
     assert 0.2 < low < 0.5 < high
