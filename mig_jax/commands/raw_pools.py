@@ -28,6 +28,8 @@ from mig_jax.commands.annotate_options import (
 from mig_jax.commands.annotate_run import Annotated, annotate_records, final_scores, fingerprint
 from mig_jax.commands.flag_groups import PoolOptions, TableOptions
 from mig_jax.commands.terminal import listed, progress_bar, say
+from mig_jax.data.records import labels_and_score
+from mig_jax.errors import InputError
 
 __all__ = ["annotated_table"]
 
@@ -40,9 +42,43 @@ _OF_THE_POOL = ("vocabulary", "embedding_model", "cache")
 class _Options(AnnotateOptions):
     """Those of `mig-jax annotate`, for records that are not written with what is found."""
 
+    lacking: tuple[str, ...] = ()
+
     @property
     def needs(self) -> Needs:
         return dataclasses.replace(super().needs, fields=None)
+
+    def records(
+        self, rejects: Any = None, losses: data.Losses | None = None
+    ) -> Iterator[data.RawRecord]:
+        """As those of annotate.
+
+        Raises:
+          InputError: for a record that has what the first one lacks, in the pass that has rejects.
+        """
+        for record in super().records(rejects, losses):
+            if rejects is not None:
+                self._check_lacks(record)
+            yield record
+
+    def _check_lacks(self, record: data.RawRecord) -> None:
+        found: tuple[list[str] | None, float | None]
+        try:
+            found = labels_and_score(
+                record.record,
+                self.fields,
+                labels="labels" in self.lacking,
+                score="score" in self.lacking,
+            )
+        except data.BadRecord:
+            found = ([], None)
+        if found != (None, None):
+            own = "labels" if found[0] is not None else "a score"
+            raise InputError(
+                f"{record.where}: has {own} of its own, and the first record has none; expected "
+                "all records of a pool to have them, or none (`mig-jax annotate` makes them for "
+                "all)"
+            )
 
 
 def annotated_table(
@@ -110,7 +146,7 @@ def _options(options: TableOptions, lacking: frozenset[str]) -> AnnotateOptions:
     if "score" not in lacking:
         values["scorer"].value = ["keep"]
     found = annotate_options(values)
-    return _Options(**vars(found))
+    return _Options(**{**vars(found), "lacking": tuple(sorted(lacking))})
 
 
 @contextlib.contextmanager

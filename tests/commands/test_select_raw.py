@@ -189,6 +189,17 @@ def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused
     assert json.loads((tmp_path / "o.rejected.jsonl").read_text()) == rejected
 
 
+@pytest.mark.parametrize("own", [{"labels": ["a"], "score": 1.0}, {"score": 1.0}, {"labels": 7}])
+def test_records_with_labels_of_their_own_are_not_passed_over(own, tmp_path, refused):
+    records = conversations()
+    records[70] |= own
+    raw = write(tmp_path / "raw.jsonl", records)
+    told = refused("select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}")
+    assert "raw.jsonl, line 71: has " in told
+    assert "expected all records of a pool to have them, or none" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "raw.jsonl"]
+
+
 def test_records_that_cannot_be_written_are_bad(tmp_path, run, refused):
     broken = {"messages": [{"role": "tool", "content": "x"}, {"role": "assistant", "content": "y"}]}
     raw = write(tmp_path / "raw.jsonl", [*conversations(), broken])
