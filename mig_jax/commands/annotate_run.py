@@ -25,6 +25,7 @@ from mig_jax.annotation import (
     Kept,
     TagMapping,
     combine,
+    encoder_of,
     is_nearly_constant,
     score_table,
     scorer_weights,
@@ -34,6 +35,7 @@ from mig_jax.commands.annotate_steps import (
     LOOKS_AT_FINAL_LABELS,
     Models,
     RecordCounts,
+    embeds,
     engine_of,
     filter_records,
     load_models,
@@ -163,6 +165,10 @@ def fingerprint(options: AnnotateOptions) -> dict[str, Any]:
         chosen["vocabulary"] = hashlib.sha256(content).hexdigest()[:16]
     if options.labels_from is not None:
         chosen["labels_from"] = _file_digest(options.labels_from)
+    is_told_later = options.tagger == "embedding" and options.vocabulary is None
+    if embeds(options) and not is_told_later:
+        # By content: the files of a model may change under its name.
+        chosen["embedding_model"] = encoder_of(options.embedding_model, options.device).fingerprint
     versions = {"mig_jax": __version__}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

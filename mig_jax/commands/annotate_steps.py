@@ -47,6 +47,7 @@ __all__ = [
     "LOOKS_AT_FINAL_LABELS",
     "Models",
     "RecordCounts",
+    "embeds",
     "engine_of",
     "filter_records",
     "load_models",
@@ -114,12 +115,12 @@ def load_models(options: AnnotateOptions) -> Models:
 def engine_of(options: AnnotateOptions) -> Engine:
     """Who annotates."""
     names = [options.tagger, *scorer_weights(options.scorer)]
-    runs_models = _embeds(options) or not MODELS.isdisjoint(names)
+    runs_models = embeds(options) or not MODELS.isdisjoint(names)
     on_gpus = runs_models and options.device != "cpu"
     return ENGINES[options.engine](options.ray_address, on_gpus)
 
 
-def _embeds(options: AnnotateOptions) -> bool:
+def embeds(options: AnnotateOptions) -> bool:
     """Whether --embedding_model embeds texts of the pool."""
     names = [options.tagger, *scorer_weights(options.scorer)]
     discovers = options.tagger == "discover" and options.embedding_model is not None
@@ -171,7 +172,7 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
     filters = _filters(options)
     unread = _Unread()
     read = RecordCounts(options.count_by)
-    embeds = _embeds(options)
+    is_embedded = embeds(options)
     texts = Spread()
     with progress_bar("reading", None, unit="records") as bar:
 
@@ -179,7 +180,7 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
             for record in options.records(unread):
                 yield from unread.taken()
                 read.add(record)
-                if embeds:
+                if is_embedded:
                     texts.add(next((text for role, text in record.turns if role == "user"), ""))
                 yield record
                 bar.update()
@@ -194,7 +195,7 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
     if kept.asking_nothing:
         otherwise = "" if options.tagger == "keep" else "; they get no label"
         say(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
-    if embeds:
+    if is_embedded:
         _warn_of_scripts(options, texts)
     return kept, read
 

@@ -239,7 +239,9 @@ def _check_flags(options: SelectOptions, earlier: data.FinishedSelection) -> Non
     """Raises InputError if the flags differ from those of the earlier run."""
     were, now = earlier.manifest.get("parameters", {}), options.parameters()
     differing = [name for name in _COMPARED if were.get(name) != now.get(name)]
-    if now.get("similarity_threshold") == "auto" and "similarity_threshold" in differing:
+    if were.get("neighbours") != now.get("neighbours"):
+        differing.append("neighbours")  # Or the threshold was fixed, and now is to fit.
+    elif now.get("similarity_threshold") == "auto" and "similarity_threshold" in differing:
         differing.remove("similarity_threshold")  # That of the earlier run is taken.
     if "params" in differing:
         differing = ["params"]  # They take the place of others.

@@ -91,6 +91,16 @@ def read_table(
                 "process makes; expected what `mig-jax annotate` writes, or no "
                 "--coordinator_address"
             )
+        if "labels" in lacking.what and getattr(options, "label_embeddings", None) is not None:
+            raise InputError(
+                "--label_embeddings: the records have no labels, and those that are made bring "
+                "their own embeddings; expected none for such a pool"
+            )
+        if "labels" not in lacking.what and options.vocabulary is not None:
+            raise InputError(
+                "--vocabulary: does not go with records that have labels and no score; expected "
+                "what `mig-jax annotate --tagger=keep` writes of them"
+            )
         # Not at the top: only raw pools need what annotates.
         from mig_jax.commands.raw_pools import annotated_table
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mig_jax.commands.main import main
-from tests.running import ROOT, start_together
+from tests.annotation.tiny_models import tiny_sentence_encoder
+from tests.running import ROOT, mig_as_a_person_runs_it, start_together
 
 _TOPICS = {
     "sailing": "jib mainsheet tack harbour keel spinnaker rudder anchor",
@@ -187,6 +188,43 @@ def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused
     # From the cache, too.
     run(*words, "--on_bad_record=skip")
     assert json.loads((tmp_path / "o.rejected.jsonl").read_text()) == rejected
+
+
+def test_flags_that_do_not_go_with_what_is_made_are_refused(tmp_path, refused):
+    (tmp_path / "vocabulary.json").write_text('["a"]')
+    raw = write(tmp_path / "raw.jsonl", conversations())
+    words = ["select", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
+    told = refused(*words, f"--pool={raw}", f"--label_embeddings={tmp_path / 'no.npz'}")
+    assert "--label_embeddings: the records have no labels" in told
+    scoreless = write(tmp_path / "b.jsonl", [{**one, "labels": ["a"]} for one in conversations()])
+    told = refused(*words, f"--pool={scoreless}", f"--vocabulary={tmp_path / 'vocabulary.json'}")
+    assert "--vocabulary: does not go with records that have labels and no score" in told
+
+
+@pytest.mark.slow
+def test_a_model_that_has_changed_under_its_name_is_another(tmp_path):
+    """Each command in a process of its own, as a person runs it."""
+    (tmp_path / "model").mkdir()
+    model = tiny_sentence_encoder(tmp_path / "model")
+    raw = write(tmp_path / "raw.jsonl", conversations())
+    words = ["select", f"--pool={raw}", "--budget=5", f"--embedding_model={model}"]
+    words += [f"--output={tmp_path / 'o.jsonl'}"]
+
+    def looks():
+        done = mig_as_a_person_runs_it(*words)
+        assert done.returncode == 0, done.stderr
+        return "looking at the pool" in done.stderr
+
+    assert looks()
+    assert not looks()
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    changed = SentenceTransformer(str(model), device="cpu")
+    with torch.no_grad():
+        next(changed.parameters()).add_(1.0)
+    changed.save(str(model))
+    assert looks()
 
 
 @pytest.mark.parametrize("own", [{"labels": ["a"], "score": 1.0}, {"score": 1.0}, {"labels": 7}])
