@@ -246,10 +246,11 @@ class InputOptions(TableOptions):
         path = f"{stem}.labels.npz"
         try:
             # One that another run has left is not of these labels.
-            written = data.read_manifest(f"{stem}.annotation.json").get("outputs", ())
+            written = data.read_manifest(f"{stem}.annotation.json").get("outputs")
         except InputError:
             return None
-        return path if os.path.basename(path) in written else None
+        is_told = isinstance(written, dict) and os.path.basename(path) in written
+        return path if is_told else None
 
 
 def define_input_flags(add: AddFlag) -> None:

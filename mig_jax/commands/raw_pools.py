@@ -13,13 +13,13 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from absl import flags
 
 from mig_jax import data
-from mig_jax.annotation import Journal, Needs, scorer_weights
+from mig_jax.annotation import Journal, Needs, Sample, scorer_weights
 from mig_jax.commands.annotate_options import (
     AnnotateOptions,
     annotate_options,
@@ -39,46 +39,42 @@ _OF_THE_POOL = ("vocabulary", "embedding_model", "cache")
 
 
 @dataclasses.dataclass(frozen=True)
+class _Needs(Needs):
+    """What a record must have, and must not: what the first one lacks."""
+
+    lacking: tuple[Literal["labels", "score"], ...] = ()
+    names: data.FieldNames = data.records.USUAL
+
+    def sample_of(self, record: data.RawRecord) -> Sample:
+        for kind in self.lacking:
+            if self._has(record, kind):
+                own = {"labels": "labels", "score": "a score"}[kind]
+                raise data.BadRecord(
+                    f"has {own} of its own, and the first record has none; expected all records of "
+                    "a pool to have them, or none (`mig-jax annotate` makes them for all)"
+                )
+        return super().sample_of(record)
+
+    def _has(self, record: data.RawRecord, kind: Literal["labels", "score"]) -> bool:
+        """Whether there is one, be it one that cannot be used."""
+        wanted = kind == "labels"
+        try:
+            found = labels_and_score(record.record, self.names, labels=wanted, score=not wanted)
+        except data.BadRecord:
+            return True
+        return found != (None, None)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Options(AnnotateOptions):
     """Those of `mig-jax annotate`, for records that are not written with what is found."""
 
-    lacking: tuple[str, ...] = ()
+    lacking: tuple[Literal["labels", "score"], ...] = ()
 
     @property
     def needs(self) -> Needs:
-        return dataclasses.replace(super().needs, fields=None)
-
-    def records(
-        self, rejects: Any = None, losses: data.Losses | None = None
-    ) -> Iterator[data.RawRecord]:
-        """As those of annotate.
-
-        Raises:
-          InputError: for a record that has what the first one lacks, in the pass that has rejects.
-        """
-        for record in super().records(rejects, losses):
-            if rejects is not None:
-                self._check_lacks(record)
-            yield record
-
-    def _check_lacks(self, record: data.RawRecord) -> None:
-        found: tuple[list[str] | None, float | None]
-        try:
-            found = labels_and_score(
-                record.record,
-                self.fields,
-                labels="labels" in self.lacking,
-                score="score" in self.lacking,
-            )
-        except data.BadRecord:
-            found = ([], None)
-        if found != (None, None):
-            own = "labels" if found[0] is not None else "a score"
-            raise InputError(
-                f"{record.where}: has {own} of its own, and the first record has none; expected "
-                "all records of a pool to have them, or none (`mig-jax annotate` makes them for "
-                "all)"
-            )
+        usual = super().needs
+        return _Needs(usual.labels, usual.score, None, self.lacking, self.fields)
 
 
 def annotated_table(
@@ -132,7 +128,9 @@ def annotated_table(
     return table if fits.fits_all else _fitting(table, options, fits, rejects)
 
 
-def _options(options: TableOptions, lacking: frozenset[str]) -> AnnotateOptions:
+def _options(
+    options: TableOptions, lacking: frozenset[Literal["labels", "score"]]
+) -> AnnotateOptions:
     """The flags of `mig-jax annotate` that make what is lacking, and keep what is there."""
     values = flags.FlagValues()
     define_annotate_flags(values)
@@ -151,14 +149,24 @@ def _options(options: TableOptions, lacking: frozenset[str]) -> AnnotateOptions:
 
 @contextlib.contextmanager
 def _journal(folder: str | None, run: dict[str, Any], batch: int) -> Iterator[Journal]:
-    """A journal in the cache, so that a killed run goes on; without a cache, one for this run."""
+    """A journal in the cache, so that a killed run goes on; else one for this run alone.
+
+    That the cache cannot be used, or another run is at the same pool, ends nothing.
+    """
     with contextlib.ExitStack() as held:
-        if folder is None:
-            folder = held.enter_context(tempfile.TemporaryDirectory())
-        os.makedirs(folder, exist_ok=True)
-        key = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:32]
-        path = os.path.join(folder, f"{key}.journal.jsonl")
-        yield held.enter_context(Journal(path, run, batch))
+        journal = None
+        if folder is not None:
+            key = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:32]
+            path = os.path.join(folder, f"{key}.journal.jsonl")
+            try:
+                os.makedirs(folder, exist_ok=True)
+                journal = held.enter_context(Journal(path, run, batch))
+            except (InputError, OSError) as error:
+                say(f"{error}; what is made is kept nowhere until the end")
+        if journal is None:
+            alone = held.enter_context(tempfile.TemporaryDirectory())
+            journal = held.enter_context(Journal(os.path.join(alone, "journal"), run, batch))
+        yield journal
 
 
 def _table(

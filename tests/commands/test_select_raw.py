@@ -5,6 +5,7 @@ The oracle is the way in two steps: `mig-jax annotate` to a file, then `mig-jax 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mig_jax import annotation
 from mig_jax.commands.main import main
 from tests.annotation.tiny_models import tiny_sentence_encoder
 from tests.running import ROOT, mig_as_a_person_runs_it, start_together
@@ -236,6 +238,54 @@ def test_records_with_labels_of_their_own_are_not_passed_over(own, tmp_path, ref
     assert "raw.jsonl, line 71: has " in told
     assert "expected all records of a pool to have them, or none" in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "raw.jsonl"]
+
+
+def test_records_with_labels_of_their_own_are_left_out_with_bad_ones(tmp_path, run):
+    records = conversations()
+    records[70] |= {"labels": ["a"], "score": 1.0}
+    records[71] |= {"labels": 7}
+    records[72] |= {"score": "high"}
+    raw = write(tmp_path / "raw.jsonl", records)
+    words = ["select", f"--pool={raw}", "--budget=77", f"--output={tmp_path / 'o.jsonl'}"]
+    assert "3 bad records skipped" in run(*words, "--on_bad_record=skip")
+    rejected = [json.loads(line) for line in (tmp_path / "o.rejected.jsonl").open()]
+    assert [one["line"] for one in rejected] == [71, 72, 73]
+    found = [one["reason"].partition(" of its own")[0] for one in rejected]
+    assert found == ["has labels", "has labels", "has a score"]
+    kept = [line for line in range(1, 81) if line not in (71, 72, 73)]
+    assert sorted(picked(tmp_path / "o.jsonl")["line"]) == kept
+
+
+@pytest.mark.parametrize("trouble", ["empty", "held", "no folder"])
+def test_a_cache_that_cannot_keep_a_journal_ends_nothing(trouble, tmp_path, run, monkeypatch):
+    """An empty file that a kill left, another run at the same pool, a file in place of a folder."""
+    raw = write(tmp_path / "raw.jsonl", conversations())
+    words = ["select", f"--pool={raw}", "--budget=5"]
+    run(*words, f"--output={tmp_path / 'a.jsonl'}", "--cache=none")
+    opened = []
+
+    class Journal(annotation.Journal):
+        def __enter__(self):
+            opened.append(self.path)
+            return super().__enter__()
+
+    monkeypatch.setattr("mig_jax.commands.raw_pools.Journal", Journal)
+    cache = tmp_path / "other"
+    if trouble == "no folder":
+        cache.write_text("")
+        told = run(*words, f"--output={tmp_path / 'b.jsonl'}", f"--cache={cache}")
+    else:
+        run(*words, f"--output={tmp_path / 'b.jsonl'}", f"--cache={cache}")
+        path = opened[0]
+        assert os.path.dirname(path) == str(cache)
+        for kept in cache.glob("*.npz"):
+            kept.unlink()
+        with open(path, "wb") as stream:
+            if trouble == "held":
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            told = run(*words, f"--output={tmp_path / 'b.jsonl'}", f"--cache={cache}")
+    assert "what is made is kept nowhere until the end" in told
+    assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
 
 
 def test_records_that_cannot_be_written_are_bad(tmp_path, run, refused):
