@@ -1,7 +1,7 @@
 from ._choices import (
     CAN_ASK_SERVER,
+    EMBEDDERS,
     LANGUAGE_MODELS,
-    MODELS,
     NEED_SERVER,
     SCORER_GROUPS,
     SCORERS,
@@ -11,7 +11,7 @@ from ._choices import (
     encoder_of,
     scorer_weights,
 )
-from ._extras import require
+from ._extras import package_versions, require
 from .filters import ExactDuplicates, Filter, NearDuplicates, Overlaps, PreparedFilter, jaccard
 from .models import (
     DEFAULT_EMBEDDING_MODEL,
@@ -126,10 +126,10 @@ __all__ = [
     "CAN_ASK_SERVER",
     "COMBINATIONS",
     "DEFAULT_EMBEDDING_MODEL",
+    "EMBEDDERS",
     "ENGINES",
     "KEY_VARIABLE",
     "LANGUAGE_MODELS",
-    "MODELS",
     "NEED_SERVER",
     "SCORERS",
     "SCORER_GROUPS",
@@ -219,6 +219,7 @@ __all__ = [
     "mean_of_turns",
     "merge_tags",
     "nearest_labels",
+    "package_versions",
     "question_words",
     "ranks",
     "read_discovered",

@@ -39,8 +39,8 @@ from mig_jax.errors import InputError
 
 __all__ = [
     "CAN_ASK_SERVER",
+    "EMBEDDERS",
     "LANGUAGE_MODELS",
-    "MODELS",
     "NEED_SERVER",
     "SCORERS",
     "SCORER_GROUPS",
@@ -120,14 +120,20 @@ def _discover(options: ModelOptions) -> Tagger:
     return DiscoveringTagger(encode, model=model, most=options.max_tags, seed=options.seed)
 
 
-def encoder_of(model: str | None, device: str) -> SentenceEncoder:
-    """One for all that embed; None for the default model."""
-    return _encoder_of(model or DEFAULT_EMBEDDING_MODEL, device)
+def encoder_of(
+    model: str | None, device: str = "auto", flag: str = "--embedding_model"
+) -> SentenceEncoder:
+    """One for all that embed; None for the default model. `flag` is what errors name.
+
+    Raises:
+      InputError: if the model cannot be used.
+    """
+    return _encoder_of(model or DEFAULT_EMBEDDING_MODEL, device, flag)
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder_of(model: str, device: str) -> SentenceEncoder:
-    return SentenceEncoder(model, device=device)
+def _encoder_of(model: str, device: str, flag: str) -> SentenceEncoder:
+    return SentenceEncoder(model, flag=flag, device=device)
 
 
 def _language_model(options: ModelOptions, flag: str) -> CausalLM:
@@ -198,8 +204,8 @@ SCORERS: Final[dict[str, Callable[[ModelOptions], Scorer]]] = {
 }
 #: Taggers and scorers that hold a language model, too large for every machine.
 LANGUAGE_MODELS: Final = frozenset({"instag", "deita_quality", "deita_complexity", "ifd"})
-#: Those that hold a model that runs on a GPU, if there is one.
-MODELS: Final = LANGUAGE_MODELS | {"embedding", "relevance"}
+#: Those by --embedding_model, whatever else is given.
+EMBEDDERS: Final = frozenset({"embedding", "relevance"})
 #: Names of several scorers that are used together.
 SCORER_GROUPS: Final = {
     "deita": ("deita_quality", "deita_complexity"),

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -27,6 +25,7 @@ from mig_jax.annotation import (
     combine,
     encoder_of,
     is_nearly_constant,
+    package_versions,
     score_table,
     scorer_weights,
 )
@@ -67,7 +66,6 @@ _AFTERWARDS = (
     "engine",
     "ray_address",
 )
-_PACKAGES = ("numpy", "scikit-learn", "torch", "transformers", "sentence-transformers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +86,7 @@ def annotate_records(
     """Filters the records, looks at those that stay, and adds to the journal what is not there.
 
     `rejects` gets a line for each record that is left out; `answers` are those of the server that
-    the options name. The journal is one of
-    `fingerprint(options)`, and open.
+    the options name. The journal is one of `fingerprint(options)`, and open.
 
     Raises:
       InputError: for anything given that cannot be used.
@@ -169,10 +166,6 @@ def fingerprint(options: AnnotateOptions) -> dict[str, Any]:
     if embeds(options) and not is_told_later:
         # By content: the files of a model may change under its name.
         chosen["embedding_model"] = encoder_of(options.embedding_model, options.device).fingerprint
-    versions = {"mig_jax": __version__}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
     return {
         # By content: a copy, or a file fetched again, is the same pool.
         "pool": _digests(options.sources),
@@ -181,7 +174,7 @@ def fingerprint(options: AnnotateOptions) -> dict[str, Any]:
         "deduplicate_against": _digests(options.deduplicate_against),
         "scorers": sorted(scorer_weights(options.scorer)),
         **chosen,
-        "versions": versions,
+        "versions": {"mig_jax": __version__, **package_versions()},
     }
 
 

@@ -12,9 +12,9 @@ import msgspec
 
 from mig_jax import data
 from mig_jax.annotation import (
+    EMBEDDERS,
     ENGINES,
     LANGUAGE_MODELS,
-    MODELS,
     SCORERS,
     TAGGERS,
     DiscoveringTagger,
@@ -55,8 +55,7 @@ __all__ = [
 ]
 
 LOOKS_AT_FINAL_LABELS = "tag_count"
-# Taggers and scorers by --embedding_model, and one that knows a hundred languages.
-_THAT_EMBED = frozenset({"embedding", "relevance"})
+# A model for texts, one that knows a hundred languages.
 _MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 
 # Enough to know a pool by, whatever its size; their texts stay in memory for the while.
@@ -115,7 +114,7 @@ def load_models(options: AnnotateOptions) -> Models:
 def engine_of(options: AnnotateOptions) -> Engine:
     """Who annotates."""
     names = [options.tagger, *scorer_weights(options.scorer)]
-    runs_models = embeds(options) or not MODELS.isdisjoint(names)
+    runs_models = embeds(options) or not LANGUAGE_MODELS.isdisjoint(names)
     on_gpus = runs_models and options.device != "cpu"
     return ENGINES[options.engine](options.ray_address, on_gpus)
 
@@ -124,7 +123,7 @@ def embeds(options: AnnotateOptions) -> bool:
     """Whether --embedding_model embeds texts of the pool."""
     names = [options.tagger, *scorer_weights(options.scorer)]
     discovers = options.tagger == "discover" and options.embedding_model is not None
-    return discovers or not _THAT_EMBED.isdisjoint(names)
+    return discovers or not EMBEDDERS.isdisjoint(names)
 
 
 class RecordCounts:

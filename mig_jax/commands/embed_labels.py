@@ -6,8 +6,7 @@ import dataclasses
 
 from absl import flags
 
-from mig_jax import data
-from mig_jax.annotation import DEFAULT_EMBEDDING_MODEL
+from mig_jax import annotation, data
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import (
     USUAL_NEIGHBOURS,
@@ -18,7 +17,7 @@ from mig_jax.commands.flag_groups import (
     stem_of,
 )
 from mig_jax.commands.flag_values import adder
-from mig_jax.commands.pool_inputs import embed_labels, embedder, read_table
+from mig_jax.commands.pool_inputs import embed_labels, read_table
 from mig_jax.commands.terminal import tell
 from mig_jax.errors import InputError
 from mig_jax.measure import threshold_of_neighbours
@@ -48,7 +47,7 @@ def define_flags(values: flags.FlagValues) -> None:
     add(
         flags.DEFINE_string,
         "model",
-        DEFAULT_EMBEDDING_MODEL,
+        annotation.DEFAULT_EMBEDDING_MODEL,
         "Sentence-transformers model, by name or folder.",
     )
     define_device_flag(add)
@@ -64,7 +63,9 @@ def run(values: flags.FlagValues) -> None:
     options = _Options(**values.flag_values_dict())
     with data.OutputFiles(options.files()) as outputs:
         output = outputs.open(options.output)
-        embedder(options.model, "--model", options.device)  # Told before the pool is read.
+        annotation.encoder_of(
+            options.model, options.device, "--model"
+        )  # Told before the pool is read.
         table = read_table(options, outputs, stem_of(options.output, ".npz"))
         # In one order for every pool: models round by what stands beside.
         names = tuple(sorted(table.label_names))

@@ -12,7 +12,6 @@ from mig_jax.commands.asking import Answers, ask
 from mig_jax.commands.budget_flags import BY_FILE
 from mig_jax.commands.budgets import Budget
 from mig_jax.commands.candidates import candidates_of_table
-from mig_jax.commands.pool_inputs import embedder
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.errors import InputError
@@ -111,7 +110,9 @@ def _candidates(
 ) -> Candidates:
     encode = None
     if options.needs("embeddings") and options.embedding_model is not None:
-        encode = embedder(options.embedding_model, "--embedding_model")
+        from mig_jax.annotation import encoder_of
+
+        encode = encoder_of(options.embedding_model)
     return candidates_of_table(
         table,
         costs,

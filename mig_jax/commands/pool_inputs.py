@@ -22,13 +22,12 @@ from mig_jax.measure import (
 )
 
 if TYPE_CHECKING:
-    from mig_jax.annotation import SentenceEncoder
+    pass
 
 __all__ = [
     "check_budget",
     "check_worth",
     "embed_labels",
-    "embedder",
     "label_embeddings",
     "read_label_graph",
     "read_table",
@@ -63,7 +62,9 @@ def read_table(
         return options.builtin_pool.table()
     if isinstance(options, InputOptions) and options.embedding_model is not None:
         # Told before the pool is read, if it cannot be used.
-        embedder(options.embedding_model, "--embedding_model")
+        from mig_jax.annotation import encoder_of
+
+        encoder_of(options.embedding_model)
     vocabulary = None
     if options.vocabulary is not None:
         path = options.vocabulary
@@ -268,18 +269,6 @@ def read_label_graph(
 
 
 @functools.lru_cache(maxsize=1)
-def embedder(model: str, flag: str, device: str = "auto") -> SentenceEncoder:
-    """What embeds texts by a sentence-transformers model; `flag` is what errors name.
-
-    Raises:
-      InputError: if the model cannot be used.
-    """
-    from mig_jax.annotation import SentenceEncoder
-
-    return SentenceEncoder(model, flag=flag, device=device)
-
-
-@functools.lru_cache(maxsize=1)
 def embed_labels(
     labels: tuple[str, ...],
     model: str,
@@ -295,8 +284,8 @@ def embed_labels(
     Raises:
       InputError: if the model cannot be used.
     """
-    from mig_jax.annotation import kept_embeddings
+    from mig_jax.annotation import encoder_of, kept_embeddings
 
-    encoder = embedder(model, flag, device)
+    encoder = encoder_of(model, device, flag)
     embed = functools.partial(embed_with_bar, encoder)
     return kept_embeddings(labels, encoder, folder, embed=embed, tell=say)

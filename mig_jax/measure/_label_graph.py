@@ -181,10 +181,8 @@ def threshold_of_neighbours(
     least = np.float32(0)  # Of the pairs that can be among the largest; below the last of them.
     for start in range(0, count, block):
         similarity = vectors[start : start + block] @ vectors[start:].T
-        rows, columns = np.nonzero(similarity > least)
-        upper = columns > rows
-        found = similarity[rows[upper], columns[upper]]
-        largest = np.concatenate([largest, found])
+        similarity[np.tril_indices(len(similarity))] = -1  # Each pair is found once.
+        largest = np.concatenate([largest, similarity[similarity > least]])
         if len(largest) > pairs:
             largest = np.partition(largest, len(largest) - pairs)[-pairs:]
             least = np.nextafter(largest[0], np.float32(-1))

@@ -179,7 +179,10 @@ def encoder(monkeypatch):
         def __call__(self, texts):
             return np.array([np.arange(26) == ord(text[0]) - ord("a") for text in texts], "f4")
 
-    monkeypatch.setattr(annotation, "SentenceEncoder", FirstLetters)
+    def encoder_of(model, device, flag):
+        return FirstLetters(model, flag=flag, device=device)
+
+    monkeypatch.setattr(annotation, "encoder_of", encoder_of)
     return ["--device=cpu", "--cache=none"]
 
 

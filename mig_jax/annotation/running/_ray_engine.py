@@ -10,7 +10,6 @@ object store takes.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
 import os
 import pickle
@@ -26,6 +25,7 @@ import msgspec
 
 from mig_jax import errors
 from mig_jax._version import __version__
+from mig_jax.annotation._extras import package_versions
 from mig_jax.annotation.running._annotating import Batch, annotate_batch, keep_batch
 from mig_jax.annotation.running._journal import Annotation, Journal
 from mig_jax.annotation.running._pool_batches import PoolBatches, PoolPart
@@ -34,8 +34,6 @@ from mig_jax.errors import InputError
 
 __all__ = ["RayEngine", "versions_here"]
 
-# What decides how models round, and which texts they see.
-_PACKAGES = ("model2vec", "numpy", "scikit-learn", "sentence-transformers", "torch", "transformers")
 # Before ray is imported. Its own words would tear our bar; what matters comes as an error.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -316,12 +314,8 @@ def _row(number: int, batch: bytes, problem: str) -> Any:
 
 def versions_here() -> dict[str, str]:
     """What must be the same on all machines; empty for a package that is not installed."""
-    found = {"Python": ".".join(map(str, sys.version_info[:2])), "mig_jax": __version__}
-    for package in _PACKAGES:
-        found[package] = ""
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+    python = ".".join(map(str, sys.version_info[:2]))
+    return {"Python": python, "mig_jax": __version__, **package_versions()}
 
 
 def _check_address(address: str) -> None:

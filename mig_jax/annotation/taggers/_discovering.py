@@ -164,7 +164,7 @@ def read_discovered(
             return DiscoveredTagger(labels, vectors, most=most)
     except OSError as error:
         raise InputError(f"{name}: {(error.strerror or str(error)).lower()}; {_EXPECTED}") from None
-    except ValueError as error:
+    except (ValueError, SystemError) as error:  # Numbers may be no characters.
         raise InputError(f"{name}: {error}; {_EXPECTED}") from None
     encode = encoder(model)
     try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from mig_jax.annotation.texts._hashed_terms import commonest, log_counts
 from mig_jax.annotation.texts._words import terms_of
 
 __all__ = ["PairMatch", "form_of"]
@@ -172,8 +173,7 @@ def _singular(rows: Any, count: int, seed: int) -> tuple[npt.NDArray[np.int64], 
     from sklearn.decomposition import TruncatedSVD
 
     having = np.bincount(rows.indices, minlength=rows.shape[1])
-    common = np.argsort(-having, kind="stable")[:_TERMS]
-    terms = np.sort(common[having[common] > 0])
+    terms = commonest(having, _TERMS)
     count = min(count, len(terms))
     if not count:
         return terms, np.zeros((0, 0))
@@ -190,27 +190,16 @@ def _whitening(rows: _Floats) -> _Floats:
 
 def _counts(texts: Sequence[str]) -> Any:
     """One plus the logarithm of how often each text has each term: CSR [n, buckets]."""
-    return _hashed((Counter(terms_of(text[:_CHARACTERS])) for text in texts), _BUCKETS)
-
-
-def _hashed(counted: Iterable[Mapping[str, float]], buckets: int) -> Any:
-    from scipy.sparse import csr_matrix
-    from sklearn.feature_extraction import FeatureHasher
-
-    counts = [of_one.items() for of_one in counted]
-    if not counts:
-        return csr_matrix((0, buckets))
-    hasher = FeatureHasher(buckets, input_type="pair", alternate_sign=False)
-    found = hasher.transform(counts)
-    found.data = 1 + np.log(found.data)
-    return found
+    counted = (Counter(terms_of(text[:_CHARACTERS])) for text in texts)
+    return log_counts(counted, _BUCKETS, np.float64)
 
 
 def _with_form(answered: Any, responses: Sequence[str]) -> Any:
     """Weighted terms, and behind them the form of each response."""
     from scipy.sparse import hstack
 
-    form = _hashed((Counter(form_of(text[:_CHARACTERS])) for text in responses), _FORM_BUCKETS)
+    forms = (Counter(form_of(text[:_CHARACTERS])) for text in responses)
+    form = log_counts(forms, _FORM_BUCKETS, np.float64)
     return hstack([answered, _FORM_WEIGHT * _unit_rows(form)], format="csr")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from mig_jax.annotation.texts._hashed_terms import commonest, log_counts
 from mig_jax.annotation.texts._words import terms_of
 
 __all__ = ["TextVectors"]
@@ -54,7 +55,7 @@ class TextVectors:
                 f"terms {self._terms.shape}, weights {self._weights.shape} and axes "
                 f"{self._axes.shape} do not go together"
             )
-        if count and not (self._terms[0] >= 0 and self._terms[-1] < _BUCKETS):
+        if count and not (self._terms.min() >= 0 and self._terms.max() < _BUCKETS):
             raise ValueError(f"terms are not within 0 and {_BUCKETS - 1}")
         if not (np.isfinite(self._weights).all() and np.isfinite(self._axes).all()):
             raise ValueError("weights or axes are not finite")
@@ -82,8 +83,7 @@ class TextVectors:
 
         counts = _counts(texts)
         having = np.bincount(counts.indices, minlength=_BUCKETS)
-        common = np.argsort(-having, kind="stable")[:_TERMS]
-        terms = np.sort(common[having[common] > 0])
+        terms = commonest(having, _TERMS)
         weights = np.log((1 + len(texts)) / (1 + having[terms]))
         weights = np.maximum(weights, _LEAST_WEIGHT).astype(np.float32)
         if len(terms) < 2:  # Nothing to decompose.
@@ -114,11 +114,5 @@ class TextVectors:
 
 def _counts(texts: Sequence[str]) -> Any:
     """One plus the logarithm of how often each text has each term: float32 CSR [n, buckets]."""
-    from scipy.sparse import csr_matrix
-    from sklearn.feature_extraction import FeatureHasher
-
-    hasher = FeatureHasher(_BUCKETS, input_type="pair", alternate_sign=False, dtype=np.float32)
-    counted = (Counter(terms_of(text[:_CHARACTERS])).items() for text in texts)
-    found = hasher.transform(counted) if texts else csr_matrix((0, _BUCKETS), dtype=np.float32)
-    found.data = 1 + np.log(found.data)
-    return found
+    counted = (Counter(terms_of(text[:_CHARACTERS])) for text in texts)
+    return log_counts(counted, _BUCKETS, np.float32)
