@@ -94,8 +94,7 @@ class ModelOptions:
 
 
 def _embedding(options: ModelOptions) -> Tagger:
-    if options.vocabulary is None:
-        raise InputError("--tagger=embedding: needs --vocabulary=FILE, a JSON list of labels")
+    assert options.vocabulary is not None
     encode = encoder_of(options.embedding_model, options.device)
     return EmbeddingTagger(
         data.read_vocabulary(options.vocabulary),

@@ -363,6 +363,8 @@ def _tagger(values: flags.FlagValues) -> str:
         }
         if values.labels_from is None:
             say(f"--tagger={tagger}: {told[tagger]}")
+    if tagger == "embedding" and values.vocabulary is None:
+        raise InputError("--tagger=embedding: needs --vocabulary=FILE, a JSON list of labels")
     if tagger != "discover" and values.labels_from is not None:
         raise InputError("--labels_from: goes with --tagger=discover, and without --vocabulary")
     if tagger == "discover" and values.vocabulary is not None:

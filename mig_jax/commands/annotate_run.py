@@ -34,11 +34,11 @@ from mig_jax.commands.annotate_steps import (
     LOOKS_AT_FINAL_LABELS,
     Models,
     RecordCounts,
-    embeds,
     engine_of,
     filter_records,
     load_models,
     look_at_pool,
+    text_model,
 )
 from mig_jax.commands.endpoint_flags import ENDPOINT_SETTINGS
 from mig_jax.commands.terminal import progress_bar, say
@@ -162,10 +162,9 @@ def fingerprint(options: AnnotateOptions) -> dict[str, Any]:
         chosen["vocabulary"] = hashlib.sha256(content).hexdigest()[:16]
     if options.labels_from is not None:
         chosen["labels_from"] = _file_digest(options.labels_from)
-    is_told_later = options.tagger == "embedding" and options.vocabulary is None
-    if embeds(options) and not is_told_later:
+    if (model := text_model(options)) is not None:
         # By content: the files of a model may change under its name.
-        chosen["embedding_model"] = encoder_of(options.embedding_model, options.device).fingerprint
+        chosen["embedding_model"] = encoder_of(model, options.device).fingerprint
     return {
         # By content: a copy, or a file fetched again, is the same pool.
         "pool": _digests(options.sources),

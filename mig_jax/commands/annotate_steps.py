@@ -12,6 +12,7 @@ import msgspec
 
 from mig_jax import data
 from mig_jax.annotation import (
+    DEFAULT_EMBEDDING_MODEL,
     EMBEDDERS,
     ENGINES,
     LANGUAGE_MODELS,
@@ -36,6 +37,7 @@ from mig_jax.annotation import (
     hardly_known_scripts,
     leave_out,
     looking,
+    model_of_discovered,
     require,
     scorer_weights,
 )
@@ -47,11 +49,11 @@ __all__ = [
     "LOOKS_AT_FINAL_LABELS",
     "Models",
     "RecordCounts",
-    "embeds",
     "engine_of",
     "filter_records",
     "load_models",
     "look_at_pool",
+    "text_model",
 ]
 
 LOOKS_AT_FINAL_LABELS = "tag_count"
@@ -114,16 +116,21 @@ def load_models(options: AnnotateOptions) -> Models:
 def engine_of(options: AnnotateOptions) -> Engine:
     """Who annotates."""
     names = [options.tagger, *scorer_weights(options.scorer)]
-    runs_models = embeds(options) or not LANGUAGE_MODELS.isdisjoint(names)
+    runs_models = text_model(options) is not None or not LANGUAGE_MODELS.isdisjoint(names)
     on_gpus = runs_models and options.device != "cpu"
     return ENGINES[options.engine](options.ray_address, on_gpus)
 
 
-def embeds(options: AnnotateOptions) -> bool:
-    """Whether --embedding_model embeds texts of the pool."""
+def text_model(options: AnnotateOptions) -> str | None:
+    """The sentence-transformers model that embeds texts of the pool, by its name; None for none."""
     names = [options.tagger, *scorer_weights(options.scorer)]
-    discovers = options.tagger == "discover" and options.embedding_model is not None
-    return discovers or not EMBEDDERS.isdisjoint(names)
+    if not EMBEDDERS.isdisjoint(names):
+        return options.embedding_model or DEFAULT_EMBEDDING_MODEL
+    if options.tagger != "discover":
+        return None
+    if options.embedding_model is None and options.labels_from is not None:
+        return model_of_discovered(options.labels_from)  # That by which they were found.
+    return options.embedding_model
 
 
 class RecordCounts:
@@ -171,7 +178,7 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
     filters = _filters(options)
     unread = _Unread()
     read = RecordCounts(options.count_by)
-    is_embedded = embeds(options)
+    model = text_model(options)
     texts = Spread()
     with progress_bar("reading", None, unit="records") as bar:
 
@@ -179,7 +186,7 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
             for record in options.records(unread):
                 yield from unread.taken()
                 read.add(record)
-                if is_embedded:
+                if model is not None:
                     texts.add(next((text for role, text in record.turns if role == "user"), ""))
                 yield record
                 bar.update()
@@ -194,20 +201,20 @@ def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[
     if kept.asking_nothing:
         otherwise = "" if options.tagger == "keep" else "; they get no label"
         say(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
-    if is_embedded:
-        _warn_of_scripts(options, texts)
+    if model is not None:
+        _warn_of_scripts(model, options.device, texts)
     return kept, read
 
 
-def _warn_of_scripts(options: AnnotateOptions, texts: Spread) -> None:
+def _warn_of_scripts(model: str, device: str, texts: Spread) -> None:
     """Warns if most texts are in scripts that the model hardly knows."""
-    encoder = encoder_of(options.embedding_model, options.device)
+    encoder = encoder_of(model, device)
     found = hardly_known_scripts(texts.texts, encoder.pieces_of)
     if (share := sum(found.values())) > 0.5:
         scripts = listed([script.capitalize() if script != "CJK" else script for script in found])
         say(
             f"warning: {share:.0%} of the records are in scripts ({scripts}) that "
-            f"{options.embedding_model} hardly knows: it splits their words into single letters, "
+            f"{model} hardly knows: it splits their words into single letters, "
             f"or drops them; a multilingual model knows them, as --embedding_model={_MULTILINGUAL}"
         )
 

@@ -105,6 +105,7 @@ class Extension:
     earlier: data.FinishedSelection
     records: np.ndarray  #: int64: what was picked, in order, as records of the pool.
     count: int  #: The records of the first files.
+    made_here: bool  #: Whether labels or scores are made of the whole pool.
 
     @property
     def joined_at(self) -> float | None:
@@ -185,9 +186,16 @@ class Extension:
             return "learned parameters are relative to the pool, and are others in a larger one"
         if differing == {"graph"}:
             return "the labels of the earlier records are joined in another way"
+        about = f"--extend: {self.earlier.path} is of another run"
+        if self.made_here and differing <= {"pool", "graph", "parameters"}:
+            raise InputError(
+                f"{about}: the labels or scores that were made then are not those of the pool as "
+                "it is now; expected records that keep theirs: from `mig-jax annotate`, which has "
+                "--labels_from for new ones, or no --extend"
+            )
         raise InputError(
-            f"--extend: {self.earlier.path} is of another run: {differences(run, now)}; expected "
-            "the same flags, records and versions, or no --extend"
+            f"{about}: {differences(run, now)}; expected the same flags, records and versions, or "
+            "no --extend"
         )
 
 
@@ -227,7 +235,7 @@ def read_extension(
         own = rows[(rows >= 0) & may_be_picked]
         return Changes(path, options.at_most_changes, records[may_be_picked], own)
     count = hosts.sum(int(np.count_nonzero(table.file_index < len(earlier.files()))))
-    return Extension(earlier, records, count)
+    return Extension(earlier, records, count, data.ANNOTATED in table.layouts)
 
 
 def _limits_of(earlier: data.FinishedSelection) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from typing import Literal
+from typing import Any, Literal
 
 from absl import flags
 
@@ -238,19 +238,39 @@ class InputOptions(TableOptions):
 
     @property
     def embeddings_beside(self) -> str | None:
-        """What `mig-jax annotate` wrote beside the pool, where no other embeddings are named."""
-        named = self.label_embeddings or self.embedding_model
-        if named or len(self.pool) != 1 or not os.path.isfile(self.pool[0]):
+        """What `mig-jax annotate` wrote beside the pool, where no other embeddings are named.
+
+        Beside each of its files the same: new ones were annotated with the labels of the first.
+        """
+        if self.label_embeddings or self.embedding_model or self.annotated_apart:
             return None
-        stem = stem_of(self.pool[0], ".jsonl", ".json", ".parquet")
-        path = f"{stem}.labels.npz"
-        try:
-            # One that another run has left is not of these labels.
-            written = data.read_manifest(f"{stem}.annotation.json").get("outputs")
-        except InputError:
-            return None
-        is_told = isinstance(written, dict) and os.path.basename(path) in written
-        return path if is_told else None
+        paths = [path for path, _ in self._annotated]
+        return paths[0] if paths and len(paths) == len(self.pool) else None
+
+    @property
+    def annotated_apart(self) -> bool:
+        """Whether `mig-jax annotate` gave files labels of different tables."""
+        return any(digest != self._annotated[0][1] for _, digest in self._annotated)
+
+    @functools.cached_property
+    def _annotated(self) -> list[tuple[str, Any]]:
+        """Of each file annotated: the label embeddings written with it, and their digest."""
+        return list(filter(None, map(_annotated_beside, self.pool)))
+
+
+def _annotated_beside(pool: str) -> tuple[str, Any] | None:
+    """The label embeddings that `mig-jax annotate` wrote with this file, and their digest."""
+    if not os.path.isfile(pool):
+        return None
+    stem = stem_of(pool, ".jsonl", ".json", ".parquet")
+    path = f"{stem}.labels.npz"
+    try:
+        # One that another run has left is not of these labels.
+        written = data.read_manifest(f"{stem}.annotation.json").get("outputs")
+    except InputError:
+        return None
+    told = isinstance(written, dict) and written.get(os.path.basename(path))
+    return (path, told) if told else None
 
 
 def define_input_flags(add: AddFlag) -> None:

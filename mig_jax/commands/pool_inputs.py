@@ -213,6 +213,11 @@ def label_embeddings(
     if path is None:
         path = options.embeddings_beside
         if path is None:
+            if options.annotated_apart:
+                say(
+                    "the files of the pool were annotated apart from each other: their labels mean "
+                    "different things; annotate them together, or new ones with --labels_from"
+                )
             return None
         say(f"label embeddings of {path}, beside the pool")
     return data.read_label_embeddings(

@@ -98,14 +98,15 @@ def annotated_table(
       InputError: for anything given that cannot be used.
     """
     missing = listed([{"score": "scores"}.get(name, name) for name in sorted(lacking.what)])
-    say(f"the records have no {missing}: these are made first, as `mig-jax annotate` does")
-    if lacking.perhaps:
-        say(f"if they have, under another name, perhaps {lacking.perhaps} tells where")
     annotating = _options(options, lacking.what)
     vars(annotating)["sources"] = list(files)  # The same ones, and not opened again.
     run = fingerprint(annotating)
 
+    if lacking.perhaps:
+        say(f"if they have, under another name, perhaps {lacking.perhaps} tells where")
+
     def annotate(rejects: Any) -> data.RecordTable:
+        say(f"the records have no {missing}: these are made first, as `mig-jax annotate` does")
         with _journal(options.cache_folder, run, annotating.batch_size) as journal:
             found = annotate_records(annotating, journal, rejects)
             table = _table(annotating, found, journal, files)

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags as absl_flags
 
 from mig_jax import data
 from mig_jax.annotation import (
@@ -20,6 +21,8 @@ from mig_jax.annotation import (
     discover_labels,
     read_discovered,
 )
+from mig_jax.commands.annotate_options import annotate_options, define_annotate_flags
+from mig_jax.commands.annotate_run import fingerprint
 from mig_jax.commands.main import main
 from mig_jax.errors import InputError
 from tests.annotation.tiny_models import tiny_sentence_encoder
@@ -254,6 +257,10 @@ def test_what_is_no_such_file_is_told(tmp_path, capsys):
             read_discovered(path, lambda model: TextVectors.fit(texts))
         assert _run(f"--pool={pool}", f"--output={output}", f"--labels_from={path}") == 2
         assert f"l.npz: {told}" in capsys.readouterr().err
+    state = good | {"grain": table.state["grain"][:0]}
+    data.write_label_embeddings(path, [], table.embeddings[:0], more=state)
+    with pytest.raises(InputError, match="it has no labels"):
+        read_discovered(path, lambda model: TextVectors.fit(texts))
     for flags, told in (
         ([f"--labels_from={tmp_path}/none.npz"], "none.npz: no such file"),
         ([f"--labels_from={path}", "--tagger=keep"], "--labels_from: goes with --tagger=discover"),
@@ -338,6 +345,13 @@ def test_killed_runs_and_other_batches_give_the_same_bytes(tmp_path):
     assert ours[0] == ours[1]
 
 
+def _fingerprint(*words):
+    values = absl_flags.FlagValues()
+    define_annotate_flags(values)
+    values(["annotate", *words])
+    return fingerprint(annotate_options(values))
+
+
 def test_a_sentence_model_finds_labels_and_gives_them_again(tmp_path, capsys):
     (tmp_path / "model").mkdir()
     model = tiny_sentence_encoder(tmp_path / "model")
@@ -351,6 +365,10 @@ def test_a_sentence_model_finds_labels_and_gives_them_again(tmp_path, capsys):
     same = [set(a) == set(b) for a, b in zip(_labels(output), _labels(again), strict=True)]
     # A model rounds by what stands beside a text, which may decide between two labels as near.
     assert np.mean(same) > 0.9
+    # The run is told from others by what the model holds, whether a flag or the labels name it.
+    runs = [_fingerprint(f"--pool={pool}", f"--output={output}", *w) for w in (flags, [from_file])]
+    assert runs[0]["embedding_model"] == runs[1]["embedding_model"]
+    assert str(model) not in str(runs[0]["embedding_model"])
 
 
 def test_the_labels_of_a_vocabulary_are_kept_with_the_model(tmp_path):

@@ -129,6 +129,8 @@ def test_a_second_run_takes_what_was_made_from_the_cache(tmp_path, run):
     second = run(*words, f"--output={tmp_path / 'b.jsonl'}")
     assert "looking at the pool" in first
     assert "looking at the pool" not in second
+    assert "the records have no labels and scores" in first
+    assert "these are made first" not in second
     assert "the pool is unchanged: read from" in second
     for ending in (".jsonl", ".selection.parquet"):
         found = [(tmp_path / name).with_suffix(ending).read_bytes() for name in ("a", "b")]
@@ -329,6 +331,31 @@ def test_embeddings_that_another_run_left_are_not_taken(tmp_path, run):
     run("annotate", f"--pool={again}", f"--output={output}", "--tagger=keep", "--scorer=keep")
     assert (tmp_path / "annotated.labels.npz").exists()
     told = run("select", f"--pool={output}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}")
+    assert "the label graph has no edges" in told
+
+
+def test_new_records_take_the_labels_of_the_old(tmp_path, run, refused):
+    """The way that `--extend` tells a raw pool that has grown."""
+    old = write(tmp_path / "old.jsonl", conversations())
+    new = write(tmp_path / "new.jsonl", conversations(20, seed=1))
+    words = ["select", "--budget=10", f"--extend={tmp_path / 'was.jsonl'}"]
+    run("select", f"--pool={old}", "--budget=10", f"--output={tmp_path / 'was.jsonl'}")
+    words += [f"--output={tmp_path / 'now.jsonl'}"]
+    told = refused(*words, f"--pool={old}", f"--pool={new}")
+    assert "was.jsonl is of another run: the labels or scores that were made then" in told
+    assert "--labels_from" in told
+    a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    run("annotate", f"--pool={old}", f"--output={a}")
+    run("annotate", f"--pool={new}", f"--output={b}", f"--labels_from={tmp_path / 'a.labels.npz'}")
+    run("select", f"--pool={a}", "--budget=10", f"--output={tmp_path / 'was.jsonl'}")
+    told = run(*words, f"--pool={a}", f"--pool={b}")
+    assert "label embeddings of" in told
+    extended = json.loads((tmp_path / "now.manifest.json").read_text())["extended"]
+    assert extended["kept"] or "new records may win" in extended["reason"]
+    # Labels that another run found mean other things.
+    run("annotate", f"--pool={new}", f"--output={b}")
+    told = run("select", f"--pool={a}", f"--pool={b}", "--budget=5", f"--output={tmp_path / 'o'}")
+    assert "annotated apart from each other" in told
     assert "the label graph has no edges" in told
 
 

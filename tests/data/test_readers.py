@@ -436,7 +436,7 @@ def test_read_vocabulary(tmp_path: Path) -> None:
     assert read_vocabulary(path) == ["b", "a"]
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"[1]", b'["a"', b'["\xff"]', b"[]"])
+@pytest.mark.parametrize("text", [b"", b"{}", b"[1]", b'["a"', b'["\xff"]', b"[]", b'["a\\u0000"]'])
 def test_bad_vocabulary(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "vocabulary.json"
     path.write_bytes(text)

@@ -1,5 +1,10 @@
 from ._discover import DiscoveredLabels, discover_labels
-from ._discovering import DiscoveredTagger, DiscoveringTagger, read_discovered
+from ._discovering import (
+    DiscoveredTagger,
+    DiscoveringTagger,
+    model_of_discovered,
+    read_discovered,
+)
 from ._embedding import EmbeddingTagger, nearest_labels
 from ._instag import INSTAG_PROMPT, InsTagger, parse_tags
 from ._kept_labels import KeepLabels
@@ -16,6 +21,7 @@ __all__ = [
     "TagMapping",
     "discover_labels",
     "merge_tags",
+    "model_of_discovered",
     "nearest_labels",
     "parse_tags",
     "read_discovered",

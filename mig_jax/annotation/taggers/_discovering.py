@@ -14,7 +14,7 @@ from mig_jax.annotation.texts import Encode, LabelTable, Sample, TextVectors
 from mig_jax.data import files
 from mig_jax.errors import InputError
 
-__all__ = ["DiscoveredTagger", "DiscoveringTagger", "read_discovered"]
+__all__ = ["DiscoveredTagger", "DiscoveringTagger", "model_of_discovered", "read_discovered"]
 
 # What of an instruction is embedded, in characters.
 _CHARACTERS: Final = 4_000
@@ -137,6 +137,24 @@ class _Remembering:
         return np.array(rows, np.float32)
 
 
+def model_of_discovered(path: str | os.PathLike[str]) -> str | None:
+    """The name of the model that embeds texts for the labels of a file; None for none.
+
+    What is wrong with the file is told by `read_discovered`.
+    """
+    try:
+        return _model(os.fspath(path))
+    except (OSError, SystemError):
+        return None
+
+
+def _model(path: str) -> str | None:
+    try:
+        return str(files.read_npz(path, ["embedded_by"])["embedded_by"])
+    except ValueError:
+        return None
+
+
 def read_discovered(
     path: str | os.PathLike[str], encoder: Callable[[str], Encode], *, most: int = 5
 ) -> DiscoveredTagger:
@@ -156,9 +174,8 @@ def read_discovered(
         names, centres, grain = arrays["labels"], arrays["embeddings"], arrays["grain"]
         _check(names, centres, grain)
         labels = DiscoveredLabels(names.tolist(), centres, grain)
-        try:
-            model = str(files.read_npz(name, ["embedded_by"])["embedded_by"])
-        except ValueError:
+        model = _model(name)
+        if model is None:
             vectors = TextVectors.of_arrays(files.read_npz(name, _VECTORS))
             _check_width(vectors.dimensions, centres)
             return DiscoveredTagger(labels, vectors, most=most)
@@ -180,6 +197,8 @@ def _check(names: npt.NDArray[Any], centres: npt.NDArray[Any], grain: npt.NDArra
         raise ValueError("labels are no names of which no two are alike")
     if centres.dtype != np.float32 or centres.ndim != 2 or len(centres) != len(names):
         raise ValueError(f"embeddings are {centres.dtype} {centres.shape} for {len(names)} labels")
+    if not len(names):
+        raise ValueError("it has no labels")
     if not np.isfinite(centres).all():
         raise ValueError("embeddings are not finite")
     if (

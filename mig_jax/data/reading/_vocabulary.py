@@ -17,7 +17,8 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
     """The labels of a JSON file, here or elsewhere, that is a list of strings.
 
     Raises:
-      InputError: if it cannot be read or is anything else, an empty list included.
+      InputError: if it cannot be read or is anything else, an empty list included, or if a label
+        ends in a NUL character.
     """
     stamp = stamp_of(os.fspath(path))
     expected = "expected a JSON list of at least one string"
@@ -27,6 +28,9 @@ def read_vocabulary(path: str | os.PathLike[str]) -> list[str]:
         labels = msgspec.json.decode(content, type=list[str])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{stamp.path}: {error}; {expected}") from None
+    if ended := next((label for label in labels if label.endswith("\0")), None):
+        # Arrays of texts, which labels are written as, would drop it.
+        raise InputError(f"{stamp.path}: the label {ended!r} ends in a NUL character; {expected}")
     if not labels:
         raise InputError(f"{stamp.path}: the list is empty; {expected}")
     return labels
