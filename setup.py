@@ -50,11 +50,13 @@ TEST = [
     *HUB,
     *RUN_NOTEBOOKS,
 ]
+# Formulas become pictures when pages are made: ziamath (MIT) needs neither LaTeX nor a network.
 DOCS = [
     "furo>=2024.8.6",
     "myst-parser>=4.0",
     "sphinx>=8.1",
     "sphinxcontrib-programoutput>=0.18",
+    "ziamath>=0.12",
 ]
 
 setuptools.setup(

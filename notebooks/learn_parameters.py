@@ -284,4 +284,4 @@ plt.show()
 #
 # - Less noise in `estimate`, or more: how much does learning need to be told?
 # - `FromFeatures` for `Free`: a function of a label's features, for pools never seen.
-# - Real data: `mig-jax learn` learns from validation records; `docs/learn.md` says how.
+# - Real data: `mig-jax learn` learns from validation records; `docs/guides/learn.md` says how.

@@ -149,4 +149,4 @@ plt.show()
 #
 # - Another budget, or `chunk=100` and `on_chunk=...` in `select`, to watch a long run or save it.
 # - The same from the command line: `mig-jax select --devices=all`, and several processes with
-#   `--coordinator_address`. `docs/scaling.md` has what was measured at up to ten million records.
+#   `--coordinator_address`. `docs/guides/scaling.md` has measurements up to ten million records.

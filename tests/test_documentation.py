@@ -36,7 +36,7 @@ def test_python_example(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_limits_in_python(capsys):
-    _, example = examples("docs/budgets.md")  # The first reads a file.
+    _, example = examples("docs/guides/budgets.md")  # The first reads a file.
     names: dict = {}
     exec(example.replace("5000", "1000").replace("20_000", "8_000").replace("150", "50"), names)
     tokens, of_first, of_second = map(int, re.findall(r"\d+", capsys.readouterr().out)[:3])
@@ -57,7 +57,7 @@ def test_parts_of_ones_own(tmp_path, monkeypatch, capsys):
         monkeypatch.setitem(registry, name, None)  # Its line goes when the test ends.
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    for example in examples("docs/extend.md"):
+    for example in examples("docs/guides/extend.md"):
         exec(example, names)
     first, *_, last = names["found"].history
     assert last.fitted < first.fitted
@@ -71,7 +71,7 @@ def test_parts_of_ones_own(tmp_path, monkeypatch, capsys):
 
 
 def test_the_note_on_dataclasses_says_what_is_so(capsys):
-    by_jax, by_us = examples("docs/dataclass_structures.md")
+    by_jax, by_us = examples("docs/background/dataclass_structures.md")
     names: dict = {}
     assert "count=300" in by_jax
     exec(by_jax.replace("count=300", "count=30"), names)  # Fewer, only to be quick.

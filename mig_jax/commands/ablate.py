@@ -4,7 +4,7 @@
 
 The paper's own settings are one cell, added if the grid does not have them: all
 others are compared with it. The same command in the same directory goes on
-where it was stopped. docs/ablate.md tells what is written.
+where it was stopped. docs/guides/ablate.md tells what is written.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Prior(NamedTuple):
 
 
 _PRIOR = Prior()
-#: Of what models of words say: measured on a real pool (docs/benchmarks.md).
+#: Of what models of words say: measured on a real pool (docs/background/benchmarks.md).
 FROM_WORDS = Prior("log", 0.1)
 
 

@@ -397,7 +397,7 @@ def test_good_and_very_good_differ_by_a_modest_factor():
 
 @pytest.mark.slow
 def test_swaps_and_votes_of_real_pools(shared_data):
-    """What docs/annotation_quality.md says, with room for other versions of libraries.
+    """What docs/background/annotation_quality.md says, with room for other versions of libraries.
 
     Readers vote for answers: what was asked, which the score counts too, they rank lower.
     """

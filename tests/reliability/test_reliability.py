@@ -1,4 +1,4 @@
-"""What docs/reliability.md promises, on annotate: it needs neither JAX nor models.
+"""What docs/guides/reliability.md promises, on annotate: it needs neither JAX nor models.
 
 The campaigns beside this file try the same on select and learn, and at many more moments.
 """

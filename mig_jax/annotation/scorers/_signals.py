@@ -59,7 +59,8 @@ class SignalWeights:
     an instruction of one term, 1 for one of a thousand. An answer to a long question is no
     better for it, and readers vote for it less; but a record that asks for more teaches more.
     Among scores of the same answers, with and without, this one was chosen on validation records
-    of five tasks, by what networks learn from selections of `sft_mix`; see docs/annotate.md.
+    of five tasks, by what networks learn from selections of `sft_mix`; see
+    docs/background/annotation_quality.md.
 
     The bounds are set, with both pools in view, for the use of a score as a quality that is summed:
     what does not belong together counts a tenth (of a short answer up to three tenths), and the
@@ -69,7 +70,7 @@ class SignalWeights:
     `spreads` are those of answers that readers voted on; the direction of `weights` by least
     squares on ranks of votes within sites; the rest on a grid, by the sum of how well swapped
     responses are told (AUC) and how well votes are ranked (Spearman). What they tell of sources
-    that they were not chosen on is in docs/annotate.md.
+    that they were not chosen on is in docs/background/annotation_quality.md.
     """
 
     topics: float = 0.5
