@@ -31,7 +31,8 @@ from mig_jax.commands.flag_groups import (
     check_input_flags,
     define_input_flags,
 )
-from mig_jax.commands.flag_values import adder
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import Folder, adder
 from mig_jax.commands.pool_inputs import (
     check_budget,
     check_worth,
@@ -282,8 +283,9 @@ _NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
 
 def _define_flags(values: flags.FlagValues) -> None:
     add = adder(values)
+    grid = add.under(Section.GRID)
     define_input_flags(add)
-    add(flags.DEFINE_string, "workdir", None, "Directory of this grid, for all that is written.")
+    add(Folder, "workdir", None, "Directory of this grid, for all that is written.")
     add(flags.DEFINE_integer, "budget", 500, "Records that each cell selects.", lower_bound=1)
     families = ", ".join(FAMILIES)
     add(flags.DEFINE_list, "families", ["power", "log"], f"Score functions: {families}.")
@@ -297,13 +299,13 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Labels whose embeddings are this similar (cosine) are joined.",
     )
     add(flags.DEFINE_list, "gains", ["exact", "linear"], "What picks maximise: exact, linear.")
-    add(
+    grid(
         flags.DEFINE_float,
         "paper_threshold",
         PAPER.threshold,
         "Threshold of the paper's cell, with which all others are compared.",
     )
-    add(
+    grid(
         flags.DEFINE_integer,
         "batch_size",
         None,
@@ -311,7 +313,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Never changes what is picked.",
         lower_bound=1,
     )
-    add(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps.")
+    grid(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps.")
 
 
 def _options(values: flags.FlagValues) -> Options:
@@ -343,9 +345,9 @@ def _number(name: str, text: Any, accepts: Callable[[float], bool], expected: st
 
 COMMAND = Command(
     name="ablate",
-    summary="select for every combination of hyperparameters, and compare",
     define_flags=_define_flags,
     run=lambda values: run(_options(values)),
     required=("workdir",),
     interrupted="the same command goes on from here",
+    examples=("pool.jsonl --label_embeddings=labels.npz --budget=2k --workdir=grid",),
 )

@@ -28,7 +28,16 @@ from mig_jax.commands.flag_groups import (
     define_input_flags,
     stem_of,
 )
-from mig_jax.commands.flag_values import AddFlag, ThresholdParser, adder
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import (
+    AddFlag,
+    Field,
+    File,
+    Folder,
+    ThresholdParser,
+    adder,
+    several,
+)
 from mig_jax.commands.given_flags import (
     GivenOptions,
     check_given_flags,
@@ -42,6 +51,7 @@ from mig_jax.commands.method_flags import (
 )
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.process_flags import check_process_flags, define_process_flags
+from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
 
@@ -115,6 +125,11 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
         return stem_of(self.output, ".jsonl", ".json", ".parquet")
 
     @property
+    def to_standard_output(self) -> bool:
+        """Whether the records alone are written, to standard output."""
+        return self.output == STANDARD
+
+    @property
     def form(self) -> data.OutputForm:
         """What the records are written as."""
         return data.output_form(self.output, as_table=self.output_layout == "parquet")
@@ -164,15 +179,18 @@ def define_select_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
     define_input_flags(add)
+    define_budget_flags(add)
     _define_output_flags(add)
+    define_method_flags(add)
     _define_measure_flags(add)
     define_given_flags(add)
     define_process_flags(add)
-    define_budget_flags(add)
-    define_method_flags(add)
-    add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
+    add.under(Section.OUTPUT)(
+        flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is."
+    )
+    add = add.under(Section.LONG_RUNS)
     add(
-        flags.DEFINE_string,
+        Folder,
         "checkpoint_dir",
         None,
         "Directory where the selection is saved as it goes on: the same command resumes after a "
@@ -189,14 +207,15 @@ def define_select_flags(values: flags.FlagValues) -> None:
 
 
 def _define_output_flags(add: AddFlag) -> None:
-    add(
-        flags.DEFINE_string,
+    essential, add = add.under(Section.ESSENTIAL), add.under(Section.OUTPUT)
+    essential(
+        File,
         "output",
         None,
         "Where to write the selected records: .jsonl or .json (lines), .jsonl.gz, .jsonl.zst, or "
-        ".parquet for a table.",
+        ".parquet for a table. - is standard output: the records alone, as lines.",
     )
-    add(
+    essential(
         flags.DEFINE_enum,
         "output_layout",
         "as_it_came",
@@ -205,7 +224,7 @@ def _define_output_flags(add: AddFlag) -> None:
         "they came but in a table.",
     )
     add(
-        flags.DEFINE_multi_string,
+        several(Field),
         "drop_field",
         [],
         "Field of the records that is left out of --output, such as one that a trainer misreads; "
@@ -213,13 +232,13 @@ def _define_output_flags(add: AddFlag) -> None:
     )
     define_count_flag(add)
     add(
-        flags.DEFINE_string,
+        File,
         "dataset_info",
         None,
         "LLaMA-Factory's dataset_info.json, to get an entry for --output; other entries stay.",
     )
-    add(
-        flags.DEFINE_string,
+    essential(
+        Folder,
         "report",
         None,
         "Folder for index.html, a page with pictures of the selection.",
@@ -227,14 +246,15 @@ def _define_output_flags(add: AddFlag) -> None:
 
 
 def _define_measure_flags(add: AddFlag) -> None:
-    add(
+    essential, graph, add = map(add.under, (Section.ESSENTIAL, Section.GRAPH, Section.MEASURE))
+    graph(
         ThresholdParser,
         "similarity_threshold",
         "auto",
         "Labels whose embeddings are this similar (cosine) are joined; auto takes the threshold "
         "at which they have --neighbours in the mean.",
     )
-    add(
+    graph(
         flags.DEFINE_float,
         "neighbours",
         USUAL_NEIGHBOURS,
@@ -256,7 +276,7 @@ def _define_measure_flags(add: AddFlag) -> None:
         list(GAIN_RULES),
         "What each pick maximises: the true increase, or the paper's linearised one.",
     )
-    add(flags.DEFINE_enum, "preset", None, list(_PRESETS), "The settings of the paper.")
+    essential(flags.DEFINE_enum, "preset", None, list(_PRESETS), "The settings of the paper.")
     add(
         flags.DEFINE_enum,
         "score_function",
@@ -288,8 +308,8 @@ def _define_measure_flags(add: AddFlag) -> None:
         lower_bound=0.0,
         upper_bound=LARGEST_PARAMETER,
     )
-    add(
-        flags.DEFINE_string,
+    essential(
+        Folder,
         "params",
         None,
         "Directory with learned parameters, as `mig-jax learn` writes it. They take the place of "
@@ -317,6 +337,11 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     for field in values.drop_field:
         if not all(field.split(".")):
             raise InputError(f"--drop_field: found {field or 'nothing'}, expected a field")
+    if values.output == STANDARD and values.output_layout == "parquet":
+        raise InputError(
+            f"--output: {STANDARD} is for lines, and --output_layout=parquet is a table; expected "
+            "--output=FILE.parquet"
+        )
     data.output_form(values.output, as_table=values.output_layout == "parquet")
     _check_dataset_info(values)
     if values.report is not None and values.coordinator_address is not None:
