@@ -23,6 +23,7 @@ from absl import flags
 from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.commands.command import Command
+from mig_jax.commands.family_flags import check_family
 from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
@@ -326,6 +327,9 @@ def _options(values: flags.FlagValues) -> Options:
         for word in given[name]:
             if word not in known:
                 raise InputError(f"--{name}: found {word}, expected some of {', '.join(known)}")
+    for flag, parameter in (("exponents", "exponent"), ("rates", "rate")):
+        if values[flag].present:
+            check_family(flag, parameter, "families", values.families)
     for name in (*_NUMBERS, "families", "gains"):
         twice = [value for value in given[name] if given[name].count(value) > 1]
         if twice:

@@ -44,6 +44,7 @@ from mig_jax.commands.flag_groups import (
 )
 from mig_jax.commands.flag_sections import Section
 from mig_jax.commands.flag_values import Address, File, Folder, Name, adder, several
+from mig_jax.commands.idle_annotate_flags import check_annotate_idle
 from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
@@ -350,7 +351,9 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
     check_pool_flags(values)
     check_endpoint_flags(values)
     data.output_form(values.output)
-    options = AnnotateOptions(**values.flag_values_dict() | {"tagger": _tagger(values)})
+    tagger = _tagger(values)
+    check_annotate_idle(values, tagger)
+    options = AnnotateOptions(**values.flag_values_dict() | {"tagger": tagger})
     _check_reference(options)
     if values.scorer == values["scorer"].default and not values["scorer"].present:
         say("--scorer=signals: scores are of what the texts themselves tell")

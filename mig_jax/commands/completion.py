@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from absl import flags
 
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_values import File, Folder, shown_value
+from mig_jax.commands.help_text import help_of
 from mig_jax.errors import InputError, require
 
 __all__ = ["HOW_TO", "SHELLS", "completion"]
@@ -63,6 +65,8 @@ def completion(words: Sequence[str], commands: Iterable[Command]) -> str:
     [shell] = words
     shtab = require("shtab", "completion", "completion")
     script: str = shtab.complete(_parser(commands), shell)
+    if shell == "zsh":  # Where = may stand between a flag and its value.
+        return re.sub(r'^( *"--\w+)(?=\[.*\]:)', r"\1=", script, flags=re.MULTILINE)
     return script + _WITHOUT_EQUALS * (shell == "bash")
 
 
@@ -89,7 +93,7 @@ def _parser(commands: Iterable[Command]) -> argparse.ArgumentParser:
 
 
 def _add(parser: argparse.ArgumentParser, flag: flags.Flag[Any]) -> None:
-    told = str(flag.help).splitlines()[0].partition(". ")[0].replace("%", "%%")
+    told = help_of(flag).splitlines()[0].partition(". ")[0].replace("%", "%%")
     if flag.boolean:
         parser.add_argument(f"--{flag.name}", action="store_true", help=told)
         parser.add_argument(f"--no{flag.name}", action="store_true", help=f"not: {told}")

@@ -26,6 +26,7 @@ from mig_jax.commands.flag_values import (
     Text,
     several,
 )
+from mig_jax.commands.idle_flags import refuse_idle
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.errors import InputError
 from mig_jax.synthetic import BuiltinPool
@@ -297,6 +298,8 @@ def define_input_flags(
 def check_input_flags(values: flags.FlagValues) -> None:
     """Raises InputError if the flags of `define_input_flags` contradict each other."""
     check_table_flags(values)
+    of_files = ("vocabulary", "format", "on_bad_record", "longest_record")
+    refuse_idle(values, of_files, bool(values.pool), "--pool=FILE; the built-in pool needs none")
     if values.missing_embeddings == "isolate" and values.label_embeddings is None:
         raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
     given = [n for n in ("label_embeddings", "embedding_model") if values[n].value is not None]

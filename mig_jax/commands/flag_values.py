@@ -242,7 +242,8 @@ class AddFlag:
         if kind in _PARSERS or isinstance(kind, type):
             parser = _PARSERS.get(kind, kind)(**options)
             serializer: Any = flags.ArgumentSerializer()
-            flags.DEFINE(parser, name, default, *told, serializer=serializer, **common)
+            [about] = told
+            flags.DEFINE(parser, name, default, about, serializer=serializer, **common)
         else:
             kind(name, default, *told, **options, **common)
 

@@ -13,12 +13,12 @@ from absl import flags
 from mig_jax.commands.flag_sections import Section
 from mig_jax.commands.flag_values import shown_value
 
-__all__ = ["example_lines", "help_text", "width_of_terminal", "wrapped"]
+__all__ = ["example_lines", "help_of", "help_text", "width_of_terminal", "wrapped"]
 
 _WIDEST: Final = 100  # Longer lines are hard to read.
 _NARROWEST: Final = 40
 _OF_ABSL: Final = "repeat this option to specify a list of values"
-_CHOICES: Final = re.compile(r"<[^>]*>: ")  # As absl puts them before the help of an enum.
+_CHOICES: Final = re.compile(r"^<[^>]*>: ")  # As absl puts them before the help of an enum.
 
 
 def width_of_terminal() -> int:
@@ -65,6 +65,12 @@ def help_text(
     return "\n".join(lines)
 
 
+def help_of(flag: flags.Flag[Any]) -> str:
+    """What a flag is for, as it was defined: without what absl adds."""
+    text = _CHOICES.sub("", str(flag.help), count=1)
+    return text.removesuffix(_OF_ABSL).rstrip().removesuffix(";")
+
+
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """Lines of at most `width` columns; no word is broken."""
     return textwrap.wrap(
@@ -106,8 +112,7 @@ def _usage(usage: str, values: flags.FlagValues) -> str:
 
 
 def _flag_lines(flag: flags.Flag[Any], width: int) -> Iterator[str]:
-    text = _CHOICES.sub("", str(flag.help), count=1)
-    text = text.removesuffix(_OF_ABSL).rstrip().removesuffix(";")
+    text = help_of(flag)
     value = shown_value(flag)
     choices = getattr(flag.parser, "enum_values", None)
     if choices and len(f"  --{flag.name}={value}") > width:

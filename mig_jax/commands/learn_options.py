@@ -16,6 +16,7 @@ from mig_jax.commands.flag_groups import (
 )
 from mig_jax.commands.flag_sections import Section
 from mig_jax.commands.flag_values import File, Folder, Name, adder
+from mig_jax.commands.idle_flags import refuse_idle
 from mig_jax.errors import InputError
 from mig_jax.learning import (
     HIGHEST_THRESHOLD,
@@ -181,6 +182,8 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def options_of(values: flags.FlagValues) -> Options:
     check_input_flags(values)
+    has_files = values.validation is not None or values.test is not None
+    refuse_idle(values, ["task"], has_files, "--validation=FILE")
     if values.objective == "validation" and not values.pool:
         raise InputError("--objective=validation: needs --pool=FILE with real conversations")
     given = values.flag_values_dict()

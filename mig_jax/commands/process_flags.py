@@ -6,6 +6,7 @@ from absl import flags
 
 from mig_jax.commands.flag_sections import Section
 from mig_jax.commands.flag_values import AddFlag, Address, Text
+from mig_jax.commands.idle_flags import refuse_idle
 from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.errors import InputError
 
@@ -66,6 +67,8 @@ def check_process_flags(values: flags.FlagValues) -> None:
     if address is None:
         if values.num_processes > 1:
             raise InputError("--num_processes: goes with --coordinator_address=HOST:PORT")
+        own = ("process_id", "process_timeout_seconds")
+        refuse_idle(values, own, False, "--coordinator_address=HOST:PORT")
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:

@@ -16,6 +16,7 @@ from mig_jax.commands.budget_flags import (
     check_budget_options,
     define_budget_flags,
 )
+from mig_jax.commands.family_flags import PARAMETERS, check_family
 from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
@@ -44,6 +45,7 @@ from mig_jax.commands.given_flags import (
     define_given_flags,
     files_beside,
 )
+from mig_jax.commands.idle_flags import refuse_idle
 from mig_jax.commands.method_flags import (
     MethodOptions,
     check_method_flags,
@@ -67,8 +69,6 @@ _PRESETS: Final[dict[str, dict[str, Any]]] = {
         "similarity_threshold": PAPER.threshold,
     }
 }
-# Flags that are parameters of families, by the same names.
-_OF_FAMILIES: Final = ("exponent", "epsilon", "rate")
 # Flags whose place is taken by what --params holds.
 _REPLACED_BY_PARAMS: Final = (
     "preset",
@@ -171,7 +171,7 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
         """The measure that the flags describe; parameters of a family without one keep theirs."""
         family = FAMILIES[self.score_function]
         names = {field.name for field in dataclasses.fields(family)}
-        given = {name: getattr(self, name) for name in _OF_FAMILIES if name in names}
+        given = {name: getattr(self, name) for name in PARAMETERS if name in names}
         return Measure(family(**given), self.propagation)
 
 
@@ -330,6 +330,11 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         _apply_preset(values)
         print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
     _check_neighbours(values)
+    for name in PARAMETERS:
+        if values[name].present:
+            check_family(name, name, "score_function", [values.score_function])
+    kept = values.checkpoint_dir is not None
+    refuse_idle(values, ["checkpoint_every_seconds"], kept, "--checkpoint_dir=DIR")
     check_process_flags(values)
     check_input_flags(values)
     check_count_flag(values)
