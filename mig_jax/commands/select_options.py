@@ -18,10 +18,6 @@ from mig_jax.commands.budget_flags import (
 )
 from mig_jax.commands.family_flags import PARAMETERS, check_family
 from mig_jax.commands.flag_groups import (
-    LARGEST_PARAMETER,
-    SMALLEST_EXPONENT,
-    SMALLEST_RATE,
-    USUAL_NEIGHBOURS,
     InputOptions,
     check_count_flag,
     check_input_flags,
@@ -35,7 +31,6 @@ from mig_jax.commands.flag_values import (
     Field,
     File,
     Folder,
-    ThresholdParser,
     adder,
     several,
 )
@@ -46,6 +41,7 @@ from mig_jax.commands.given_flags import (
     files_beside,
 )
 from mig_jax.commands.idle_flags import refuse_idle
+from mig_jax.commands.measure_flags import define_measure_flags
 from mig_jax.commands.method_flags import (
     MethodOptions,
     check_method_flags,
@@ -55,7 +51,7 @@ from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.process_flags import check_process_flags, define_process_flags
 from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.errors import InputError
-from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
+from mig_jax.measure import FAMILIES, PAPER, Measure
 
 __all__ = ["SelectOptions", "define_select_flags", "select_options"]
 
@@ -182,7 +178,7 @@ def define_select_flags(values: flags.FlagValues) -> None:
     define_budget_flags(add)
     _define_output_flags(add)
     define_method_flags(add)
-    _define_measure_flags(add)
+    define_measure_flags(add, presets=list(_PRESETS))
     define_given_flags(add)
     define_process_flags(add)
     add.under(Section.OUTPUT)(
@@ -242,79 +238,6 @@ def _define_output_flags(add: AddFlag) -> None:
         "report",
         None,
         "Folder for index.html, a page with pictures of the selection.",
-    )
-
-
-def _define_measure_flags(add: AddFlag) -> None:
-    essential, graph, add = map(add.under, (Section.ESSENTIAL, Section.GRAPH, Section.MEASURE))
-    graph(
-        ThresholdParser,
-        "similarity_threshold",
-        "auto",
-        "Labels whose embeddings are this similar (cosine) are joined; auto takes the threshold "
-        "at which they have --neighbours in the mean.",
-    )
-    graph(
-        flags.DEFINE_float,
-        "neighbours",
-        USUAL_NEIGHBOURS,
-        "Labels that a label is joined with in the mean, at most a tenth of all.",
-        lower_bound=0.0,
-    )
-    add(
-        flags.DEFINE_float,
-        "propagation",
-        PAPER.propagation,
-        "Strength of propagation between joined labels, alpha of the paper.",
-        lower_bound=0.0,
-        upper_bound=LARGEST_PARAMETER,
-    )
-    add(
-        flags.DEFINE_enum,
-        "gain",
-        "exact",
-        list(GAIN_RULES),
-        "What each pick maximises: the true increase, or the paper's linearised one.",
-    )
-    essential(flags.DEFINE_enum, "preset", None, list(_PRESETS), "The settings of the paper.")
-    add(
-        flags.DEFINE_enum,
-        "score_function",
-        PAPER.family,
-        list(FAMILIES),
-        "Family of the information score function.",
-    )
-    add(
-        flags.DEFINE_float,
-        "exponent",
-        PAPER.exponent,
-        "Exponent of the power function, up to 1.",
-        lower_bound=SMALLEST_EXPONENT,
-        upper_bound=1.0,
-    )
-    add(
-        flags.DEFINE_float,
-        "rate",
-        1.0,
-        "Rate a of 1 - exp(-ax), log(1 + ax) and x / (x + 1/a).",
-        lower_bound=SMALLEST_RATE,
-        upper_bound=LARGEST_PARAMETER,
-    )
-    add(
-        flags.DEFINE_float,
-        "epsilon",
-        PAPER.epsilon,
-        "Shift of the power function: (x + epsilon)^exponent.",
-        lower_bound=0.0,
-        upper_bound=LARGEST_PARAMETER,
-    )
-    essential(
-        Folder,
-        "params",
-        None,
-        "Directory with learned parameters, as `mig-jax learn` writes it. They take the place of "
-        "--score_function, --exponent, --rate, --epsilon, --propagation and "
-        "--similarity_threshold.",
     )
 
 
