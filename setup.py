@@ -35,6 +35,8 @@ TRAINERS = [
     "trl>=1.0",
     *HUB,
 ]
+# Shells' completion (MPL-2.0, of tqdm's author): static scripts, so that a key press starts no Python.
+COMPLETION = ["shtab>=1.7.2"]
 RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
 TEST = [
     "beartype>=0.19",
@@ -45,6 +47,7 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.6",
+    *COMPLETION,
     *ENDPOINT,
     *FINETUNE,
     *HUB,
@@ -104,6 +107,7 @@ setuptools.setup(
             "numba>=0.60",
             "pydantic>=2.9",
         ],
+        "completion": COMPLETION,
         "cuda": ["jax[cuda13]>=0.10"],
         "dev": ["pre-commit>=4.0", *TEST],
         "docs": DOCS,

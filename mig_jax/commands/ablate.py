@@ -23,6 +23,7 @@ from absl import flags
 from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.commands.command import Command
+from mig_jax.commands.family_flags import check_family
 from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
@@ -31,7 +32,8 @@ from mig_jax.commands.flag_groups import (
     check_input_flags,
     define_input_flags,
 )
-from mig_jax.commands.flag_values import adder
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import Folder, adder
 from mig_jax.commands.pool_inputs import (
     check_budget,
     check_worth,
@@ -282,8 +284,9 @@ _NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
 
 def _define_flags(values: flags.FlagValues) -> None:
     add = adder(values)
+    grid = add.under(Section.GRID)
     define_input_flags(add)
-    add(flags.DEFINE_string, "workdir", None, "Directory of this grid, for all that is written.")
+    add(Folder, "workdir", None, "Directory of this grid, for all that is written.")
     add(flags.DEFINE_integer, "budget", 500, "Records that each cell selects.", lower_bound=1)
     families = ", ".join(FAMILIES)
     add(flags.DEFINE_list, "families", ["power", "log"], f"Score functions: {families}.")
@@ -297,13 +300,13 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Labels whose embeddings are this similar (cosine) are joined.",
     )
     add(flags.DEFINE_list, "gains", ["exact", "linear"], "What picks maximise: exact, linear.")
-    add(
+    grid(
         flags.DEFINE_float,
         "paper_threshold",
         PAPER.threshold,
         "Threshold of the paper's cell, with which all others are compared.",
     )
-    add(
+    grid(
         flags.DEFINE_integer,
         "batch_size",
         None,
@@ -311,7 +314,7 @@ def _define_flags(values: flags.FlagValues) -> None:
         "Never changes what is picked.",
         lower_bound=1,
     )
-    add(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps.")
+    grid(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps.")
 
 
 def _options(values: flags.FlagValues) -> Options:
@@ -324,6 +327,9 @@ def _options(values: flags.FlagValues) -> Options:
         for word in given[name]:
             if word not in known:
                 raise InputError(f"--{name}: found {word}, expected some of {', '.join(known)}")
+    for flag, parameter in (("exponents", "exponent"), ("rates", "rate")):
+        if values[flag].present:
+            check_family(flag, parameter, "families", values.families)
     for name in (*_NUMBERS, "families", "gains"):
         twice = [value for value in given[name] if given[name].count(value) > 1]
         if twice:
@@ -343,9 +349,9 @@ def _number(name: str, text: Any, accepts: Callable[[float], bool], expected: st
 
 COMMAND = Command(
     name="ablate",
-    summary="select for every combination of hyperparameters, and compare",
     define_flags=_define_flags,
     run=lambda values: run(_options(values)),
     required=("workdir",),
     interrupted="the same command goes on from here",
+    examples=("pool.jsonl --label_embeddings=labels.npz --budget=2k --workdir=grid",),
 )

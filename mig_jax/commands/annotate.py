@@ -254,8 +254,11 @@ def _run(values: flags.FlagValues) -> None:
 
 COMMAND = Command(
     name="annotate",
-    summary="give conversations the labels and scores that select needs",
     define_flags=define_annotate_flags,
     run=_run,
     required=("pool", "output"),
+    examples=(
+        "raw.jsonl --output=annotated.jsonl",
+        "raw.jsonl --deduplicate=near --exclude_overlap=test.jsonl --output=annotated.jsonl",
+    ),
 )

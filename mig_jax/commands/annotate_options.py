@@ -42,7 +42,10 @@ from mig_jax.commands.flag_groups import (
     define_pool_flags,
     stem_of,
 )
-from mig_jax.commands.flag_values import adder
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import Address, File, Folder, Name, adder, several
+from mig_jax.commands.idle_annotate_flags import check_annotate_idle
+from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 
@@ -147,9 +150,11 @@ class AnnotateOptions(ModelOptions, PoolOptions, EndpointOptions):
 def define_annotate_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
+    labels, scores, filters = map(add.under, (Section.LABELS, Section.SCORES, Section.FILTERS))
+    long_runs = add.under(Section.LONG_RUNS)
     define_pool_flags(add)
     add(
-        flags.DEFINE_string,
+        File,
         "output",
         None,
         "Where to write the annotated records: .jsonl or .json (lines), .jsonl.gz, .jsonl.zst, or "
@@ -168,13 +173,13 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         "InsTagger, a language model on a server (llm), or the record itself.",
     )
     add(
-        flags.DEFINE_multi_string,
+        several(Name),
         "scorer",
         ["signals"],
         f"Where the score comes from: {', '.join(SCORERS)}; or {groups}. May be repeated; "
         "NAME:WEIGHT for --combine=ranks.",
     )
-    add(
+    scores(
         flags.DEFINE_enum,
         "combine",
         "mean_of_turns",
@@ -182,17 +187,17 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         "How several scorers are one: the mean over turns of their product, the product of their "
         "means, or the weighted mean of their ranks.",
     )
-    add(flags.DEFINE_string, "vocabulary", None, "JSON list of the labels of --tagger=embedding.")
-    add(
-        flags.DEFINE_string,
+    add(File, "vocabulary", None, "JSON list of the labels of --tagger=embedding.")
+    labels(
+        File,
         "labels_from",
         None,
         "A labels.npz that --tagger=discover wrote for another pool: records get its labels, and "
         "none are sought.",
     )
-    define_model_flags(add, "texts")
-    add(flags.DEFINE_integer, "max_tags", 5, "Labels of a record, at most.", lower_bound=1)
-    add(
+    define_model_flags(labels, "texts")
+    labels(flags.DEFINE_integer, "max_tags", 5, "Labels of a record, at most.", lower_bound=1)
+    labels(
         flags.DEFINE_float,
         "tag_similarity",
         0.28,
@@ -200,28 +205,28 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         lower_bound=-1.0,
         upper_bound=1.0,
     )
-    add(
+    labels(
         flags.DEFINE_float,
         "tag_margin",
         0.12,
         "How much less similar than the nearest label another may be.",
         lower_bound=0.0,
     )
-    add(flags.DEFINE_string, "instag_model", "OFA-Sys/InsTagger", "Model of --tagger=instag.")
+    labels(Name, "instag_model", "OFA-Sys/InsTagger", "Model of --tagger=instag.")
     for kind in ("quality", "complexity"):
-        add(
-            flags.DEFINE_string,
+        scores(
+            Name,
             f"deita_{kind}_model",
             f"hkust-nlp/deita-{kind}-scorer",
             f"Model of --scorer=deita_{kind}.",
         )
-    add(
-        flags.DEFINE_string,
+    scores(
+        Name,
         "ifd_model",
         None,
         "Causal language model of --scorer=ifd, by name or folder.",
     )
-    add(
+    scores(
         flags.DEFINE_integer,
         "max_tokens",
         2048,
@@ -230,7 +235,7 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         lower_bound=64,
     )
     define_endpoint_flags(add)
-    add(
+    long_runs(
         flags.DEFINE_integer,
         "batch_size",
         256,
@@ -244,7 +249,7 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         ["none", "exact", "near"],
         "Leave out records whose conversation, or nearly all of it, an earlier record has.",
     )
-    add(
+    filters(
         flags.DEFINE_float,
         "near_duplicate_similarity",
         0.8,
@@ -253,44 +258,44 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         lower_bound=0.0,
         upper_bound=1.0,
     )
-    add(
-        flags.DEFINE_multi_string,
+    filters(
+        several(File),
         "exclude_overlap",
         [],
         "File of an evaluation: leave out records that share --overlap_words successive words "
         "with it, or ask a shorter question of it. May be repeated.",
     )
-    add(flags.DEFINE_integer, "overlap_words", 13, "Words of an overlap.", lower_bound=1)
-    add(
+    filters(flags.DEFINE_integer, "overlap_words", 13, "Words of an overlap.", lower_bound=1)
+    labels(
         flags.DEFINE_boolean,
         "normalise_tags",
         False,
         "Leave out rare tags and merge those that mean the same; OUTPUT.tag_mapping.json tells.",
     )
-    define_merging_flags(add)
-    add(
-        flags.DEFINE_string,
+    define_merging_flags(labels)
+    labels(
+        File,
         "tag_mapping",
         None,
         "A tag_mapping.json of another run, to be applied to the tags found.",
     )
-    add(
-        flags.DEFINE_multi_string,
+    filters(
+        several(File),
         "deduplicate_against",
         [],
         "File of records that are there already: leave out those whose conversation, or with "
         "--deduplicate=near nearly all of it, it has. May be repeated.",
     )
     define_count_flag(add)
-    add(
-        flags.DEFINE_string,
+    long_runs(
+        Folder,
         "cache",
         None,
         "Folder that keeps the embeddings of vocabularies, and copies of files elsewhere; `none` "
         "for no cache. It may be deleted at any time. By default the platform's folder for caches: "
         "$XDG_CACHE_HOME/mig_jax or ~/.cache/mig_jax on Linux.",
     )
-    add(
+    long_runs(
         flags.DEFINE_integer,
         "seed",
         0,
@@ -299,15 +304,15 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
         lower_bound=0,
         upper_bound=(1 << 32) - 1,
     )
-    add(
+    long_runs(
         flags.DEFINE_enum,
         "engine",
         "local",
         list(ENGINES),
         "Who annotates: this process, or the machines of a Ray cluster. The output is the same.",
     )
-    add(
-        flags.DEFINE_string,
+    long_runs(
+        Address,
         "ray_address",
         None,
         "HOST:PORT of the cluster of --engine=ray, which this machine is part of, or auto for one "
@@ -338,10 +343,17 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
             "--engine: does not go with --endpoint, whose server one process asks, "
             "--parallel_requests at a time; give one or the other"
         )
+    if values.engine == "ray" and STANDARD in values.pool:
+        raise InputError(
+            f"--engine=ray: does not go with the pool {STANDARD}, which other machines cannot "
+            "read; expected --pool=FILE"
+        )
     check_pool_flags(values)
     check_endpoint_flags(values)
     data.output_form(values.output)
-    options = AnnotateOptions(**values.flag_values_dict() | {"tagger": _tagger(values)})
+    tagger = _tagger(values)
+    check_annotate_idle(values, tagger)
+    options = AnnotateOptions(**values.flag_values_dict() | {"tagger": tagger})
     _check_reference(options)
     if values.scorer == values["scorer"].default and not values["scorer"].present:
         say("--scorer=signals: scores are of what the texts themselves tell")

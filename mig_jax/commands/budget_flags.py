@@ -6,10 +6,18 @@ import dataclasses
 import functools
 from typing import Final
 
-from absl import flags
-
 from mig_jax import data
-from mig_jax.commands.flag_values import AddFlag, Amount, AmountParser
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import (
+    AddFlag,
+    Amount,
+    AmountParser,
+    Field,
+    File,
+    Name,
+    Text,
+    several,
+)
 from mig_jax.commands.quotas import (
     RECORDS,
     TOKENS,
@@ -87,16 +95,21 @@ class BudgetOptions:
         return self.budget_tokens is not None or self.quota_unit == TOKENS
 
 
+class _QuotaText(Text):
+    shown = "NAME=MIN..MAX"
+
+
 def define_budget_flags(add: AddFlag) -> None:
     """Adds how much is selected, and of what."""
-    add(
+    essential, add = add.under(Section.ESSENTIAL), add.under(Section.BUDGET)
+    essential(
         AmountParser,
         "budget",
         None,
-        "How many records to select: a number, or a share of the pool, as in --budget=10% (rounded "
-        "down). It or --budget_tokens must be given, or both.",
+        "How many records to select: a number (5000, 5k), or a share of the pool, as in "
+        "--budget=10% (rounded down). It or --budget_tokens must be given, or both.",
     )
-    add(
+    essential(
         AmountParser,
         "budget_tokens",
         None,
@@ -105,21 +118,21 @@ def define_budget_flags(add: AddFlag) -> None:
         "bytes of its turns over 4.",
     )
     add(
-        flags.DEFINE_string,
+        Field,
         "cost_field",
         None,
         "Field that has the tokens of a record, or any other cost: a whole number; dots lead into "
         "objects.",
     )
     add(
-        flags.DEFINE_string,
+        Name,
         "tokenizer",
         None,
         "Hugging Face tokenizer that counts the tokens of a record's turns: a tokenizer.json, a "
         "folder that has one, or the name of a model on the hub. Needs the extra tokens.",
     )
     add(
-        flags.DEFINE_string,
+        Field,
         "group_field",
         None,
         "Field whose values are the groups of --quota, as in --group_field=meta.source; dots lead "
@@ -127,7 +140,7 @@ def define_budget_flags(add: AddFlag) -> None:
         "name.",
     )
     add(
-        flags.DEFINE_multi_string,
+        several(_QuotaText),
         "quota",
         [],
         "NAME=MIN..MAX: how much of a group must and may be selected, as in --quota=maths=5%..20%; "
@@ -135,7 +148,7 @@ def define_budget_flags(add: AddFlag) -> None:
         "(20000t), one unit for all. May be repeated.",
     )
     add(
-        flags.DEFINE_string,
+        File,
         "quotas",
         None,
         'JSON file with more of them: {"maths": "5%..20%"}.',

@@ -6,16 +6,22 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from absl import flags
 
 from mig_jax.commands.flag_groups import cache_folder_of
-from mig_jax.commands.flag_values import read_flags, refuse_empty
-from mig_jax.commands.terminal import exit_status, flags_only, help_text, say, tell
+from mig_jax.commands.flag_words import read_flags, refuse_empty, take_pool
+from mig_jax.commands.help_text import help_text, width_of_terminal
+from mig_jax.commands.standard_streams import standard_input
+from mig_jax.commands.terminal import exit_status, say, tell
 from mig_jax.devices import kept_programs
 from mig_jax.errors import InputError
 
 __all__ = ["Command", "main_of", "run_command"]
+
+_HELP: Final = ("--help", "-h")
+_HELP_ALL: Final = ("--help_all", "--help-all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +29,11 @@ class Command:
     """One command: its flags, and what it does with them."""
 
     name: str
-    summary: str  # Its line in the overview.
     define_flags: Callable[[flags.FlagValues], None]
     run: Callable[[flags.FlagValues], None]  # Raises InputError for input that cannot be used.
+    summary: str = ""  # What it does, in a line; `commands.main` has those of mig-jax.
     required: tuple[str, ...] = ()  # Flags that must be given.
+    examples: tuple[str, ...] = ()  # For its help: the words behind its name.
     interrupted: str = "no output was written"  # What is said of a run that the user interrupts.
 
 
@@ -57,15 +64,18 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
     """
     values = flags.FlagValues()
     command.define_flags(values)
-    if any(word in ("--help", "-h") for word in arguments):
-        tell(help_text(usage, values))
+    if any(word in (*_HELP, *_HELP_ALL) for word in arguments):
+        told: dict[str, Any] = {"summary": command.summary, "examples": command.examples}
+        everything = any(word in _HELP_ALL for word in arguments)
+        width = width_of_terminal()
+        tell(help_text(usage, values, **told, everything=everything, width=width))
         return
-    flags_only(read_flags(values, [usage, *arguments]))
+    take_pool(values, read_flags(values, [usage, *arguments]))
     for name in command.required:
         if values[name].value in (None, "", []):
             raise InputError(f"--{name}: missing, expected --{name}=...: {values[name].help}")
     refuse_empty(values)
-    with _programs_kept(values):
+    with _programs_kept(values), standard_input():
         command.run(values)
 
 

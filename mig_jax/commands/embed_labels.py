@@ -16,7 +16,7 @@ from mig_jax.commands.flag_groups import (
     define_table_flags,
     stem_of,
 )
-from mig_jax.commands.flag_values import adder
+from mig_jax.commands.flag_values import File, Name, adder
 from mig_jax.commands.pool_inputs import embed_labels, read_table
 from mig_jax.commands.terminal import tell
 from mig_jax.errors import InputError
@@ -39,13 +39,13 @@ def define_flags(values: flags.FlagValues) -> None:
     add = adder(values)
     define_table_flags(add)
     add(
-        flags.DEFINE_string,
+        File,
         "output",
         None,
         "Where to write the labels and their embeddings (.npz).",
     )
     add(
-        flags.DEFINE_string,
+        Name,
         "model",
         annotation.DEFAULT_EMBEDDING_MODEL,
         "Sentence-transformers model, by name or folder.",
@@ -91,8 +91,8 @@ def run(values: flags.FlagValues) -> None:
 
 COMMAND = Command(
     name="embed_labels",
-    summary="embed the labels of a pool for its label graph",
     define_flags=define_flags,
     run=run,
     required=("pool", "output", "model"),
+    examples=("annotated.jsonl --output=labels.npz",),
 )

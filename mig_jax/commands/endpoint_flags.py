@@ -10,7 +10,8 @@ from typing import Any
 from absl import flags
 
 from mig_jax.annotation import CAN_ASK_SERVER, NEED_SERVER, Answers, Usage, scorer_weights
-from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import AddFlag, Address, Name
 from mig_jax.errors import InputError
 
 __all__ = [
@@ -34,9 +35,10 @@ ENDPOINT_SETTINGS = (
 
 def define_endpoint_flags(add: AddFlag) -> None:
     """Adds the server, its model, how it is asked and what that costs."""
+    add = add.under(Section.SERVERS)
     able = ", ".join(sorted(CAN_ASK_SERVER - NEED_SERVER))
     add(
-        flags.DEFINE_string,
+        Address,
         "endpoint",
         None,
         "Address of a server that speaks OpenAI's API, such as http://localhost:8000/v1, which "
@@ -44,7 +46,7 @@ def define_endpoint_flags(add: AddFlag) -> None:
         f"{able}. The key, if it wants one, is taken from the environment: OPENAI_API_KEY.",
     )
     add(
-        flags.DEFINE_string,
+        Name,
         "model",
         None,
         "Name that the server has for the model of llm, llm_quality and llm_complexity. (For "

@@ -22,11 +22,13 @@ from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
 from mig_jax.commands.extension import Changes, read_extension
 from mig_jax.commands.flag_groups import check_input_flags, define_input_flags
-from mig_jax.commands.flag_values import adder
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import Field, File, Folder, Text, adder, several
 from mig_jax.commands.given_records import GivenRecords, read_given
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.problem import read_problem
 from mig_jax.commands.select_options import SelectOptions, define_select_flags
+from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.commands.terminal import tell
 from mig_jax.devices import ALONE
 from mig_jax.errors import InputError
@@ -46,37 +48,37 @@ _TOLERANCE: Final = 1e-3
 def define_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
-    define_input_flags(add)
-    add(
-        flags.DEFINE_string,
+    add.under(Section.INPUT)(
+        Folder,
         "params",
         None,
         "Directory with learned parameters, if the selection was made with them and they stand "
         "elsewhere now.",
     )
     add(
-        flags.DEFINE_string,
+        File,
         "selection",
         None,
         "What `mig-jax select` wrote: its --output, with .manifest.json and .selection.parquet "
         "beside it, or one of these. Flags that are not given are those of its manifest.",
     )
     add(
-        flags.DEFINE_multi_string,
+        several(Text),
         "record",
         [],
         "Record of the pool to explain: LINE; FILE:LINE, if the pool has several files; or its "
         "ID. May be repeated.",
     )
-    add(
-        flags.DEFINE_string,
+    add.under(Section.INPUT)(
+        Field,
         "id_field",
         None,
         "Field of the IDs, as in --id_field=meta.id; then --record gives IDs, numbers too. "
         "By default the first of the usual ones: id, _id, uuid and the like.",
     )
     add(flags.DEFINE_boolean, "json", False, "Write JSON to standard output, for programs.")
-    add(flags.DEFINE_string, "output", None, "File to write the same JSON to.")
+    add(File, "output", None, "File to write the same JSON to.")
+    define_input_flags(add, otherwise=" Without it that of the selection is read again.")
 
 
 def run(values: flags.FlagValues) -> None:
@@ -165,6 +167,11 @@ def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> Sele
         found |= {"label_embeddings": None, "embedding_model": None}
     found |= {name: given[name] for name in given if name in _MAY_MOVE}
     missing = [path for path in values.pool if _is_gone(path)]
+    if STANDARD in missing and "pool" not in given:
+        raise InputError(
+            "--pool: the selection was made from standard input; expected --pool=FILE with the "
+            "same records"
+        )
     if missing and "pool" not in given:
         raise InputError(f"--pool: {missing[0]} is not here any more; expected --pool=FILE")
     return SelectOptions(**found)
@@ -249,8 +256,11 @@ def _check_gains(found: np.ndarray, told: np.ndarray) -> None:
 
 COMMAND = Command(
     name="explain",
-    summary="tell why a record was picked, or why not",
     define_flags=define_flags,
     run=run,
     required=("selection", "record"),
+    examples=(
+        "--selection=train.jsonl --record=17",
+        "--selection=train.jsonl --record=raw.jsonl:17 --record=raw.jsonl:99 --json",
+    ),
 )

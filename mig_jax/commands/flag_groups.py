@@ -16,7 +16,17 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.annotation import DEFAULT_EMBEDDING_MODEL
-from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import (
+    AddFlag,
+    Field,
+    File,
+    Folder,
+    Name,
+    Text,
+    several,
+)
+from mig_jax.commands.idle_flags import refuse_idle
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.errors import InputError
 from mig_jax.synthetic import BuiltinPool
@@ -113,19 +123,25 @@ class PoolOptions:
         )
 
 
+class _NewName(Text):
+    shown = "NAME=FIELD"
+
+
 def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
     """Adds the flags that name records; `otherwise` tells what is used without --pool."""
-    add(
-        flags.DEFINE_multi_string,
+    add.under(Section.ESSENTIAL)(
+        several(File),
         "pool",
         [],
         "File with records: JSON lines, one JSON array, CSV or TSV (named .csv, .tsv), plain or as "
         ".gz or .zst, or Parquet; a pattern, as in --pool='data/*.jsonl'; a folder of such files, "
         "or one that Hugging Face datasets saved; hub:OWNER/NAME; or an address that fsspec reads: "
-        "s3://, gs://, hf://, https://. May be repeated." + otherwise,
+        "s3://, gs://, hf://, https://. - is standard "
+        "input. May be repeated, or left out: `FILE ...` means the same." + otherwise,
     )
+    add = add.under(Section.INPUT)
     add(
-        flags.DEFINE_multi_string,
+        several(_NewName),
         "field",
         [],
         "NAME=FIELD: the pool's name of a field, as in --field=labels=tags --field=score=quality. "
@@ -158,8 +174,8 @@ def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
 
 def define_count_flag(add: AddFlag) -> None:
     """Adds the field that records are counted by."""
-    add(
-        flags.DEFINE_string,
+    add.under(Section.OUTPUT)(
+        Field,
         "count_by",
         None,
         "Field whose values are counted, among all records and those written, as in "
@@ -207,9 +223,10 @@ class TableOptions(PoolOptions):
 def define_table_flags(add: AddFlag, *, otherwise: str = "") -> None:
     """Adds the flags of a pool that is read for its labels and scores."""
     define_pool_flags(add, otherwise=otherwise)
-    add(flags.DEFINE_string, "vocabulary", None, "JSON list of labels; others are dropped.")
+    add = add.under(Section.INPUT)
+    add(File, "vocabulary", None, "JSON list of labels; others are dropped.")
     add(
-        flags.DEFINE_string,
+        Folder,
         "cache",
         None,
         "Folder that keeps what was read from --pool and the programs that JAX compiled, so that "
@@ -273,12 +290,17 @@ def _annotated_beside(pool: str) -> tuple[str, Any] | None:
     return (path, told) if told else None
 
 
-def define_input_flags(add: AddFlag) -> None:
-    """Adds the flags of a pool and its label graph."""
-    define_table_flags(add, otherwise=" Without it the built-in pool is used.")
-    add(flags.DEFINE_string, "label_embeddings", None, ".npz with `labels` and `embeddings`.")
+def define_input_flags(
+    add: AddFlag, *, otherwise: str = " Without it the built-in pool is used."
+) -> None:
+    """Adds the flags of a pool and its label graph; `otherwise` as for `define_table_flags`."""
+    define_table_flags(add, otherwise=otherwise)
+    add.under(Section.ESSENTIAL)(
+        File, "label_embeddings", None, ".npz with `labels` and `embeddings`."
+    )
+    add = add.under(Section.GRAPH)
     add(
-        flags.DEFINE_string,
+        Name,
         "embedding_model",
         None,
         "Sentence-transformers model, by name or folder, that embeds the labels now, in place of "
@@ -296,6 +318,8 @@ def define_input_flags(add: AddFlag) -> None:
 def check_input_flags(values: flags.FlagValues) -> None:
     """Raises InputError if the flags of `define_input_flags` contradict each other."""
     check_table_flags(values)
+    of_files = ("vocabulary", "format", "on_bad_record", "longest_record")
+    refuse_idle(values, of_files, bool(values.pool), "--pool=FILE; the built-in pool needs none")
     if values.missing_embeddings == "isolate" and values.label_embeddings is None:
         raise InputError("--missing_embeddings: goes with --label_embeddings=EMB.npz")
     given = [n for n in ("label_embeddings", "embedding_model") if values[n].value is not None]
@@ -312,7 +336,7 @@ def _given(*paths: str | None) -> list[str]:
 def define_model_flags(add: AddFlag, embedded: str) -> None:
     """Adds the model that embeds what is `embedded`, such as "tags", and where it runs."""
     add(
-        flags.DEFINE_string,
+        Name,
         "embedding_model",
         None,
         f"Sentence-transformers model, by name or folder, that embeds {embedded}; "
@@ -324,7 +348,7 @@ def define_model_flags(add: AddFlag, embedded: str) -> None:
 def define_device_flag(add: AddFlag) -> None:
     """Adds where models run."""
     add(
-        flags.DEFINE_string,
+        Name,
         "device",
         "auto",
         "Where models run, as torch names it: cpu, cuda, cuda:1. By default a GPU if there is one.",

@@ -1,34 +1,37 @@
-"""Values of flags: how numbers are read, and the one line that is said of nonsense."""
+"""Values of flags: how flags are defined, what they take, and what is expected of nonsense."""
 
 from __future__ import annotations
 
 import decimal
-import difflib
 import fractions
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from absl import flags
 
-from mig_jax.errors import InputError
+from mig_jax.commands.flag_sections import Section
 
 __all__ = [
     "AddFlag",
+    "Address",
     "Amount",
     "AmountParser",
+    "Field",
+    "File",
+    "Folder",
+    "Name",
+    "Text",
     "ThresholdParser",
     "WholeNumber",
     "adder",
     "amount_of",
-    "read_flags",
+    "expected_of",
     "read_share",
-    "refuse_empty",
+    "several",
+    "shown_value",
 ]
-
-#: Defines a flag: `add(flags.DEFINE_integer, "budget", None, "What it is.", lower_bound=1)`.
-AddFlag = Callable[..., None]
 
 #: A number of records or tokens; or a share of them, as text such as "10%".
 Amount = int | str
@@ -37,12 +40,12 @@ _LARGEST_WHOLE: Final = 2**31 - 1  # What an index of the core can hold.
 _WITH_COMMAS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _SHARE: Final = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*%\s*", re.ASCII)
 _DIGITS: Final = 18  # Of a whole number with an exponent, at most.
-_NO_VALUE: Final = "Missing value for flag "  # As absl says it.
-_SHOWN: Final = 60  # Characters of a value that are told.
+_MULTIPLE: Final = re.compile(r"\s*(\d+\.?\d*|\.\d+)([kKmMbB])\s*", re.ASCII)
+_MULTIPLES: Final = {"k": 10**3, "m": 10**6, "b": 10**9}
 
 
 class WholeNumber(flags.IntegerParser):
-    """As absl's, and 1e4, 10,000 and 10_000, which are exact; no larger than the core holds."""
+    """As absl's, and 1e4, 10k, 1.5M, 10,000 and 10_000; exact, no larger than the core holds."""
 
     def __init__(self, lower_bound: int | None = None, upper_bound: int = _LARGEST_WHOLE) -> None:
         super().__init__(lower_bound, upper_bound)
@@ -55,7 +58,7 @@ class WholeNumber(flags.IntegerParser):
         try:
             return super().convert(argument)
         except ValueError:
-            exact = decimal.Decimal(argument)  # What it refuses is an ArithmeticError.
+            exact = _decimal(argument)
             if not exact.is_finite() or exact.adjusted() > _DIGITS or exact % 1:
                 raise
             return int(exact)
@@ -65,6 +68,13 @@ class WholeNumber(flags.IntegerParser):
             return super().parse(argument)
         except ArithmeticError as error:
             raise ValueError(str(error)) from None
+
+
+def _decimal(text: str) -> decimal.Decimal:
+    """Raises ArithmeticError if the text is no number."""
+    if found := _MULTIPLE.fullmatch(text):
+        return decimal.Decimal(found[1]) * _MULTIPLES[found[2].lower()]
+    return decimal.Decimal(text)
 
 
 class _Number(flags.FloatParser):
@@ -110,6 +120,69 @@ class ThresholdParser(flags.ArgumentParser[Any]):
         return "similarity"
 
 
+class Text(flags.ArgumentParser[str]):
+    """Any text; `shown` stands for it in the help."""
+
+    shown = "TEXT"
+
+
+class File(Text):
+    """The path of a file, which shells complete."""
+
+    shown = "FILE"
+
+
+class Folder(Text):
+    """The path of a folder, which shells complete."""
+
+    shown = "DIR"
+
+
+class Field(Text):
+    """A field of records."""
+
+    shown = "FIELD"
+
+
+class Address(Text):
+    """Where another process or a server is met."""
+
+    shown = "ADDRESS"
+
+
+class Name(Text):
+    """The name of a model, or of anything else."""
+
+    shown = "NAME"
+
+
+def several(kind: type[Text]) -> Callable[..., None]:
+    """Defines a flag that may be repeated and has a list of such values."""
+
+    def define(name: str, default: list[str], help_text: str, **options: Any) -> None:
+        flags.DEFINE_multi(kind(), flags.ArgumentSerializer(), name, default, help_text, **options)
+
+    return define
+
+
+def shown_value(flag: flags.Flag[Any]) -> str:
+    """What stands for the value of a flag in its help, such as FILE."""
+    parser = flag.parser
+    if choices := getattr(parser, "enum_values", None):
+        return "|".join(choices)
+    for kind, shown in (
+        (Text, getattr(parser, "shown", "")),
+        (AmountParser, "N|P%"),
+        (ThresholdParser, "X|auto"),
+        (flags.IntegerParser, "N"),
+        (flags.FloatParser, "X"),
+        (flags.ListParser, "A,B,..."),
+    ):
+        if isinstance(parser, kind):
+            return shown
+    return Text.shown
+
+
 def read_share(text: str) -> fractions.Fraction | None:
     """The share that text such as "12.5%" says, as it is; None if it says none.
 
@@ -136,86 +209,52 @@ _PARSERS: Final[dict[Callable[..., Any], type[Any]]] = {
 }
 
 
-def adder(values: flags.FlagValues) -> AddFlag:
-    """What defines flags in `values`; a kind is a function of absl's, or a class of parsers."""
+class AddFlag:
+    """Defines flags: `add(flags.DEFINE_integer, "budget", None, "What it is.", lower_bound=1)`."""
 
-    def add(
+    def __init__(self, values: flags.FlagValues, section: Section) -> None:
+        """They are defined in `values`, and told of under `section` in the help."""
+        self._values = values
+        self._section = section
+
+    def under(self, section: Section) -> AddFlag:
+        """What defines flags of another section of the help."""
+        return AddFlag(self._values, section)
+
+    def __call__(
+        self,
         kind: Callable[..., Any],
         name: str,
         default: Any,
-        help_text: str,
-        *more: Any,
+        *told: Any,
         **options: Any,
     ) -> None:
+        """Defines a flag; its kind is a function of absl's, a class of parsers, or `several`.
+
+        Args:
+          kind: decides what values the flag has.
+          name: of the flag.
+          default: its value if it is not given.
+          told: what it is for; the choices of an enum stand before it.
+          options: of the kind.
+        """
+        common: dict[str, Any] = {"flag_values": self._values, "module_name": self._section}
         if kind in _PARSERS or isinstance(kind, type):
             parser = _PARSERS.get(kind, kind)(**options)
             serializer: Any = flags.ArgumentSerializer()
-            flags.DEFINE(parser, name, default, help_text, values, serializer)
-        elif more:  # The choices of an enum stand before the help.
-            kind(name, default, help_text, *more, flag_values=values, **options)
+            [about] = told
+            flags.DEFINE(parser, name, default, about, serializer=serializer, **common)
         else:
-            kind(name, default, help_text, flag_values=values, **options)
-
-    return add
+            kind(name, default, *told, **options, **common)
 
 
-def read_flags(values: flags.FlagValues, words: Sequence[str]) -> list[str]:
-    """Reads the flags that a user gave; returns the words that are none.
-
-    Args:
-      values: the flags that there are.
-      words: how the command is called, then what the user gave.
-
-    Raises:
-      InputError: if a flag is not known, or has a value that it cannot have, or none.
-      flags.Error: if it cannot be read in another way.
-    """
-    try:
-        left_over = values(words)[1:]
-    except flags.UnrecognizedFlagError as error:
-        raise InputError(_unknown(values, error.flagname)) from None
-    except flags.IllegalFlagValueError as error:
-        raise InputError(_refusal(values, error)) from None
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    except flags.Error as error:
-        name = str(error).removeprefix(_NO_VALUE).lstrip("-")
-        if str(error).startswith(_NO_VALUE) and name in values:
-            expected = _expected(values[name])
-            raise InputError(f"--{name}: found nothing, expected {expected}") from None
-        raise
-    return left_over
+def adder(values: flags.FlagValues) -> AddFlag:
+    """What defines flags in `values`, under Section.ESSENTIAL unless another is asked for."""
+    return AddFlag(values, Section.ESSENTIAL)
 
 
-def refuse_empty(values: flags.FlagValues) -> None:
-    """Raises InputError if a flag is given, but no text, or an empty list."""
-    for name in values:
-        flag = values[name]
-        if not flag.present:
-            continue
-        given = flag.value if isinstance(flag.value, list) else [flag.value]
-        is_text = type(flag.parser) is flags.ArgumentParser
-        if (is_text and "" in given) or (isinstance(flag.parser, flags.ListParser) and not given):
-            raise InputError(f"--{name}: found nothing, expected {_expected(flag)}")
-
-
-def _unknown(values: flags.FlagValues, name: str) -> str:
-    near = difflib.get_close_matches(name, list(values), n=1)
-    expected = f"--{near[0]}" if near else "one of those that --help lists"
-    return f"--{name}: no such flag, expected {expected}"
-
-
-def _refusal(values: flags.FlagValues, error: flags.IllegalFlagValueError) -> str:
-    """What was found and what is expected; absl says `flag --NAME=VALUE: REASON`."""
-    name, is_of_value, rest = str(error).removeprefix("flag --").partition("=")
-    if not is_of_value or name not in values:
-        return str(error)
-    found = rest.removesuffix(f": {error.__context__}")
-    shown = found if len(found) <= _SHOWN else found[:_SHOWN] + "..."
-    return f"--{name}: found {shown or 'nothing'}, expected {_expected(values[name])}"
-
-
-def _expected(flag: flags.Flag[Any]) -> str:
+def expected_of(flag: flags.Flag[Any]) -> str:
+    """What a flag takes, in words."""
     parser = flag.parser
     if choices := getattr(parser, "enum_values", None):
         return f"one of {', '.join(choices)}"

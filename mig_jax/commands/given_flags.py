@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from absl import flags
 
 from mig_jax import data
-from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import AddFlag, File, several
+from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 
@@ -34,8 +36,9 @@ class GivenOptions:
 
 def define_given_flags(add: AddFlag) -> None:
     """Adds the flags of records that are there already, and of an earlier selection."""
+    add = add.under(Section.EARLIER)
     add(
-        flags.DEFINE_multi_string,
+        several(File),
         "given",
         [],
         "Records that are there already: they count in the information, not in the budget, and "
@@ -50,7 +53,7 @@ def define_given_flags(add: AddFlag) -> None:
         "Write the records of --given too, before those that are picked.",
     )
     add(
-        flags.DEFINE_string,
+        File,
         "extend",
         None,
         "An earlier selection, by its --output, .selection.parquet or .manifest.json. --pool names "
@@ -76,6 +79,11 @@ def check_given_flags(values: flags.FlagValues) -> None:
     for name in ("given", "extend"):
         if values[name].value and not values.pool:
             raise InputError(f"--{name}: the built-in pool has no files; give --pool too")
+    if values.extend is not None and STANDARD in values.pool:
+        raise InputError(
+            f"--extend: does not go with the pool {STANDARD}, as the files of the earlier "
+            "selection are known by their names; expected --pool=FILE"
+        )
     if values.at_most_changes is not None and (values.quota or values.quotas):
         raise InputError(
             "--at_most_changes: does not go with --quota, as it is a quota of its own; give one "

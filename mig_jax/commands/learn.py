@@ -215,9 +215,13 @@ def _run(values: flags.FlagValues) -> None:
 
 COMMAND = Command(
     name="learn",
-    summary="learn the parameters of the measure, and select with them",
     define_flags=define_flags,
     run=_run,
     required=("workdir",),
     interrupted="the same command goes on from here",
+    examples=(
+        "--workdir=learned",
+        "pool.jsonl --label_embeddings=labels.npz --objective=validation "
+        "--validation=mine.jsonl --workdir=learned",
+    ),
 )

@@ -14,7 +14,9 @@ from mig_jax.commands.flag_groups import (
     check_input_flags,
     define_input_flags,
 )
-from mig_jax.commands.flag_values import adder
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import File, Folder, Name, adder
+from mig_jax.commands.idle_flags import refuse_idle
 from mig_jax.errors import InputError
 from mig_jax.learning import (
     HIGHEST_THRESHOLD,
@@ -93,8 +95,9 @@ class Options(InputOptions):
 
 def define_flags(values: flags.FlagValues) -> None:
     add = adder(values)
+    learning = add.under(Section.LEARNING)
     define_input_flags(add)
-    add(flags.DEFINE_string, "workdir", None, "Folder for all that is written.")
+    add(Folder, "workdir", None, "Folder for all that is written.")
     add(
         flags.DEFINE_enum,
         "objective",
@@ -103,46 +106,46 @@ def define_flags(values: flags.FlagValues) -> None:
         "What the selection is to be good for.",
     )
     add(
-        flags.DEFINE_string,
+        File,
         "validation",
         None,
         "What to learn from. target, validation: JSON lines with conversations (and labels, and "
         "task if records are of several); subsets: CSV with the columns subset (a table of picks, "
         "as mig-jax select writes it) and score; imitation: a table of picks.",
     )
-    add(flags.DEFINE_string, "test", None, "The same, to report on; never learned from.")
-    add(flags.DEFINE_string, "task", None, "Only records of this `task` in both files.")
+    add(File, "test", None, "The same, to report on; never learned from.")
+    learning(Name, "task", None, "Only records of this `task` in both files.")
     add(flags.DEFINE_integer, "budget", 500, "Records to select.", lower_bound=1)
-    add(
+    learning(
         flags.DEFINE_list,
         "budgets",
         [],
         "The numbers of records that are learned for, in turn; one measure then serves any "
         "between. A quarter of --budget, itself and four times as many without.",
     )
-    add(flags.DEFINE_integer, "steps", _STEPS, "Most steps of learning.", lower_bound=1)
-    add(
+    learning(flags.DEFINE_integer, "steps", _STEPS, "Most steps of learning.", lower_bound=1)
+    learning(
         flags.DEFINE_integer,
         "seed",
         0,
         "Of all that is random, the built-in pool included.",
         lower_bound=0,
     )
-    add(
+    learning(
         flags.DEFINE_enum,
         "parameters",
         "free",
         ["free", "features"],
         "Learn values for the labels of this pool, or a function of label features for any pool.",
     )
-    add(
+    learning(
         flags.DEFINE_boolean,
         "ablation",
         True,
         "Learn once more with weights alone, shapes alone and neither by label, so that the report "
         "tells what each brings; not for subsets and imitation.",
     )
-    add(
+    learning(
         flags.DEFINE_enum,
         "score_function",
         None,
@@ -150,7 +153,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "The family of the score functions that are learned; log for validation, power for all "
         "else without.",
     )
-    add(
+    learning(
         flags.DEFINE_float,
         "prior",
         None,
@@ -158,7 +161,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "data. 1e-5 for planted, 0.1 for validation, 1e-3 for all else without.",
         lower_bound=0.0,
     )
-    add(
+    learning(
         flags.DEFINE_float,
         "lowest_threshold",
         LOWEST_THRESHOLD,
@@ -166,7 +169,7 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=0.0,
         upper_bound=1.0,
     )
-    add(
+    learning(
         flags.DEFINE_list,
         "start_thresholds",
         None,
@@ -179,6 +182,8 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def options_of(values: flags.FlagValues) -> Options:
     check_input_flags(values)
+    has_files = values.validation is not None or values.test is not None
+    refuse_idle(values, ["task"], has_files, "--validation=FILE")
     if values.objective == "validation" and not values.pool:
         raise InputError("--objective=validation: needs --pool=FILE with real conversations")
     given = values.flag_values_dict()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.command import Command
-from mig_jax.commands.flag_values import adder
-from mig_jax.commands.terminal import progress_bar, tell
+from mig_jax.commands.flag_values import File, adder
+from mig_jax.commands.standard_streams import STANDARD, standard_output
+from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.synthetic import BuiltinPool
 
 __all__ = ["COMMAND", "run"]
@@ -18,14 +21,14 @@ def define_flags(values: flags.FlagValues) -> None:
     add = adder(values)
     add(flags.DEFINE_integer, "records", None, "How many records to write.", lower_bound=1)
     add(
-        flags.DEFINE_string,
+        File,
         "output",
         None,
         "Where to write them: .jsonl or .json (lines), .jsonl.gz, .jsonl.zst, or .parquet for a "
-        "table.",
+        "table. - is standard output.",
     )
     add(
-        flags.DEFINE_string,
+        File,
         "label_embeddings",
         None,
         "Where to write the embeddings of the pool's labels (.npz); not written by default.",
@@ -41,8 +44,12 @@ def run(values: flags.FlagValues) -> None:
     """
     pool = BuiltinPool(records=values.records, seed=values.seed)
     form = data.output_form(values.output)
-    with data.OutputFiles() as outputs:
-        records = outputs.open(values.output)
+    to_standard = values.output == STANDARD
+    with contextlib.ExitStack() as last, data.OutputFiles() as outputs:
+        if to_standard:
+            records = last.enter_context(standard_output())
+        else:
+            records = outputs.open(values.output)
         if values.label_embeddings is not None:
             embeddings = outputs.open(values.label_embeddings)
             data.write_label_embeddings(embeddings, *pool.label_embeddings())
@@ -53,15 +60,17 @@ def run(values: flags.FlagValues) -> None:
             for line in pool.lines(0, values.records):
                 sink.write(line)
                 bar.update()
+    told = say if to_standard else tell
     if values.label_embeddings is not None:
-        tell(f"wrote the embeddings of the pool's labels to {values.label_embeddings}")
-    tell(f"wrote {values.records:,} records to {values.output}")
+        told(f"wrote the embeddings of the pool's labels to {values.label_embeddings}")
+    if not to_standard:
+        tell(f"wrote {values.records:,} records to {values.output}")
 
 
 COMMAND = Command(
     name="make_pool",
-    summary="write a generated pool",
     define_flags=define_flags,
     run=run,
     required=("records", "output"),
+    examples=("--records=5000 --output=pool.jsonl --label_embeddings=labels.npz",),
 )

@@ -13,7 +13,8 @@ from mig_jax.commands.asking_flags import (
     check_asking_flags,
     define_asking_flags,
 )
-from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import AddFlag, File
 from mig_jax.errors import InputError
 from mig_jax.methods import METHODS
 
@@ -59,14 +60,15 @@ class MethodOptions(AskingOptions):
 
 def define_method_flags(add: AddFlag) -> None:
     """Adds which method chooses, and what it may need beside the pool."""
+    add = add.under(Section.METHODS)
     add(
         flags.DEFINE_enum,
         "method",
         MIG,
         [MIG, *METHODS],
-        "Which method chooses: MIG, or one that it is compared with. "
-        + "; ".join(f"{name}: {method.about}" for name, method in METHODS.items())
-        + ".",
+        "Which method chooses: mig, or one that it is compared with.\n"
+        + "\n".join(f"{name}: {method.about}" for name, method in METHODS.items())
+        + "\n",
     )
     add(
         flags.DEFINE_integer,
@@ -76,7 +78,7 @@ def define_method_flags(add: AddFlag) -> None:
         lower_bound=0,
     )
     add(
-        flags.DEFINE_string,
+        File,
         "validation",
         None,
         "With --method: records that the selection is wanted for, as `mig-jax learn` reads them: "

@@ -13,7 +13,7 @@ from mig_jax.commands.flag_groups import (
     define_model_flags,
     define_pool_flags,
 )
-from mig_jax.commands.flag_values import adder
+from mig_jax.commands.flag_values import File, adder
 
 __all__ = ["COMMAND", "run"]
 
@@ -22,7 +22,7 @@ def define_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
     define_pool_flags(add)
-    add(flags.DEFINE_string, "output", None, "Where to write the annotated records (.jsonl).")
+    add(File, "output", None, "Where to write the annotated records (.jsonl).")
     define_model_flags(add, "tags")
     define_merging_flags(add)
 
@@ -43,8 +43,8 @@ def run(values: flags.FlagValues) -> None:
 
 COMMAND = Command(
     name="normalise_tags",
-    summary="leave out rare labels and merge those that mean the same",
     define_flags=define_flags,
     run=run,
     required=("pool", "output"),
+    examples=("annotated.jsonl --output=normalised.jsonl",),
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mig_jax import data
+from mig_jax.commands.standard_streams import spooled_input
 from mig_jax.commands.terminal import progress_bar
 
 __all__ = ["open_pool"]
@@ -15,7 +16,7 @@ __all__ = ["open_pool"]
 def open_pool(pool: Sequence[str | data.RecordFile], **how: Any) -> list[data.RecordFile]:
     """The files that `pool` names, to be read as often as need be: they must stay as they are.
 
-    `how` has options of `data.open_files`.
+    `-` is standard input. `how` has options of `data.open_files`.
 
     Raises:
       InputError: if a file cannot be used.
@@ -29,4 +30,4 @@ def open_pool(pool: Sequence[str | data.RecordFile], **how: Any) -> list[data.Re
                 shown[address] = bars.enter_context(bar)
             shown[address].update(done - shown[address].n)
 
-        return data.open_files(pool, on_fetch=on_fetch, **how)
+        return data.open_files(pool, on_fetch=on_fetch, standard_input=spooled_input, **how)

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from absl import flags
 
-from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import AddFlag, Address, Text
+from mig_jax.commands.idle_flags import refuse_idle
+from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.errors import InputError
 
 __all__ = ["check_process_flags", "define_process_flags"]
 
 
+class _Devices(Text):
+    shown = "N|all"
+
+
 def define_process_flags(add: AddFlag) -> None:
     """Adds the devices, and the processes that select together."""
+    add = add.under(Section.TOGETHER)
     add(
-        flags.DEFINE_string,
+        _Devices,
         "devices",
         None,
         "How many devices to shard the pool over: a number, or `all`. By default 1, or all of "
         "them with --coordinator_address.",
     )
     add(
-        flags.DEFINE_string,
+        Address,
         "coordinator_address",
         None,
         "host:port of process 0, if several processes select together: the same command is "
@@ -59,6 +67,8 @@ def check_process_flags(values: flags.FlagValues) -> None:
     if address is None:
         if values.num_processes > 1:
             raise InputError("--num_processes: goes with --coordinator_address=HOST:PORT")
+        own = ("process_id", "process_timeout_seconds")
+        refuse_idle(values, own, False, "--coordinator_address=HOST:PORT")
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
@@ -72,6 +82,11 @@ def check_process_flags(values: flags.FlagValues) -> None:
         )
     if not values.pool:
         raise InputError("--coordinator_address: goes with --pool=FILE")
+    for name, of in (("pool", values.pool), ("output", [values.output])):
+        if STANDARD in of:
+            raise InputError(
+                f"--{name}: {STANDARD} does not go with --coordinator_address; expected a file"
+            )
     if values.embedding_model is not None:
         # Hosts may round differently, and would select over different graphs.
         raise InputError(

@@ -28,6 +28,7 @@ from mig_jax.commands.selection_steps import (
     told_prefixes,
     write_selection,
 )
+from mig_jax.commands.standard_streams import standard_output
 from mig_jax.commands.terminal import say, silent, tell
 from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
@@ -52,8 +53,8 @@ class _Outputs:
     """The streams of what the first process writes."""
 
     records: BinaryIO
-    manifest: BinaryIO
-    table: BinaryIO
+    manifest: BinaryIO | None  # None, as the table, if the records go to standard output.
+    table: BinaryIO | None
     dataset_info: BinaryIO | None
     page: BinaryIO | None
 
@@ -98,14 +99,17 @@ def _hosts(devices: str, *, alone: bool) -> Hosts:
 def _run(options: SelectOptions, hosts: Hosts) -> None:
     """The command in one process, or in one of several: the first of them speaks and writes."""
     seconds: dict[str, float] = {}
-    with data.OutputFiles(options.files()) as files:
+    with contextlib.ExitStack() as last, data.OutputFiles(options.files()) as files:
+        to_standard = options.to_standard_output
+        stream = last.enter_context(standard_output()) if to_standard else None
         # First: what is not there, be it a folder or a model, is known before the work.
-        outputs = hosts.together(lambda: _open(options, files) if hosts.is_first else None)
+        outputs = hosts.together(lambda: _open(options, files, stream) if hosts.is_first else None)
         hosts.together(lambda: options.token_counter)
         hosts.together(lambda: options.base_model if options.asks else None)
         with timed(seconds, "reading"):
             form = options.written_form
-            table = read_table(options, files, options.stem, fits=form, hosts=hosts)
+            rejects = None if to_standard else files
+            table = read_table(options, rejects, options.stem, fits=form, hosts=hosts)
             if options.form == "parquet":
                 hosts.together(lambda: data.check_one_table(table.sources))
         pool = pool_from_table(table)
@@ -184,15 +188,19 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 say("drawing the report")
                 parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
                 outputs.page.write(selection_page(Selected(*parts)))
-        if outputs is not None:
+        if outputs is not None and outputs.manifest is not None:
             about_run = {**about, "seconds": seconds}
             files.write_manifest(outputs.manifest, about_run, options.output)
     if hosts.is_first:
-        tell(summary(about, options.output))
+        if to_standard:
+            for line in summary(about, "standard output").split("\n"):
+                say(line)
+        else:
+            tell(summary(about, options.output))
 
 
-def _open(options: SelectOptions, files: data.OutputFiles) -> _Outputs:
-    """The outputs that are asked for.
+def _open(options: SelectOptions, files: data.OutputFiles, stream: BinaryIO | None) -> _Outputs:
+    """The outputs that are asked for; records go to the stream, if there is one.
 
     Raises:
       InputError: if one cannot be written, --dataset_info takes no entry, or --checkpoint_dir
@@ -201,15 +209,19 @@ def _open(options: SelectOptions, files: data.OutputFiles) -> _Outputs:
     if options.checkpoint_dir is not None:
         refuse_foreign(options.checkpoint_dir, "checkpoints")
     outputs = _Outputs(
-        records=files.open(options.output),
-        manifest=files.open_manifest(options.stem + ".manifest.json", options.output),
-        table=files.open(options.stem + ".selection.parquet"),
+        records=stream or files.open(options.output),
+        manifest=None if stream else _open_manifest(options, files),
+        table=None if stream else files.open(options.stem + ".selection.parquet"),
         dataset_info=None if options.dataset_info is None else files.open(options.dataset_info),
         page=None if options.report is None else files.open(_page_file(options.report)),
     )
     if options.dataset_info is not None:
         _updated_dataset_info(options, {})
     return outputs
+
+
+def _open_manifest(options: SelectOptions, files: data.OutputFiles) -> BinaryIO:
+    return files.open_manifest(options.stem + ".manifest.json", options.output)
 
 
 def _page_file(folder: str) -> str:
@@ -333,8 +345,14 @@ def _updated_dataset_info(options: SelectOptions, entry: dict[str, Any]) -> byte
 
 COMMAND = Command(
     name="select",
-    summary="choose the most informative records of a pool",
     define_flags=define_select_flags,
     run=run,
     required=("output",),
+    examples=(
+        "raw.jsonl --budget=5000 --output=train.jsonl",
+        "pool.jsonl --label_embeddings=labels.npz --budget=10% --output=train.jsonl "
+        "--report=report",
+        "pool.jsonl --budget_tokens=2M --group_field=source --quota=maths=10%.. "
+        "--output=train.jsonl",
+    ),
 )

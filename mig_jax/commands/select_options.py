@@ -16,11 +16,8 @@ from mig_jax.commands.budget_flags import (
     check_budget_options,
     define_budget_flags,
 )
+from mig_jax.commands.family_flags import PARAMETERS, check_family
 from mig_jax.commands.flag_groups import (
-    LARGEST_PARAMETER,
-    SMALLEST_EXPONENT,
-    SMALLEST_RATE,
-    USUAL_NEIGHBOURS,
     InputOptions,
     check_count_flag,
     check_input_flags,
@@ -28,13 +25,23 @@ from mig_jax.commands.flag_groups import (
     define_input_flags,
     stem_of,
 )
-from mig_jax.commands.flag_values import AddFlag, ThresholdParser, adder
+from mig_jax.commands.flag_sections import Section
+from mig_jax.commands.flag_values import (
+    AddFlag,
+    Field,
+    File,
+    Folder,
+    adder,
+    several,
+)
 from mig_jax.commands.given_flags import (
     GivenOptions,
     check_given_flags,
     define_given_flags,
     files_beside,
 )
+from mig_jax.commands.idle_flags import refuse_idle
+from mig_jax.commands.measure_flags import define_measure_flags
 from mig_jax.commands.method_flags import (
     MethodOptions,
     check_method_flags,
@@ -42,8 +49,9 @@ from mig_jax.commands.method_flags import (
 )
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.process_flags import check_process_flags, define_process_flags
+from mig_jax.commands.standard_streams import STANDARD
 from mig_jax.errors import InputError
-from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
+from mig_jax.measure import FAMILIES, PAPER, Measure
 
 __all__ = ["SelectOptions", "define_select_flags", "select_options"]
 
@@ -57,8 +65,6 @@ _PRESETS: Final[dict[str, dict[str, Any]]] = {
         "similarity_threshold": PAPER.threshold,
     }
 }
-# Flags that are parameters of families, by the same names.
-_OF_FAMILIES: Final = ("exponent", "epsilon", "rate")
 # Flags whose place is taken by what --params holds.
 _REPLACED_BY_PARAMS: Final = (
     "preset",
@@ -115,6 +121,11 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
         return stem_of(self.output, ".jsonl", ".json", ".parquet")
 
     @property
+    def to_standard_output(self) -> bool:
+        """Whether the records alone are written, to standard output."""
+        return self.output == STANDARD
+
+    @property
     def form(self) -> data.OutputForm:
         """What the records are written as."""
         return data.output_form(self.output, as_table=self.output_layout == "parquet")
@@ -156,7 +167,7 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
         """The measure that the flags describe; parameters of a family without one keep theirs."""
         family = FAMILIES[self.score_function]
         names = {field.name for field in dataclasses.fields(family)}
-        given = {name: getattr(self, name) for name in _OF_FAMILIES if name in names}
+        given = {name: getattr(self, name) for name in PARAMETERS if name in names}
         return Measure(family(**given), self.propagation)
 
 
@@ -164,15 +175,18 @@ def define_select_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
     define_input_flags(add)
+    define_budget_flags(add)
     _define_output_flags(add)
-    _define_measure_flags(add)
+    define_method_flags(add)
+    define_measure_flags(add, presets=list(_PRESETS))
     define_given_flags(add)
     define_process_flags(add)
-    define_budget_flags(add)
-    define_method_flags(add)
-    add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
+    add.under(Section.OUTPUT)(
+        flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is."
+    )
+    add = add.under(Section.LONG_RUNS)
     add(
-        flags.DEFINE_string,
+        Folder,
         "checkpoint_dir",
         None,
         "Directory where the selection is saved as it goes on: the same command resumes after a "
@@ -189,14 +203,15 @@ def define_select_flags(values: flags.FlagValues) -> None:
 
 
 def _define_output_flags(add: AddFlag) -> None:
-    add(
-        flags.DEFINE_string,
+    essential, add = add.under(Section.ESSENTIAL), add.under(Section.OUTPUT)
+    essential(
+        File,
         "output",
         None,
         "Where to write the selected records: .jsonl or .json (lines), .jsonl.gz, .jsonl.zst, or "
-        ".parquet for a table.",
+        ".parquet for a table. - is standard output: the records alone, as lines.",
     )
-    add(
+    essential(
         flags.DEFINE_enum,
         "output_layout",
         "as_it_came",
@@ -205,7 +220,7 @@ def _define_output_flags(add: AddFlag) -> None:
         "they came but in a table.",
     )
     add(
-        flags.DEFINE_multi_string,
+        several(Field),
         "drop_field",
         [],
         "Field of the records that is left out of --output, such as one that a trainer misreads; "
@@ -213,88 +228,16 @@ def _define_output_flags(add: AddFlag) -> None:
     )
     define_count_flag(add)
     add(
-        flags.DEFINE_string,
+        File,
         "dataset_info",
         None,
         "LLaMA-Factory's dataset_info.json, to get an entry for --output; other entries stay.",
     )
-    add(
-        flags.DEFINE_string,
+    essential(
+        Folder,
         "report",
         None,
         "Folder for index.html, a page with pictures of the selection.",
-    )
-
-
-def _define_measure_flags(add: AddFlag) -> None:
-    add(
-        ThresholdParser,
-        "similarity_threshold",
-        "auto",
-        "Labels whose embeddings are this similar (cosine) are joined; auto takes the threshold "
-        "at which they have --neighbours in the mean.",
-    )
-    add(
-        flags.DEFINE_float,
-        "neighbours",
-        USUAL_NEIGHBOURS,
-        "Labels that a label is joined with in the mean, at most a tenth of all.",
-        lower_bound=0.0,
-    )
-    add(
-        flags.DEFINE_float,
-        "propagation",
-        PAPER.propagation,
-        "Strength of propagation between joined labels, alpha of the paper.",
-        lower_bound=0.0,
-        upper_bound=LARGEST_PARAMETER,
-    )
-    add(
-        flags.DEFINE_enum,
-        "gain",
-        "exact",
-        list(GAIN_RULES),
-        "What each pick maximises: the true increase, or the paper's linearised one.",
-    )
-    add(flags.DEFINE_enum, "preset", None, list(_PRESETS), "The settings of the paper.")
-    add(
-        flags.DEFINE_enum,
-        "score_function",
-        PAPER.family,
-        list(FAMILIES),
-        "Family of the information score function.",
-    )
-    add(
-        flags.DEFINE_float,
-        "exponent",
-        PAPER.exponent,
-        "Exponent of the power function, up to 1.",
-        lower_bound=SMALLEST_EXPONENT,
-        upper_bound=1.0,
-    )
-    add(
-        flags.DEFINE_float,
-        "rate",
-        1.0,
-        "Rate a of 1 - exp(-ax), log(1 + ax) and x / (x + 1/a).",
-        lower_bound=SMALLEST_RATE,
-        upper_bound=LARGEST_PARAMETER,
-    )
-    add(
-        flags.DEFINE_float,
-        "epsilon",
-        PAPER.epsilon,
-        "Shift of the power function: (x + epsilon)^exponent.",
-        lower_bound=0.0,
-        upper_bound=LARGEST_PARAMETER,
-    )
-    add(
-        flags.DEFINE_string,
-        "params",
-        None,
-        "Directory with learned parameters, as `mig-jax learn` writes it. They take the place of "
-        "--score_function, --exponent, --rate, --epsilon, --propagation and "
-        "--similarity_threshold.",
     )
 
 
@@ -310,6 +253,11 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         _apply_preset(values)
         print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
     _check_neighbours(values)
+    for name in PARAMETERS:
+        if values[name].present:
+            check_family(name, name, "score_function", [values.score_function])
+    kept = values.checkpoint_dir is not None
+    refuse_idle(values, ["checkpoint_every_seconds"], kept, "--checkpoint_dir=DIR")
     check_process_flags(values)
     check_input_flags(values)
     check_count_flag(values)
@@ -317,6 +265,11 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     for field in values.drop_field:
         if not all(field.split(".")):
             raise InputError(f"--drop_field: found {field or 'nothing'}, expected a field")
+    if values.output == STANDARD and values.output_layout == "parquet":
+        raise InputError(
+            f"--output: {STANDARD} is for lines, and --output_layout=parquet is a table; expected "
+            "--output=FILE.parquet"
+        )
     data.output_form(values.output, as_table=values.output_layout == "parquet")
     _check_dataset_info(values)
     if values.report is not None and values.coordinator_address is not None:

@@ -203,7 +203,7 @@ def write_selection(
     picks: np.ndarray,
     selection: Selection,
     records_out: BinaryIO,
-    table_out: BinaryIO,
+    table_out: BinaryIO | None,
     tokens: np.ndarray | None = None,
     **how: Any,
 ) -> None:
@@ -215,12 +215,14 @@ def write_selection(
         are written too.
       selection: what was gained by each of the N picks.
       records_out: gets the records.
-      table_out: gets the table, in Parquet.
+      table_out: gets the table, in Parquet, if it is not None.
       tokens: int64 [G + N]: what each costs, if that counts.
       how: the options of `data.write_records`.
     """
     with place_told(tempfile.gettempdir()):  # Outputs tell their own names.
         data.write_records(table, picks, records_out, **how)
+    if table_out is None:
+        return
     held = selection.given_information
     so_far = held + np.cumsum(selection.increases, dtype=np.float64)
     given = len(picks) - len(selection)

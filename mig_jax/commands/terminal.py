@@ -1,4 +1,4 @@
-"""What commands say on the terminal: progress, remarks, flags, and one line if one fails."""
+"""What commands say on the terminal: progress, remarks, and one line if one fails."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from mig_jax.runs import commits_made, place_told
 
 __all__ = [
     "exit_status",
-    "flags_only",
-    "help_text",
     "listed",
     "progress_bar",
     "say",
@@ -93,26 +91,6 @@ class _Stderr:
 
 
 _stderr: Any = _Stderr()
-
-
-def flags_only(left_over: Sequence[str]) -> None:
-    """Raises `InputError` if a command was given words that are no flags."""
-    if left_over:
-        raise InputError(f"{left_over[0]}: expected flags only, as --flag=value")
-
-
-def help_text(usage: str, values: flags.FlagValues) -> str:
-    """All flags of a command with their meanings and defaults."""
-    lines = [f"usage: {usage} [--flag=value ...]", ""]
-    for flag in (values[flag] for flag in sorted(values)):
-        choices = getattr(flag.parser, "enum_values", None)
-        shown = f"--{flag.name}" + ("=" + "|".join(choices) if choices else "")
-        default = flag.default
-        if isinstance(default, list):
-            default = ",".join(map(str, default))
-        told = "" if default in (None, "") else f" (default: {default})"
-        lines += [f"  {shown}", f"      {flag.help}{told}"]
-    return "\n".join(lines)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ from absl import flags
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mig_jax.commands.flag_values import AmountParser, adder, amount_of, read_flags
+from mig_jax.commands.flag_values import AmountParser, adder, amount_of
+from mig_jax.commands.flag_words import read_flags
 from mig_jax.commands.main import COMMANDS, load
 from mig_jax.errors import InputError
 from tests.running import refused
@@ -26,6 +27,12 @@ WHOLE = [
     "9" * 5000,
     "",
     "2**3",
+    "5kk",
+    "1.0005k",
+    "k",
+    "1e2k",
+    "5 k",
+    "3B",
 ]
 NUMBERS = ["10%", "nan", "inf", "-inf", "1e999", "0,5", "one", "", "1 2", "0x10"]
 OF_TYPE = {
@@ -77,7 +84,7 @@ def test_nonsense_is_one_line_that_names_the_flag(command, name):
 def test_flags_that_are_not_there(command):
     assert refused(command, "--outptu=x").startswith("mig-jax: --outptu: no such flag, expected ")
     told = refused(command, "--zzzzzzzz")
-    assert told == "mig-jax: --zzzzzzzz: no such flag, expected one of those that --help lists"
+    assert told == "mig-jax: --zzzzzzzz: no such flag, expected one of those that --help_all lists"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,6 @@ def test_flags_that_are_not_there(command):
     [
         (["--nocertificate=1"], "--nocertificate=1 does not take an argument"),
         (["--budget"], "--budget: found nothing, expected a whole number of at least 1, "),
-        (["5"], "5: expected flags only, as --flag=value"),
         (["--flagfile=/nowhere/flags"], "/nowhere/flags"),
     ],
 )
@@ -107,6 +113,12 @@ def test_words_that_are_no_flags(words, told):
         ("007", 7),
         ("500,000", 500_000),
         ("5e5", 500_000),
+        ("5k", 5_000),
+        ("5K", 5_000),
+        ("1.5M", 1_500_000),
+        (".5k", 500),
+        (" 0.001k ", 1),
+        ("2B", 2_000_000_000),
     ],
 )
 def test_whole_numbers_that_are_exact(text, number):

@@ -86,7 +86,9 @@ def test_overview_and_unknown_commands(capsys):
     for name in COMMANDS:
         assert f"  {name:<16}{load(name).summary}" in lines
     told = refused(capsys, "selct")
-    assert told == f"mig-jax: selct: no such command, expected {' or '.join(COMMANDS)}"
+    assert told == "mig-jax: selct: no such command, expected select"
+    told = refused(capsys, "zzz")
+    assert told == f"mig-jax: zzz: no such command, expected {' or '.join(COMMANDS)}"
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"mig-jax {mig_jax.__version__}\n"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mig_jax.data.files import (
@@ -37,6 +37,7 @@ __all__ = ["open_files", "stamp_of"]
 # As much of a text is looked at, to tell what it is.
 _LOOKED_AT: Final = 1 << 16
 _BLANK_LOOKED_AT: Final = 1 << 22
+_STANDARD_INPUT: Final = "standard input"  # As a file of a pool is called.
 
 
 def open_files(
@@ -46,6 +47,7 @@ def open_files(
     longest_record: int = LONGEST_RECORD,
     cache: str | os.PathLike[str] | None = None,
     on_fetch: OnFetch | None = None,
+    standard_input: Callable[[], str] | None = None,
 ) -> list[RecordFile]:
     """The files of records, or the datasets, that the paths stand for, in order.
 
@@ -59,6 +61,8 @@ def open_files(
       cache: folder that copies of remote files are kept in; None for the platform's.
       on_fetch: gets the address of a remote file that is being copied, the bytes so far, and
         how many there are if that is known.
+      standard_input: gives a file with all of it, which the path `-` stands for; None if that is
+        a name like any other.
 
     Raises:
       InputError: if there is none, one cannot be read or be records, or one is given twice.
@@ -69,6 +73,9 @@ def open_files(
     for given in paths:
         if isinstance(given, RecordFile):
             found = [given]
+        elif given == "-" and standard_input is not None:
+            stamp = FileStamp.of(_STANDARD_INPUT, standard_input())
+            found = [_opened(stamp, fields, longest_record)]
         else:
             found = [
                 _open_file(path, fields, longest_record, cache, on_fetch)
@@ -106,7 +113,12 @@ def _open_file(
 ) -> RecordFile:
     if is_dataset(path):
         return DatasetRows.of(path)
-    stamp = stamp_of(path, cache, on_fetch)
+    return _opened(stamp_of(path, cache, on_fetch), fields, longest)
+
+
+def _opened(stamp: FileStamp, fields: FieldNames, longest: int) -> RecordFile:
+    """A file of records, by its name and what it holds."""
+    path = stamp.path
     with open_text(stamp, "") as (_, raw):
         start = raw.read(4)
     name = name_of(path)
