@@ -1,6 +1,7 @@
 from ._certificate import Certificate, certify
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
+from ._curves import information_curve, random_curve
 from ._evaluation import labels_covered, random_choice, selected_information
 from ._explanation import Explainer, Explanation, LabelGain, LeastScore, Loss
 from ._extension import extended, first_part, why_not_extended
@@ -62,6 +63,7 @@ __all__ = [
     "given_information",
     "grid_points",
     "in_range",
+    "information_curve",
     "initial_state",
     "input_fingerprint",
     "labels_covered",
@@ -78,6 +80,7 @@ __all__ = [
     "paper_point",
     "propagated_rows",
     "random_choice",
+    "random_curve",
     "rates_of_prices",
     "resumed_state",
     "select",

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int
 
 from mig_jax.selection._constraints import Constraints, Quotas
 
-__all__ = ["random_picks"]
+__all__ = ["random_choices", "random_picks"]
+
+_CHOICES = 5
+
+
+def random_choices(
+    num_records: int, budget: int | None, constraints: Constraints
+) -> Iterator[Int[np.ndarray, " picks"]]:
+    """The random choices that selections are held against, the same ones each time.
+
+    The arguments are those of `random_picks`.
+    """
+    rng = np.random.default_rng(0)
+    for _ in range(_CHOICES):
+        yield random_picks(rng, num_records, budget, constraints)
 
 
 def random_picks(
