@@ -14,6 +14,7 @@ from mig_jax import data
 from mig_jax.commands.agreement import check_agreement
 from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
+from mig_jax.commands.enough import told_if_enough
 from mig_jax.commands.extension import Changes, Extension, read_extension
 from mig_jax.commands.given_records import read_given
 from mig_jax.commands.method_selection import select_by_method
@@ -165,6 +166,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **given.told(selection.given_information),
             **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
             **budget.told_of(selection.picks, certificate if options.by_mig else None, hosts),
+            **(told_if_enough(*problem, selection, budget, hosts) if options.by_mig else {}),
             **prefixes,
         }
         with timed(seconds, "writing"):

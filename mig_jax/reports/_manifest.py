@@ -13,6 +13,7 @@ from mig_jax._version import __version__
 from mig_jax.devices import Hosts
 from mig_jax.measure import LabelGraph
 from mig_jax.reports._counts import told_counts
+from mig_jax.reports._enough_text import told_enough
 from mig_jax.reports._limits import is_limited, quota_lines, told_limits
 from mig_jax.reports._told_numbers import proven_per_cent, told_information
 from mig_jax.selection import Certificate, Selection
@@ -87,6 +88,8 @@ def summary(about: dict[str, Any], output: str) -> str:
             ("of the best E", f"at least {share}{within}, which the method does not look for")
         )
     told += told_limits(about)
+    if (enough := told_enough(about)) is not None:
+        told.append(("enough", enough))
     by = f" by {about['method']['name']}" if "method" in about else ""
     counts = f"{about['records_selected']:,} of {about['records_used']:,} records"
     lines = [

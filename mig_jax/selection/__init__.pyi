@@ -2,6 +2,7 @@ from ._certificate import Certificate, certify
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._curves import information_curve, random_curve
+from ._enough import Enough, enough_picks
 from ._evaluation import labels_covered, random_choice, selected_information
 from ._explanation import Explainer, Explanation, LabelGain, LeastScore, Loss
 from ._extension import extended, first_part, why_not_extended
@@ -34,6 +35,7 @@ __all__ = [
     "Certificate",
     "Checkpoints",
     "Constraints",
+    "Enough",
     "Explainer",
     "Explanation",
     "InfeasibleError",
@@ -55,6 +57,7 @@ __all__ = [
     "by_gain",
     "certify",
     "certify_prefixes",
+    "enough_picks",
     "extended",
     "fill_pages",
     "fingerprint",
