@@ -14,6 +14,7 @@ from mig_jax import data
 from mig_jax.commands.agreement import check_agreement
 from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
+from mig_jax.commands.comparison import Way, choose_ways, told_comparison
 from mig_jax.commands.enough import told_if_enough
 from mig_jax.commands.extension import Changes, Extension, read_extension
 from mig_jax.commands.given_records import read_given
@@ -34,7 +35,7 @@ from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
 from mig_jax.measure import GAIN_RULES, LabelGraph, Measure, Pool, pool_from_table
-from mig_jax.reports import Selected, manifest, selection_page, summary
+from mig_jax.reports import Selected, comparison_picture, manifest, selection_page, summary
 from mig_jax.runs import refuse_foreign
 from mig_jax.selection import (
     Checkpoints,
@@ -57,6 +58,7 @@ class _Outputs:
     table: BinaryIO
     dataset_info: BinaryIO | None
     page: BinaryIO | None
+    comparison: BinaryIO | None
 
 
 def run(values: flags.FlagValues) -> None:
@@ -129,6 +131,10 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 lambda: read_problem(options, table, pool, joined_at=joined_at)
             )
         problem = pool, graph, measure
+        ways: list[Way] = []
+        if options.compare:
+            with timed(seconds, "comparison"):
+                ways = choose_ways(options, table, *problem, budget, hosts)
         with timed(seconds, "selection"):
             if options.by_mig:
                 selection, run = _select(options, *problem, budget, earlier, hosts)
@@ -168,6 +174,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **budget.told_of(selection.picks, certificate if options.by_mig else None, hosts),
             **(told_if_enough(*problem, selection, budget, hosts) if options.by_mig else {}),
             **prefixes,
+            **told_comparison(ways, selection.picks, *problem, budget, certificate),
         }
         with timed(seconds, "writing"):
             written = given.with_picks(selection.picks) if given.included else selection.picks
@@ -182,6 +189,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             about["notes"] = hosts.together(write)
             for note in about["notes"]:
                 say(f"note: {note}")
+            if outputs is not None and outputs.comparison is not None:
+                outputs.comparison.write(comparison_picture(about["compare"]))
             if outputs is not None and outputs.page is not None:
                 say("drawing the report")
                 parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
@@ -208,6 +217,7 @@ def _open(options: SelectOptions, files: data.OutputFiles) -> _Outputs:
         table=files.open(options.stem + ".selection.parquet"),
         dataset_info=None if options.dataset_info is None else files.open(options.dataset_info),
         page=None if options.report is None else files.open(_page_file(options.report)),
+        comparison=files.open(options.stem + ".compare.svg") if options.compare else None,
     )
     if options.dataset_info is not None:
         _updated_dataset_info(options, {})

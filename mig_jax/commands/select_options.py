@@ -16,6 +16,11 @@ from mig_jax.commands.budget_flags import (
     check_budget_options,
     define_budget_flags,
 )
+from mig_jax.commands.compare_flags import (
+    CompareOptions,
+    check_compare_flags,
+    define_compare_flags,
+)
 from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
@@ -73,7 +78,7 @@ _REPLACED_BY_PARAMS: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
+class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions, CompareOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
     output: str
@@ -170,6 +175,7 @@ def define_select_flags(values: flags.FlagValues) -> None:
     define_process_flags(add)
     define_budget_flags(add)
     define_method_flags(add)
+    define_compare_flags(add)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
     add(
         flags.DEFINE_string,
@@ -324,6 +330,11 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         raise InputError("--report: does not go with --coordinator_address")
     options = SelectOptions(**values.flag_values_dict())
     check_budget_options(options, grouped=options.needs("groups"))
+    check_compare_flags(
+        options.compare,
+        quotas=bool(options.all_quotas) or options.at_most_changes is not None,
+        together=options.coordinator_address is not None,
+    )
     return options
 
 

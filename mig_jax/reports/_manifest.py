@@ -12,6 +12,7 @@ from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.devices import Hosts
 from mig_jax.measure import LabelGraph
+from mig_jax.reports._compared_ways import compared_ways
 from mig_jax.reports._counts import told_counts
 from mig_jax.reports._enough_text import told_enough
 from mig_jax.reports._limits import is_limited, quota_lines, told_limits
@@ -98,5 +99,7 @@ def summary(about: dict[str, Any], output: str) -> str:
     ]
     if about.get("quotas"):
         lines += quota_lines(about["quotas"])
+    if about.get("compare"):
+        lines += compared_ways(about)
     lines += told_counts(about["sources"], about.get("counts"))
     return "\n".join(lines)

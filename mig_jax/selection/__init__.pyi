@@ -19,6 +19,7 @@ from ._pages import fill_pages
 from ._passes import Progress, next_chunk, resumed_state
 from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
+from ._random_picks import picks_in_order, random_choices
 from ._rates import Rates, by_cost, by_gain, rates_of_prices
 from ._select import Selection, lay_out, page_priority, select
 from ._selection_of_picks import selection_of_picks
@@ -81,8 +82,10 @@ __all__ = [
     "next_chunk",
     "page_priority",
     "paper_point",
+    "picks_in_order",
     "propagated_rows",
     "random_choice",
+    "random_choices",
     "random_curve",
     "rates_of_prices",
     "resumed_state",
