@@ -12,17 +12,17 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.agreement import check_agreement
-from mig_jax.commands.budgets import Budget, read_budget
+from mig_jax.commands.budgets import Budget
 from mig_jax.commands.command import Command
 from mig_jax.commands.comparison import Way, choose_ways, told_comparison
+from mig_jax.commands.dry_run import dry_run
 from mig_jax.commands.enough import told_if_enough
-from mig_jax.commands.extension import Changes, Extension, read_extension
-from mig_jax.commands.given_records import read_given
+from mig_jax.commands.extension import Changes, Extension
 from mig_jax.commands.method_selection import select_by_method
-from mig_jax.commands.pool_inputs import check_worth, read_table, say_read
 from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
-from mig_jax.commands.pool_passes import check_dataset_info, counted
-from mig_jax.commands.problem import read_problem, say_if_beyond
+from mig_jax.commands.pool_passes import counted
+from mig_jax.commands.preparation import prepare_selection
+from mig_jax.commands.problem import say_if_beyond
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
@@ -34,7 +34,7 @@ from mig_jax.commands.terminal import say, silent, tell
 from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
-from mig_jax.measure import GAIN_RULES, LabelGraph, Measure, Pool, pool_from_table
+from mig_jax.measure import GAIN_RULES, LabelGraph, Measure, Pool
 from mig_jax.reports import Selected, comparison_picture, manifest, selection_page, summary
 from mig_jax.runs import refuse_foreign
 from mig_jax.selection import (
@@ -68,6 +68,9 @@ def run(values: flags.FlagValues) -> None:
       InputError: for anything given that cannot be used.
     """
     options = select_options(values)
+    if options.dry_run:
+        dry_run(options, _hosts(options.devices or "1", alone=True))
+        return
     if options.coordinator_address is None:
         _run(options, _hosts(options.devices or "1", alone=True))
         return
@@ -106,30 +109,10 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         outputs = hosts.together(lambda: _open(options, files) if hosts.is_first else None)
         hosts.together(lambda: options.token_counter)
         hosts.together(lambda: options.base_model if options.asks else None)
-        with timed(seconds, "reading"):
-            form = options.written_form
-            table = read_table(options, files, options.stem, fits=form, hosts=hosts)
-            if options.form == "parquet":
-                hosts.together(lambda: data.check_one_table(table.sources))
-        pool = pool_from_table(table)
-        num_records = hosts.sum(table.num_records)
-        say_read(table, hosts)
-        check_worth(table, hosts)
-        given = read_given(options, table, hosts)
-        candidates = num_records - len(given)
-        budget = read_budget(options, table, hosts, given.own if len(given) else None)
-        earlier = read_extension(options, table, given.records, hosts)
-        if isinstance(earlier, Changes):
-            budget = earlier.limit(budget, table, hosts)
-        joined_at = earlier.joined_at if isinstance(earlier, Extension) else None
-        if options.dataset_info is not None:
-            with timed(seconds, "checking"):
-                as_rows = options.form == "parquet"
-                check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
-        with timed(seconds, "graph"):
-            pool, graph, measure, learned, threshold = hosts.together(
-                lambda: read_problem(options, table, pool, joined_at=joined_at)
-            )
+        ready = prepare_selection(options, files, hosts, seconds)
+        table, given, budget, earlier = ready.table, ready.given, ready.budget, ready.earlier
+        pool, graph, measure, learned, threshold = ready.problem
+        candidates = ready.num_records - len(given)
         problem = pool, graph, measure
         ways: list[Way] = []
         if options.compare:

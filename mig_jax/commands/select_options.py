@@ -105,6 +105,7 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions, Co
     process_timeout_seconds: int
     checkpoint_dir: str | None
     checkpoint_every_seconds: float
+    dry_run: bool
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
@@ -177,6 +178,13 @@ def define_select_flags(values: flags.FlagValues) -> None:
     define_method_flags(add)
     define_compare_flags(add)
     add(flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is.")
+    add(
+        flags.DEFINE_boolean,
+        "dry_run",
+        False,
+        "Select and write nothing: read the pool and tell what would be done, what it would be "
+        "expected to take, and which files would be written.",
+    )
     add(
         flags.DEFINE_string,
         "checkpoint_dir",
@@ -328,6 +336,10 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     if values.report is not None and values.coordinator_address is not None:
         # No process has all records, which the page shows.
         raise InputError("--report: does not go with --coordinator_address")
+    if values.dry_run and values.coordinator_address is not None:
+        raise InputError(
+            "--dry_run: does not go with --coordinator_address; one process tells what all would do"
+        )
     options = SelectOptions(**values.flag_values_dict())
     check_budget_options(options, grouped=options.needs("groups"))
     check_compare_flags(
