@@ -35,7 +35,7 @@ TRAINERS = [
     "trl>=1.0",
     *HUB,
 ]
-# Shells' completion (MPL-2.0, of tqdm's author): static scripts, so that a key press starts no Python.
+# Completion in shells by static scripts, so that a key press starts no Python.
 COMPLETION = ["shtab>=1.7.2"]
 RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
 TEST = [

@@ -1,4 +1,4 @@
-"""The picture in the README: what labels hold of random records, of the best, and of those selected.
+"""The picture in the README: what labels hold of random records, the best, and those selected.
 
 python -m experiments.readme_picture --output=docs/images/selections.png
 """

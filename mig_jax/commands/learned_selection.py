@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 
 from mig_jax import data
 from mig_jax.commands.budgets import Budget
+from mig_jax.commands.enough import told_if_enough
 from mig_jax.commands.pool_passes import counted
 from mig_jax.commands.selection_steps import (
     certify_with_bar,
@@ -79,6 +80,7 @@ def select_learned_records(
         "labels_covered": labels_covered(pool, graph, selection.picks),
         "random_choice": random_choice(pool, graph, measure, len(selection)),
         **counted(inputs.table, selection.picks, None, ALONE),
+        **told_if_enough(pool, graph, measure, selection, budget),
         "learned": told_of_learned(learned, measure, budgets),
         "seconds": seconds,
     }

@@ -27,7 +27,7 @@ MIG: Final = "mig"
 _OF_MIG: Final = (
     *("gain", "preset", "report", "checkpoint_dir", "checkpoint_every_seconds"),
     *("given", "include_given", "extend", "at_most_changes", "quota", "quotas"),
-    *("devices", "coordinator_address"),
+    *("devices", "coordinator_address", "compare"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 
@@ -21,11 +21,10 @@ from mig_jax.measure import (
     threshold_of_neighbours,
 )
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = [
+    "Outputs",
     "check_budget",
+    "check_raw",
     "check_worth",
     "embed_labels",
     "label_embeddings",
@@ -38,9 +37,15 @@ __all__ = [
 _HARDLY_ANY = USUAL_NEIGHBOURS / 10
 
 
+class Outputs(Protocol):
+    """What gives a stream for an output, as `mig_jax.data.OutputFiles` does."""
+
+    def open(self, path: str, /) -> BinaryIO: ...
+
+
 def read_table(
     options: TableOptions,
-    outputs: data.OutputFiles | None,
+    outputs: Outputs | None,
     stem: str = "",
     *,
     fits: data.WrittenForm = data.AS_IT_CAME,
@@ -86,22 +91,7 @@ def read_table(
     files = hosts.together(lambda: options.sources)
     lacking = hosts.together(lambda: data.lacking(files, options.fields, options.format))
     if lacking.what:
-        if hosts.count > 1:
-            raise InputError(
-                f"--pool: its records have no {' and no '.join(sorted(lacking.what))}, which one "
-                "process makes; expected what `mig-jax annotate` writes, or no "
-                "--coordinator_address"
-            )
-        if "labels" in lacking.what and getattr(options, "label_embeddings", None) is not None:
-            raise InputError(
-                "--label_embeddings: the records have no labels, and those that are made bring "
-                "their own embeddings; expected none for such a pool"
-            )
-        if "labels" not in lacking.what and options.vocabulary is not None:
-            raise InputError(
-                "--vocabulary: does not go with records that have labels and no score; expected "
-                "what `mig-jax annotate --tagger=keep` writes of them"
-            )
+        check_raw(options, lacking, hosts)
         # Not at the top: only raw pools need what annotates.
         from mig_jax.commands.raw_pools import annotated_table
 
@@ -126,6 +116,26 @@ def read_table(
             progress=progress,
             cache=options.cache_folder,
             on_cache=say,
+        )
+
+
+def check_raw(options: TableOptions, lacking: data.Lacking, hosts: Hosts = ALONE) -> None:
+    """Raises InputError if the flags do not go with a pool that lacks labels or scores."""
+    if hosts.count > 1:
+        raise InputError(
+            f"--pool: its records have no {' and no '.join(sorted(lacking.what))}, which one "
+            "process makes; expected what `mig-jax annotate` writes, or no "
+            "--coordinator_address"
+        )
+    if "labels" in lacking.what and getattr(options, "label_embeddings", None) is not None:
+        raise InputError(
+            "--label_embeddings: the records have no labels, and those that are made bring "
+            "their own embeddings; expected none for such a pool"
+        )
+    if "labels" not in lacking.what and options.vocabulary is not None:
+        raise InputError(
+            "--vocabulary: does not go with records that have labels and no score; expected "
+            "what `mig-jax annotate --tagger=keep` writes of them"
         )
 
 

@@ -31,7 +31,7 @@ from mig_jax.commands.terminal import listed, progress_bar, say
 from mig_jax.data.records import labels_and_score
 from mig_jax.errors import InputError
 
-__all__ = ["annotated_table"]
+__all__ = ["NotKeptError", "annotated_table"]
 
 # Flags that mean the same to all commands, beside those of `PoolOptions`: a --seed or a --model of
 # another command is not that of annotation.
@@ -77,6 +77,10 @@ class _Options(AnnotateOptions):
         return _Needs(usual.labels, usual.score, None, self.lacking, self.fields)
 
 
+class NotKeptError(Exception):
+    """The cache does not have what is lacking."""
+
+
 def annotated_table(
     options: TableOptions,
     files: Sequence[data.RecordFile],
@@ -84,6 +88,7 @@ def annotated_table(
     rejects: Any,
     *,
     fits: data.WrittenForm,
+    only_kept: bool = False,
 ) -> data.RecordTable:
     """The table of a pool that lacks labels, scores or both: made by the defaults, or kept before.
 
@@ -93,9 +98,11 @@ def annotated_table(
       lacking: what its records do not have.
       rejects: gets a line for each record left out, if it is not None.
       fits: how records must be writable.
+      only_kept: whether nothing is made that was not kept before.
 
     Raises:
       InputError: for anything given that cannot be used.
+      NotKeptError: if something would have to be made, and is not to be.
     """
     missing = listed([{"score": "scores"}.get(name, name) for name in sorted(lacking.what)])
     annotating = _options(options, lacking.what)
@@ -106,6 +113,8 @@ def annotated_table(
         say(f"if they have, under another name, perhaps {lacking.perhaps} tells where")
 
     def annotate(rejects: Any) -> data.RecordTable:
+        if only_kept:
+            raise NotKeptError
         say(f"the records have no {missing}: these are made first, as `mig-jax annotate` does")
         with _journal(options.cache_folder, run, annotating.batch_size) as journal:
             found = annotate_records(annotating, journal, rejects)

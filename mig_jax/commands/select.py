@@ -12,20 +12,12 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.agreement import check_agreement
-from mig_jax.commands.budgets import Budget, read_budget
+from mig_jax.commands.choosing import Chosen, choose
 from mig_jax.commands.command import Command
-from mig_jax.commands.extension import Changes, Extension, read_extension
-from mig_jax.commands.given_records import read_given
-from mig_jax.commands.method_selection import select_by_method
-from mig_jax.commands.pool_inputs import check_worth, read_table, say_read
-from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
-from mig_jax.commands.pool_passes import check_dataset_info, counted
-from mig_jax.commands.problem import read_problem, say_if_beyond
+from mig_jax.commands.dry_run import dry_run
+from mig_jax.commands.pool_parts import table_of_picks
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
 from mig_jax.commands.selection_steps import (
-    certify_with_bar,
-    select_with_bar,
-    told_prefixes,
     write_selection,
 )
 from mig_jax.commands.standard_streams import standard_output
@@ -33,16 +25,10 @@ from mig_jax.commands.terminal import say, silent, tell
 from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
-from mig_jax.measure import GAIN_RULES, LabelGraph, Measure, Pool, pool_from_table
-from mig_jax.reports import Selected, manifest, selection_page, summary
+from mig_jax.reports import Selected, comparison_picture, selection_page, summary
 from mig_jax.runs import refuse_foreign
 from mig_jax.selection import (
-    Checkpoints,
-    Progress,
     Selection,
-    fingerprint,
-    labels_covered,
-    random_choice,
 )
 
 __all__ = ["COMMAND", "run"]
@@ -57,6 +43,7 @@ class _Outputs:
     table: BinaryIO | None
     dataset_info: BinaryIO | None
     page: BinaryIO | None
+    comparison: BinaryIO | None
 
 
 def run(values: flags.FlagValues) -> None:
@@ -66,6 +53,9 @@ def run(values: flags.FlagValues) -> None:
       InputError: for anything given that cannot be used.
     """
     options = select_options(values)
+    if options.dry_run:
+        dry_run(options, _hosts(options.devices or "1", alone=True))
+        return
     if options.coordinator_address is None:
         _run(options, _hosts(options.devices or "1", alone=True))
         return
@@ -104,99 +94,44 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         stream = last.enter_context(standard_output()) if to_standard else None
         # First: what is not there, be it a folder or a model, is known before the work.
         outputs = hosts.together(lambda: _open(options, files, stream) if hosts.is_first else None)
-        hosts.together(lambda: options.token_counter)
-        hosts.together(lambda: options.base_model if options.asks else None)
-        with timed(seconds, "reading"):
-            form = options.written_form
-            rejects = None if to_standard else files
-            table = read_table(options, rejects, options.stem, fits=form, hosts=hosts)
-            if options.form == "parquet":
-                hosts.together(lambda: data.check_one_table(table.sources))
-        pool = pool_from_table(table)
-        num_records = hosts.sum(table.num_records)
-        say_read(table, hosts)
-        check_worth(table, hosts)
-        given = read_given(options, table, hosts)
-        candidates = num_records - len(given)
-        budget = read_budget(options, table, hosts, given.own if len(given) else None)
-        earlier = read_extension(options, table, given.records, hosts)
-        if isinstance(earlier, Changes):
-            budget = earlier.limit(budget, table, hosts)
-        joined_at = earlier.joined_at if isinstance(earlier, Extension) else None
-        if options.dataset_info is not None:
-            with timed(seconds, "checking"):
-                as_rows = options.form == "parquet"
-                check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
-        with timed(seconds, "graph"):
-            pool, graph, measure, learned, threshold = hosts.together(
-                lambda: read_problem(options, table, pool, joined_at=joined_at)
-            )
-        problem = pool, graph, measure
-        with timed(seconds, "selection"):
-            if options.by_mig:
-                selection, run = _select(options, *problem, budget, earlier, hosts)
-            else:
-                selection, run = select_by_method(options, table, *problem, budget)
-        if options.by_mig:
-            say_if_beyond(learned, len(given) + len(selection))
-        certificate, prefixes = None, {}
-        if options.certificate:
-            with timed(seconds, "certificate"):
-                certificate = certify_with_bar(*problem, selection, budget, hosts)
-            # A prefix need not meet the minima.
-            if budget.constraints.quotas is None and options.by_mig:
-                with timed(seconds, "prefixes"):
-                    prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
-        about = {
-            **manifest(options.parameters(threshold), table, graph, selection, certificate, hosts),
-            "records_used": candidates,
-            "labels_covered": labels_covered(
-                pool, graph, given.with_picks(selection.picks), hosts.mesh
-            ),
-            "random_choice": random_choice(
-                pool,
-                graph,
-                measure,
-                budget.records,
-                hosts.mesh,
-                constraints=budget.constraints,
-            ),
-            # Labels or scores were made, by the defaults of annotate.
-            **({"annotated": True} if data.ANNOTATED in table.layouts else {}),
-            **run,
-            **counted(table, selection.picks, options.count_by, hosts, given.own),
-            **learned,
-            **given.told(selection.given_information),
-            **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
-            **budget.told_of(selection.picks, certificate if options.by_mig else None, hosts),
-            **prefixes,
-        }
+        chosen = choose(options, None if to_standard else files, hosts, seconds)
         with timed(seconds, "writing"):
-            written = given.with_picks(selection.picks) if given.included else selection.picks
-            picked, picks = table_of_picks(table, written, hosts)
-            tokens = budget.tokens_of(written, hosts)
-
-            def write() -> list[str]:
-                if outputs is None:
-                    return []
-                return _write(options, outputs, picked, picks, selection, tokens)
-
-            about["notes"] = hosts.together(write)
-            for note in about["notes"]:
-                say(f"note: {note}")
-            if outputs is not None and outputs.page is not None:
-                say("drawing the report")
-                parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
-                outputs.page.write(selection_page(Selected(*parts)))
+            _write_all(options, outputs, chosen, hosts)
         if outputs is not None and outputs.manifest is not None:
-            about_run = {**about, "seconds": seconds}
+            about_run = {**chosen.about, "seconds": seconds}
             files.write_manifest(outputs.manifest, about_run, options.output)
     if hosts.is_first:
         if to_standard:
-            for line in summary(about, "standard output").split("\n"):
+            for line in summary(chosen.about, "standard output").split("\n"):
                 say(line)
         else:
-            tell(summary(about, options.output))
+            tell(summary(chosen.about, options.output))
+
+
+def _write_all(
+    options: SelectOptions, outputs: _Outputs | None, chosen: Chosen, hosts: Hosts
+) -> None:
+    """Writes the records and what tells of them; says what a trainer's user must know."""
+    table, given, selection, about = chosen.table, chosen.given, chosen.selection, chosen.about
+    written = given.with_picks(selection.picks) if given.included else selection.picks
+    picked, picks = table_of_picks(table, written, hosts)
+    tokens = chosen.budget.tokens_of(written, hosts)
+
+    def write() -> list[str]:
+        if outputs is None:
+            return []
+        return _write(options, outputs, picked, picks, selection, tokens)
+
+    about["notes"] = hosts.together(write)
+    for note in about["notes"]:
+        say(f"note: {note}")
+    if outputs is not None and outputs.comparison is not None:
+        outputs.comparison.write(comparison_picture(about["compare"]))
+    if outputs is not None and outputs.page is not None:
+        say("drawing the report")
+        problem = chosen.pool, chosen.graph, chosen.measure
+        parts = (about, table, *problem, selection, options.fields, given.own)
+        outputs.page.write(selection_page(Selected(*parts)))
 
 
 def _open(options: SelectOptions, files: data.OutputFiles, stream: BinaryIO | None) -> _Outputs:
@@ -214,6 +149,7 @@ def _open(options: SelectOptions, files: data.OutputFiles, stream: BinaryIO | No
         table=None if stream else files.open(options.stem + ".selection.parquet"),
         dataset_info=None if options.dataset_info is None else files.open(options.dataset_info),
         page=None if options.report is None else files.open(_page_file(options.report)),
+        comparison=files.open(options.stem + ".compare.svg") if options.compare else None,
     )
     if options.dataset_info is not None:
         _updated_dataset_info(options, {})
@@ -233,74 +169,6 @@ def _page_file(folder: str) -> str:
             f"--report: {folder}: {error.strerror}; expected a folder that can be made"
         ) from None
     return os.path.join(folder, "index.html")
-
-
-def _select(
-    options: SelectOptions,
-    pool: Pool,
-    graph: LabelGraph,
-    measure: Measure,
-    budget: Budget,
-    earlier: Extension | Changes | None,
-    hosts: Hosts,
-) -> tuple[Selection, dict[str, Any]]:
-    """The selection, and what the manifest tells of the run and of where it went on."""
-    gain = GAIN_RULES[options.gain]
-    limits: dict[str, Any] = {"budget": budget.records, "constraints": budget.constraints}
-    run = fingerprint(pool, graph, measure, gain, hosts.mesh, **limits)
-    with contextlib.ExitStack() as stack:
-        checkpoints, resume = None, None
-        if options.checkpoint_dir is not None:
-            checkpoints, resume = _checkpoints(options, run, budget, stack, hosts)
-        told: dict[str, Any] = {"run": run, "resumed_after": 0 if resume is None else len(resume)}
-        if isinstance(earlier, Extension):
-            kept, extension = earlier.progress(options, pool, graph, measure, budget, hosts)
-            told |= extension
-            if kept is not None and len(kept) > told["resumed_after"]:
-                resume, told["resumed_after"] = kept, 0
-
-        def save(progress: Progress) -> None:
-            if checkpoints is not None:
-                checkpoints.save(progress, now=len(progress) == budget.records)
-
-        selection = select_with_bar(
-            pool,
-            graph,
-            budget,
-            measure=measure,
-            gain=gain,
-            hosts=hosts,
-            resume=resume,
-            save=save,
-        )
-    return selection, told
-
-
-def _checkpoints(
-    options: SelectOptions,
-    run: dict[str, str],
-    budget: Budget,
-    stack: contextlib.ExitStack,
-    hosts: Hosts,
-) -> tuple[Checkpoints | None, Progress | None]:
-    """The checkpoints, held by the first process only, and where all go on."""
-
-    def restore() -> tuple[Checkpoints | None, Progress | None]:
-        if not hosts.is_first:
-            return None, None
-        checkpoints = stack.enter_context(
-            Checkpoints(
-                str(options.checkpoint_dir), run, every_seconds=options.checkpoint_every_seconds
-            )
-        )
-        resume = checkpoints.restore(
-            budget.records,
-            on_damaged=lambda picks: say(f"passed over a damaged checkpoint after {picks:,} picks"),
-        )
-        return checkpoints, resume
-
-    checkpoints, resume = hosts.together(restore)
-    return checkpoints, progress_of_first(resume, hosts)
 
 
 def _write(

@@ -16,6 +16,11 @@ from mig_jax.commands.budget_flags import (
     check_budget_options,
     define_budget_flags,
 )
+from mig_jax.commands.compare_flags import (
+    CompareOptions,
+    check_compare_flags,
+    define_compare_flags,
+)
 from mig_jax.commands.family_flags import PARAMETERS, check_family
 from mig_jax.commands.flag_groups import (
     InputOptions,
@@ -79,7 +84,7 @@ _REPLACED_BY_PARAMS: Final = (
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
+class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions, CompareOptions):
     """The flags of the command; `mig-jax select --help` explains each."""
 
     output: str
@@ -106,6 +111,7 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions):
     process_timeout_seconds: int
     checkpoint_dir: str | None
     checkpoint_every_seconds: float
+    dry_run: bool
 
     def files(self) -> list[str]:
         """All that is read, which no output may overwrite."""
@@ -181,8 +187,16 @@ def define_select_flags(values: flags.FlagValues) -> None:
     define_measure_flags(add, presets=list(_PRESETS))
     define_given_flags(add)
     define_process_flags(add)
+    define_compare_flags(add)
     add.under(Section.OUTPUT)(
         flags.DEFINE_boolean, "certificate", True, "Prove how close to optimal the selection is."
+    )
+    add.under(Section.ESSENTIAL)(
+        flags.DEFINE_boolean,
+        "dry_run",
+        False,
+        "Select and write nothing: read the pool and tell what would be done, what it would be "
+        "expected to take, and which files would be written.",
     )
     add = add.under(Section.LONG_RUNS)
     add(
@@ -275,8 +289,17 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     if values.report is not None and values.coordinator_address is not None:
         # No process has all records, which the page shows.
         raise InputError("--report: does not go with --coordinator_address")
+    if values.dry_run and values.coordinator_address is not None:
+        raise InputError(
+            "--dry_run: does not go with --coordinator_address; one process tells what all would do"
+        )
     options = SelectOptions(**values.flag_values_dict())
     check_budget_options(options, grouped=options.needs("groups"))
+    check_compare_flags(
+        options.compare,
+        quotas=bool(options.all_quotas) or options.at_most_changes is not None,
+        together=options.coordinator_address is not None,
+    )
     return options
 
 

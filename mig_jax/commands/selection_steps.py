@@ -86,11 +86,6 @@ def select_with_bar(
     _check_picks(len(selection), budget)
     all_raised = np.append(selection.increases, selection.given_information)
     check_information(selection.information, all_raised)
-    if idle := int(np.count_nonzero(selection.gains == 0)):
-        say(
-            f"{idle:,} of {len(selection):,} picks gain nothing: by this measure nothing is left, "
-            "and the first records in the pool are taken"
-        )
     return selection
 
 

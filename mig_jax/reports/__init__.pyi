@@ -1,5 +1,6 @@
 from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
+from ._compared_ways import compared_ways, comparison_picture
 from ._counts import counts_by_file, counts_by_value, told_counts
 from ._explanation_text import explanation_lines, scores_as_read, told_explanation
 from ._learning_page import REPORT_FILES, write_report
@@ -27,7 +28,9 @@ __all__ = [
     "Row",
     "Selected",
     "allowed_selections",
+    "compared_ways",
     "comparison_lines",
+    "comparison_picture",
     "counts_by_file",
     "counts_by_value",
     "describe",

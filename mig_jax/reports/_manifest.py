@@ -12,7 +12,9 @@ from mig_jax import data
 from mig_jax._version import __version__
 from mig_jax.devices import Hosts
 from mig_jax.measure import LabelGraph
+from mig_jax.reports._compared_ways import compared_ways
 from mig_jax.reports._counts import told_counts
+from mig_jax.reports._enough_text import told_enough
 from mig_jax.reports._limits import is_limited, quota_lines, told_limits
 from mig_jax.reports._told_numbers import proven_per_cent, told_information
 from mig_jax.selection import Certificate, Selection
@@ -87,6 +89,8 @@ def summary(about: dict[str, Any], output: str) -> str:
             ("of the best E", f"at least {share}{within}, which the method does not look for")
         )
     told += told_limits(about)
+    if (enough := told_enough(about)) is not None:
+        told.append(("enough", enough))
     by = f" by {about['method']['name']}" if "method" in about else ""
     counts = f"{about['records_selected']:,} of {about['records_used']:,} records"
     lines = [
@@ -95,5 +99,7 @@ def summary(about: dict[str, Any], output: str) -> str:
     ]
     if about.get("quotas"):
         lines += quota_lines(about["quotas"])
+    if about.get("compare"):
+        lines += compared_ways(about)
     lines += told_counts(about["sources"], about.get("counts"))
     return "\n".join(lines)

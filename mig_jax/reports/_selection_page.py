@@ -33,8 +33,8 @@ __all__ = ["selection_page"]
 
 # They differ from run to run, or are told elsewhere on the page.
 _NOT_SETTINGS = frozenset(
-    "changes extended given parameters prefixes prices quotas random_choice resumed_after run "  # noqa: SIM905
-    "seconds tokens versions".split()
+    "changes compare enough extended given parameters prefixes prices quotas random_choice "  # noqa: SIM905
+    "resumed_after run seconds tokens versions".split()
 )
 
 

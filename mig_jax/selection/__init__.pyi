@@ -1,6 +1,8 @@
 from ._certificate import Certificate, certify
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
+from ._curves import information_curve, random_curve
+from ._enough import Enough, enough_picks
 from ._evaluation import labels_covered, random_choice, selected_information
 from ._explanation import Explainer, Explanation, LabelGain, LeastScore, Loss
 from ._extension import extended, first_part, why_not_extended
@@ -17,6 +19,7 @@ from ._pages import fill_pages
 from ._passes import Progress, next_chunk, resumed_state
 from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
+from ._random_picks import picks_in_order, random_choices
 from ._rates import Rates, by_cost, by_gain, rates_of_prices
 from ._select import Selection, lay_out, page_priority, select
 from ._selection_of_picks import selection_of_picks
@@ -33,6 +36,7 @@ __all__ = [
     "Certificate",
     "Checkpoints",
     "Constraints",
+    "Enough",
     "Explainer",
     "Explanation",
     "InfeasibleError",
@@ -54,6 +58,7 @@ __all__ = [
     "by_gain",
     "certify",
     "certify_prefixes",
+    "enough_picks",
     "extended",
     "fill_pages",
     "fingerprint",
@@ -62,6 +67,7 @@ __all__ = [
     "given_information",
     "grid_points",
     "in_range",
+    "information_curve",
     "initial_state",
     "input_fingerprint",
     "labels_covered",
@@ -76,8 +82,11 @@ __all__ = [
     "next_chunk",
     "page_priority",
     "paper_point",
+    "picks_in_order",
     "propagated_rows",
     "random_choice",
+    "random_choices",
+    "random_curve",
     "rates_of_prices",
     "resumed_state",
     "select",

@@ -37,11 +37,9 @@ from mig_jax.measure import (
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._number_range import check_finite, in_range
-from mig_jax.selection._random_picks import random_picks
+from mig_jax.selection._random_picks import random_choices
 
 __all__ = ["labels_covered", "random_choice", "selected_information", "with_given"]
-
-_RANDOM_CHOICES = 5
 
 
 def selected_information(
@@ -147,13 +145,11 @@ def random_choice(
 
     Both are of the choice and what is given together.
     """
-    rng = np.random.default_rng(0)
     num_records = int(part_sizes(pool, mesh).sum())
     whole = _of_all_parts(constraints, mesh)
     values, covered = [], []
     with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
-        for _ in range(_RANDOM_CHOICES):
-            chosen = random_picks(rng, num_records, budget, whole)
+        for chosen in random_choices(num_records, budget, whole):
             held = with_given(pool, chosen, constraints, mesh)
             z = np.asarray(selected_information(pool, graph, measure, held, mesh=mesh))
             values.append(float(information(measure, z)))

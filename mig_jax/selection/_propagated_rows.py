@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64, UInt
+from jaxtyping import Float, Int, Int32, Int64, UInt
 
 from mig_jax.devices import over_threads
 from mig_jax.measure import LabelGraph, Pool
@@ -63,6 +63,23 @@ class PropagatedRows:
     labels: Int32[np.ndarray, " places"]
     entries: Int32[np.ndarray, " places"]  #: The entry of A, the first if there are several.
     more: list[ExtraEntries]  #: Round r holds each nonzero's r-th extra entry, if it has one.
+
+    def nonzeros(
+        self, weights: Float[np.ndarray, " weights"]
+    ) -> tuple[
+        Int[np.ndarray, " nonzeros"], Int[np.ndarray, " nonzeros"], Float[np.ndarray, " nonzeros"]
+    ]:
+        """The record of each nonzero, record by record, its label, and ê for a score of 1.
+
+        `weights` are A's entries, the diagonal and then the edges.
+        """
+        before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+        owners = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        places = np.arange(len(owners)) + np.repeat(self.starts - before, self.lengths)
+        units = weights[self.entries[places]]
+        for records, slots, extra in self.more:
+            units[before[records] + slots] += weights[extra]
+        return owners, self.labels[places], units
 
 
 def propagated_rows(

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int
 
 from mig_jax.selection._constraints import Constraints, Quotas
 
-__all__ = ["random_picks"]
+__all__ = ["picks_in_order", "random_choices", "random_picks"]
+
+_CHOICES = 5
+
+
+def random_choices(
+    num_records: int, budget: int | None, constraints: Constraints
+) -> Iterator[Int[np.ndarray, " picks"]]:
+    """The random choices that selections are held against, the same ones each time.
+
+    The arguments are those of `random_picks`.
+    """
+    rng = np.random.default_rng(0)
+    for _ in range(_CHOICES):
+        yield random_picks(rng, num_records, budget, constraints)
 
 
 def random_picks(
@@ -25,10 +40,36 @@ def random_picks(
     """
     if constraints.is_empty and budget is not None:
         return rng.choice(num_records, budget, replace=False)
-    room = _Room.of(num_records, budget, constraints)
     given = constraints.given
     free = np.arange(num_records) if given is None else np.flatnonzero(~np.asarray(given))
-    order = rng.permutation(free)
+    return _in_order(rng.permutation(free), num_records, budget, constraints)
+
+
+def picks_in_order(
+    order: Int[np.ndarray, " picks"], budget: int | None, constraints: Constraints
+) -> Int[np.ndarray, " _picks"]:
+    """Records in this order, each taken if it is allowed, those that minima ask for first.
+
+    Args:
+      order: all records of the pool that are not given.
+      budget: at most so many; None for no limit.
+      constraints: of the whole pool.
+
+    Raises:
+      ValueError: if the minima are not met so.
+
+    >>> limits = Constraints(costs=np.array([3, 9, 4]), most_cost=np.int32(8))
+    >>> picks_in_order(np.array([1, 2, 0]), None, limits).tolist()
+    [2, 0]
+    """
+    taken = 0 if constraints.given is None else int(np.count_nonzero(constraints.given))
+    return _in_order(order, len(order) + taken, budget, constraints)
+
+
+def _in_order(
+    order: np.ndarray, num_records: int, budget: int | None, constraints: Constraints
+) -> np.ndarray:
+    room = _Room.of(num_records, budget, constraints)
     wanted = _for_minima(order, room, constraints)
     return np.concatenate([wanted, _while_allowed(order[~np.isin(order, wanted)], room)])
 
@@ -94,7 +135,7 @@ def _for_minima(order: np.ndarray, room: _Room, constraints: Constraints) -> np.
             taken.append(record)
             room.take(np.array([record]))
         if len(taken) == before:
-            raise ValueError("no random choice was found that meets the minima")
+            raise ValueError("no choice in this order was found that meets the minima")
     return np.array(taken, np.int64)
 
 

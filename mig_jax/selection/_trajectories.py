@@ -26,11 +26,7 @@ from mig_jax.measure import (
     propagation_weights,
 )
 from mig_jax.selection._number_range import in_range, widened
-from mig_jax.selection._propagated_rows import (
-    Neighbourhoods,
-    PropagatedRows,
-    propagated_rows,
-)
+from mig_jax.selection._propagated_rows import Neighbourhoods, propagated_rows
 
 __all__ = ["Trajectories", "Walk", "of_records"]
 
@@ -76,9 +72,9 @@ class Trajectories:
             picks, num_picks = np.asarray(picks, np.int64), len(picks)
             small = of_records(pool, picks)
             near = Neighbourhoods.of(graph)
-            places, owners, labels = _nonzeros(propagated_rows(small, graph, near))
+            owners, labels, units = propagated_rows(small, graph, near).nonzeros(weights)
             # As `fill_pages` rounds them, and below z as the scan does: the same bits.
-            steps = places(weights) * np.asarray(small.scores)[owners]
+            steps = units * np.asarray(small.scores)[owners]
             start = np.zeros(graph.num_labels, steps.dtype)
             start = start if held is None else np.asarray(held).astype(steps.dtype)
             order = np.argsort(labels, kind="stable")
@@ -197,21 +193,6 @@ def of_records(pool: Pool, records: Int[np.ndarray, " n"]) -> Pool:
     entries = np.arange(counts.sum()) + np.repeat(starts - before, counts)
     owners = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
     return Pool(np.asarray(pool.labels)[entries], owners, np.asarray(pool.scores)[ids])
-
-
-def _nonzeros(rows: PropagatedRows) -> tuple[Any, np.ndarray, np.ndarray]:
-    """ê for scores of 1, as a function of A's entries; each nonzero's record; its label."""
-    before = np.cumsum(rows.lengths, dtype=np.int64) - rows.lengths
-    owners = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
-    places = np.arange(len(owners)) + np.repeat(rows.starts - before, rows.lengths)
-
-    def units(weights: np.ndarray) -> np.ndarray:
-        found = weights[rows.entries[places]]
-        for records, slots, extra in rows.more:
-            found[before[records] + slots] += weights[extra]
-        return found
-
-    return units, owners, rows.labels[places]
 
 
 def _rounded(function: ScoreFunction, dtype: Any) -> ScoreFunction:

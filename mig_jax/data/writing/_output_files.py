@@ -63,6 +63,24 @@ class OutputFiles:
             self.open(path)
             self._claimed.add(os.path.realpath(path))
 
+    def check(
+        self, path: str | os.PathLike[str], *, manifest_of: str | os.PathLike[str] | None = None
+    ) -> bool:
+        """Whether a file is there that an output at `path` would replace; nothing is written.
+
+        `manifest_of` is the file that it tells of first of all, if it is a manifest.
+
+        Raises:
+          InputError: as `open` does, or `open_manifest`; but for what another run is writing.
+        """
+        target = self._target(os.fspath(path))
+        folder = os.path.dirname(target)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InputError(f"{os.fspath(path)}: Permission denied; expected a writable folder")
+        if manifest_of is not None:
+            check_names(path, manifest_of)
+        return os.path.exists(target)
+
     def open(self, path: str | os.PathLike[str]) -> BinaryIO:
         """A stream for the bytes of the output that will stand at `path`.
 
@@ -72,22 +90,13 @@ class OutputFiles:
             writing it.
         """
         given = os.fspath(path)
-        if "\0" in given:
-            raise InputError(f"{given}: holds a null byte; expected a file name")
-        # A link stays a link: what it points to is replaced.
-        target = os.path.realpath(given)
+        target = self._target(given)
         if target in self._claimed:
             self._claimed.remove(target)
             return self._streams[target]
-        folder = os.path.dirname(target)
-        _check_place(given, target)
-        if os.path.exists(target):
-            for source in self._inputs:
-                if os.path.exists(source) and os.path.samefile(source, target):
-                    raise InputError(f"{given}: is an input; expected another file to write to")
         if target in self._streams:
             raise InputError(f"{given}: is an output already; expected another file to write to")
-        finish_commits(folder)
+        finish_commits(os.path.dirname(target))
         try:
             self._streams[target] = claim_temporary(target)
         except BlockingIOError:
@@ -97,6 +106,21 @@ class OutputFiles:
         except OSError as error:
             raise InputError(f"{given}: {error.strerror}; expected a writable folder") from None
         return self._streams[target]
+
+    def _target(self, given: str) -> str:
+        """The file that stands at the path, or will."""
+        if "\0" in given:
+            raise InputError(f"{given}: holds a null byte; expected a file name")
+        # A link stays a link: what it points to is replaced.
+        target = os.path.realpath(given)
+        if target in self._claimed:
+            return target
+        _check_place(given, target)
+        if os.path.exists(target):
+            for source in self._inputs:
+                if os.path.exists(source) and os.path.samefile(source, target):
+                    raise InputError(f"{given}: is an input; expected another file to write to")
+        return target
 
     def open_manifest(
         self, path: str | os.PathLike[str], output: str | os.PathLike[str]

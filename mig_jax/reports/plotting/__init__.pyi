@@ -4,6 +4,7 @@ from ._measures import plot_score_functions, score_function_of_label
 from ._names_in_margin import spread_apart, uncrossed
 from ._selections import plot_gains, plot_information, plot_information_by_label
 from ._style import plain, short_name
+from ._ways import plot_ways
 
 __all__ = [
     "HeatMap",
@@ -15,6 +16,7 @@ __all__ = [
     "plot_information_by_label",
     "plot_label_graph",
     "plot_score_functions",
+    "plot_ways",
     "score_function_of_label",
     "short_name",
     "shown_labels",
