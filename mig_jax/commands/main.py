@@ -11,7 +11,7 @@ from typing import Final
 
 from mig_jax._version import __version__
 from mig_jax.commands.command import Command, main_of
-from mig_jax.commands.terminal import exit_status, tell
+from mig_jax.commands.terminal import exit_status, starting, tell
 from mig_jax.errors import InputError
 
 __all__ = ["COMMANDS", "load", "main"]
@@ -31,7 +31,7 @@ COMMANDS: Final = {
 
 def load(name: str) -> Command:
     """The command of this name, a key of `COMMANDS`."""
-    with _no_collection():
+    with _no_collection(), starting("mig-jax"):
         return importlib.import_module(COMMANDS[name]).COMMAND
 
 

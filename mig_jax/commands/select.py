@@ -28,7 +28,7 @@ from mig_jax.commands.selection_steps import (
     told_prefixes,
     write_selection,
 )
-from mig_jax.commands.terminal import say, silent, tell
+from mig_jax.commands.terminal import progress_bar, say, silent, tell
 from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
@@ -167,7 +167,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             **budget.told_of(selection.picks, certificate if options.by_mig else None, hosts),
             **prefixes,
         }
-        with timed(seconds, "writing"):
+        with timed(seconds, "writing"), progress_bar("writing", None, leave=False) as bar:
             written = given.with_picks(selection.picks) if given.included else selection.picks
             picked, picks = table_of_picks(table, written, hosts)
             tokens = budget.tokens_of(written, hosts)
@@ -181,7 +181,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
             for note in about["notes"]:
                 say(f"note: {note}")
             if outputs is not None and outputs.page is not None:
-                say("drawing the report")
+                bar.rename("drawing the report")
                 parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
                 outputs.page.write(selection_page(Selected(*parts)))
         if outputs is not None:
