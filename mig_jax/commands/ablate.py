@@ -124,6 +124,7 @@ def run(options: Options) -> None:
         with timed(seconds, "graph"):
             words = "--thresholds={0:g},0.8 --paper_threshold={0:g}"
             graph, _ = read_label_graph(options, table, lowest, flags=words)
+        say(f"{len(points)} settings are compared: the same budget selected by each")
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}
         with timed(seconds, "selection"), RunArrays(workdir / "cells", "cells", run) as finished:
@@ -132,9 +133,9 @@ def run(options: Options) -> None:
         own = np.array([cells[number]["information"] for number in range(len(points))])
         increases = np.stack([cells[number]["increases"] for number in range(len(points))])
         check_information(own, increases)
-        with timed(seconds, "evaluation"):
+        with timed(seconds, "evaluation"), progress_bar("comparing", None, leave=False):
             rows = describe(pool, graph, points, paper, picks, own)
-        with timed(seconds, "writing"):
+        with timed(seconds, "writing"), progress_bar("drawing and writing", None, leave=False):
             write_tables(rows, outputs.open(f"{stem}.csv"), outputs.open(f"{stem}.parquet"))
             gains = np.stack([cells[number]["gains"] for number in range(len(points))])
             np.savez_compressed(outputs.open(f"{stem}.picks.npz"), picks=picks, gains=gains)
@@ -171,17 +172,18 @@ def _select(
     cells = finished.restore(
         range(len(points)),
         [*names, "seconds"],
-        on_damaged=lambda number: say(f"passed over the damaged cell {number}"),
+        on_damaged=lambda number: say(f"cell {number} was damaged: it is selected again"),
     )
     resumed = len(cells)
     if resumed:
-        say(f"{resumed} of {len(points)} cells are finished already")
+        say(f"{resumed} of {len(points)} settings are finished already")
     if resumed == len(points):
         return cells, resumed
     # Some cell in the middle decides which pages are read first; picks do not depend on it.
     layout = lay_out_grid(pool, graph, points[len(points) // 2].cell(), options.budget)
     pool, graph = jax.tree_util.tree_map(jnp.asarray, (pool, graph))
-    with progress_bar("selecting", len(points), unit="cells", initial=resumed) as bar:
+    name = f"selecting {options.budget:,} records by each setting"
+    with progress_bar(name, len(points), unit="settings", initial=resumed) as bar:
         for call in _calls(points, set(cells)):
             new = _select_together(options, pool, graph, layout, points, call)
             for number, arrays in new.items():

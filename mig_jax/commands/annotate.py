@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,6 +34,7 @@ from mig_jax.commands.annotate_run import annotate_records, final_scores, finger
 from mig_jax.commands.annotate_steps import RecordCounts
 from mig_jax.commands.command import Command
 from mig_jax.commands.endpoint_flags import served
+from mig_jax.commands.rejected import Rejected
 from mig_jax.commands.terminal import say, tell
 from mig_jax.errors import InputError
 from mig_jax.reports import counts_by_file, counts_by_value, told_counts
@@ -58,7 +59,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
         about_output = outputs.open_manifest(options.stem + ".annotation.json", options.output)
         rejects = None
         if options.filters:
-            rejects = outputs.open(options.stem + ".rejected.jsonl")
+            rejects = _rejected(options, outputs)
         mapping_output = None
         if options.normalise_tags:
             mapping_output = outputs.open(options.stem + ".tag_mapping.json")
@@ -80,7 +81,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
                 f"them again, delete {name})"
             )
         if journal.rejected and rejects is None:
-            rejects = outputs.open(options.stem + ".rejected.jsonl")
+            rejects = _rejected(options, outputs)
         if mapping_output is not None:
             mapping = _merge(options, tag_counts(journal), found.models.label_table())
             mapping_output.write(mapping.to_json())
@@ -119,11 +120,16 @@ def annotate_pool(options: AnnotateOptions) -> None:
         journal.finish()
         if answers is not None:
             answers.finish()
-    _summarise(options, kept, written)
+    _summarise(options, kept, written, rejects)
     if answers is not None:
         tell(f"asked {options.endpoint}: {options.told(answers.usage)}")
     for line in told_counts(sources, counts, kept_name="written"):
         tell(line)
+
+
+def _rejected(options: AnnotateOptions, outputs: data.OutputFiles) -> Rejected:
+    path = options.stem + ".rejected.jsonl"
+    return Rejected(outputs.open(path), path)
 
 
 @dataclasses.dataclass
@@ -165,7 +171,9 @@ def _sources(kept: Kept, read: RecordCounts, written: RecordCounts) -> list[dict
     return [source | {"left_out": left_out[source["file"]]} for source in sources]
 
 
-def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
+def _summarise(
+    options: AnnotateOptions, kept: Kept, written: _Written, rejects: Rejected | None
+) -> None:
     about = written.about_labels()
     tell(
         f"annotated {written.records.of_file.total():,} records with {about['distinct']:,} labels, "
@@ -176,7 +184,9 @@ def _summarise(options: AnnotateOptions, kept: Kept, written: _Written) -> None:
             tell(f"replaced the {kind} of {count:,} records (field {path})")
     if left_out := _by_kind(kept):
         counts = ", ".join(f"{number:,} {kind}" for kind, number in left_out.items())
-        tell(f"left out {counts}: {options.stem}.rejected.jsonl")
+        tell(f"left out {counts}{'' if rejects is None else f': {rejects.path}'}")
+        if rejects is not None and (most := rejects.most()) is not None:
+            tell(f"  most often ({most[1]:,} of them): {most[0]}")
 
 
 def _merge(options: AnnotateOptions, counts: Counter[str], table: LabelTable | None) -> TagMapping:
@@ -208,7 +218,7 @@ def _write(
     mapping: TagMapping | None,
     scores: np.ndarray,
     sink: data.RecordSink,
-    rejects: BinaryIO | None,
+    rejects: Rejected | None,
 ) -> _Written:
     written = _Written(RecordCounts(options.count_by))
     records = kept.of(options.records(losses=sink.losses))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -80,7 +80,7 @@ class Annotated:
 def annotate_records(
     options: AnnotateOptions,
     journal: Journal,
-    rejects: BinaryIO | None,
+    rejects: Any,
     answers: Answers | None = None,
 ) -> Annotated:
     """Filters the records, looks at those that stay, and adds to the journal what is not there.

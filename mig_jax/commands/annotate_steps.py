@@ -6,7 +6,7 @@ import dataclasses
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -169,7 +169,7 @@ class _Unread:
             self._held.truncate()
 
 
-def filter_records(options: AnnotateOptions, rejects: BinaryIO | None) -> tuple[Kept, RecordCounts]:
+def filter_records(options: AnnotateOptions, rejects: Any) -> tuple[Kept, RecordCounts]:
     """Which records stay, and counts of all; tells of those that do not stay.
 
     Raises:
@@ -237,7 +237,7 @@ def look_at_pool(options: AnnotateOptions, models: Models, kept: Kept) -> None:
         samples = list(drawn_samples(records, options.needs, numbers, bar.update))
     for one in eyes:
         if isinstance(one, DiscoveringTagger) and options.embedding_model is not None:
-            with progress_bar("embedding what was seen", None, unit="texts") as bar:
+            with progress_bar("embedding texts of the pool", None, unit="texts") as bar:
                 one.progress = bar.update
                 one.look(samples)
         else:

@@ -208,7 +208,7 @@ def _costs_and_groups(
         count = None
     if count is None and options.cost_field is None and options.group_path is None:
         return data.CostsAndGroups(costs, [], None)
-    name = "counting tokens" if count is not None else "reading fields"
+    name = "counting tokens" if count is not None else "reading fields of the records"
     with progress_bar(name, table.num_records, unit="records") as bar:
 
         def progress(done: int) -> None:

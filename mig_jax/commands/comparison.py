@@ -66,7 +66,7 @@ def choose_ways(
     candidates, rows = _candidates(options, table, budget)
     with progress_bar("choosing in other ways", len(options.compare), unit="ways") as bar:
         for name in options.compare:
-            bar.set_description(f"choosing by {name}")
+            bar.rename(f"choosing by {name}")
             if name == PAPER_WAY:
                 picks = _by_linear_gains(pool, graph, measure, budget, hosts)
                 found.append(Way(name, "most information by the paper's linear gains", [picks]))

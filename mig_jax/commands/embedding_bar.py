@@ -18,7 +18,7 @@ def embed_with_bar(
 ) -> np.ndarray:
     """The embedding of each label, some hundreds at a time: float32 [n, width]."""
     found = []
-    with progress_bar("embedding", len(labels), unit="labels") as bar:
+    with progress_bar("embedding labels", len(labels), unit="labels") as bar:
         for start in range(0, max(len(labels), 1), _LABELS_A_REPORT):
             found.append(encode(labels[start : start + _LABELS_A_REPORT]))
             bar.update(len(found[-1]))

@@ -86,11 +86,12 @@ def run(options: Options) -> None:
             workdir / "state",
             settings=options.settings(),
             steps=options.steps,
+            with_parts=options.ablation,
         )
         best = learning.best()
         parameterisation, found = best.parameterisation, best.found
         say(
-            f"held-out loss {found.history[0].held_out:.4f} at the start, "
+            f"loss on held-out data: {found.history[0].held_out:.4f} at the start, "
             f"{float(found.state.best_loss):.4f} with what is kept, that of step {found.best_step}"
         )
         known = learning.known_shapes(best)
@@ -191,9 +192,10 @@ def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
 
 @contextlib.contextmanager
 def _comparing() -> Iterator[dict[str, Any]]:
-    """What `compare` calls on its way: a bar for the cells of the grid, then one for judging."""
+    """What `compare` calls on its way: a bar for the grid's settings, then one for the losses."""
     with contextlib.ExitStack() as stack:
-        bars: list[Any] = [stack.enter_context(progress_bar("grid", None, unit="cells"))]
+        first = progress_bar("selecting with the settings of a grid", None, unit="settings")
+        bars: list[Any] = [stack.enter_context(first)]
 
         def on_cell(done: int, total: int) -> None:
             bars[0].total = total
@@ -202,7 +204,8 @@ def _comparing() -> Iterator[dict[str, Any]]:
         def on_method(name: str, done: int, total: int) -> None:
             if len(bars) == 1:
                 bars[0].close()
-                bars.append(stack.enter_context(progress_bar("judging", total, unit="methods")))
+                second = progress_bar("measuring test losses", total, unit="methods")
+                bars.append(stack.enter_context(second))
             bars[1].set_postfix_str(name, refresh=False)
             bars[1].update(done - bars[1].n)
 

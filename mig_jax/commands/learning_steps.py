@@ -52,6 +52,7 @@ class Learning:
         *,
         settings: dict[str, Any],
         steps: int,
+        with_parts: bool = False,
     ) -> None:
         """Takes what learning starts from.
 
@@ -62,11 +63,17 @@ class Learning:
           folder: for the states.
           settings: of the program, by which another program's states are told apart.
           steps: most steps from each start.
+          with_parts: whether `parts` will be asked for.
         """
         self._inputs, self._task, self._starts, self._folder = inputs, task, starts, folder
         self._settings, self._steps = settings, steps
         #: How runs left out were placed, after `best`; none if nothing is learned from runs.
         self.past_runs: PastRunsReport | None = None
+        # How often it learns, which is told: of how many this is one.
+        self._begun = 0
+        self._total = 1 if task.past_runs is None else len(_FROM_FEWEST)
+        if with_parts and task.objective.needs_selection:
+            self._total += len(_PARTS)
 
     def best(self) -> BestStart:
         """What is learned: of past runs as little as need be, of all else weights and shapes."""
@@ -84,16 +91,16 @@ class Learning:
             or phi.shape_name is None
         ):
             return None
-        say("which shapes the data determine")
-        known = known_shapes(
-            inputs.pool,
-            inputs.graph,
-            parameterisation,
-            best.found.params,
-            task.objective,
-            inputs.budgets,
-            jax.random.key(inputs.seed),
-        )
+        with progress_bar("finding which shapes the data determine", None, leave=False):
+            known = known_shapes(
+                inputs.pool,
+                inputs.graph,
+                parameterisation,
+                best.found.params,
+                task.objective,
+                inputs.budgets,
+                jax.random.key(inputs.seed),
+            )
         say(f"the data determine the shapes of {known.determined.sum():,} of {len(known.open):,}")
         return known
 
@@ -140,14 +147,24 @@ class Learning:
             starts = [starts[only]]
         total = steps * (1 if task.matches_gains else len(starts))
         folder = self._folder / _NAMES[by_label].replace(" ", "_")
-        with progress_bar(f"learning {_NAMES[by_label]}", total, unit="steps") as bar:
+        self._begun += 1
+        which = f" ({self._begun} of {self._total})" if self._total > 1 else ""
+        name = f"learning {_NAMES[by_label]}{which}"
+
+        def at(done: int) -> str:
+            if total == steps:
+                return name
+            return f"{name}, start {min(done // steps + 1, len(starts))} of {len(starts)}"
+
+        with progress_bar(at(0), total, unit="steps") as bar:
 
             def on_match(done: int, rounds: int) -> None:
-                bar.set_postfix_str(f"gains matched, round {done} of {rounds}")
+                bar.set_postfix_str(f"finding where to start, {done} of {rounds} tries")
 
             def on_step(step: LearningStep) -> None:
-                losses = f"loss {step.fitted:.4f}, held out {step.held_out:.4f}"
-                bar.set_postfix_str(f"{losses}, temperature {step.temperature:.3f}", refresh=False)
+                bar.rename(at(step.done))
+                losses = f"loss {step.fitted:.4f}, on held-out data {step.held_out:.4f}"
+                bar.set_postfix_str(losses, refresh=False)
                 bar.update(step.done - bar.n)
 
             return learn_from_starts(
@@ -159,7 +176,7 @@ class Learning:
         past_runs = self._task.past_runs
         assert past_runs is not None
         inputs = self._inputs
-        title = f"leaving out one run each, {_NAMES[by_label]}"
+        title = f"leaving out one past run each, {_NAMES[by_label]}"
         with progress_bar(title, len(past_runs.picks), unit="runs") as bar:
             correlation, _ = leave_one_out(
                 inputs.pool,

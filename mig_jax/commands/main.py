@@ -15,7 +15,7 @@ from mig_jax._version import __version__
 from mig_jax.commands.command import Command, main_of
 from mig_jax.commands.flag_words import near
 from mig_jax.commands.help_text import example_lines, width_of_terminal, wrapped
-from mig_jax.commands.terminal import exit_status, tell
+from mig_jax.commands.terminal import exit_status, starting, tell
 from mig_jax.errors import InputError
 
 __all__ = ["COMMANDS", "load", "main"]
@@ -53,7 +53,7 @@ _EXAMPLE: Final = (
 def load(name: str) -> Command:
     """The command of this name, a key of `COMMANDS`."""
     module, summary = COMMANDS[name]
-    with _no_collection():
+    with _no_collection(), starting("mig-jax"):
         command: Command = importlib.import_module(module).COMMAND
     return dataclasses.replace(command, summary=summary)
 

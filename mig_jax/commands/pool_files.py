@@ -26,7 +26,7 @@ def open_pool(pool: Sequence[str | data.RecordFile], **how: Any) -> list[data.Re
 
         def on_fetch(address: str, done: int, size: int | None) -> None:
             if address not in shown:
-                bar = progress_bar(f"fetching {address}", size, unit="B", unit_scale=True)
+                bar = progress_bar(f"fetching {address}", size, unit="B")
                 shown[address] = bars.enter_context(bar)
             shown[address].update(done - shown[address].n)
 

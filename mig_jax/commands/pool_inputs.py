@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -11,6 +12,8 @@ from mig_jax import data
 from mig_jax.commands.embedding_bar import embed_with_bar
 from mig_jax.commands.flag_groups import USUAL_NEIGHBOURS, InputOptions, TableOptions
 from mig_jax.commands.pool_parts import read_part
+from mig_jax.commands.progress import Bar
+from mig_jax.commands.rejected import Rejected
 from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
 from mig_jax.errors import InputError
@@ -53,6 +56,8 @@ def read_table(
 ) -> data.RecordTable:
     """The pool that the options name, or this process's part of it; without, the built-in one.
 
+    Tells why records were left out, if some were.
+
     Args:
       options: the flags given.
       outputs: get STEM.rejected.jsonl, if bad records are skipped; None to keep it nowhere.
@@ -72,14 +77,27 @@ def read_table(
         encoder_of(options.embedding_model)
     vocabulary = None
     if options.vocabulary is not None:
-        path = options.vocabulary
-        vocabulary = hosts.together(lambda: data.read_vocabulary(path))
+        known = options.vocabulary
+        vocabulary = hosts.together(lambda: data.read_vocabulary(known))
     rejects = None
     if options.on_bad_record == "skip" and outputs is not None:
         # If several processes read, each keeps what it rejects.
         part = "" if hosts.is_first else f".{hosts.index}"
-        rejected, open_output = f"{stem}.rejected{part}.jsonl", outputs.open
-        rejects = hosts.together(lambda: open_output(rejected))
+        path, open_output = f"{stem}.rejected{part}.jsonl", outputs.open
+        rejects = Rejected(hosts.together(lambda: open_output(path)), path)
+    table = _read(options, vocabulary, rejects, fits, hosts)
+    if rejects is not None:
+        rejects.say(hosts)
+    return table
+
+
+def _read(
+    options: TableOptions,
+    vocabulary: list[str] | None,
+    rejects: Rejected | None,
+    fits: data.WrittenForm,
+    hosts: Hosts,
+) -> data.RecordTable:
     common: dict[str, Any] = {
         "layout": options.format,
         "vocabulary": vocabulary,
@@ -97,10 +115,13 @@ def read_table(
 
         return annotated_table(options, files, lacking, rejects, fits=fits)
     size = sum(file.stamp.size for file in files)
-    with progress_bar("reading", size, unit="B", unit_scale=True) as bar:
+    with contextlib.ExitStack() as shown:
+        bars: list[Bar] = []
 
         def progress(done: int) -> None:
-            bar.update(done - bar.n)
+            if not bars:  # What comes from the cache is not read, and shows none.
+                bars.append(shown.enter_context(progress_bar("reading", size, unit="B")))
+            bars[0].update(done - bars[0].n)
 
         if hosts.count > 1:
             return read_part(
@@ -143,7 +164,7 @@ def say_read(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
     """Tells what was read, in all processes together."""
     text = f"{hosts.sum(table.num_records):,} records with {table.num_labels:,} labels"
     if table.records_skipped:
-        text += f"; {table.records_skipped:,} bad records skipped"
+        text += f"; {table.records_skipped:,} bad record{'s' * (table.records_skipped > 1)} skipped"
     if table.labels_dropped:
         text += f"; {table.labels_dropped:,} labels dropped that are blank or not in the vocabulary"
     without = hosts.sum(int(np.count_nonzero(np.diff(table.offsets) == 0)))

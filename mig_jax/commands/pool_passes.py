@@ -37,7 +37,9 @@ def check_dataset_info(
     def read() -> bytes:
         convert = data.RecordConverter(form, names)
         columns: defaultdict[str, data.files.JsonColumn] = defaultdict(data.files.JsonColumn)
-        with progress_bar("checking", table.num_records, unit="records") as bar:
+        with progress_bar(
+            "checking records for --dataset_info", table.num_records, unit="records"
+        ) as bar:
             for record in data.each_record(table):
                 written = convert(record)
                 bar.update(1)

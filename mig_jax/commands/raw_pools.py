@@ -210,7 +210,9 @@ def _fitting(
     skip = options.on_bad_record == "skip"
     bad = [data.BadRecords(path, skip, rejects) for path in table.files]
     fit = np.ones(table.num_records, bool)
-    with progress_bar("checking", table.num_records, unit="records") as bar:
+    with progress_bar(
+        "checking that records fit --output_layout", table.num_records, unit="records"
+    ) as bar:
         for row, text in enumerate(data.each_record(table)):
             try:
                 fits.check(data.parse_record(text), options.fields)

@@ -16,12 +16,13 @@ from mig_jax.commands.choosing import Chosen, choose
 from mig_jax.commands.command import Command
 from mig_jax.commands.dry_run import dry_run
 from mig_jax.commands.pool_parts import table_of_picks
+from mig_jax.commands.progress import Bar
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
 from mig_jax.commands.selection_steps import (
     write_selection,
 )
 from mig_jax.commands.standard_streams import standard_output
-from mig_jax.commands.terminal import say, silent, tell
+from mig_jax.commands.terminal import progress_bar, say, silent, tell
 from mig_jax.commands.timing import timed
 from mig_jax.devices import ALONE, Hosts, joined, pool_mesh
 from mig_jax.errors import InputError
@@ -95,8 +96,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         # First: what is not there, be it a folder or a model, is known before the work.
         outputs = hosts.together(lambda: _open(options, files, stream) if hosts.is_first else None)
         chosen = choose(options, None if to_standard else files, hosts, seconds)
-        with timed(seconds, "writing"):
-            _write_all(options, outputs, chosen, hosts)
+        with timed(seconds, "writing"), progress_bar("writing", None, leave=False) as bar:
+            _write_all(options, outputs, chosen, hosts, bar)
         if outputs is not None and outputs.manifest is not None:
             about_run = {**chosen.about, "seconds": seconds}
             files.write_manifest(outputs.manifest, about_run, options.output)
@@ -109,7 +110,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
 
 
 def _write_all(
-    options: SelectOptions, outputs: _Outputs | None, chosen: Chosen, hosts: Hosts
+    options: SelectOptions, outputs: _Outputs | None, chosen: Chosen, hosts: Hosts, bar: Bar
 ) -> None:
     """Writes the records and what tells of them; says what a trainer's user must know."""
     table, given, selection, about = chosen.table, chosen.given, chosen.selection, chosen.about
@@ -128,7 +129,7 @@ def _write_all(
     if outputs is not None and outputs.comparison is not None:
         outputs.comparison.write(comparison_picture(about["compare"]))
     if outputs is not None and outputs.page is not None:
-        say("drawing the report")
+        bar.rename("drawing the report")
         problem = chosen.pool, chosen.graph, chosen.measure
         parts = (about, table, *problem, selection, options.fields, given.own)
         outputs.page.write(selection_page(Selected(*parts)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from typing import Any, Final, Literal
 
 from absl import flags
@@ -55,6 +54,7 @@ from mig_jax.commands.method_flags import (
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.process_flags import check_process_flags, define_process_flags
 from mig_jax.commands.standard_streams import STANDARD
+from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
 from mig_jax.measure import FAMILIES, PAPER, Measure
 
@@ -265,7 +265,8 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     _check_params(values)
     if values.preset is not None:
         _apply_preset(values)
-        print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
+        told = " ".join(f"--{name}={value}" for name, value in _PRESETS[values.preset].items())
+        say(f"--preset={values.preset} stands for {told}")
     _check_neighbours(values)
     for name in PARAMETERS:
         if values[name].present:

@@ -51,24 +51,22 @@ def select_with_bar(
     save: Callable[[Progress], None] | None = None,
 ) -> Selection:
     """What `select` picks; `save` is called with the picks so far, again and again."""
+    attempt, done = 0, 0
     if resume is not None and len(resume):
         of_all = f"of {budget.records:,} " if budget.most_cost is None else ""
         say(f"resuming after {len(resume):,} {of_all}picks")
-    with progress_bar("selecting", budget.total, unit=budget.unit) as bar:
-
-        def show(progress: Progress) -> None:
-            _, now = progress.passes()
-            if progress.under_way:
-                bar.set_description(f"selecting, pass {progress.under_way + 1}", refresh=False)
-            bar.update(budget.spent(now.picks, hosts) - bar.n)
+        attempt, done = resume.under_way, budget.spent(resume.passes()[1].picks, hosts)
+    with progress_bar(_attempted(attempt), budget.total, unit=budget.unit, initial=done) as bar:
 
         def on_chunk(progress: Progress) -> None:
-            show(progress)
+            nonlocal attempt
+            if progress.under_way > attempt:
+                attempt = progress.under_way
+                bar.restart(_attempted(attempt))
+            bar.update(budget.spent(progress.passes()[1].picks, hosts) - bar.n)
             if save is not None:
                 save(progress)
 
-        if resume is not None:
-            show(resume)
         try:
             selection = select(
                 pool,
@@ -87,6 +85,11 @@ def select_with_bar(
     all_raised = np.append(selection.increases, selection.given_information)
     check_information(selection.information, all_raised)
     return selection
+
+
+def _attempted(attempt: int) -> str:
+    """What a bar is called: of limits beside the budget there may be several attempts."""
+    return f"selecting, attempt {attempt + 1} (the best counts)" if attempt else "selecting"
 
 
 def _check_picks(count: int, budget: Budget) -> None:
@@ -124,11 +127,11 @@ def certify_with_bar(
     hosts: Hosts = ALONE,
 ) -> Certificate:
     """How close to optimal the selection is proven to be."""
-    with progress_bar("certifying", None, unit="steps") as bar:
+    with progress_bar("certifying", None, unit="rounds") as bar:
 
         def on_step(step: int, bound: float) -> None:
             proven = proven_per_cent(selection.information / bound if bound > 0 else 1.0)
-            bar.set_postfix_str(f"at least {proven}", refresh=False)
+            bar.set_postfix_str(f"at least {proven} of the best possible", refresh=False)
             bar.update(step - bar.n)
 
         return certify(
@@ -153,16 +156,17 @@ def told_prefixes(
     hosts: Hosts = ALONE,
 ) -> dict[str, Any]:
     """What the manifest tells of the first picks as smaller selections; not under quotas."""
-    found = certify_prefixes(
-        pool,
-        graph,
-        measure,
-        selection.picks,
-        budget=budget.records,
-        constraints=budget.constraints,
-        whole=certificate,
-        mesh=hosts.mesh,
-    )
+    with progress_bar("certifying smaller budgets", None, leave=False):
+        found = certify_prefixes(
+            pool,
+            graph,
+            measure,
+            selection.picks,
+            budget=budget.records,
+            constraints=budget.constraints,
+            whole=certificate,
+            mesh=hosts.mesh,
+        )
     rows = [
         {
             "records": prefix.records,

@@ -14,6 +14,7 @@ import tqdm
 from absl import flags
 
 from mig_jax.commands.ends import die_by, in_one_line, raised
+from mig_jax.commands.progress import Bar, bar_on, passing_word
 from mig_jax.errors import InputError, printable
 from mig_jax.runs import commits_made, place_told
 
@@ -23,6 +24,7 @@ __all__ = [
     "progress_bar",
     "say",
     "silent",
+    "starting",
     "tell",
 ]
 
@@ -103,16 +105,14 @@ def silent(is_silent: bool) -> Iterator[None]:
         _is_silent.reset(before)
 
 
-def progress_bar(name: str, total: int | None, **options: Any) -> tqdm.tqdm:
-    """A bar on stderr; `options` are tqdm's."""
-    return tqdm.tqdm(
-        desc=name,
-        total=total,
-        file=_stderr,
-        mininterval=0.2,
-        disable=_is_silent.get(),
-        **options,
-    )
+def progress_bar(name: str, total: float | None, **options: Any) -> Bar:
+    """A bar on stderr, or lines if it is no terminal; `options` are those of `bar_on`."""
+    return bar_on(_stderr, name, total, is_silent=_is_silent.get(), **options)
+
+
+def starting(name: str) -> contextlib.AbstractContextManager[object]:
+    """Within, a terminal shows that a command of this name starts, if that takes long."""
+    return passing_word(_stderr, f"{name}: starting")
 
 
 def say(text: str) -> None:

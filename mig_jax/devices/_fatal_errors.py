@@ -24,6 +24,8 @@ __all__ = ["fatal_errors_told"]
 
 # How a message of XLA begins: F1125 21:24:11.704347   24826 client.h:80] Terminating process …
 _HEAD = re.compile(rb"([EWIF])\d{4} [\d:.]+ +\d+ (\S+):\d+\] ")
+# What Gloo, which carries what processes exchange, says on the standard output of each of them.
+_OF_GLOO = re.compile(rb"\[Gloo\] Rank \d+ is connected to \d+ peer ranks")
 # The files that speak about other processes, by the ends of their names.
 _ABOUT_PROCESSES = re.compile(rb"(^|/)client\.h$|coordination|distributed")
 _SILENCE_MS = 200  # After which a message is complete.
@@ -34,39 +36,58 @@ def fatal_errors_told(tell: Callable[[str], None]) -> Iterator[None]:
     """Within, `tell` gets JAX's words about other processes for which it ends this one.
 
     It is called in a thread, within 6 seconds of the end, and ends the process. What else JAX
-    says about other processes is not shown, as they are told of by then; all other text is.
-    On Windows nothing is done.
+    says about other processes is not shown, as they are told of by then; all other text is. What
+    others than Python write to the standard output leads to the standard error stream: the output
+    is ours alone. On Windows nothing is done.
     """
     if os.name != "posix":
         yield
         return
     terminal = os.dup(2)
     reading, writing = os.pipe()
-    os.dup2(writing, 2)
-    os.close(writing)
-    of_python = sys.stderr
-    # Not through the pipe: bars have no ends of lines, and nothing of ours is held back.
-    if _descriptor(of_python) == 2:
-        sys.stderr = open(  # noqa: SIM115 - closed below
-            os.dup(terminal), "w", 1, encoding=of_python.encoding, errors=of_python.errors
-        )
     ended = threading.Event()
     passing = threading.Thread(
         target=_pass_on, args=(reading, terminal, tell, ended), name="mig_jax stderr", daemon=True
     )
     passing.start()
     try:
-        with _aborts_sleep():
+        # Python's own is not led through the pipe: bars have no ends of lines, and nothing of ours
+        # is held back.
+        with _led_to(writing, "stdout"), _led_to(writing, "stderr"), _aborts_sleep():
             yield
     finally:
-        if sys.stderr is not of_python:
-            sys.stderr.close()
-            sys.stderr = of_python
-        os.dup2(terminal, 2)
+        os.close(writing)
         ended.set()
         passing.join()
         os.close(reading)
         os.close(terminal)
+
+
+@contextlib.contextmanager
+def _led_to(pipe: int, name: str) -> Iterator[None]:
+    """Within, the pipe gets what others than Python write to sys.stdout's or sys.stderr's place."""
+    of_python, descriptor = getattr(sys, name), {"stdout": 1, "stderr": 2}[name]
+    is_its_own = _descriptor(of_python) == descriptor
+    if name == "stdout" and not is_its_own:  # As in a notebook, or without any.
+        yield
+        return
+    place = os.dup(descriptor)
+    if is_its_own:
+        of_python.flush()
+        # Line by line: what cannot be written is known where it is written.
+        how = {"encoding": of_python.encoding, "errors": of_python.errors}
+        ours = open(os.dup(descriptor), "w", 1, **how)  # noqa: SIM115 - closed below
+        setattr(sys, name, ours)
+    os.dup2(pipe, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(place, descriptor)
+        os.close(place)
+        if is_its_own:
+            setattr(sys, name, of_python)
+            with contextlib.suppress(OSError):  # Told where it was written.
+                ours.close()
 
 
 @contextlib.contextmanager
@@ -104,7 +125,7 @@ def _pass_on(
         for line in lines:
             if head := _HEAD.match(line):
                 severity = head[1] if _ABOUT_PROCESSES.search(head[2]) else b""
-            if not severity:
+            if not severity and not _OF_GLOO.match(line):
                 with contextlib.suppress(OSError):
                     os.write(terminal, line)
             elif severity == b"F":

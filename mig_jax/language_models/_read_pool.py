@@ -226,7 +226,7 @@ class ReadPool:
         if activations is None or not len(missing := activations.missing(records)):
             return
         left, done = int(activations.encoded.lengths[missing].sum()), 0
-        with self.teller.bar("lower layers", left, unit=" tokens", leave=False) as bar:
+        with self.teller.bar("running the lower layers", left, unit=" tokens", leave=False) as bar:
 
             def progress(now: int) -> None:
                 nonlocal done

@@ -145,7 +145,9 @@ class RecordGradients:
         projections = Projections(parts[0]["states"], parts[0]["errors"])
         left = {n: block for n, block in enumerate(blocks, 1) if n not in parts}
         done = len(self.asked) - sum(map(len, left.values()))
-        with pool.teller.bar("gradients", len(self.asked), unit=" records", initial=done) as bar:
+        with pool.teller.bar(
+            "gradients of records", len(self.asked), unit=" records", initial=done
+        ) as bar:
             for number, block in left.items():
                 found = []
                 for batch, x in pool.batches(block):
@@ -173,7 +175,9 @@ class RecordGradients:
         size = projections.states.shape[1] * projections.errors.shape[1]
         wanted = np.zeros((len(self._encoded), size), np.float32)
         total = len(self._wanted)
-        with self._pool.teller.bar("validation", total, unit=" records", leave=False) as bar:
+        with self._pool.teller.bar(
+            "gradients of validation records", total, unit=" records", leave=False
+        ) as bar:
             for batch, x in batches:
                 records, found, _ = gradients_of(tuned, own, projections, batch, x, False)
                 tokens = np.bincount(batch.owners[batch.owners >= 0], minlength=len(wanted))

@@ -81,7 +81,9 @@ class RecordLosses:
                 done = sum(len(part["alone"]) for part in parts.values())
                 with (
                     pool.reading("responses", alone, pool.fits) as batches_alone,
-                    pool.teller.bar("losses", len(pool.fits), unit=" records", initial=done) as bar,
+                    pool.teller.bar(
+                        "losses of responses", len(pool.fits), unit=" records", initial=done
+                    ) as bar,
                 ):
                     for number, start in enumerate(starts):
                         if number in parts:

@@ -271,7 +271,8 @@ def test_what_is_no_such_file_is_told(tmp_path, capsys):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["l.npz", "pool.jsonl"]
 
 
-def test_the_command_finds_labels_where_nothing_is_given(tmp_path, capsys):
+def test_the_command_finds_labels_where_nothing_is_given(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")  # Each step is told.
     kinds, texts = _pool(150)
     pool, output = _write(tmp_path / "pool.jsonl", texts), tmp_path / "out.jsonl"
     assert _run(f"--pool={pool}", f"--output={output}") == 0

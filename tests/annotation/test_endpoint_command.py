@@ -61,7 +61,9 @@ def _read(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_records_get_labels_and_scores_and_the_key_stands_nowhere(server, tmp_path):
+def test_records_get_labels_and_scores_and_the_key_stands_nowhere(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")  # Each step is told.
+
     def behave(asked):
         if asked.text == "bad at tags" and asked.kind == "tags":
             return chat(f"I would rather say {_KEY}")
@@ -106,7 +108,7 @@ def test_records_get_labels_and_scores_and_the_key_stands_nowhere(server, tmp_pa
         "spent": pytest.approx((1200 * 1.5 + 84 * 10) / 1e6),
     }
     assert "12 answers, 1,200 + 84 tokens, 0.00264 spent" in result.stdout
-    assert "tokens, 0.00264 spent" in result.stderr  # In the bar.
+    assert "tokens, 0.00264 spent" in result.stderr  # While it runs.
     # What is rejected for its tags is not scored.
     assert [one.kind for one in server.asked if one.text == "bad at tags"] == ["tags"]
     for path in folder.iterdir():

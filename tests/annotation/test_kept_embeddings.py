@@ -113,7 +113,8 @@ def test_a_folder_that_cannot_be_used_ends_nothing(model, tmp_path):
     assert line.endswith("; embeddings are not kept there")
 
 
-def test_annotate_keeps_them(model, tmp_path, capsys):
+def test_annotate_keeps_them(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")  # Each step is told.
     pool = tmp_path / "pool.jsonl"
     pool.write_text('{"instruction": "beer and hops", "output": "more"}\n')
     (tmp_path / "vocabulary.json").write_text(json.dumps(LABELS))
@@ -126,7 +127,7 @@ def test_annotate_keeps_them(model, tmp_path, capsys):
             *(f"--embedding_model={model}", "--device=cpu", "--tag_similarity=-1"),
         ]
         assert main(arguments) in (None, 0)
-        assert ("3/3" in capsys.readouterr().err) == (number < 2)  # The bar.
+        assert ("embedding labels: 3 labels in" in capsys.readouterr().err) == (number < 2)
         assert (tmp_path / "cache").exists() == (number > 0)
     assert outputs[0].read_bytes() == outputs[1].read_bytes() == outputs[2].read_bytes()
 

@@ -196,7 +196,7 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(
     (workdir / "cells" / ".mig_jax.00001.npz.0123456789abcdef.tmp").write_bytes(b"half of a ce")
     resumed = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"{done} of {CELLS} cells are finished already" in resumed.stderr
+    assert f"{done} of {CELLS} settings are finished already" in resumed.stderr
     assert outputs(workdir) == outputs(finished)
     assert not list(workdir.rglob(".mig_jax*"))
 
@@ -206,7 +206,7 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(
     content[content.index(np.load(damaged)["picks"].tobytes()) + 5] ^= 255
     damaged.write_bytes(content)
     assert run(*arguments) == 0
-    assert f"{CELLS - 1} of {CELLS} cells are finished already" in capsys.readouterr().err
+    assert f"{CELLS - 1} of {CELLS} settings are finished already" in capsys.readouterr().err
     assert outputs(workdir) == outputs(finished)
 
 

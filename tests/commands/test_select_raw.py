@@ -53,6 +53,7 @@ def write(path, records):
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")  # What is done in no time is told, too.
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused
     assert "raw.jsonl, line 81, field messages: " in refused(*words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "raw.jsonl"]
     told = run(*words, "--on_bad_record=skip")
-    assert "1 bad records skipped" in told
+    assert "1 bad record skipped" in told
     rejected = json.loads((tmp_path / "o.rejected.jsonl").read_text())
     assert (rejected["line"], json.loads(rejected["text"])) == (81, records[-1])
     manifest = json.loads((tmp_path / "o.manifest.json").read_text())
@@ -298,7 +299,7 @@ def test_records_that_cannot_be_written_are_bad(tmp_path, run, refused):
     run(*words, "--on_bad_record=skip")
     told = run(*words, "--output_layout=alpaca", "--on_bad_record=skip", "--budget=80")
     assert "looking at the pool" not in told  # As annotated for another layout.
-    assert "1 bad records skipped" in told
+    assert "1 bad record skipped" in told
     assert json.loads((tmp_path / "o.rejected.jsonl").read_text())["line"] == 81
     assert sorted(picked(tmp_path / "o.jsonl")["line"]) == [*range(1, 81)]
 

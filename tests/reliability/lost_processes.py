@@ -76,6 +76,7 @@ def run(loss: Loss, pool: pathlib.Path, folder: pathlib.Path, timeout: int) -> l
         *(f"--pool={pool}", f"--label_embeddings={pool.with_suffix('.npz')}", "--budget=40"),
         *(f"--output={output}", f"--process_timeout_seconds={timeout}"),
     ]
+    os.environ["TQDM_MININTERVAL"] = "0"  # Each step is told, by which stages are known.
     started = start_together(*[words] * loss.count)
     told = [_Text(process) for process in started]
     marker = STAGES[loss.stage]

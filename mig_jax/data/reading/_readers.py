@@ -79,7 +79,8 @@ def read_pool(
         text. Bytes that are not UTF-8 stand as lone surrogates, so that
         `text.encode("utf-8", "surrogateescape")` is the line again. Of a row of
         Parquet the text is a JSON object of the fields that were read.
-      progress: gets the bytes consumed so far, of all files as they are stored.
+      progress: gets the bytes consumed so far, of all files as they are stored; nothing if
+        they come from the cache.
       workers: processes that read; None for one a core. One file that is compressed,
         and less than 128 MB of text, is read in this process. The table does not depend
         on it.
@@ -128,7 +129,7 @@ def read_pool(
 
     if cache is None:
         return read(rejects)
-    table = read_through_cache(
+    return read_through_cache(
         read,
         folder=cache,
         files=files,
@@ -144,9 +145,6 @@ def read_pool(
         kept_rejects=limits.kept_rejects,
         tell=on_cache or (lambda line: None),
     )
-    if progress is not None:
-        progress(sum(file.stamp.size for file in files))
-    return table
 
 
 def read_ranges(
