@@ -15,7 +15,7 @@ from mig_jax.commands.agreement import check_agreement
 from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.command import Command
 from mig_jax.commands.extension import Changes, Extension, read_extension
-from mig_jax.commands.given_records import read_given
+from mig_jax.commands.given_records import GivenRecords, read_given
 from mig_jax.commands.method_selection import select_by_method
 from mig_jax.commands.pool_inputs import check_worth, read_table, say_read
 from mig_jax.commands.pool_parts import progress_of_first, table_of_picks
@@ -36,6 +36,7 @@ from mig_jax.measure import GAIN_RULES, LabelGraph, Measure, Pool, pool_from_tab
 from mig_jax.reports import Selected, manifest, selection_page, summary
 from mig_jax.runs import refuse_foreign
 from mig_jax.selection import (
+    Certificate,
     Checkpoints,
     Progress,
     Selection,
@@ -44,7 +45,7 @@ from mig_jax.selection import (
     random_choice,
 )
 
-__all__ = ["COMMAND", "run"]
+__all__ = ["COMMAND", "Chosen", "choose", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,21 @@ class _Outputs:
     table: BinaryIO
     dataset_info: BinaryIO | None
     page: BinaryIO | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chosen:
+    """What was selected of a pool, and what is told of it."""
+
+    table: data.RecordTable  #: This process's part.
+    pool: Pool
+    graph: LabelGraph
+    measure: Measure
+    given: GivenRecords
+    budget: Budget
+    selection: Selection
+    certificate: Certificate | None
+    about: dict[str, Any]  #: For the manifest.
 
 
 def run(values: flags.FlagValues) -> None:
@@ -101,94 +117,124 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
     with data.OutputFiles(options.files()) as files:
         # First: what is not there, be it a folder or a model, is known before the work.
         outputs = hosts.together(lambda: _open(options, files) if hosts.is_first else None)
-        hosts.together(lambda: options.token_counter)
-        hosts.together(lambda: options.base_model if options.asks else None)
-        with timed(seconds, "reading"):
-            form = options.written_form
-            table = read_table(options, files, options.stem, fits=form, hosts=hosts)
-            if options.form == "parquet":
-                hosts.together(lambda: data.check_one_table(table.sources))
-        pool = pool_from_table(table)
-        num_records = hosts.sum(table.num_records)
-        say_read(table, hosts)
-        check_worth(table, hosts)
-        given = read_given(options, table, hosts)
-        candidates = num_records - len(given)
-        budget = read_budget(options, table, hosts, given.own if len(given) else None)
-        earlier = read_extension(options, table, given.records, hosts)
-        if isinstance(earlier, Changes):
-            budget = earlier.limit(budget, table, hosts)
-        joined_at = earlier.joined_at if isinstance(earlier, Extension) else None
-        if options.dataset_info is not None:
-            with timed(seconds, "checking"):
-                as_rows = options.form == "parquet"
-                check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
-        with timed(seconds, "graph"):
-            pool, graph, measure, learned, threshold = hosts.together(
-                lambda: read_problem(options, table, pool, joined_at=joined_at)
-            )
-        problem = pool, graph, measure
-        with timed(seconds, "selection"):
-            if options.by_mig:
-                selection, run = _select(options, *problem, budget, earlier, hosts)
-            else:
-                selection, run = select_by_method(options, table, *problem, budget)
-        if options.by_mig:
-            say_if_beyond(learned, len(given) + len(selection))
-        certificate, prefixes = None, {}
-        if options.certificate:
-            with timed(seconds, "certificate"):
-                certificate = certify_with_bar(*problem, selection, budget, hosts)
-            # A prefix need not meet the minima.
-            if budget.constraints.quotas is None and options.by_mig:
-                with timed(seconds, "prefixes"):
-                    prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
-        about = {
-            **manifest(options.parameters(threshold), table, graph, selection, certificate, hosts),
-            "records_used": candidates,
-            "labels_covered": labels_covered(
-                pool, graph, given.with_picks(selection.picks), hosts.mesh
-            ),
-            "random_choice": random_choice(
-                pool,
-                graph,
-                measure,
-                budget.records,
-                hosts.mesh,
-                constraints=budget.constraints,
-            ),
-            # Labels or scores were made, by the defaults of annotate.
-            **({"annotated": True} if data.ANNOTATED in table.layouts else {}),
-            **run,
-            **counted(table, selection.picks, options.count_by, hosts, given.own),
-            **learned,
-            **given.told(selection.given_information),
-            **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
-            **budget.told_of(selection.picks, certificate if options.by_mig else None, hosts),
-            **prefixes,
-        }
+        chosen = choose(options, files, hosts, seconds)
         with timed(seconds, "writing"):
-            written = given.with_picks(selection.picks) if given.included else selection.picks
-            picked, picks = table_of_picks(table, written, hosts)
-            tokens = budget.tokens_of(written, hosts)
-
-            def write() -> list[str]:
-                if outputs is None:
-                    return []
-                return _write(options, outputs, picked, picks, selection, tokens)
-
-            about["notes"] = hosts.together(write)
-            for note in about["notes"]:
-                say(f"note: {note}")
-            if outputs is not None and outputs.page is not None:
-                say("drawing the report")
-                parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
-                outputs.page.write(selection_page(Selected(*parts)))
+            _write_all(options, outputs, chosen, hosts)
         if outputs is not None:
-            about_run = {**about, "seconds": seconds}
+            about_run = {**chosen.about, "seconds": seconds}
             files.write_manifest(outputs.manifest, about_run, options.output)
     if hosts.is_first:
-        tell(summary(about, options.output))
+        tell(summary(chosen.about, options.output))
+
+
+def choose(
+    options: SelectOptions,
+    files: data.OutputFiles | None,
+    hosts: Hosts,
+    seconds: dict[str, float],
+) -> Chosen:
+    """Reads, selects and certifies; writes nothing but bad records.
+
+    Args:
+      options: the flags.
+      files: get the bad records, if they are skipped; None to keep them nowhere.
+      hosts: the processes that select together.
+      seconds: gets what each stage takes.
+
+    Raises:
+      InputError: for anything given that cannot be used.
+    """
+    hosts.together(lambda: options.token_counter)
+    hosts.together(lambda: options.base_model if options.asks else None)
+    with timed(seconds, "reading"):
+        form = options.written_form
+        table = read_table(options, files, options.stem, fits=form, hosts=hosts)
+        if options.form == "parquet":
+            hosts.together(lambda: data.check_one_table(table.sources))
+    pool = pool_from_table(table)
+    num_records = hosts.sum(table.num_records)
+    say_read(table, hosts)
+    check_worth(table, hosts)
+    given = read_given(options, table, hosts)
+    candidates = num_records - len(given)
+    budget = read_budget(options, table, hosts, given.own if len(given) else None)
+    earlier = read_extension(options, table, given.records, hosts)
+    if isinstance(earlier, Changes):
+        budget = earlier.limit(budget, table, hosts)
+    joined_at = earlier.joined_at if isinstance(earlier, Extension) else None
+    if options.dataset_info is not None:
+        with timed(seconds, "checking"):
+            as_rows = options.form == "parquet"
+            check_dataset_info(table, form, options.fields, hosts, as_rows=as_rows)
+    with timed(seconds, "graph"):
+        pool, graph, measure, learned, threshold = hosts.together(
+            lambda: read_problem(options, table, pool, joined_at=joined_at)
+        )
+    problem = pool, graph, measure
+    with timed(seconds, "selection"):
+        if options.by_mig:
+            selection, run = _select(options, *problem, budget, earlier, hosts)
+        else:
+            selection, run = select_by_method(options, table, *problem, budget)
+    if options.by_mig:
+        say_if_beyond(learned, len(given) + len(selection))
+    certificate, prefixes = None, {}
+    if options.certificate:
+        with timed(seconds, "certificate"):
+            certificate = certify_with_bar(*problem, selection, budget, hosts)
+        # A prefix need not meet the minima.
+        if budget.constraints.quotas is None and options.by_mig:
+            with timed(seconds, "prefixes"):
+                prefixes = told_prefixes(*problem, selection, budget, certificate, hosts)
+    about = {
+        **manifest(options.parameters(threshold), table, graph, selection, certificate, hosts),
+        "records_used": candidates,
+        "labels_covered": labels_covered(
+            pool, graph, given.with_picks(selection.picks), hosts.mesh
+        ),
+        "random_choice": random_choice(
+            pool,
+            graph,
+            measure,
+            budget.records,
+            hosts.mesh,
+            constraints=budget.constraints,
+        ),
+        # Labels or scores were made, by the defaults of annotate.
+        **({"annotated": True} if data.ANNOTATED in table.layouts else {}),
+        **run,
+        **counted(table, selection.picks, options.count_by, hosts, given.own),
+        **learned,
+        **given.told(selection.given_information),
+        **(earlier.told(selection.picks) if isinstance(earlier, Changes) else {}),
+        **budget.told_of(selection.picks, certificate if options.by_mig else None, hosts),
+        **prefixes,
+    }
+    return Chosen(table, *problem, given, budget, selection, certificate, about)
+
+
+def _write_all(
+    options: SelectOptions, outputs: _Outputs | None, chosen: Chosen, hosts: Hosts
+) -> None:
+    """Writes the records, the table of them and the page; says what a trainer's user must know."""
+    table, given, selection, about = chosen.table, chosen.given, chosen.selection, chosen.about
+    written = given.with_picks(selection.picks) if given.included else selection.picks
+    picked, picks = table_of_picks(table, written, hosts)
+    tokens = chosen.budget.tokens_of(written, hosts)
+
+    def write() -> list[str]:
+        if outputs is None:
+            return []
+        return _write(options, outputs, picked, picks, selection, tokens)
+
+    about["notes"] = hosts.together(write)
+    for note in about["notes"]:
+        say(f"note: {note}")
+    if outputs is not None and outputs.page is not None:
+        say("drawing the report")
+        problem = chosen.pool, chosen.graph, chosen.measure
+        parts = (about, table, *problem, selection, options.fields, given.own)
+        outputs.page.write(selection_page(Selected(*parts)))
 
 
 def _open(options: SelectOptions, files: data.OutputFiles) -> _Outputs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from typing import Any, Final, Literal
 
 from absl import flags
@@ -20,7 +19,6 @@ from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
     SMALLEST_RATE,
-    USUAL_NEIGHBOURS,
     InputOptions,
     check_count_flag,
     check_input_flags,
@@ -42,8 +40,9 @@ from mig_jax.commands.method_flags import (
 )
 from mig_jax.commands.pool_files import open_pool
 from mig_jax.commands.process_flags import check_process_flags, define_process_flags
+from mig_jax.commands.terminal import say
 from mig_jax.errors import InputError
-from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, Measure
+from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, USUAL_NEIGHBOURS, Measure
 
 __all__ = ["SelectOptions", "define_select_flags", "select_options"]
 
@@ -308,7 +307,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     _check_params(values)
     if values.preset is not None:
         _apply_preset(values)
-        print(f"preset {values.preset}: {_PRESETS[values.preset]}", file=sys.stderr)
+        say(f"preset {values.preset}: {_PRESETS[values.preset]}")
     _check_neighbours(values)
     check_process_flags(values)
     check_input_flags(values)

@@ -26,9 +26,13 @@ __all__ = [
     "say",
     "silent",
     "tell",
+    "told_by",
 ]
 
 _is_silent = contextvars.ContextVar("_is_silent", default=False)
+# How a caller from Python has lines put, and bars drawn.
+_words: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("_words", default=str)
+_bar: contextvars.ContextVar[type[tqdm.tqdm]] = contextvars.ContextVar("_bar", default=tqdm.tqdm)
 
 
 def exit_status(name: str, command: Callable[[], int | None], *, interrupted: str) -> int:
@@ -125,10 +129,21 @@ def silent(is_silent: bool) -> Iterator[None]:
         _is_silent.reset(before)
 
 
+@contextlib.contextmanager
+def told_by(words: Callable[[str], str], bar: type[tqdm.tqdm]) -> Iterator[None]:
+    """Within, `say` puts its lines as `words` does, and `progress_bar` makes a `bar`."""
+    before = _words.set(words), _bar.set(bar)
+    try:
+        yield
+    finally:
+        _words.reset(before[0])
+        _bar.reset(before[1])
+
+
 def progress_bar(name: str, total: int | None, **options: Any) -> tqdm.tqdm:
     """A bar on stderr; `options` are tqdm's."""
-    return tqdm.tqdm(
-        desc=name,
+    return _bar.get()(
+        desc=_words.get()(name),
         total=total,
         file=_stderr,
         mininterval=0.2,
@@ -140,7 +155,7 @@ def progress_bar(name: str, total: int | None, **options: Any) -> tqdm.tqdm:
 def say(text: str) -> None:
     """A line on stderr, above the bars that are there."""
     if not _is_silent.get():
-        tqdm.tqdm.write(printable(text), file=_stderr)
+        tqdm.tqdm.write(printable(_words.get()(text)), file=_stderr)
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:
