@@ -3,6 +3,7 @@ from . import (
     data,
     devices,
     errors,
+    in_memory,
     language_models,
     learning,
     measure,
@@ -15,6 +16,7 @@ from . import (
 )
 from .devices import pool_mesh
 from .errors import InputError
+from .in_memory import PickedRecords, select_records
 from .measure import (
     EXACT,
     FAMILIES,
@@ -75,6 +77,7 @@ __all__ = [
     "LabelGraph",
     "Log",
     "Measure",
+    "PickedRecords",
     "Pool",
     "Power",
     "Progress",
@@ -90,6 +93,7 @@ __all__ = [
     "devices",
     "errors",
     "gate_edges",
+    "in_memory",
     "information",
     "label_graph_from_edges",
     "label_graph_from_embeddings",
@@ -111,6 +115,7 @@ __all__ = [
     "runs",
     "select",
     "select_grid",
+    "select_records",
     "selection",
     "softened_greedy",
     "stack_cells",

@@ -9,7 +9,6 @@ from absl import flags
 from mig_jax import annotation, data
 from mig_jax.commands.command import Command
 from mig_jax.commands.flag_groups import (
-    USUAL_NEIGHBOURS,
     TableOptions,
     check_table_flags,
     define_device_flag,
@@ -20,7 +19,7 @@ from mig_jax.commands.flag_values import File, Name, adder
 from mig_jax.commands.pool_inputs import embed_labels, read_table
 from mig_jax.commands.terminal import tell
 from mig_jax.errors import InputError
-from mig_jax.measure import threshold_of_neighbours
+from mig_jax.measure import USUAL_NEIGHBOURS, threshold_of_neighbours
 
 __all__ = ["COMMAND", "run"]
 

@@ -35,7 +35,6 @@ __all__ = [
     "LARGEST_PARAMETER",
     "SMALLEST_EXPONENT",
     "SMALLEST_RATE",
-    "USUAL_NEIGHBOURS",
     "InputOptions",
     "PoolOptions",
     "TableOptions",
@@ -57,10 +56,6 @@ __all__ = [
 #: Parameters of the measure that float64 can compute with, whatever the scores are. Of smaller
 #: exponents, E is a difference of two nearly equal numbers.
 SMALLEST_EXPONENT, SMALLEST_RATE, LARGEST_PARAMETER = 1e-3, 1e-30, 1e30
-
-#: How many neighbours a label has in the mean where the similarity threshold is to fit: as many as
-#: the labels of the MIG paper have by all-MiniLM-L6-v2 at 0.65.
-USUAL_NEIGHBOURS = 3.5
 
 
 def stem_of(output: str, *endings: str) -> str:

@@ -10,11 +10,10 @@ from mig_jax.commands.flag_groups import (
     LARGEST_PARAMETER,
     SMALLEST_EXPONENT,
     SMALLEST_RATE,
-    USUAL_NEIGHBOURS,
 )
 from mig_jax.commands.flag_sections import Section
 from mig_jax.commands.flag_values import AddFlag, Folder, ThresholdParser
-from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER
+from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, USUAL_NEIGHBOURS
 
 __all__ = ["define_measure_flags"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mig_jax import data
 from mig_jax.commands.embedding_bar import embed_with_bar
-from mig_jax.commands.flag_groups import USUAL_NEIGHBOURS, InputOptions, TableOptions
+from mig_jax.commands.flag_groups import InputOptions, TableOptions
 from mig_jax.commands.pool_parts import read_part
 from mig_jax.commands.progress import Bar
 from mig_jax.commands.rejected import Rejected
@@ -18,6 +18,7 @@ from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import ALONE, Hosts
 from mig_jax.errors import InputError
 from mig_jax.measure import (
+    USUAL_NEIGHBOURS,
     LabelGraph,
     label_graph_from_edges,
     label_graph_from_embeddings,

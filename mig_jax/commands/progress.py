@@ -68,22 +68,25 @@ def bar_on(
     unit: str = "",
     initial: float = 0,
     leave: bool = True,
+    is_drawn: bool | None = None,
     is_silent: bool = False,
 ) -> Bar:
     """What tells on a stream how far something is.
 
     Args:
-      stream: text; a bar is drawn if it is a terminal.
+      stream: text.
       name: what is done, such as "reading".
       total: how much there is of it; None if nobody knows.
       unit: what is counted, such as "records"; "B" are bytes, and nothing is counted without.
       initial: how much was done before.
       leave: whether a bar stays when it is done.
+      is_drawn: whether a bar is drawn, again and again; lines are written else. By default it is
+        on a terminal.
       is_silent: whether nothing is shown at all.
     """
     is_silent = is_silent or os.environ.get("TQDM_DISABLE", "") not in ("", "0")
     how: dict[str, Any] = {"unit": unit.strip(), "initial": initial, "is_silent": is_silent}
-    if is_terminal(stream):
+    if is_terminal(stream) if is_drawn is None else is_drawn:
         return _TerminalBar(stream, name, total, leave=leave, **how)
     return _Lines(stream, name, total, **how)
 

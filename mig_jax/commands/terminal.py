@@ -26,9 +26,13 @@ __all__ = [
     "silent",
     "starting",
     "tell",
+    "told_by",
 ]
 
 _is_silent = contextvars.ContextVar("_is_silent", default=False)
+# How a caller from Python has lines put, and whether bars are drawn where there is no terminal.
+_words: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("_words", default=str)
+_draws = contextvars.ContextVar("_draws", default=False)
 
 
 def exit_status(name: str, command: Callable[[], int | None], *, interrupted: str) -> int:
@@ -105,9 +109,24 @@ def silent(is_silent: bool) -> Iterator[None]:
         _is_silent.reset(before)
 
 
+@contextlib.contextmanager
+def told_by(words: Callable[[str], str], *, draws: bool) -> Iterator[None]:
+    """Within, `say` and bars put it as `words` does; and bars are drawn on any stream if `draws`.
+
+    For a caller from Python: a notebook draws bars, though its stderr is no terminal.
+    """
+    before = _words.set(words), _draws.set(draws)
+    try:
+        yield
+    finally:
+        _words.reset(before[0])
+        _draws.reset(before[1])
+
+
 def progress_bar(name: str, total: float | None, **options: Any) -> Bar:
     """A bar on stderr, or lines if it is no terminal; `options` are those of `bar_on`."""
-    return bar_on(_stderr, name, total, is_silent=_is_silent.get(), **options)
+    how = {"is_drawn": _draws.get() or None, "is_silent": _is_silent.get(), **options}
+    return bar_on(_stderr, _words.get()(name), total, **how)
 
 
 def starting(name: str) -> contextlib.AbstractContextManager[object]:
@@ -118,7 +137,7 @@ def starting(name: str) -> contextlib.AbstractContextManager[object]:
 def say(text: str) -> None:
     """A line on stderr, above the bars that are there."""
     if not _is_silent.get():
-        tqdm.tqdm.write(printable(text), file=_stderr)
+        tqdm.tqdm.write(printable(_words.get()(text)), file=_stderr)
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

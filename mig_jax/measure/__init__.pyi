@@ -21,7 +21,7 @@ from ._label_graph import (
     propagation_weights,
     threshold_of_neighbours,
 )
-from ._paper import PAPER
+from ._paper import PAPER, USUAL_NEIGHBOURS
 from ._pool import Pool, amounts_of_picks, pool_from_label_lists, pool_from_table
 from ._pytrees import as_pytree, unchecked
 from ._registry import name_in
@@ -33,6 +33,7 @@ __all__ = [
     "GAIN_RULES",
     "LINEAR",
     "PAPER",
+    "USUAL_NEIGHBOURS",
     "Amounts",
     "Array",
     "Count",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import chex
 import jax
@@ -13,7 +14,8 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from mig_jax.measure._arrays import Array, Scalar
-from mig_jax.measure._pytrees import as_pytree
+from mig_jax.measure._paper import USUAL_NEIGHBOURS
+from mig_jax.measure._pytrees import as_pytree, fields_told
 
 __all__ = [
     "LabelGraph",
@@ -55,6 +57,12 @@ class LabelGraph:
         """How many undirected edges there are."""
         return int(self.sources.shape[0]) // 2
 
+    def __repr__(self) -> str:
+        if getattr(self.sources, "ndim", 0) != 1:  # Stacked, or built by JAX of anything.
+            return fields_told(self)
+        edges = f"{self.num_edges:,} edge{'s' * (self.num_edges != 1)}"
+        return f"LabelGraph({self.num_labels:,} labels, {edges})"
+
 
 def label_graph_from_edges(
     num_labels: int, edges: Iterable[Sequence[float | np.number]] | np.ndarray = ()
@@ -65,8 +73,9 @@ def label_graph_from_edges(
       ValueError: for an id outside [0, num_labels), a loop, an edge given twice
         (in either direction), or a similarity that is not finite and above 0.
 
-    >>> label_graph_from_edges(3, [(2, 0, 0.5)]).sources.tolist()
-    [0, 2]
+    >>> graph = label_graph_from_edges(3, [(2, 0, 0.5)])
+    >>> graph, graph.sources.tolist()
+    (LabelGraph(3 labels, 1 edge), [0, 2])
     """
     table = np.asarray(edges if isinstance(edges, np.ndarray) else list(edges), np.float64)
     table = table.reshape(-1, 3)
@@ -85,7 +94,7 @@ def label_graph_from_edges(
 
 def label_graph_from_embeddings(
     embeddings: ArrayLike,
-    threshold: float,
+    threshold: float | Literal["auto"] = "auto",
     *,
     present: ArrayLike | None = None,
     block: int = 2048,
@@ -96,7 +105,8 @@ def label_graph_from_embeddings(
 
     Args:
       embeddings: float [K, width], rows of unit length.
-      threshold: smallest similarity kept, T of the paper's section 3.1, above 0.
+      threshold: smallest similarity kept, T of the paper's section 3.1, above 0; "auto" takes the
+        one at which labels have 3.5 neighbours in the mean (`threshold_of_neighbours`).
       present: bool [K]; labels for which it is False stay isolated.
       block: rows compared with all others at a time.
 
@@ -111,6 +121,10 @@ def label_graph_from_embeddings(
     vectors = np.asarray(embeddings, np.float32)
     if vectors.ndim != 2:
         raise ValueError(f"embeddings must be a matrix, got shape {vectors.shape}")
+    if isinstance(threshold, str):
+        if threshold != "auto":
+            raise ValueError(f"the similarity threshold must be a number or auto, got {threshold}")
+        threshold = threshold_of_neighbours(vectors, present=present, block=block)
     if not threshold > 0:
         raise ValueError(f"the similarity threshold must be above 0, got {threshold}")
     num_labels = vectors.shape[0]
@@ -134,7 +148,7 @@ def label_graph_from_embeddings(
 
 def threshold_of_neighbours(
     embeddings: ArrayLike,
-    neighbours: float,
+    neighbours: float = USUAL_NEIGHBOURS,
     *,
     present: ArrayLike | None = None,
     block: int = 2048,
@@ -160,8 +174,7 @@ def threshold_of_neighbours(
 
     >>> angles = np.arange(40) * np.pi / 80
     >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    >>> threshold = threshold_of_neighbours(vectors, 3.5)
-    >>> threshold, label_graph_from_embeddings(vectors, threshold).num_edges
+    >>> threshold_of_neighbours(vectors), label_graph_from_embeddings(vectors).num_edges
     (0.996, 77)
     """
     vectors = np.asarray(embeddings, np.float32)

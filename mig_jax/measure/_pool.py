@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from mig_jax.measure._arrays import Array, Indices
-from mig_jax.measure._pytrees import as_pytree
+from mig_jax.measure._pytrees import as_pytree, fields_told
 
 __all__ = ["Pool", "amounts_of_picks", "pool_from_label_lists", "pool_from_table"]
 
@@ -42,6 +42,13 @@ class Pool:
     def num_records(self) -> int:
         return int(self.scores.shape[0])
 
+    def __repr__(self) -> str:
+        # Stacked, or built by JAX of anything, it is not as many records as it seems.
+        if not all(getattr(array, "ndim", 0) == 1 for array in (self.labels, self.scores)):
+            return fields_told(self)
+        mean = self.labels.shape[0] / max(self.num_records, 1)
+        return f"Pool({self.num_records:,} records, {mean:.1f} labels each)"
+
 
 def pool_from_label_lists(
     label_lists: Sequence[Iterable[int | np.integer]], scores: ArrayLike
@@ -55,6 +62,8 @@ def pool_from_label_lists(
     >>> pool = pool_from_label_lists([[2, 0, 2], [], [1]], [1.0, 3.0, 0.5])
     >>> pool.labels.tolist(), pool.records.tolist()
     ([0, 2, 1], [0, 0, 2])
+    >>> pool
+    Pool(3 records, 1.0 labels each)
     """
     scores = np.asarray(scores, np.float32).reshape(-1)
     if len(label_lists) != len(scores):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast, dataclass_transform
 
 import jax
 
-__all__ = ["as_pytree", "unchecked"]
+__all__ = ["as_pytree", "fields_told", "unchecked"]
 
 _Class = TypeVar("_Class", bound=type)
 _Tree = TypeVar("_Tree")
@@ -28,7 +28,8 @@ def as_pytree(cls: _Class) -> _Class:
 
     Its fields are the children, but for those with `metadata={"static": True}`, which belong to
     the structure and must be hashable. Instances are equal if they are the same object: of
-    arrays, `==` tells no more. A class that is a dataclass already stays as it is.
+    arrays, `==` tells no more. Of an array, `repr` tells kind and shape. A class that is a
+    dataclass already stays as it is.
 
     JAX puts whatever it works with in the place of a child. A tree that JAX builds is therefore
     built without `__init__` and `__post_init__`, which may refuse what a user gives.
@@ -39,11 +40,15 @@ def as_pytree(cls: _Class) -> _Class:
     ...     times: int = dataclasses.field(metadata={"static": True})
     >>> jax.tree_util.tree_map(lambda x: 10 * x, Scaled(0.5, times=3))
     Scaled(factor=5.0, times=3)
+    >>> Scaled(jax.numpy.ones((2, 5)), times=1)
+    Scaled(factor=float32[2,5], times=1)
 
     Raises:
       TypeError: if `cls` cannot be made a dataclass.
     """
     if "__dataclass_fields__" not in vars(cls):
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = fields_told  # type: ignore[assignment]
         cls = cast(_Class, dataclasses.dataclass(frozen=True, eq=False)(cls))
     fields = dataclasses.fields(cls)
     static = tuple(field.name for field in fields if field.metadata.get("static"))
@@ -64,6 +69,18 @@ def as_pytree(cls: _Class) -> _Class:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+def fields_told(tree: Any) -> str:
+    """What `repr` tells: the fields, and of an array, which may be a tracer, kind and shape."""
+    fields = ((field.name, getattr(tree, field.name)) for field in dataclasses.fields(tree))
+    return f"{type(tree).__name__}({', '.join(f'{name}={_short(held)}' for name, held in fields)})"
+
+
+def _short(held: Any) -> str:
+    if getattr(held, "shape", ()) and hasattr(held, "dtype"):
+        return f"{held.dtype}[{','.join(map(str, held.shape))}]"
+    return repr(held)
 
 
 def unchecked(cls: type[_Tree], **fields: Any) -> _Tree:

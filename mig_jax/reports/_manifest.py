@@ -64,8 +64,8 @@ def manifest(
     }
 
 
-def summary(about: dict[str, Any], output: str) -> str:
-    """The lines that the command prints in the end, of a manifest."""
+def summary(about: dict[str, Any], output: str | None = None) -> str:
+    """The lines that the command prints in the end, of a manifest; `output` is where they went."""
     random = about["random_choice"]
     told = [
         (
@@ -93,8 +93,9 @@ def summary(about: dict[str, Any], output: str) -> str:
         told.append(("enough", enough))
     by = f" by {about['method']['name']}" if "method" in about else ""
     counts = f"{about['records_selected']:,} of {about['records_used']:,} records"
+    where = "" if output is None else f" -> {output}"
     lines = [
-        f"selected {counts}{by} -> {output}",
+        f"selected {counts}{by}{where}",
         *(f"  {name:<14}  {text}" for name, text in told),
     ]
     if about.get("quotas"):

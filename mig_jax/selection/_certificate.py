@@ -39,7 +39,7 @@ from mig_jax.selection._upper_bound import Prices, on_host, price_beside
 __all__ = ["Certificate", "certify", "lowest_bound"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Certificate:
     """What is proven of a selection: E(best that is allowed) ≤ `upper_bound`."""
 
@@ -59,6 +59,14 @@ class Certificate:
         1 if the bound is 0: no selection holds any information, and so this one is as good.
         """
         return self.information / self.upper_bound if self.upper_bound > 0 else 1.0
+
+    def __repr__(self) -> str:
+        # Rounded down, as what is told must be proven.
+        share = np.floor(self.certified_ratio * 1e4) / 1e2
+        return (
+            f"Certificate(information {self.information:.6g} of at most {self.upper_bound:.6g}: "
+            f"at least {share:.2f} % of the best)"
+        )
 
 
 def certify(

@@ -41,7 +41,7 @@ _FIRST_LOOK = 16
 _NUMBERS = ("finished", "best", "under_way", "before")  # Fields of `Progress`.
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Progress:
     """A selection under way: all that is needed to go on as if it had never stopped.
 
@@ -65,6 +65,9 @@ class Progress:
 
     def __len__(self) -> int:
         return len(self.picks)
+
+    def __repr__(self) -> str:
+        return f"Progress({len(self):,} picks, {self.made:,} made in all passes)"
 
     @property
     def made(self) -> int:

@@ -45,9 +45,10 @@ __all__ = ["Selection", "lay_out", "page_priority", "select"]
 # More than these order the pages no better: 50,000 of a million records need 9.2 pages a pick
 # after 6 steps as after all, and 12.4 without any (pages of 512).
 _ORDERING_STEPS = 6
+_SHOWN = 5  # Picks that `repr` tells.
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Selection:
     """The records picked, in order."""
 
@@ -63,6 +64,11 @@ class Selection:
 
     def __len__(self) -> int:
         return len(self.picks)
+
+    def __repr__(self) -> str:
+        few = [*map(str, self.picks[:_SHOWN].tolist()), *["…"] * (len(self) > _SHOWN)]
+        held = f"information {self.information:.6g}"
+        return f"Selection({len(self):,} records: {', '.join(few)}; {held})"
 
 
 def lay_out(

@@ -41,7 +41,7 @@ _STANDARD_INPUT: Final = "standard input"  # As a file of a pool is called.
 
 
 def open_files(
-    paths: Sequence[str | os.PathLike[str] | RecordFile],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | RecordFile],
     *,
     fields: FieldNames = USUAL,
     longest_record: int = LONGEST_RECORD,
@@ -55,7 +55,7 @@ def open_files(
     are passed on.
 
     Args:
-      paths: at least one.
+      paths: one, or several.
       fields: the pool's names of fields, which tell what a field of CSV is.
       longest_record: bytes that a record of a text may have.
       cache: folder that copies of remote files are kept in; None for the platform's.
@@ -67,6 +67,8 @@ def open_files(
     Raises:
       InputError: if there is none, one cannot be read or be records, or one is given twice.
     """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
     if not paths:
         raise InputError("no file of records is given; expected at least one")
     files: dict[tuple[int, int], RecordFile] = {}

@@ -58,7 +58,7 @@ class RawRecord:
 
 
 def read_conversations(
-    paths: Sequence[str | os.PathLike[str] | RecordFile],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | RecordFile],
     *,
     layout: Literal["auto", "mig_jax", "xsample", "plain"] = "auto",
     fields: FieldNames | Mapping[str, str] | None = None,

@@ -46,7 +46,7 @@ _COMPRESSION: Final = 4
 
 
 def read_pool(
-    paths: Sequence[str | os.PathLike[str] | RecordFile],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | RecordFile],
     *,
     layout: Literal["auto", "mig_jax", "xsample", "plain"] = "auto",
     vocabulary: Sequence[str] | None = None,
@@ -69,7 +69,7 @@ def read_pool(
     saved, `hub:OWNER/NAME`, or an address that fsspec knows (`s3://…`).
 
     Args:
-      paths: files, no two the same; or what `open_files` has made of them.
+      paths: a file, or several, no two the same; or what `open_files` has made of them.
       layout: the layout of all files; "auto" takes each file's own, from its first
         record with the telling fields, and wants the same for all.
       vocabulary: labels not in it are dropped, and counted.
@@ -102,7 +102,7 @@ def read_pool(
     >>> with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
     ...     _ = file.write(b'{"labels": ["maths", "code"], "score": 4.5}')
     ...     file.flush()
-    ...     table = read_pool([file.name])
+    ...     table = read_pool(file.name)
     >>> table.label_names, table.scores.tolist()
     (['code', 'maths'], [4.5])
     """

@@ -26,7 +26,7 @@ class RecordSource(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class RecordTable:
     """P records: their label ids, their scores and their places, file after file.
 
@@ -58,6 +58,13 @@ class RecordTable:
     @property
     def num_labels(self) -> int:
         return len(self.label_names)
+
+    def __repr__(self) -> str:
+        of = self.files[0] if len(self.files) == 1 else f"{len(self.files):,} files"
+        skipped = f", {self.records_skipped:,} skipped" * (self.records_skipped > 0)
+        return (
+            f"RecordTable({self.num_records:,} records{skipped}, {self.num_labels:,} labels; {of})"
+        )
 
     def only(self, rows: npt.NDArray[np.integer]) -> RecordTable:
         """Some records, by their indices, ascending. Labels keep their ids; not all may occur."""
