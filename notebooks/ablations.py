@@ -68,9 +68,10 @@ shape = len(thresholds), len(propagations), len(exponents)
 print(jax.tree_util.tree_map(np.shape, cells))
 
 # %% [markdown]
-# One call. Then a second one with other numbers: what it saves is the compilation.
+# One call. Then a second one with other numbers: what it saves is the compilation. How long each
+# takes depends on the machine: run the cell to see.
 
-# %%
+# %% tags=["times"]
 start = time.perf_counter()
 found = jax.block_until_ready(mig_jax.select_grid(pool, graph, cells, BUDGET))
 first = time.perf_counter() - start

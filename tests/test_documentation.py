@@ -11,14 +11,17 @@ import re
 import shutil
 
 import pytest
+from absl import flags
 
 import mig_jax
+from mig_jax.commands import main
 from tests.documentation import tables
 from tests.documentation.meanings import MEANINGS, check_meaning
-from tests.documentation.pages import blocks, pages
+from tests.documentation.pages import blocks, inline_code, pages
 from tests.documentation.running import commands_of, run_page
 from tests.documentation.shown import lines_not_said
 from tests.documentation.stand_ins import make_stand_ins, presupposed
+from tests.running import ROOT
 
 
 def commands_and_others(page: str):
@@ -68,6 +71,33 @@ def test_page_works_as_printed(page, stand_ins, tmp_path, monkeypatch):
     assert not problems, "\n\n".join(["", *map(str, problems)])
 
 
+def all_flags():
+    """Names of the flags of all commands and experiments, without hyphens."""
+    known = set()
+    commands = [main.load(name) for name in main.COMMANDS]
+    modules = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
+    sources = [(ROOT / "experiments" / f"{module}.py").read_text() for module in modules]
+    for command in commands:
+        values = flags.FlagValues()
+        command.define_flags(values)
+        known |= set(values) | {f"no{name}" for name in values if values[name].boolean}
+    for source in sources:
+        known |= set(re.findall(r"""(?:DEFINE_\w+\(|flags\.DEFINE_\w+,)\s*"(\w+)\"""", source))
+    return known
+
+
+def test_flags_that_sentences_name_exist():
+    known = all_flags()
+    unknown = [
+        f"{page}:{line}: `{code}` names --{name}, which no command has"
+        for page in pages()
+        for line, code in inline_code(page)
+        for name in re.findall(r"(?<![\w-])--([a-zA-Z][\w-]*)", code)
+        if name.replace("-", "_") not in known and f"--{name}" not in tables.FLAGS_OF_OTHERS
+    ]
+    assert not unknown, "\n".join(["", *unknown])
+
+
 def test_every_entry_of_the_tables_is_of_use():
     commands, others = [], []
     for page in pages():
@@ -75,19 +105,22 @@ def test_every_entry_of_the_tables_is_of_use():
         commands += found[0]
         others += found[1]
     texts = [command.text for command in commands]
-    everything = [*texts, *(block.text for block in others)]
-    for table, where in (
-        (tables.NOT_RUN, texts),
-        (tables.REFUSED, texts),
-        (tables.QUICKER, texts),
-        (tables.SHOWN, [block.text for block in others if not block.language]),
-        ({re.escape(name): "" for name in tables.SUBSTITUTED}, everything),
-        ({re.escape(name): "" for name in MEANINGS}, everything),
-    ):
-        for pattern in table:
-            assert any(re.search(pattern, text, re.MULTILINE) for text in where), (
-                f"{pattern!r}: no page has it; take it out of its table"
-            )
+    shown = [block.text for block in others]
+    everything = [*texts, *shown]
+    unused = [
+        pattern
+        for table, where in (
+            (tables.NOT_RUN, texts),
+            (tables.REFUSED, texts),
+            (tables.QUICKER, texts),
+            (tables.SHOWN, shown),
+            (map(re.escape, tables.SUBSTITUTED), everything),
+            (map(re.escape, MEANINGS), everything),
+        )
+        for pattern in table
+        if not any(re.search(pattern, text, re.MULTILINE) for text in where)
+    ]
+    assert not unused, f"no page has these any more; take them out of their tables: {unused}"
 
 
 def test_lines_not_said():

@@ -29,6 +29,8 @@ __all__ = ["Page", "Problem", "commands_of", "run_page"]
 #: Programs of any system that pages may use; with a pipe beside ours, too.
 SYSTEM = ("cat", "cd", "cp", "echo", "export", "grep", "gunzip", "gzip", "head", "ls", "mkdir")
 SYSTEM += ("mv", "sha256sum", "sort", "tail", "wc", "zcat", "zstd", "zstdcat")
+#: Modules that `python -m` runs and that are not ours.
+NOT_OURS = (" pytest", " sphinx", " sglang.launch_server")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +135,9 @@ class Page:
             if command.words[0] == "pip":
                 if unknown := unknown_extras(command.words):
                     self._problem(command.where, command.text, f"no such extra: {unknown}")
-            elif ours and not command.program.endswith((" pytest", "sphinx", "sglang.launch_server")):
+            elif ours and not command.program.endswith(
+                (" pytest", "sphinx", "sglang.launch_server")
+            ):
                 self._parse(command, command.arguments)
             return
         if command.piped or not ours:
@@ -225,9 +229,10 @@ class Page:
             said = io.StringIO()
             with contextlib.redirect_stdout(said):
                 exec(compile(example.source, block.where, "single"), self.names)
-            if self.makes_its_pool and (missing := lines_not_said(example.want, said.getvalue())):
-                printed = "\n".join(["not printed:", *missing, "but:", said.getvalue()])
-                self._problem(block.where, example.source, printed)
+            # What is printed on one line may be shown on several.
+            shown, printed = (" ".join(text.split()) for text in (example.want, said.getvalue()))
+            if self.makes_its_pool and lines_not_said(shown, printed):
+                self._problem(block.where, example.source, f"printed is\n{printed}")
 
 
 def _in_full(command: ShellCommand, arguments: Sequence[str] | None = None) -> list[str]:

@@ -24,14 +24,13 @@ __all__ = [
 NOT_RUN = {
     r"^pip install": "the network; that the extras exist is checked",
     r"^python -m pytest": "it is what runs this",
-    r"^python -m sphinx|^pre-commit": "tools of contributors, which .ci/run runs",
     r"MODEL\.gguf|^mig-jax select .*--model=": "a language model of gigabytes",
     r"--embedding_model=": "a sentence model, from the network",
     r"--endpoint=": "a server with a language model",
     r"--ray_address=|^ray ": "a cluster",
     r"--coordinator_address=": "several hosts",
-    r"hub:": "the network",
-    r"^vllm |^llama-server |(^| )ollama |sglang\.launch_server|^transformers serve": "a server of others",
+    r"^vllm |^llama-server |(^| )ollama |^transformers serve": "a server of others",
+    r"sglang\.launch_server": "a server of others",
     r"^mig-jax learn .*--objective=": "minutes; tests/commands/test_learn.py runs each objective",
     r"--params=learned/params .*--output=next\.jsonl": "what was learned by what is not run",
     r"-m experiments\.tag_agreement": "a real pool and a sentence model",
@@ -79,9 +78,16 @@ SHOWN = {
     r"\Asubset,score$": "a table",
 }
 
-#: Flags named in sentences that are not ours.
+#: Flags named in sentences that are not ours, and whose they are.
 FLAGS_OF_OTHERS = {
-    r"--(max-model-len|alias|model-path|port|head|address)\b": "servers and Ray",
+    "--help": "every command",
+    "--help_all": "every command",
+    "--version": "mig-jax itself",
+    "--flagfile": "absl",
+    "--no-deps": "pip",
+    "--num-cpus": "ray",
+    "--head": "ray",
+    "--inputs": "tests.fuzzing",
 }
 
 
