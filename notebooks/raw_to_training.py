@@ -62,6 +62,9 @@ print(raw.read_text().split("\n", 1)[0])
 # It finds groups of similar instructions (the labels), weighs how well each answer fits, how much
 # it holds and whether it is sound (the score), joins similar labels, and picks the records that
 # together carry the most information. All of it is kept in a cache: a second run starts from there.
+#
+# The texts of this pool are made from a few phrases, so the labels found in them are odd, few of
+# them carry most, and the picks cover fewer labels than random ones.
 
 # %%
 mig("select", f"--pool={raw}", f"--budget={BUDGET}", "--output=train.jsonl", "--cache=cache")

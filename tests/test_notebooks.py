@@ -20,7 +20,7 @@ PICTURES = {
     "quickstart": (4, 0),
     "raw_to_training": (2, 0),
     "learn_parameters": (4, 0),
-    "ablations": (2, 0),
+    "ablations": (4, 0),
     "scaling": (2, 1),
 }
 SMALL = {"MIG_JAX_NOTEBOOK_RECORDS": "1200", "MIG_JAX_NOTEBOOK_STEPS": "10"}

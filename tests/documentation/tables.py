@@ -31,6 +31,7 @@ NOT_RUN = {
     r"--coordinator_address=": "several hosts",
     r"^vllm |^llama-server |(^| )ollama |^transformers serve": "a server of others",
     r"sglang\.launch_server": "a server of others",
+    r"-m experiments\.learn_params ": "a minute and a half; .ci/run runs it",
     r"^mig-jax learn .*--objective=": "minutes; tests/commands/test_learn.py runs each objective",
     r"--params=learned/params .*--output=next\.jsonl": "what was learned by what is not run",
     r"-m experiments\.tag_agreement": "a real pool and a sentence model",
@@ -49,7 +50,7 @@ REFUSED: dict[str, str] = {}
 
 #: Words put behind those printed, only to be quick.
 QUICKER = {
-    r"^mig-jax learn (?!.*--pool=)|-m experiments\.learn_params ": (
+    r"^mig-jax learn (?!.*--pool=)": (
         "--pool=tiny.jsonl --label_embeddings=tiny.npz --budget=20 --steps=2 --noablation"
         " --start_thresholds=0.8"
     ),
