@@ -43,6 +43,7 @@ TEST = [
     "filelock>=3.12",
     "hypothesis>=6.100",
     "import-linter>=2.1",
+    "markdown-it-py>=3.0",
     "mypy>=1.10",
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -56,6 +57,7 @@ TEST = [
 # Formulas become pictures when pages are made: ziamath (MIT) needs neither LaTeX nor a network.
 DOCS = [
     "furo>=2024.8.6",
+    "myst-nb>=1.3",
     "myst-parser>=4.0",
     "sphinx>=8.1",
     "sphinxcontrib-programoutput>=0.18",

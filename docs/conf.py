@@ -14,7 +14,7 @@ copyright = author
 release = mig_jax.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -22,6 +22,8 @@ extensions = [
 ]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+# Notebooks come with their outputs (notebooks/pair.py makes them): a build runs nothing.
+nb_execution_mode = "off"
 
 # Docstrings say `name` as code does; types stand in the text, beside shapes.
 default_role = "literal"

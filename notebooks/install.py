@@ -3,6 +3,7 @@ import importlib.util
 import subprocess
 import sys
 
-SOURCE = "mig-jax[notebooks]"  # For a copy of your own: "mig-jax[notebooks] @ git+URL".
+REPOSITORY = ""  # Where the code is, such as "https://github.com/NAME/mig_jax"; "" for PyPI.
+SOURCE = "mig-jax[notebooks]" + (f" @ git+{REPOSITORY}" if REPOSITORY else "")
 if importlib.util.find_spec("mig_jax") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", SOURCE], check=True)

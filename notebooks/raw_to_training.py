@@ -31,7 +31,7 @@ from mig_jax.synthetic import BuiltinPool
 RECORDS = int(os.environ.get("MIG_JAX_NOTEBOOK_RECORDS", "10000"))
 BUDGET = RECORDS // 20
 plt.rcParams["figure.dpi"] = 110
-folder = pathlib.Path(tempfile.mkdtemp())
+os.chdir(tempfile.mkdtemp())  # What is written goes there.
 
 
 def mig(*words):
@@ -47,7 +47,7 @@ def mig(*words):
 # file: JSON lines, CSV or Parquet, in any of the formats that trainers use.
 
 # %%
-raw = folder / "raw.jsonl"
+raw = pathlib.Path("raw.jsonl")
 with raw.open("w") as file:
     for line in BuiltinPool(records=RECORDS).lines(0, RECORDS):
         messages = json.loads(line)["messages"]
@@ -62,11 +62,12 @@ print(raw.read_text().split("\n", 1)[0])
 # It finds groups of similar instructions (the labels), weighs how well each answer fits, how much
 # it holds and whether it is sound (the score), joins similar labels, and picks the records that
 # together carry the most information. All of it is kept in a cache: a second run starts from there.
+#
+# The texts of this pool are made from a few phrases, so the labels found in them are odd, few of
+# them carry most, and the picks cover fewer labels than random ones.
 
 # %%
-train = folder / "train.jsonl"
-cache = f"--cache={folder / 'cache'}"
-mig("select", f"--pool={raw}", f"--budget={BUDGET}", f"--output={train}", cache)
+mig("select", f"--pool={raw}", f"--budget={BUDGET}", "--output=train.jsonl", "--cache=cache")
 
 # %% [markdown]
 # ## What was selected
@@ -75,7 +76,7 @@ mig("select", f"--pool={raw}", f"--budget={BUDGET}", f"--output={train}", cache)
 # that were made for each, and what it added.
 
 # %%
-picks = pq.read_table(folder / "train.selection.parquet").to_pylist()
+picks = pq.read_table("train.selection.parquet").to_pylist()
 chosen = np.array([pick["line"] - 1 for pick in picks])
 for pick in picks[:8]:
     print(
@@ -89,10 +90,9 @@ for pick in picks[:8]:
 # `mig-jax annotate` makes the same labels and scores as a file, to look at, to keep and to change.
 
 # %%
-annotated = folder / "annotated.jsonl"
-mig("annotate", f"--pool={raw}", f"--output={annotated}", cache)
-table = data.read_pool([annotated])
-vectors, _ = data.read_label_embeddings(folder / "annotated.labels.npz", table.label_names)
+mig("annotate", f"--pool={raw}", "--output=annotated.jsonl", "--cache=cache")
+table = data.read_pool(["annotated.jsonl"])
+vectors, _ = data.read_label_embeddings("annotated.labels.npz", table.label_names)
 counts = np.bincount(table.labels, minlength=table.num_labels)
 for label in np.argsort(-counts)[:10]:
     print(f"{counts[label]:6,} records: {table.label_names[label]}")
@@ -101,11 +101,14 @@ for label in np.argsort(-counts)[:10]:
 # Are the scores spread? A score that is the same for all records tells nothing.
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-ax.hist(table.scores, bins=60, alpha=0.6, density=True, label="pool")
-ax.hist(table.scores[chosen], bins=30, alpha=0.6, density=True, label="selected")
+ax = plotting.styled(None, (6.4, 3))
+for name, scores, colour in (
+    ("pool", table.scores, plotting.BEFORE),
+    ("selection", table.scores[chosen], plotting.AFTER),
+):
+    ax.hist(scores, bins=40, alpha=0.6, density=True, color=colour, label=name)
 ax.set(xlabel="score", ylabel="density", title="Scores of the pool and of the selection")
-ax.legend()
+ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
@@ -138,13 +141,13 @@ mig(
     "select",
     f"--pool={raw}",
     f"--budget={BUDGET}",
-    f"--output={folder / 'sharegpt.jsonl'}",
+    "--output=sharegpt.jsonl",
     "--output_layout=sharegpt",
-    f"--dataset_info={folder / 'dataset_info.json'}",
-    cache,
+    "--dataset_info=dataset_info.json",
+    "--cache=cache",
 )
-print((folder / "dataset_info.json").read_text())
-first = json.loads((folder / "sharegpt.jsonl").read_text().split("\n", 1)[0])
+print(pathlib.Path("dataset_info.json").read_text())
+first = json.loads(pathlib.Path("sharegpt.jsonl").read_text().split("\n", 1)[0])
 print(collections.Counter(turn["from"] for turn in first["conversations"]))
 
 # %% [markdown]

@@ -2,11 +2,12 @@
 
 load("@rules_python//python:defs.bzl", "py_library", "py_test")
 
-def pytest_tests(deps = [], support = None, size = "large", **kwargs):
+def pytest_tests(deps = [], test_deps = [], support = None, size = "large", **kwargs):
     """A target for each test file of a folder, and `support` for what its tests share.
 
     Args:
       deps: libraries and programs that the files use.
+      test_deps: what the tests use besides, and `support` does not.
       support: files of the folder that hold no tests; by default all such.
       size: of `py_test`; large, as property tests compile for minutes on a busy machine.
       **kwargs: of `py_test`.
@@ -26,6 +27,6 @@ def pytest_tests(deps = [], support = None, size = "large", **kwargs):
             srcs = [test, "//tests:run_pytest.py"],
             main = "//tests:run_pytest.py",
             args = ["$(rootpath %s)" % test],
-            deps = deps + [":support"],
+            deps = deps + test_deps + [":support"],
             **kwargs
         )

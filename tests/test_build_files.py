@@ -52,7 +52,7 @@ def targets_of(package: pathlib.Path) -> dict[str, Target]:
         kept = set().union(*map(below, patterns)) - set().union(*map(below, exclude))
         return sorted(kept)
 
-    def pytest_tests(deps=(), **_):
+    def pytest_tests(deps=(), test_deps=(), **_):
         tests = glob(["test_*.py"])
         beside = [] if here == "tests" else ["//tests:support"]
         rule(
@@ -61,7 +61,7 @@ def targets_of(package: pathlib.Path) -> dict[str, Target]:
             [*deps, *beside],
         )
         for test in tests:
-            rule(test[:-3], [test], [*deps, ":support"])
+            rule(test[:-3], [test], [*deps, *test_deps, ":support"])
 
     def nothing(*_, **__):
         pass

@@ -1,80 +1,132 @@
-"""What the README and the documentation show works as it stands there."""
+"""What the README and the documentation show works as it stands there.
+
+Each command and each piece of Python runs as printed, page by page, in a folder that holds files of
+the names that the pages use. What cannot run here is told in `tests/documentation/tables.py`, and
+its flags are parsed.
+"""
 
 from __future__ import annotations
 
-import gzip
 import re
+import shutil
 
-import numpy as np
 import pytest
+from absl import flags
 
 import mig_jax
-from mig_jax.data import write_label_embeddings
-from mig_jax.synthetic import BuiltinPool
+from mig_jax.commands import main
+from tests.documentation import tables
+from tests.documentation.meanings import MEANINGS, check_meaning
+from tests.documentation.pages import blocks, inline_code, pages
+from tests.documentation.running import commands_of, run_page
+from tests.documentation.shown import lines_not_said
+from tests.documentation.stand_ins import make_stand_ins, presupposed
 from tests.running import ROOT
 
 
-def examples(file: str) -> list[str]:
-    """The blocks of Python code in a file."""
-    text = (ROOT / file).read_text()
-    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+def commands_and_others(page: str):
+    """The commands of a page, and the texts of its blocks that are something else."""
+    commands, others = [], []
+    for block in blocks(page):
+        found = commands_of(block)
+        commands += found or ()
+        if not found:
+            others.append(block)
+    return commands, others
+
+
+PAGES_THAT_SHOW = [
+    page
+    for page in pages()
+    if any(block.is_commands or block.is_python or not block.language for block in blocks(page))
+]
+
+
+@pytest.fixture(scope="session")
+def stand_ins(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stand_ins")
+    make_stand_ins(folder)
+    return folder
+
+
+@pytest.fixture
+def registries_as_before():
+    """What pages register goes again."""
+    registries = (mig_jax.FAMILIES, mig_jax.GAIN_RULES, mig_jax.learning.PARAMETERISATIONS)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, names in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(names)
 
 
 @pytest.mark.slow
-def test_python_example(tmp_path, monkeypatch, capsys):
-    (example,) = examples("README.md")
-    monkeypatch.chdir(tmp_path)
-    generated = BuiltinPool(records=400, labels=40, topics=5)
-    with gzip.open("pool.jsonl.gz", "wb") as stream:
-        stream.writelines(line + b"\n" for line in generated.lines())
-    write_label_embeddings("labels.npz", *generated.label_embeddings())
-    names: dict = {}
-    exec(example.replace("5000", "50"), names)  # Fewer, only to be quick.
-    assert len(set(names["selection"].picks.tolist())) == 50
-    assert str(names["certificate"].certified_ratio) in capsys.readouterr().out
+@pytest.mark.parametrize("page", PAGES_THAT_SHOW)
+@pytest.mark.usefixtures("registries_as_before")
+def test_page_works_as_printed(page, stand_ins, tmp_path, monkeypatch):
+    folder = tmp_path / "page"
+    shutil.copytree(stand_ins, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    problems = run_page(page, presupposed(), after=check_meaning)
+    assert not problems, "\n\n".join(["", *map(str, problems)])
 
 
-@pytest.mark.slow
-def test_limits_in_python(capsys):
-    _, example = examples("docs/guides/budgets.md")  # The first reads a file.
-    names: dict = {}
-    exec(example.replace("5000", "1000").replace("20_000", "8_000").replace("150", "50"), names)
-    tokens, of_first, of_second = map(int, re.findall(r"\d+", capsys.readouterr().out)[:3])
-    assert 7_000 < tokens <= 8_000
-    assert of_first >= 50
-    assert of_second <= 40
-    assert min(names["selection"].picks) >= 100
-    assert names["certificate"].certified_ratio > 0.9
+def all_flags():
+    """Names of the flags of all commands and experiments, without hyphens."""
+    known = set()
+    commands = [main.load(name) for name in main.COMMANDS]
+    modules = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
+    sources = [(ROOT / "experiments" / f"{module}.py").read_text() for module in modules]
+    for command in commands:
+        values = flags.FlagValues()
+        command.define_flags(values)
+        known |= set(values) | {f"no{name}" for name in values if values[name].boolean}
+    for source in sources:
+        known |= set(re.findall(r"""(?:DEFINE_\w+\(|flags\.DEFINE_\w+,)\s*"(\w+)\"""", source))
+    return known
 
 
-@pytest.mark.slow
-def test_parts_of_ones_own(tmp_path, monkeypatch, capsys):
-    for registry, name in (
-        (mig_jax.FAMILIES, "root"),
-        (mig_jax.GAIN_RULES, "halfway"),
-        (mig_jax.learning.PARAMETERISATIONS, "weights"),
-    ):
-        monkeypatch.setitem(registry, name, None)  # Its line goes when the test ends.
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    for example in examples("docs/guides/extend.md"):
-        exec(example, names)
-    first, *_, last = names["found"].history
-    assert last.fitted < first.fitted
-    learned = names["weights_only"].learned(names["found"].params)
-    weights = np.asarray(learned.measure.score_function.weight)
-    assert weights[:4].min() > weights[4:].max()  # Records of the first four labels are wanted.
-    restored = names["restored"].measure.score_function
-    assert type(restored) is names["Root"]
-    np.testing.assert_array_equal(restored.weight, weights)
-    assert str(restored.weight) in capsys.readouterr().out
+def test_flags_that_sentences_name_exist():
+    known = all_flags()
+    unknown = [
+        f"{page}:{line}: `{code}` names --{name}, which no command has"
+        for page in pages()
+        for line, code in inline_code(page)
+        for name in re.findall(r"(?<![\w-])--([a-zA-Z][\w-]*)", code)
+        if name.replace("-", "_") not in known and f"--{name}" not in tables.FLAGS_OF_OTHERS
+    ]
+    assert not unknown, "\n".join(["", *unknown])
 
 
-def test_the_note_on_dataclasses_says_what_is_so(capsys):
-    by_jax, by_us = examples("docs/background/dataclass_structures.md")
-    names: dict = {}
-    assert "count=300" in by_jax
-    exec(by_jax.replace("count=300", "count=30"), names)  # Fewer, only to be quick.
-    assert "(True, False, " in capsys.readouterr().out  # Else JAX has mended it: say so there.
-    exec(by_us, names)
-    assert "(False, False, 0)" in capsys.readouterr().out
+def test_every_entry_of_the_tables_is_of_use():
+    commands, others = [], []
+    for page in pages():
+        found = commands_and_others(page)
+        commands += found[0]
+        others += found[1]
+    texts = [command.text for command in commands]
+    shown = [block.text for block in others]
+    everything = [*texts, *shown]
+    unused = [
+        pattern
+        for table, where in (
+            (tables.NOT_RUN, texts),
+            (tables.REFUSED, texts),
+            (tables.QUICKER, texts),
+            (tables.SHOWN, shown),
+            (map(re.escape, tables.SUBSTITUTED), everything),
+            (map(re.escape, MEANINGS), everything),
+        )
+        for pattern in table
+        if not any(re.search(pattern, text, re.MULTILINE) for text in where)
+    ]
+    assert not unused, f"no page has these any more; take them out of their tables: {unused}"
+
+
+def test_lines_not_said():
+    said = "selected 200 of 5,000\n  information E   10,831.9\nin 3.2 s\n"
+    shown = "selected 200 of 5,000\n information E 10,831.2\nin 7 s\n\u2026\n"
+    assert lines_not_said(shown, said) == []
+    assert lines_not_said("selected 201 of 5,000", "selected 200 of 5,000") != []
+    assert lines_not_said("information E 10,931.9", said) == ["information E 10,931.9"]
+    assert lines_not_said("picked 200 of 5,000", said) == ["picked 200 of 5,000"]

@@ -3,10 +3,14 @@ from ._heat_maps import HeatMap, draw_heat_maps
 from ._measures import plot_score_functions, score_function_of_label
 from ._names_in_margin import spread_apart, uncrossed
 from ._selections import plot_gains, plot_information, plot_information_by_label
-from ._style import plain, short_name
+from ._style import AFTER, BEFORE, MAP, QUIET, plain, short_name, styled
 from ._ways import plot_ways
 
 __all__ = [
+    "AFTER",
+    "BEFORE",
+    "MAP",
+    "QUIET",
     "HeatMap",
     "draw_heat_maps",
     "label_graph_positions",
@@ -21,5 +25,6 @@ __all__ = [
     "short_name",
     "shown_labels",
     "spread_apart",
+    "styled",
     "uncrossed",
 ]

@@ -140,26 +140,33 @@ def plot_label_graph(
 
 
 def _write_names(ax: Axes, candidates: Sequence[tuple[str, np.ndarray]]) -> None:
-    """Writes the first few names that do not stand on one another."""
+    """Writes the first few names that stand neither on one another nor on the dots of these."""
+    from matplotlib.transforms import Bbox
+
     # The layout decides where the texts will stand.
     ax.figure.canvas.figure.draw_without_rendering()
+    points = ax.figure.canvas.figure.dpi / 72  # In pixels.
+    centres = ax.transData.transform([place for _, place in candidates])
+    dots = [Bbox([centre - 4 * points, centre + 4 * points]) for centre in centres]
     written: list[Any] = []
     for name, place in candidates:
-        text = ax.annotate(
-            short_name(name),
-            tuple(place),
-            xytext=(0, 7),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            zorder=3,
-            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
-        )
-        plain([text])
-        box = text.get_window_extent()
-        if any(box.overlaps(other) for other in written):
+        for below in (False, True):
+            text = ax.annotate(
+                short_name(name),
+                tuple(place),
+                xytext=(0, -8 if below else 8),
+                textcoords="offset points",
+                ha="center",
+                va="top" if below else "bottom",
+                fontsize=8,
+                zorder=3,
+                bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
+            )
+            plain([text])
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in (*written, *dots)):
+                written.append(box)
+                break
             text.remove()
-            continue
-        written.append(box)
         if len(written) == _NAMED:
             return
