@@ -45,12 +45,15 @@ html_title = f"mig_jax {release}"
 
 
 def _plain_aliases(app, what, name, obj, options, signature, result):
-    """Some signatures would show the alias `Array` as Sphinx holds it, or what it is made of."""
-    held = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
-    return tuple(
-        text and held.sub(r"\1", text).replace("jaxlib._jax.Array", "jax.Array")
-        for text in (signature, result)
-    )
+    """Some signatures would show an alias as Sphinx holds it, or what it is made of."""
+    return tuple(text and _plain(text) for text in (signature, result))
+
+
+def _plain(text):
+    text = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+    array_like = r"[\w.]*_Buffer \| .*?_NestedSequence\[complex \| bytes \| str\]"
+    text = re.sub(array_like, "ArrayLike", text)
+    return text.replace("jaxlib._jax.Array", "jax.Array").replace("[Array, ' ", "[Array, '")
 
 
 def _formula(writer, node):

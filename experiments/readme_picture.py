@@ -1,4 +1,4 @@
-"""The picture in the README: what labels hold of random records, the best, and those selected.
+"""The picture in the README: what labels hold of random, of best-scored and of selected records.
 
 python -m experiments.readme_picture --output=docs/images/selections.png
 """
@@ -71,7 +71,7 @@ def main(_: list[str]) -> None:
         ticks=[],
     )
     bar.outline.set_visible(False)
-    words = {"va": "center", "fontsize": 16, "transform": bar.ax.transAxes}
+    words: dict[str, Any] = {"va": "center", "fontsize": 16, "transform": bar.ax.transAxes}
     bar.ax.text(-0.02, 0.4, "red: a label holds nothing;  little", ha="right", **words)
     bar.ax.text(1.02, 0.4, "much", ha="left", **words)
     stream = io.BytesIO()
@@ -84,8 +84,9 @@ def _draw(ax: Axes, positions: np.ndarray, information: np.ndarray, scale: Any) 
     ax.set_axis_off()
     ax.set_aspect("equal")
     has = information > 0
-    ax.scatter(*positions[has].T, s=26, c=information[has], norm=scale, cmap=_MAP, linewidths=0)
-    ax.scatter(*positions[~has].T, s=26, c=_NOTHING, linewidths=0)
+    across, up = positions.T
+    ax.scatter(across[has], up[has], 26, information[has], norm=scale, cmap=_MAP, linewidths=0)
+    ax.scatter(across[~has], up[~has], 26, _NOTHING, linewidths=0)
     ax.margins(0.02)
 
 
