@@ -71,7 +71,7 @@ def completion(words: Sequence[str], commands: Iterable[Command]) -> str:
     return script + _WITHOUT_EQUALS * (shell == "bash")
 
 
-def _parser(commands: Iterable[Command], paths: Mapping[type, Any]) -> Any:
+def _parser(commands: Iterable[Command], paths: Mapping[Any, Any]) -> Any:
     """The commands as argparse has them, for shtab, which knows no absl.
 
     `paths` has how a shell completes values of a kind.
@@ -96,7 +96,7 @@ def _parser(commands: Iterable[Command], paths: Mapping[type, Any]) -> Any:
     return parser
 
 
-def _add(parser: argparse.ArgumentParser, flag: flags.Flag[Any], paths: Mapping[type, Any]) -> None:
+def _add(parser: argparse.ArgumentParser, flag: flags.Flag[Any], paths: Mapping[Any, Any]) -> None:
     told = help_of(flag).splitlines()[0].partition(". ")[0].replace("%", "%%")
     if flag.boolean:
         parser.add_argument(f"--{flag.name}", action="store_true", help=told)
