@@ -112,6 +112,7 @@ def test_what_is_wrong_with_standard_input(pool_file, given, tmp_path):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
+        (["--given=-"], "--given: found -, expected a file"),
         (["--extend=o.jsonl"], "--extend: does not go with the pool -"),
         (["--coordinator_address=a:1", "--num_processes=2"], "--pool: - does not go with --coord"),
     ],
