@@ -35,8 +35,8 @@ TRAINERS = [
     "trl>=1.0",
     *HUB,
 ]
-# Completion in shells by static scripts, so that a key press starts no Python.
-COMPLETION = ["shtab>=1.7.2"]
+# Completion in shells (MPL-2.0): static scripts, so that a key press starts no Python.
+COMPLETION = ["shtab>=1.13"]
 RUN_NOTEBOOKS = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", *NOTEBOOKS]
 TEST = [
     "beartype>=0.19",

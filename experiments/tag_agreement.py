@@ -38,7 +38,8 @@ from mig_jax.annotation import (
     exchanges_of,
     nearest_labels,
 )
-from mig_jax.commands.terminal import exit_status, flags_only, progress_bar
+from mig_jax.commands.flag_words import take_pool
+from mig_jax.commands.terminal import exit_status, progress_bar
 from mig_jax.errors import InputError
 
 _POOL = flags.DEFINE_multi_string("pool", [], "Files of records whose labels people gave.")
@@ -200,7 +201,7 @@ def report(
 
 
 def _run(arguments: Sequence[str]) -> None:
-    flags_only(arguments[1:])
+    take_pool(flags.FLAGS, arguments[1:])
     if _VOCABULARY.value is None:
         raise InputError("--vocabulary: missing, expected a JSON list of labels")
     vocabulary = data.read_vocabulary(_VOCABULARY.value)

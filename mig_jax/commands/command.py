@@ -11,8 +11,9 @@ from typing import Any, Final
 from absl import flags
 
 from mig_jax.commands.flag_groups import cache_folder_of
+from mig_jax.commands.flag_values import shown_value
 from mig_jax.commands.flag_words import read_flags, refuse_empty, take_pool
-from mig_jax.commands.help_text import help_text, width_of_terminal
+from mig_jax.commands.help_text import help_of, help_text, width_of_terminal
 from mig_jax.commands.standard_streams import standard_input
 from mig_jax.commands.terminal import exit_status, say, tell
 from mig_jax.devices import kept_programs
@@ -73,10 +74,17 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
     take_pool(values, read_flags(values, [usage, *arguments]))
     for name in command.required:
         if values[name].value in (None, "", []):
-            raise InputError(f"--{name}: missing, expected --{name}=...: {values[name].help}")
+            raise InputError(_missing(values[name]))
     refuse_empty(values)
     with _programs_kept(values), standard_input():
         command.run(values)
+
+
+def _missing(flag: flags.Flag[Any]) -> str:
+    first, is_more, _ = help_of(flag).partition(". ")
+    also = "FILE ... behind the command, or " if flag.name == "pool" else ""
+    told = f"{first}{'.' if is_more else ''}"
+    return f"--{flag.name}: missing, expected {also}--{flag.name}={shown_value(flag)}: {told}"
 
 
 def _programs_kept(values: flags.FlagValues) -> contextlib.AbstractContextManager[None]:

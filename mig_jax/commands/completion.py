@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from absl import flags
@@ -64,50 +64,47 @@ def completion(words: Sequence[str], commands: Iterable[Command]) -> str:
         raise InputError(f"completion: found {found}, expected one of {', '.join(SHELLS)}")
     [shell] = words
     shtab = require("shtab", "completion", "completion")
-    script: str = shtab.complete(_parser(commands), shell)
+    paths = {File: shtab.FILE, Folder: shtab.DIRECTORY}
+    script: str = shtab.complete(_parser(commands, paths), shell)
     if shell == "zsh":  # Where = may stand between a flag and its value.
         return re.sub(r'^( *"--\w+)(?=\[.*\]:)', r"\1=", script, flags=re.MULTILINE)
     return script + _WITHOUT_EQUALS * (shell == "bash")
 
 
-def _parser(commands: Iterable[Command]) -> argparse.ArgumentParser:
-    """The commands as argparse has them, for shtab, which knows no absl."""
+def _parser(commands: Iterable[Command], paths: Mapping[Any, Any]) -> Any:
+    """The commands as argparse has them, for shtab, which knows no absl.
+
+    `paths` has how a shell completes values of a kind.
+    """
     parser = argparse.ArgumentParser(prog="mig-jax", add_help=False)
     parser.add_argument("--help", action="store_true", help="lists the commands")
     parser.add_argument("--version", action="store_true", help="tells the version")
     of_commands = parser.add_subparsers()
     for command in commands:
-        one = of_commands.add_parser(command.name, help=command.summary, add_help=False)
+        one: Any = of_commands.add_parser(command.name, help=command.summary, add_help=False)
         values = flags.FlagValues()
         command.define_flags(values)
         for flag in (values[name] for name in sorted(values)):
-            _add(one, flag)
-        _path(one.add_argument("--flagfile", help="File of flags, one a line."), "file")
+            _add(one, flag, paths)
+        one.add_argument("--flagfile", help="File of flags, one a line.").complete = paths[File]
         for name in ("--help", "--help_all"):
             one.add_argument(name, action="store_true", help="lists flags")
         if "pool" in values:
-            _path(one.add_argument("files", nargs="*", help="Files with records."), "file")
+            one.add_argument("files", nargs="*", help="Files with records.").complete = paths[File]
     of_shell = of_commands.add_parser("completion", help="for a shell", add_help=False)
     of_shell.add_argument("shell", choices=SHELLS)
     return parser
 
 
-def _add(parser: argparse.ArgumentParser, flag: flags.Flag[Any]) -> None:
+def _add(parser: argparse.ArgumentParser, flag: flags.Flag[Any], paths: Mapping[Any, Any]) -> None:
     told = help_of(flag).splitlines()[0].partition(". ")[0].replace("%", "%%")
     if flag.boolean:
         parser.add_argument(f"--{flag.name}", action="store_true", help=told)
         parser.add_argument(f"--no{flag.name}", action="store_true", help=f"not: {told}")
         return
     choices = getattr(flag.parser, "enum_values", None)
-    action = parser.add_argument(f"--{flag.name}", choices=choices, help=told)
+    action: Any = parser.add_argument(f"--{flag.name}", choices=choices, help=told)
     if not choices:
         action.metavar = shown_value(flag).replace("%", "%%")
-    if isinstance(flag.parser, File | Folder):
-        _path(action, "file" if isinstance(flag.parser, File) else "directory")
-
-
-def _path(action: argparse.Action, kind: str) -> None:
-    """Lets a shell complete paths for it."""
-    import shtab
-
-    action.complete = shtab.FILE if kind == "file" else shtab.DIRECTORY  # type: ignore[attr-defined]
+    if type(flag.parser) in paths:
+        action.complete = paths[type(flag.parser)]

@@ -128,11 +128,11 @@ def define_pool_flags(add: AddFlag, *, otherwise: str = "") -> None:
         several(File),
         "pool",
         [],
-        "File with records: JSON lines, one JSON array, CSV or TSV (named .csv, .tsv), plain or as "
-        ".gz or .zst, or Parquet; a pattern, as in --pool='data/*.jsonl'; a folder of such files, "
-        "or one that Hugging Face datasets saved; hub:OWNER/NAME; or an address that fsspec reads: "
-        "s3://, gs://, hf://, https://. - is standard "
-        "input. May be repeated, or left out: `FILE ...` means the same." + otherwise,
+        "File with records. It holds JSON lines, one JSON array, CSV or TSV (named .csv, .tsv), "
+        "plain or as .gz or .zst, or Parquet. Also a pattern, as in --pool='data/*.jsonl'; a "
+        "folder of such files, or one that Hugging Face datasets saved; hub:OWNER/NAME; an address "
+        "that fsspec reads: s3://, gs://, hf://, https://; or - for standard input. May be "
+        "repeated, or written without --pool=." + otherwise,
     )
     add = add.under(Section.INPUT)
     add(

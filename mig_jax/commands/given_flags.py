@@ -79,6 +79,8 @@ def check_given_flags(values: flags.FlagValues) -> None:
     for name in ("given", "extend"):
         if values[name].value and not values.pool:
             raise InputError(f"--{name}: the built-in pool has no files; give --pool too")
+    if STANDARD in values.given:
+        raise InputError(f"--given: found {STANDARD}, expected a file")
     if values.extend is not None and STANDARD in values.pool:
         raise InputError(
             f"--extend: does not go with the pool {STANDARD}, as the files of the earlier "

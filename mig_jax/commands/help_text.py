@@ -152,4 +152,4 @@ def _ending(usage: str, every: dict[str, Any], shown: dict[str, Any]) -> str:
         return files
     told = ", ".join(f"{section} ({len(flags)})" for section, flags in left.items())
     count = sum(map(len, left.values()))
-    return f"`{usage} --help_all` lists {count} more flags: {told}."
+    return f"`{usage} --help_all` lists {count} more {'flag' if count == 1 else 'flags'}: {told}."

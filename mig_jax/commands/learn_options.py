@@ -15,7 +15,7 @@ from mig_jax.commands.flag_groups import (
     define_input_flags,
 )
 from mig_jax.commands.flag_sections import Section
-from mig_jax.commands.flag_values import File, Folder, Name, adder
+from mig_jax.commands.flag_values import File, Folder, Name, WholeNumber, adder
 from mig_jax.commands.idle_flags import refuse_idle
 from mig_jax.errors import InputError
 from mig_jax.learning import (
@@ -204,9 +204,11 @@ def options_of(values: flags.FlagValues) -> Options:
 
 
 def _budget(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--budgets: found {text}, expected whole numbers of at least 1")
-    return int(text)
+    try:
+        return WholeNumber(1).parse(text)
+    except ValueError:
+        told = f"--budgets: found {text}, expected whole numbers of at least 1"
+        raise InputError(told) from None
 
 
 def _start(text: str | float, lowest: float) -> float:

@@ -123,5 +123,12 @@ def _overview(width: int) -> str:
     for name, summary in summaries.items():
         first, *more = wrapped(summary, width - 18)
         lines += [f"  {name:<16}{first}", *(f"{'':<18}{line}" for line in more)]
+    lines += [
+        "",
+        *wrapped(
+            "No data at hand? `mig-jax make_pool --records=20k --output=raw.jsonl` writes some.",
+            width,
+        ),
+    ]
     ending = "`mig-jax COMMAND --help` tells what a command needs, --help_all lists all its flags."
     return "\n".join([*lines, "", *wrapped(ending, width)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 import os
 import shutil
 import sys
@@ -20,14 +21,21 @@ __all__ = ["STANDARD", "spooled_input", "standard_input", "standard_output"]
 #: The name of standard input and output among flags.
 STANDARD: Final = "-"
 
-_spool = contextvars.ContextVar[str | None]("_spool", default=None)
+
+@dataclasses.dataclass
+class _Spool:
+    held: contextlib.ExitStack
+    path: str | None = None  # Once standard input was read.
+
+
+_spool = contextvars.ContextVar[_Spool | None]("_spool", default=None)
 
 
 @contextlib.contextmanager
 def standard_input() -> Iterator[None]:
     """Within, `spooled_input` may be called; what it keeps is removed in the end."""
-    with tempfile.TemporaryDirectory(prefix="mig_jax_") as folder:
-        before = _spool.set(os.path.join(folder, "standard_input"))
+    with contextlib.ExitStack() as held:
+        before = _spool.set(_Spool(held))
         try:
             yield
         finally:
@@ -40,15 +48,19 @@ def spooled_input() -> str:
     Raises:
       InputError: if there is no standard input, or it cannot be read.
     """
-    path = _spool.get()
-    if path is None or sys.stdin is None:
+    spool = _spool.get()
+    if spool is None or sys.stdin is None:
         raise InputError(f"{STANDARD}: there is no standard input here; expected a file")
-    if os.path.exists(path):
-        return path
+    if spool.path is not None:
+        return spool.path
     if sys.stdin.isatty():
         say("reading records from the terminal, up to Ctrl-D")
-    with place_told(tempfile.gettempdir()), open(path, "xb") as spool:
-        shutil.copyfileobj(sys.stdin.buffer, spool, 1 << 20)
+    with place_told(tempfile.gettempdir()):
+        folder = spool.held.enter_context(tempfile.TemporaryDirectory(prefix="mig_jax_"))
+        path = os.path.join(folder, "standard_input")
+        with open(path, "xb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream, 1 << 20)
+    spool.path = path
     return path
 
 

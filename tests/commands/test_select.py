@@ -201,7 +201,7 @@ def test_unknown_command_and_help():
     overview = mig("--help")
     assert overview.returncode == 0
     assert "make_pool" in overview.stdout
-    flags = mig("select", "--help").stdout
+    flags = mig("select", "--help_all").stdout
     for flag in ("--pool", "--budget", "--similarity_threshold", "--on_bad_record"):
         assert flag in flags
 

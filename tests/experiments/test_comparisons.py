@@ -147,6 +147,5 @@ def test_one_source_cannot_be_halved(files, tmp_path, capsys):
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_presets_are_flags_of_the_program(preset, capsys):
     assert run(learn, f"--flagfile={preset}", "--workdir=unused", "stray") == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "learn: stray: expected flags only, as --flag=value"
-    ]
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("learn: stray: there is no such file to read; ")
