@@ -70,4 +70,5 @@ def test_nothing_is_imported_before_it_is_used(tmp_path):
         "from mig_jax.commands.main import main; "
         f"main(['make_pool', '--records=1', {f'--output={tmp_path}/made.jsonl'!r}])"
     )
+    assert "jax" not in imported_by("from mig_jax.commands.main import load; load('annotate')")
     assert "jax" in imported_by("import mig_jax; mig_jax.select")

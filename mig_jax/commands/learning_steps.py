@@ -154,7 +154,7 @@ class Learning:
         def at(done: int) -> str:
             if total == steps:
                 return name
-            return f"{name}, start {min(done // steps + 1, len(starts))} of {len(starts)}"
+            return f"{name}, start {max(-(-done // steps), 1)} of {len(starts)}"
 
         with progress_bar(at(0), total, unit="steps") as bar:
 

@@ -174,7 +174,8 @@ def _told(done: float, total: float | None, initial: float, unit: str, seconds: 
         parts.append("getting ready")  # Often JAX compiles, the first time.
     parts.append(duration(seconds))
     if total is not None and initial < done < total and seconds >= 1:
-        parts.append(f"about {duration(seconds * (total - done) / (done - initial))} left")
+        left = seconds * (total - done) / (done - initial)
+        parts += [f"about {duration(left)} left"] * (left >= 0.5)
     return ", ".join(parts)
 
 
@@ -288,6 +289,9 @@ class _Lines:
 
     def close(self) -> None:
         """It is over."""
+        self._end("in")
+
+    def _end(self, word: str) -> None:
         if self._is_silent:
             return
         self._beat.stop()
@@ -295,13 +299,13 @@ class _Lines:
         if (took := time.monotonic() - self._began) >= self._every:
             is_whole = self.total is None or self.n >= self.total
             amounts = _amounts(self.n, None if is_whole else self.total, self._unit) or "done"
-            self._write(f"{amounts} {'in' if is_whole else 'after'} {duration(took)}")
+            self._write(f"{amounts} {word} {duration(took)}")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end("in" if kind is None else "given up after")
 
     def _look(self) -> None:
         if self._is_silent or (now := time.monotonic()) - self._told_at < self._every:

@@ -6,13 +6,16 @@ import json
 import os
 import re
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from mig_jax.commands.terminal import say
-from mig_jax.devices import ALONE, Hosts
+from mig_jax.errors import printable
+
+if TYPE_CHECKING:  # Who annotates needs no JAX.
+    from mig_jax.devices import Hosts
 
 __all__ = ["Rejected"]
 
@@ -36,21 +39,22 @@ class Rejected:
         *lines, self._rest = (self._rest + text).split(b"\n")
         for line in lines:
             # Python's own reader takes the lone surrogates that stand for bytes of no text.
-            reason = json.loads(line)["reason"]
+            reason = printable(json.loads(line)["reason"])
             kind = re.sub(r"\d+", "0", reason)  # A place in the line makes it no other reason.
             if kind in self._first or len(self._first) < _MOST_REASONS:
                 self._first.setdefault(kind, reason)
                 self._of_reason[kind] += 1
 
-    def most(self, hosts: Hosts = ALONE) -> tuple[str, int] | None:
-        """The most frequent reason in all processes, and its number; None if nothing is left out.
+    def most(self, hosts: Hosts | None = None) -> tuple[str, int] | None:
+        """The most frequent reason, and its number; None if nothing is left out.
 
-        It is told as it was met first.
+        It is that of all the processes together, of this one alone by default, and told as it
+        was met first.
         """
         own = np.frombuffer(msgspec.json.encode((self._of_reason, self._first)), np.uint8)
         counts: Counter[str] = Counter()
         first: dict[str, str] = {}
-        for part in hosts.gather(own):
+        for part in [own] if hosts is None else hosts.gather(own):
             its_counts, its_first = msgspec.json.decode(part.tobytes())
             counts.update(its_counts)
             first = its_first | first
@@ -59,7 +63,7 @@ class Rejected:
         kind, number = counts.most_common(1)[0]
         return first[kind], number
 
-    def say(self, hosts: Hosts = ALONE) -> None:
+    def say(self, hosts: Hosts) -> None:
         """Tells what was left out most, and where all of it is listed when the command is done."""
         if (most := self.most(hosts)) is None:
             return

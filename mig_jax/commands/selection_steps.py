@@ -81,6 +81,8 @@ def select_with_bar(
             )
         except InfeasibleError as error:
             raise budget.refusal(error) from None
+        bar.rename("selecting")  # Whichever attempt was the best.
+        bar.update(budget.spent(selection.picks, hosts) - bar.n)
     _check_picks(len(selection), budget)
     all_raised = np.append(selection.increases, selection.given_information)
     check_information(selection.information, all_raised)

@@ -24,8 +24,12 @@ __all__ = ["fatal_errors_told"]
 
 # How a message of XLA begins: F1125 21:24:11.704347   24826 client.h:80] Terminating process …
 _HEAD = re.compile(rb"([EWIF])\d{4} [\d:.]+ +\d+ (\S+):\d+\] ")
-# What Gloo, which carries what processes exchange, says on the standard output of each of them.
-_OF_GLOO = re.compile(rb"\[Gloo\] Rank \d+ is connected to \d+ peer ranks")
+# What is said of nothing: by Gloo, which carries what processes exchange, on the standard output
+# of each of them, and by XLA above its first message.
+_OF_NOTHING = re.compile(
+    rb"\[Gloo\] Rank \d+ is connected to \d+ peer ranks"
+    rb"|WARNING: All log messages before absl::InitializeLog\(\)"
+)
 # The files that speak about other processes, by the ends of their names.
 _ABOUT_PROCESSES = re.compile(rb"(^|/)client\.h$|coordination|distributed")
 _SILENCE_MS = 200  # After which a message is complete.
@@ -125,7 +129,7 @@ def _pass_on(
         for line in lines:
             if head := _HEAD.match(line):
                 severity = head[1] if _ABOUT_PROCESSES.search(head[2]) else b""
-            if not severity and not _OF_GLOO.match(line):
+            if not severity and not _OF_NOTHING.match(line):
                 with contextlib.suppress(OSError):
                     os.write(terminal, line)
             elif severity == b"F":

@@ -12,10 +12,13 @@ import struct
 import termios
 import threading
 import time
+import types
 
 import pytest
 
+from mig_jax.commands import learning_steps
 from mig_jax.commands.progress import bar_on, duration, passing_word
+from mig_jax.learning import LearningStep
 from tests.running import mig
 
 
@@ -111,8 +114,17 @@ def test_what_was_done_before_does_not_hasten_the_end(clock):
     assert log.getvalue().splitlines() == [
         "annotating: 90 of 100 records, 10 s, about 10 s left",
         "annotating again: 50 of 100 records, 15 s, about 15 s left",
-        "annotating again: 50 of 100 records after 35 s",  # It was left before its end.
+        "annotating again: 50 of 100 records in 35 s",
     ]
+
+
+def test_a_log_tells_of_what_fails(clock):
+    log = io.StringIO()
+    with contextlib.suppress(KeyError), bar_on(log, "reading", 100, unit="records") as bar:
+        bar.update(99)
+        clock(10)
+        raise KeyError
+    assert log.getvalue() == "reading: 99 of 100 records given up after 10 s\n"
 
 
 def test_bytes_and_what_nobody_counts(clock):
@@ -211,6 +223,42 @@ def test_a_word_that_passes():
 def test_durations():
     found = [duration(seconds) for seconds in (0.4, 59.4, 59.6, 3599.7, 7380)]
     assert found == ["0 s", "59 s", "1 min 0 s", "1 h 0 min", "2 h 3 min"]
+
+
+@pytest.mark.parametrize("with_parts", [False, True])
+def test_one_bar_tells_which_start_and_which_learning_it_is(
+    with_parts, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+
+    def learn(inputs, task, starts, folder, settings, steps, on_step, on_match):
+        on_match(1, 3)
+        for done in (3, 10, 12, 20):  # Two starts of ten steps; the first stops at its end.
+            on_step(LearningStep(done, fitted=0.5, held_out=0.25, temperature=0.1))
+        return types.SimpleNamespace()
+
+    monkeypatch.setattr(learning_steps, "learn_from_starts", learn)
+    objective = types.SimpleNamespace(needs_selection=True)
+    task = types.SimpleNamespace(past_runs=None, matches_gains=False, objective=objective)
+    learning_steps.Learning(
+        *(None, task, lambda by_label: ["one", "other"], tmp_path),
+        settings={},
+        steps=10,
+        with_parts=with_parts,
+    ).best()
+    of_all = "learning weights and shapes" + " (1 of 4)" * with_parts
+    beside = "loss 0.5000, on held-out data 0.2500"
+    lines = [re.sub(r", \d+ s(, about \d+ s left)?", "", line) for line in _told(capsys)]
+    assert lines == [
+        f"{of_all}, start 1 of 2: 3 of 20 steps; {beside}",
+        f"{of_all}, start 1 of 2: 10 of 20 steps; {beside}",
+        f"{of_all}, start 2 of 2: 12 of 20 steps; {beside}",
+        f"{of_all}, start 2 of 2: 20 steps in 0 s; {beside}",
+    ]
+
+
+def _told(capsys):
+    return capsys.readouterr().err.splitlines()
 
 
 def _pool(folder: pathlib.Path) -> pathlib.Path:
