@@ -12,8 +12,8 @@ informative ones: `help(mig_jax.select_records)`. The parts that it is made of:
     selection = mig_jax.select(pool, graph, 5000)          greedy, exact
     mig_jax.certify(pool, graph, measure, selection.picks) how close to the best it is
 
-Beside them: `select_grid` for many settings at once, `relaxed_selection` for gradients through
-a selection, `mig_jax.learning` for parameters from data, `mig_jax.annotation` for labels,
+Beside them: `select_grid` for many settings at once, `relaxed_selection` for gradients through a
+selection, `mig_jax.learning` for parameters from data, `mig_jax.annotation` for labels and scores,
 `mig_jax.methods` for what others choose by, `mig_jax.data` for files.
 
 Importing this package touches no file and starts no device. Names are imported when they are

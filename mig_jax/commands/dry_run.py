@@ -12,7 +12,7 @@ import numpy as np
 
 from mig_jax import data
 from mig_jax.commands.dry_run_raw import read_plan_of_raw
-from mig_jax.commands.expected_cost import Expected, Work, expected_cost, told_bytes, told_seconds
+from mig_jax.commands.expected_cost import Work, expected_cost, told_bytes, told_seconds
 from mig_jax.commands.pool_inputs import label_embeddings
 from mig_jax.commands.preparation import Prepared, prepare_selection
 from mig_jax.commands.select_options import SelectOptions
@@ -25,6 +25,7 @@ from mig_jax.selection import InfeasibleError, limits_of
 __all__ = ["dry_run"]
 
 _WIDTH = 15  # Of the names in front of what is told.
+_SLOW = 1.75  # From so many times on it is told that the machine is slow.
 
 
 class _Nowhere:
@@ -82,8 +83,8 @@ def _told(options: SelectOptions, ready: Prepared, hosts: Hosts) -> Iterator[tup
     if len(ready.given):
         yield "given", f"{len(ready.given):,} records"
     yield from _told_budget(ready)
-    with_jax = f"{hosts.num_devices} of " if hosts.num_devices > 1 else ""
-    yield "device", f"{with_jax}{jax.devices()[0].device_kind}"
+    several = f"{hosts.num_devices} × " if hosts.num_devices > 1 else ""
+    yield "device", f"{several}{jax.devices()[0].device_kind}"
 
 
 def _told_graph(options: SelectOptions, ready: Prepared) -> str:
@@ -133,17 +134,13 @@ def _told_cost(
         return
     expected = expected_cost(_work(options, ready), read_and_joined=sum(seconds.values()))
     is_cpu = jax.devices()[0].platform == "cpu"
-    on_cpu = "" if is_cpu else ", were it a CPU"
-    yield "time", _told_time(expected) + on_cpu
-    yield "memory", f"about {told_bytes(expected.bytes)}{on_cpu}"
-
-
-def _told_time(expected: Expected) -> str:
-    first, later = expected.first_seconds, expected.seconds
-    return (
-        f"about {told_seconds(later)}; {told_seconds(first)} if programs of these sizes were never "
-        "compiled here"
-    )
+    on_cpu = "" if is_cpu else "on a CPU, of which alone it is known: "
+    first, later = told_seconds(expected.first_seconds), told_seconds(expected.seconds)
+    new = f"{first} if programs of these sizes were never compiled here"
+    yield "time", f"{on_cpu}about {later}, or {new}"
+    if expected.slower > _SLOW:
+        yield "", f"as this machine is {expected.slower:.0f} times slower now than the benchmarks'"
+    yield "memory", f"{on_cpu}about {told_bytes(expected.bytes)}"
 
 
 def _work(options: SelectOptions, ready: Prepared) -> Work:

@@ -34,6 +34,7 @@ class RawPlan:
     perhaps: str  #: Flags that might tell where it is after all.
     sampled: int
     bad: int  #: Of the sample.
+    stops: bool  #: Whether a bad record ends the run.
     labels: int  #: That the sample was given.
     seconds: float  #: For all.
     budget: str
@@ -47,6 +48,11 @@ class RawPlan:
         yield "annotation", f"of all {self.records:,} records first, {made}{guess}"
         about = f"a sample of {self.sampled:,} records gets {self.labels:,} labels"
         bad = f"; {self.bad:,} of them cannot be used" if self.bad else ""
+        bad += (
+            ", which stops the run (--on_bad_record=skip goes on)"
+            if self.bad and self.stops
+            else ""
+        )
         yield "labels", about + bad
         yield "budget", self.budget
         yield "time", f"about {told_seconds(self.seconds)} to annotate, by that sample"
@@ -85,6 +91,7 @@ def read_plan_of_raw(options: SelectOptions) -> RawPlan | None:
         perhaps=lacking.perhaps,
         sampled=len(sample),
         bad=table.records_skipped,
+        stops=options.on_bad_record == "error",
         labels=table.num_labels,
         seconds=all_of_sample + slope * (count - len(sample)),
         budget=budget,

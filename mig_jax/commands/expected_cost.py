@@ -37,6 +37,7 @@ class Expected:
     seconds: float  #: If its programs are kept from an earlier run of these sizes.
     first_seconds: float  #: If not.
     bytes: float  #: The most at a time.
+    slower: float  #: How many times longer this machine takes just now than that of the benchmarks.
 
 
 def expected_cost(work: Work, *, read_and_joined: float, slower: float | None = None) -> Expected:
@@ -55,8 +56,8 @@ def expected_cost(work: Work, *, read_and_joined: float, slower: float | None = 
     prefixes = 0.4 + 9e-8 * work.entries if work.prefixes else 0.0
     telling = 0.2 + 1.5e-5 * work.picks + 1e-7 * work.entries
     seconds = read_and_joined + slower * (_START + selecting + certifying + prefixes + telling)
-    space = 400e6 + 25 * work.contributions
-    return Expected(seconds, seconds + slower * _COMPILING, space)
+    space = 450e6 + 25 * work.contributions
+    return Expected(seconds, seconds + slower * _COMPILING, space, slower)
 
 
 def _slowness() -> float:

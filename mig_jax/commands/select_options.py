@@ -195,8 +195,8 @@ def define_select_flags(values: flags.FlagValues) -> None:
         flags.DEFINE_boolean,
         "dry_run",
         False,
-        "Select and write nothing: read the pool and tell what would be done, what it would be "
-        "expected to take, and which files would be written.",
+        "Select nothing and write no output: read the pool and tell what would be done, what it "
+        "is expected to take, and which files would be written.",
     )
     add = add.under(Section.LONG_RUNS)
     add(

@@ -2,6 +2,7 @@ from . import plotting
 from ._ablation_report import Row, describe, write_heat_maps, write_tables
 from ._compared_ways import compared_ways, comparison_picture
 from ._counts import counts_by_file, counts_by_value, told_counts
+from ._enough_text import told_enough
 from ._explanation_text import explanation_lines, scores_as_read, told_explanation
 from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
@@ -47,6 +48,7 @@ __all__ = [
     "selection_page",
     "summary",
     "told_counts",
+    "told_enough",
     "told_explanation",
     "told_information",
     "write_heat_maps",

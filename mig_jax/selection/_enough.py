@@ -68,7 +68,7 @@ def enough_picks(
         fewer += [of_pool] if of_pool.records <= 0.9 * count else []
     if count >= _FEWEST and sums[-1] - sums[(count + 1) // 2 - 1] < (1 - _OF_PICKS) * sums[-1]:
         fewer.append(first("picks", sums[-1], _OF_PICKS))
-    least = min(fewer, default=None)
+    least = min(fewer, key=lambda one: one.records, default=None)
     if found is None or (least is not None and 2 * least.records <= found.records):
         return least
     return found

@@ -79,7 +79,7 @@ def test_tokens_and_given_records(pool_file, tmp_path):
     output = tmp_path / "o.jsonl"
     result = mig(
         *("select", f"--pool={pool_file}", "--budget_tokens=900", f"--output={output}"),
-        *(f"--given={first}", "--nocertificate", "--compare=random,longest,paper"),
+        *(f"--given={first}", "--nocertificate", "--compare=random,longest"),
     )
     assert result.returncode == 0, result.stderr
     about = json.loads((tmp_path / "o.manifest.json").read_text())

@@ -143,6 +143,7 @@ def test_a_raw_pool_is_not_annotated(tmp_path, monkeypatch):
             ]
             stream.write(json.dumps({"messages": turns}) + "\n")
     flags = [f"--pool={pool}", "--budget=20%", f"--output={tmp_path / 'o.jsonl'}"]
+    flags.append("--nocertificate")
     told, files = told_by(*flags)
     assert told["records"] == "60, without labels and scores"
     assert told["annotation"].startswith("of all 60 records first")
@@ -151,10 +152,16 @@ def test_a_raw_pool_is_not_annotated(tmp_path, monkeypatch):
     assert told["time"].endswith("to annotate, by that sample")
     assert files[0] == str(tmp_path / "o.jsonl")
     assert in_folder(tmp_path) == ["raw.jsonl"]
+    with pool.open("a") as stream:
+        stream.write('{"messages": 3}\n')
+    assert told_by(*flags)[0]["labels"].endswith(
+        "; 1 of them cannot be used, which stops the run (--on_bad_record=skip goes on)"
+    )
+    flags.append("--on_bad_record=skip")
     # What was annotated before is known.
     assert mig("select", *flags).returncode == 0
     told, _ = told_by(*flags)
-    assert told["records"] == "60, labels or scores made before"
+    assert told["records"] == "60, labels or scores made before; 1 bad ones left out"
     assert "edges at similarity" in told["label graph"]
 
 

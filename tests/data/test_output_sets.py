@@ -333,3 +333,21 @@ def test_select_refuses_the_manifest_of_another_output(tmp_path):
     line = refused(*common, f"--output={tmp_path / 'x.json'}", "--pool=not_read.jsonl")
     assert "tells of x.jsonl, which would lose its manifest to x.json" in line
     assert content(tmp_path) == before
+
+
+def test_an_output_is_checked_without_being_written(tmp_path):
+    there, new = tmp_path / "there.jsonl", tmp_path / "new.jsonl"
+    there.write_bytes(b"old")
+    outputs = OutputFiles([there.with_name("in.jsonl")])
+    there.with_name("in.jsonl").write_bytes(b"in")
+    assert outputs.check(there)
+    assert not outputs.check(new, manifest_of=there)
+    for path, told in (
+        (tmp_path / "in.jsonl", "is an input"),
+        (tmp_path / "none" / "o", "does not exist"),
+        (tmp_path, "is not a regular file"),
+    ):
+        with pytest.raises(InputError, match=told):
+            outputs.check(path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "there.jsonl"]
+    assert there.read_bytes() == b"old"

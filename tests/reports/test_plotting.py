@@ -120,3 +120,22 @@ def test_score_functions_are_drawn(ax, share):
     np.testing.assert_allclose(ends, expected, rtol=1e-5)
     middle = ax.lines[1].get_ydata()[75]  # At a quarter of the way, √ has come half as far.
     assert middle == pytest.approx(0.5 if share else 1.0, rel=1e-5)
+
+
+def test_each_way_is_a_curve_with_its_name_at_the_end(ax):
+    def way(method, end):
+        curve = {"records": [1.0, 2.0], "information": [end / 2, end], "tokens": [5.0, 9.0]}
+        return {"method": method, "curve": curve}
+
+    told = {"unit": "tokens", "start": 1.0, "ways": [way("mig", 8.0), way("random", 7.9)]}
+    plotting.plot_ways(told, ax=ax)
+    ours, other = (np.array(line.get_xydata()) for line in ax.lines)
+    np.testing.assert_array_equal(ours, [[0, 1], [5, 4], [9, 8]])
+    np.testing.assert_array_equal(other, [[0, 1], [5, 3.95], [9, 7.9]])
+    assert ax.get_xlabel() == "tokens"
+    names = {text.get_text(): text for text in ax.texts}
+    assert [*names] == ["random", "mig"]
+    assert names["mig"].get_color() == ax.lines[0].get_color()
+    # Ends that lie near each other are named apart.
+    heights = [text.xyann[1] for text in ax.texts]
+    assert heights[1] - heights[0] > 0.05
