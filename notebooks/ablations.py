@@ -5,7 +5,7 @@
 # score function, the propagation and the similarity threshold. So a whole grid of selections is one
 # compiled call, and another grid of the same size does not compile again.
 #
-# This notebook selects for each combination and shows in heat maps what changes.
+# This notebook selects for each combination and shows what changes, a heat map for each number.
 
 # %%
 import io

@@ -189,8 +189,8 @@ for name, colour in (("fitted", plotting.BEFORE), ("held_out", plotting.AFTER)):
     losses = [getattr(evaluation, name) for evaluation in found.history]
     ax.plot(steps, losses, ".-", color=colour, label=name.replace("_", " "))
 ax.axvline(found.best_step, color="black", linestyle=":", label="kept")
-ax.set(xlabel="steps", ylabel="share of worth missed", title="While learning", ylim=(0, None))
-ax.legend(frameon=False)
+ax.set(xlabel="steps", ylabel="share of worth missed", title="While learning", ylim=(0, 1))
+ax.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
@@ -244,7 +244,8 @@ for ax, learned, title in zip(axes, (after, truth), ("learned", "true"), strict=
     plotting.plot_score_functions(start_function, function, shown, shown_names, ax=ax)
     least = min(plotting.score_function_of_label(function, label, 1.0) for label in shown)
     ax.set(title=f"Score functions, {title}", yscale="log", ylim=(least / 2, None))
-axes[1].get_legend().remove()  # It is the same.
+axes[0].get_legend().remove()  # It is the same for both.
+axes[1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]

@@ -123,6 +123,67 @@ def test_every_entry_of_the_tables_is_of_use():
     assert not unused, f"no page has these any more; take them out of their tables: {unused}"
 
 
+PAGE = """
+    mig-jax make_pool --records=60 --output=pool.jsonl  # A comment.
+    mig-jax select --pool=pool.jsonl --budget=5 \\
+        --output=few.jsonl && cat few.jsonl | wc -l > lines
+
+```text
+selected 5 of 60 records -> few.jsonl
+```
+
+```text
+selected 6 of 60 records -> few.jsonl
+```
+
+```console
+$ mig-jax select --pool=pool.jsonl --budget=5 --nonsense=1 --output=few.jsonl
+5 records
+```
+
+```python
+import mig_jax
+table = mig_jax.data.read_pool(["few.jsonl"])
+```
+
+```python
+assert len(table.scores) == 5
+assert len(table.scores) == 6
+```
+
+    frobnicate
+
+and
+
+    pip install -e '.[nonsense,test]'
+    mig-jax annotate … --endpoint=http://localhost:8000/v1 --model=NAME --parallel_requests=many
+
+and
+
+    --tagger=nonsense
+"""
+
+
+def test_what_does_not_hold_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.md").write_text(PAGE)
+    problems = run_page(str(tmp_path / "page.md"), {})
+    assert (tmp_path / "lines").read_text().strip() == "5"
+    found = {int(problem.where.rpartition(":")[2]): problem.said for problem in problems}
+    expected = {
+        11: "selected 6 of 60",
+        15: "nonsense",
+        25: "assert len(table.scores) == 6",
+        29: "what is 'frobnicate'?",
+        33: "['nonsense']",
+        34: "parallel_requests",  # Not run, but read.
+        38: "parallel_requests",
+    }
+    assert list(found) == list(expected)
+    for line, part in expected.items():
+        assert part in found[line], line
+
+
 def test_lines_not_said():
     said = "selected 200 of 5,000\n  information E   10,831.9\nin 3.2 s\n"
     shown = "selected 200 of 5,000\n information E 10,831.2\nin 7 s\n\u2026\n"

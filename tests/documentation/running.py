@@ -84,7 +84,7 @@ class Page:
         self.page = page
         self.problems: list[Problem] = []
         self.names = {"__name__": "__main__", **names}
-        self.printed = ""  # By the command or code before.
+        self.printed = ""  # By the commands or the code of the block before.
         self.last: ShellCommand | None = None
         self.makes_its_pool = False  # Then what is shown behind a command is what it says.
 
@@ -97,6 +97,7 @@ class Page:
                 self._problem(block.where, block.text.strip(), str(error))
                 continue
             if commands:
+                self.printed = ""
                 for command in commands:
                     self._command(command)
             elif commands == []:
@@ -129,7 +130,7 @@ class Page:
         self.problems.append(Problem(where, shown, said))
 
     def _command(self, command: ShellCommand) -> None:
-        self.last, self.printed = command, ""
+        self.last = command
         ours = command.program.startswith(("mig-jax", "python -m"))
         if _reason(command) is not None:
             if command.words[0] == "pip":
@@ -141,16 +142,17 @@ class Page:
                 self._parse(command, command.arguments)
             return
         if command.piped or not ours:
-            status, self.printed = self._by_a_shell(command)
+            status, printed = self._by_a_shell(command)
         else:
-            status, self.printed = self._here(command)
+            status, printed = self._here(command)
+        self.printed += printed
         refusal = tables.first_of(tables.REFUSED, command.text)
         if refusal is not None:
-            if status != 2 or refusal not in self.printed:
-                said = f"expected status 2 and {refusal!r}, found {status} and\n{self.printed}"
+            if status != 2 or refusal not in printed:
+                said = f"expected status 2 and {refusal!r}, found {status} and\n{printed}"
                 self._problem(command.where, command.text, said)
         elif status:
-            self._problem(command.where, command.text, f"status {status}\n{self.printed}")
+            self._problem(command.where, command.text, f"status {status}\n{printed}")
         self.makes_its_pool |= command.program == "mig-jax make_pool"
 
     def _here(self, command: ShellCommand) -> tuple[int, str]:

@@ -58,11 +58,19 @@ def test_the_graph_shows_values_edges_and_names(ax):
     assert dots.get_clim() == (0.0, 4.0)
 
 
-def test_names_do_not_stand_on_one_another(ax):
-    places = np.array([[-1.0, -1.0], [0.0, 0.0], [0.01, 0.0], [1.0, 1.0]])
-    names = ["least", "larger", "large", "largest"]
-    plotting.plot_label_graph(edges(count=4), places, [1.0, 3.0, 2.0, 4.0], names=names, ax=ax)
-    assert [text.get_text() for text in ax.texts] == ["largest", "larger", "least"]
+def test_names_stand_neither_on_one_another_nor_on_dots_that_are_named(ax):
+    places = np.array([[-1.0, -1.0], [0.0, 0.0], [0.01, 0.0], [0.02, 0.0], [0.0, 0.2], [1.0, 1.0]])
+    names = ["least", "larger", "large", "middling", "small", "largest"]
+    values = [1.0, 5.0, 4.0, 3.0, 2.0, 6.0]
+    plotting.plot_label_graph(edges(count=6), places, values, names=names, ax=ax)
+    # Above or below the dot; where there is room in neither, a name is left out.
+    written = {text.get_text(): text.get_window_extent() for text in ax.texts}
+    assert list(written) == ["largest", "larger", "large", "small", "least"]
+    boxes = list(written.values())
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+        for place in ax.transData.transform(places):
+            assert not box.contains(*place)
 
 
 def test_labels_with_the_most_are_shown():

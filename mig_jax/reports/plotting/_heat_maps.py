@@ -47,11 +47,12 @@ def draw_heat_maps(
     panels = len(maps[0].panels)
     width = max(panels * (0.8 * len(column_axis[1]) + 0.5) + 1.2, 4.2)
     height = 0.38 * len(row_axis[1]) + 1.3
-    rows = -(-len(maps) // 2)
-    figure = Figure(figsize=(2 * width, rows * height + 0.4), layout="constrained")
+    beside = min(len(maps), 2)
+    rows = -(-len(maps) // beside)
+    figure = Figure(figsize=(beside * width, rows * height + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12)
-    places = figure.subfigures(rows, 2, squeeze=False, wspace=0.04, hspace=0.04).ravel()
+    places = figure.subfigures(rows, beside, squeeze=False, wspace=0.04, hspace=0.04).ravel()
     for place, one in zip(places, maps, strict=False):
         place.suptitle(one.title, fontsize=10)
         axes = place.subplots(1, panels, squeeze=False, sharey=True)[0]
