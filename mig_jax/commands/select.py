@@ -182,8 +182,8 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
                 say(f"note: {note}")
             if outputs is not None and outputs.page is not None:
                 say("drawing the report")
-                parts = (about, table, pool, graph, measure, selection, options.fields, given.own)
-                outputs.page.write(selection_page(Selected(*parts)))
+                parts = (about, table, pool, graph, measure, selection, options.fields)
+                outputs.page.write(selection_page(Selected(*parts, budget.constraints)))
         if outputs is not None:
             about_run = {**about, "seconds": seconds}
             files.write_manifest(outputs.manifest, about_run, options.output)
