@@ -76,7 +76,11 @@ setuptools.setup(
     keywords=["data selection", "instruction tuning", "submodular", "JAX"],
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["mig_jax", "mig_jax.*"]),
-    package_data={"": ["*.pyi"], "mig_jax": ["py.typed"], "mig_jax.reports": ["*.html", "*.md"]},
+    package_data={
+        "": ["*.pyi"],
+        "mig_jax": ["py.typed"],
+        "mig_jax.reports": ["*.css", "*.html", "*.js", "*.md"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "chex>=0.1.90",

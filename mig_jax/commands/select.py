@@ -131,8 +131,8 @@ def _write_all(
     if outputs is not None and outputs.page is not None:
         bar.rename("drawing the report")
         problem = chosen.pool, chosen.graph, chosen.measure
-        parts = (about, table, *problem, selection, options.fields, given.own)
-        outputs.page.write(selection_page(Selected(*parts)))
+        parts = (about, table, *problem, selection, options.fields)
+        outputs.page.write(selection_page(Selected(*parts, chosen.budget.constraints)))
 
 
 def _open(options: SelectOptions, files: data.OutputFiles, stream: BinaryIO | None) -> _Outputs:

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from mig_jax import data
 from mig_jax.measure import LabelGraph, Measure, Pool
-from mig_jax.selection import Selection
+from mig_jax.selection import UNCONSTRAINED, Constraints, Selection
 
 __all__ = ["Selected"]
 
@@ -26,4 +26,9 @@ class Selected:
     measure: Measure
     selection: Selection
     fields: data.FieldNames
-    given: Bool[np.ndarray, " records"] | None = None  # Records that z holds from the start.
+    constraints: Constraints = UNCONSTRAINED  # That it had to keep to.
+
+    @property
+    def given(self) -> Bool[np.ndarray, " records"] | None:
+        """Records that z holds from the start."""
+        return None if self.constraints.given is None else np.asarray(self.constraints.given)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.resources
-import io
 import json
-import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from mig_jax._version import __version__
-from mig_jax.measure import LabelGraph
-from mig_jax.reports import plotting
 from mig_jax.reports._limits import (
     allowed_selections,
     is_limited,
@@ -21,13 +19,11 @@ from mig_jax.reports._limits import (
     quota_rows,
     told_limits,
 )
+from mig_jax.reports._record_texts import cut
 from mig_jax.reports._selected import Selected
+from mig_jax.reports._selection_charts import selection_charts
 from mig_jax.reports._shown_records import shown_records
 from mig_jax.reports._told_numbers import proven_per_cent, told_information
-from mig_jax.selection import Selection, in_range, selected_information
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["selection_page"]
 
@@ -36,34 +32,46 @@ _NOT_SETTINGS = frozenset(
     "changes compare enough extended given parameters prefixes prices quotas random_choice "  # noqa: SIM905
     "resumed_after run seconds tokens versions".split()
 )
+_MOST_FILES, _LONGEST_SETTING = 100, 2_000
 
 
 def selection_page(selected: Selected) -> bytes:
     """The page, UTF-8. The same selection gives the same bytes. All texts are escaped."""
     import jinja2
+    from markupsafe import Markup
 
-    text = (
-        importlib.resources.files("mig_jax.reports")
-        .joinpath("_selection_page.html")
-        .read_text("utf-8")
-    )
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
-    about = selected.about
+    page = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(_part("html"))
+    about, program = selected.about, _part("js")
+    digest = base64.b64encode(hashlib.sha256(program.encode()).digest()).decode()
+    shown = shown_records(selected)
     rendered = page.render(
         headline=f"{about['records_selected']:,} of {about['records_used']:,} records selected",
         proof=_proof(about),
-        numbers=_numbers(about),
+        numbers=_numbers(selected),
         limits=list(told_limits(about)),
         limits_name="Within these limits" if is_limited(about) else "Extended",
-        quotas=quota_rows(about["quotas"]) if about.get("quotas") else None,
-        pictures=list(_pictures(selected)),
-        prefixes=prefix_rows(about["prefixes"]) if about.get("prefixes") else None,
-        sources=_sources(about),
-        **shown_records(selected),
+        charts=selection_charts(selected),
+        records=shown.first,
+        nearest=shown.nearest,
+        kept=shown.kept,
+        tables=list(_tables(about)),
         settings=_settings(about),
         version=__version__,
+        style=Markup(_part("css")),
+        explored=Markup(shown.explored.decode()),
+        program=Markup(program),
+        # Whatever a text might bring, the browser runs this program and no other.
+        program_digest=f"sha256-{digest}",
     )
     return rendered.encode("utf-8", "replace")
+
+
+def _part(kind: str) -> str:
+    """The page's template, style or program."""
+    files = importlib.resources.files("mig_jax.reports")
+    return files.joinpath(f"_selection_page.{kind}").read_text("utf-8")
 
 
 def _proof(about: dict[str, Any]) -> str:
@@ -78,157 +86,113 @@ def _proof(about: dict[str, Any]) -> str:
     )
 
 
-def _numbers(about: dict[str, Any]) -> list[tuple[str, str]]:
-    """What stands in large letters, each with what it is."""
-    random = about["random_choice"]
+def _numbers(selected: Selected) -> list[tuple[str, str, str]]:
+    """What stands in large letters, each with what it is and what a random choice has."""
+    about = selected.about
+    random, bound = about["random_choice"], about["upper_bound"]
     where = "in the pool, beside those given" if about.get("given") else "in the pool"
+    scores = np.asarray(selected.table.scores, np.float64)
+    mean = scores[np.asarray(selected.selection.picks)].mean()
     numbers = [
         (
             told_information(about["information"]),
-            f"information E; {told_information(random['information'])} at random",
+            "information E",
+            f"{told_information(random['information'])} at random",
         ),
         (
             f"{about['labels_covered']:,}",
-            f"of {about['labels']:,} labels covered; {random['labels_covered']:,.0f} at random",
+            f"of {about['labels']:,} labels covered",
+            f"{random['labels_covered']:,.0f} at random",
         ),
-        (f"{about['records_used']:,}", f"records {where}"),
-        (f"{about['edges']:,}", "pairs of labels joined"),
+        (_told_score(mean), "mean score", f"{_told_score(scores.mean())} in the pool"),
+        (f"{about['records_used']:,}", f"records {where}", ""),
+        (f"{about['edges']:,}", "pairs of labels joined", ""),
     ]
     if about["certified_ratio"] is not None:
         proven = f"≥ {proven_per_cent(about['certified_ratio'])}"
         within = " within the limits" if is_limited(about) else ""
-        numbers.insert(0, (proven, f"of the best possible{within}, certified"))
+        by_chance = f"{proven_per_cent(min(random['information'] / bound, 1.0))} at random"
+        numbers.insert(
+            0, (proven, f"of the best possible{within}, certified", by_chance if bound else "")
+        )
     if tokens := about.get("tokens"):
         most = "tokens" if tokens["budget"] is None else f"of {tokens['budget']:,} tokens"
-        numbers.append((f"{tokens['used']:,}", most))
+        numbers.append((f"{tokens['used']:,}", most, ""))
     return numbers
 
 
-def _pictures(selected: Selected) -> Any:
-    from matplotlib.figure import Figure
+def _told_score(score: float) -> str:
+    """A mean score, in three digits.
 
-    pool, graph, measure = selected.pool, selected.graph, selected.measure
-    about, names = selected.about, selected.table.label_names
-    everything, picks = np.arange(pool.num_records), selected.selection.picks
-    given = np.flatnonzero([] if selected.given is None else selected.given)
-    chosen = "the selection and what is given" if len(given) else "the selection"
-    with in_range(pool, graph, measure) as problem:
-        of_pool, held = (
-            np.asarray(selected_information(*problem, some), np.float64)
-            for some in (everything, np.concatenate([given, picks]))
+    >>> _told_score(23.04), _told_score(0.5), _told_score(51234.0)
+    ('23.0', '0.500', '51,234')
+    """
+    return f"{score:,.0f}" if 1000 <= score < 1e9 else f"{score:#.3g}"
+
+
+def _tables(about: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """What is folded: its name, its columns and rows, and what to read in it."""
+    if about.get("quotas"):
+        names, rows, text = quota_rows(about["quotas"])
+        yield "Quotas", (names, rows), text
+    if about.get("compare"):
+        yield (
+            "Other ways to choose",
+            _compared(about["compare"]["ways"]),
+            "Each within the same limits, and held against the same measure.",
         )
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    plotting.plot_gains(selected.selection.gains, ax=left)
-    plotting.plot_information(
-        selected.selection.increases,
-        bound=about["upper_bound"],
-        start=(about.get("given") or {}).get("information", 0.0),
-        certified=[(row["records"], row["certified_ratio"]) for row in about.get("prefixes") or ()],
-        ax=right,
-    )
-    yield "Pick by pick", _told_picks(about, selected.selection), _png(figure)
-
-    shown = plotting.shown_labels(graph, of_pool)
-    small, places = _part_of_graph(graph, shown)
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
-    for ax, values, title in zip(
-        figure.subplots(1, 2), (of_pool, held), ("the pool", chosen), strict=True
-    ):
-        share = values[shown] / (values[shown].max(initial=0.0) or 1.0)
-        plotting.plot_label_graph(
-            small,
-            places,
-            share,
-            names=[names[label] for label in shown],
-            sizes=of_pool[shown],
-            limits=(0.0, 1.0),
-            value_name="information, share of the largest",
-            ax=ax,
-            title=title,
+    if about.get("prefixes"):
+        yield (
+            "Smaller budgets",
+            prefix_rows(about["prefixes"]),
+            "The first picks are a selection of a smaller size; each is compared with the best of "
+            "that size.",
         )
-    yield (
-        "The label graph",
-        f"Each dot is a label, joined to those of similar meaning; the {len(shown):,} with the "
-        "most information in the pool are drawn, larger if the pool holds more of it. A selection "
-        "that covers the pool's labels evenly is coloured more evenly than the pool.",
-        _png(figure),
-    )
-
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    plotting.plot_information_by_label(of_pool, held, names, ax=figure.subplots())
-    yield (
-        "Label by label",
-        f"The share of all information that lies on a label, in the pool and in {chosen}.",
-        _png(figure),
-    )
+    if len(about["sources"]) > 1:
+        columns = ["file", "records in the pool", "selected", "share of the pool"]
+        yield "By file", ([*columns, "share of the selection"], _sources(about)), ""
 
 
-def _told_picks(about: dict[str, Any], selection: Selection) -> str:
-    """What to read in the picture of the picks."""
-    if selection.rates is not None and selection.rates.has_costs:
-        order = (
-            "Each pick adds the record that gains most for what it takes of the limits, such as "
-            "its tokens, so the gains rise and fall; what is left adds ever less for that."
-        )
-    elif any(about.get(name) for name in ("tokens", "quotas", "changes")):
-        order = (
-            "Each pick adds the record that gains most of those that the limits allow; what is "
-            "left adds ever less."
-        )
-    else:
-        order = (
-            "Each pick adds the record that gains most, so the gains fall; what is left adds ever "
-            "less."
-        )
-    bound = "" if about["upper_bound"] is None else " The dashed line is the proven bound for "
-    if bound:
-        bound += "these limits." if is_limited(about) else "this budget."
-    return order + bound
-
-
-def _part_of_graph(graph: LabelGraph, labels: np.ndarray) -> tuple[LabelGraph, np.ndarray]:
-    """The graph of these labels alone, and where each stands."""
-    place = np.full(graph.num_labels, -1)
-    place[labels] = np.arange(len(labels))
-    sources, targets = place[np.asarray(graph.sources)], place[np.asarray(graph.targets)]
-    kept = (sources >= 0) & (targets >= 0)
-    part = LabelGraph(
-        sources[kept].astype(np.int32),
-        targets[kept].astype(np.int32),
-        np.asarray(graph.similarities)[kept],
-        len(labels),
-    )
-    return part, plotting.label_graph_positions(part)
-
-
-def _png(figure: Figure) -> str:
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # Of signs that the font has not.
-        figure.savefig(stream, format="png", dpi=110)
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+def _compared(ways: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The columns and rows of what --compare found."""
+    columns = ["", "information E", "of this selection's", "labels covered", "mean score"]
+    rows = [
+        [
+            way["method"],
+            told_information(way["information"]),
+            "–" if way["share_of_this"] is None else f"{way['share_of_this']:.1%}",
+            f"{way['labels_covered']:,.0f}",
+            f"{way['mean_score']:.3g}",
+        ]
+        for way in ways
+    ]
+    return columns, rows
 
 
 def _sources(about: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The rows of the files; those beyond the first hundred together."""
+    rows = [(row["file"], row["records"], row["selected"]) for row in about["sources"]]
+    if rest := rows[_MOST_FILES:]:
+        records, selected = (sum(row[at] for row in rest) for at in (1, 2))
+        rows[_MOST_FILES:] = [(f"{len(rest):,} others", records, selected)]
     return [
         (
-            row["file"],
-            f"{row['records']:,}",
-            f"{row['selected']:,}",
-            f"{row['records'] / max(about['records_used'], 1):.1%}",
-            f"{row['selected'] / max(about['records_selected'], 1):.1%}",
+            file,
+            f"{records:,}",
+            f"{selected:,}",
+            f"{records / max(about['records_used'], 1):.1%}",
+            f"{selected / max(about['records_selected'], 1):.1%}",
         )
-        for row in about["sources"]
+        for file, records, selected in rows
     ]
 
 
 def _settings(about: dict[str, Any]) -> list[tuple[str, str]]:
     told = {name: value for name, value in about.items() if name not in _NOT_SETTINGS}
     flags = {f"--{name}": value for name, value in about["parameters"].items()}
-    return [
+    texts = (
         (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for name, value in [*told.items(), *flags.items(), *about["versions"].items()]
         if value is not None
-    ]
+    )
+    return [(name, cut(text, _LONGEST_SETTING)) for name, text in texts]

@@ -1,139 +1,126 @@
-"""The records that the page of a selection shows: the first picks, and those that came nearest.
+"""What a selection's page has of records: all to explore, and the first of them to read at once.
 
 Each with why: what its labels gave of its gain, or which picks had taken it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from typing import Any, Final
 
 import numpy as np
 
 from mig_jax import data
-from mig_jax.data import BadRecord
-from mig_jax.measure import GAIN_RULES, linear_gains
+from mig_jax.measure import GAIN_RULES
 from mig_jax.reports._explanation_text import (
     by_label,
     number,
     per_cent,
     rounded_up,
-    scores_as_read,
     told_explanation,
     told_place,
 )
+from mig_jax.reports._explored_records import ExploredRecords, explored_records
+from mig_jax.reports._nearest_records import NearRecord, nearest_records
+from mig_jax.reports._record_texts import Turns, cut
 from mig_jax.reports._selected import Selected
-from mig_jax.selection import Constraints, Explainer, in_range
+from mig_jax.selection import Constraints, Explainer
 
-__all__ = ["shown_records"]
+__all__ = ["ShownRecords", "shown_records"]
 
+# That are there without the page's program.
 _FIRST: Final = 20
 _NEAREST: Final = 5
-# So many are compared rank by rank, of those that would gain most after the last pick.
-_COMPARED: Final = 50
 _LOSSES: Final = 2
-_LONGEST_TEXT: Final = 600
+# Of each: all of it is among what is explored.
+_LABELS, _LONGEST_NAME, _TURNS, _LONGEST_TEXT = 12, 60, 4, 600
 
 
-def shown_records(selected: Selected) -> dict[str, list[dict[str, Any]]]:
-    """The first `records`, and the `nearest` to being selected, as the page's template has them.
+@dataclasses.dataclass(frozen=True)
+class ShownRecords:
+    """The records of a page."""
 
-    None are nearest if limits decided which records could be picked, and not how many only.
-    """
-    problem = selected.pool, selected.graph, selected.measure
-    selection, given = selected.selection, selected.given
-    rule = GAIN_RULES[selected.about["gain"]]
+    first: list[dict[str, Any]]  #: Picks, as the template has them.
+    nearest: list[dict[str, Any]]  #: Records that were not picked, the nearest to it first.
+    explored: bytes  #: JSON text, for the page's program.
+    kept: str  #: How much of the selection that is, in words.
+
+
+def shown_records(selected: Selected) -> ShownRecords:
+    """What is shown of the records that were picked, given, and nearest to being picked."""
+    selection = selected.selection
     explainer = Explainer(
-        *problem, rule, selection.picks, selection.gains, constraints=Constraints(given=given)
+        *(selected.pool, selected.graph, selected.measure),
+        GAIN_RULES[selected.about["gain"]],
+        *(selection.picks, selection.gains),
+        constraints=Constraints(given=selected.given),
     )
-    as_read = scores_as_read(selected.table, selected.pool)
-
-    def told(records: Sequence[int]) -> list[dict[str, Any]]:
-        return [
-            told_explanation(
-                explainer.explain(record), selected.table, len(selection), as_read=as_read
-            )
-            for record in records
-        ]
-
+    near = nearest_records(selected, explainer)
+    explored = explored_records(selected, near, explainer.gains_by_label)
     first = np.asarray(selection.picks)[:_FIRST].tolist()
-    is_any = any(selected.about.get(name) for name in ("tokens", "quotas", "changes"))
-    nearest = [] if is_any else _likely(selected)
-    explained = sorted(
-        zip(told(nearest), nearest, strict=True), key=lambda pair: (-pair[0]["ratio"], pair[1])
-    )
-    nearest = [record for about, record in explained[:_NEAREST] if about["ratio"] > 0]
-    texts = _texts(selected, [*first, *nearest])
-    return {
-        "records": [
-            {
-                **_shown(selected, record, texts),
-                "rank": about["rank"],
-                "gain": number(about["gain"]),
-                "why": by_label(about["labels"], "gain"),
-            }
-            for about, record in zip(told(first), first, strict=True)
+    texts, near_texts = explored.pick_texts[:_FIRST], explored.near_texts[:_NEAREST]
+    return ShownRecords(
+        [
+            _pick(selected, explainer, record, turns)
+            for record, turns in zip(first[: len(texts)], texts, strict=True)
         ],
-        "nearest": [
-            {
-                **_shown(selected, record, texts),
-                "rank": f"{about['rank']:,}",
-                "ratio": per_cent(about["ratio"]),
-                "score": f"{about['score']:.6g}",
-                "least": about["least_score"] and rounded_up(about["least_score"]["score"]),
-                "taken": [
-                    f"{number(loss['amount'])} taken by pick {loss['rank']:,}, "
-                    f"{told_place(loss)}: {by_label(loss['labels'], 'amount')}"
-                    for loss in about["taken_by"][:_LOSSES]
-                ],
-            }
-            for about, record in explained[: len(nearest)]
+        [
+            _near(selected.table, each, turns)
+            for each, turns in zip(near[: len(near_texts)], near_texts, strict=True)
+        ],
+        explored.json,
+        _told_kept(selected, explored),
+    )
+
+
+def _pick(selected: Selected, explainer: Explainer, record: int, turns: Turns) -> dict[str, Any]:
+    explained = explainer.explain(record)
+    about = told_explanation(explained, selected.table, len(selected.selection))
+    return {
+        **_shown(selected.table, record, turns),
+        "rank": about["rank"],
+        "gain": number(about["gain"]),
+        "why": by_label(about["labels"], "gain"),
+    }
+
+
+def _near(table: data.RecordTable, near: NearRecord, turns: Turns) -> dict[str, Any]:
+    about = near.told
+    return {
+        **_shown(table, near.record, turns),
+        "rank": f"{about['rank']:,}",
+        "ratio": per_cent(about["ratio"]),
+        "least": about["least_score"] and rounded_up(about["least_score"]["score"]),
+        "taken": [
+            f"{number(loss['amount'])} taken by pick {loss['rank']:,}, "
+            f"{told_place(loss)}: {by_label(loss['labels'], 'amount')}"
+            for loss in about["taken_by"][:_LOSSES]
         ],
     }
 
 
-def _likely(selected: Selected) -> list[int]:
-    """Records not selected that gain most after the last pick, to first order."""
-    with in_range(selected.pool, selected.graph, selected.measure) as problem:
-        z = np.asarray(selected.selection.z)[: selected.graph.num_labels]
-        gains = np.array(linear_gains(*problem, z))
-    gains[np.asarray(selected.selection.picks)] = -1
-    if selected.given is not None:
-        gains[selected.given] = -1
-    order = np.argsort(-gains, kind="stable")[:_COMPARED]
-    return order[gains[order] > 0].tolist()
-
-
-def _shown(selected: Selected, record: int, texts: dict[int, bytes]) -> dict[str, Any]:
-    table = selected.table
+def _shown(table: data.RecordTable, record: int, turns: Turns) -> dict[str, Any]:
     own = table.labels[table.offsets[record] : table.offsets[record + 1]]
     place = {"file": table.files[table.file_index[record]], "line": int(table.line[record])}
     return {
         "where": told_place(place),
-        "labels": [table.label_names[label] for label in own],
-        "turns": _turns(texts[record], selected.fields),
+        "score": f"{float(table.scores[record]):.6g}",
+        "labels": [cut(table.label_names[label], _LONGEST_NAME) for label in own[:_LABELS]],
+        "turns": [(role, cut(text, _LONGEST_TEXT)) for role, text in turns[:_TURNS]],
     }
 
 
-def _texts(selected: Selected, records: Sequence[int]) -> dict[int, bytes]:
-    """The bytes of these records, by their indices."""
-    table, rows = selected.table, np.sort(np.asarray(records, np.int64))
-    texts: dict[int, bytes] = {}
-    for index in np.unique(table.file_index[rows]).tolist():
-        here = rows[table.file_index[rows] == index]
-        found = table.sources[index].read_records(table.position[here])
-        texts.update(zip(here.tolist(), found, strict=True))
-    return texts
-
-
-def _turns(text: bytes, fields: data.FieldNames) -> list[tuple[str, str]]:
-    """Role and text of each turn, cut if they are long; the record as it is if it has none."""
-    turns: Sequence[tuple[str, str]]
-    try:
-        turns = data.decode_conversation(data.parse_record(text), fields).texts
-    except BadRecord:
-        turns = [("record", text.decode("utf-8", "replace"))]
-    return [
-        (role, said if len(said) <= _LONGEST_TEXT else said[: _LONGEST_TEXT - 1] + "…")
-        for role, said in turns
-    ]
+def _told_kept(selected: Selected, explored: ExploredRecords) -> str:
+    """How much of the selection the page has."""
+    picks, texts = len(selected.selection), len(explored.pick_texts)
+    told = [f"Texts are cut after {explored.longest:,} symbols a turn."]
+    if explored.picks < picks:
+        told.append(f"Of the {picks:,} records the first {explored.picks:,} are on this page.")
+    if texts < explored.picks:
+        told.append(f"The first {texts:,} have their texts here.")
+    given = 0 if selected.given is None else int(np.count_nonzero(selected.given))
+    if explored.given < given:
+        told.append(f"Of the {given:,} records given {explored.given:,} are here.")
+    if len(told) > 1:
+        told.append("All picks are in the file of the selection.")
+    return " ".join(told)

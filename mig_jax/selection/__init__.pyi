@@ -24,6 +24,7 @@ from ._rates import Rates, by_cost, by_gain, rates_of_prices
 from ._select import Selection, lay_out, page_priority, select
 from ._selection_of_picks import selection_of_picks
 from ._selection_state import SetSize
+from ._trajectories import GainsByLabel
 from ._upper_bound import Prices, upper_bound
 from ._working_set import set_size
 
@@ -39,6 +40,7 @@ __all__ = [
     "Enough",
     "Explainer",
     "Explanation",
+    "GainsByLabel",
     "InfeasibleError",
     "LabelGain",
     "LeastScore",

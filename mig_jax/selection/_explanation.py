@@ -13,7 +13,7 @@ from mig_jax.selection._given import given_information
 from mig_jax.selection._number_range import in_range
 from mig_jax.selection._pick_limits import PickLimits
 from mig_jax.selection._rates import Rates
-from mig_jax.selection._trajectories import Trajectories, Walk
+from mig_jax.selection._trajectories import GainsByLabel, Trajectories, Walk
 
 __all__ = ["Explainer", "Explanation", "LabelGain", "LeastScore", "Loss"]
 
@@ -147,6 +147,11 @@ class Explainer:
     def gains_found(self) -> Float[np.ndarray, " picks"]:
         """Each pick's gain computed again, in float64: another pool or measure has others."""
         return self._paths.gains
+
+    @property
+    def gains_by_label(self) -> GainsByLabel:
+        """Each pick's gain by label, of all picks at once."""
+        return self._paths.of_picks
 
     def gains_of(self, record: int) -> Float[np.ndarray, " picks"]:
         """What a record would have gained in each rank, were it still there."""

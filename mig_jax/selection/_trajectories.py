@@ -28,10 +28,20 @@ from mig_jax.measure import (
 from mig_jax.selection._number_range import in_range, widened
 from mig_jax.selection._propagated_rows import Neighbourhoods, propagated_rows
 
-__all__ = ["Trajectories", "Walk", "of_records"]
+__all__ = ["GainsByLabel", "Trajectories", "Walk", "of_records"]
 
 # So many steps are computed at once, whatever a record has: two programs serve all.
 _FEW, _MANY = 128, 4096
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GainsByLabel:
+    """What each label that a pick reaches gives of its gain; pick after pick."""
+
+    ranks: Int[np.ndarray, " reached"]  #: Of the pick, from 0; ascending.
+    labels: Int[np.ndarray, " reached"]
+    gains: Float[np.ndarray, " reached"]  #: In the pick's own rank; they add up to its gain.
+    at_first: Float[np.ndarray, " reached"]  #: Had it been the first pick.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,6 +64,7 @@ class Trajectories:
     table: Any  # What the rule prepares for each step, widened to float64.
     #: Each pick's gain at its rank, computed again.
     gains: Float[np.ndarray, " picks"]
+    of_picks: GainsByLabel  # The same by label.
 
     @classmethod
     def of(
@@ -92,12 +103,14 @@ class Trajectories:
             of_steps = np.repeat(np.arange(graph.num_labels), counts)
             table = _prepared(rule, measure.score_function, z, of_steps)
             function = widened(_rounded(measure.score_function, steps.dtype))
-            shares, _ = _shares_of(
-                rule,
-                function,
-                jax.tree_util.tree_map(lambda leaf: leaf[place - 1], table),
-                steps.astype(np.float64),
-                1.0,
+            units = steps.astype(np.float64)
+            shares, at_first = (
+                _shares_of(
+                    *(rule, function),
+                    jax.tree_util.tree_map(lambda leaf, here=here: leaf[here], table),
+                    *(units, 1.0),
+                )[0]
+                for here in (place - 1, firsts[labels])
             )
         for size in (_FEW, _MANY):  # Compiled now, not when the first question comes.
             one = jax.tree_util.tree_map(lambda leaf, size=size: np.repeat(leaf[:1], size), table)
@@ -106,6 +119,7 @@ class Trajectories:
         return cls(
             *(rule, function, pool, graph, near, weights),
             *(num_picks, firsts, ranks, table, gains),
+            GainsByLabel(owners, labels, shares, at_first),
         )
 
     def walk(self, record: int) -> Walk:

@@ -12,6 +12,7 @@ import mig_jax
 from mig_jax import data
 from mig_jax.devices import ALONE
 from mig_jax.reports import Selected, allowed_selections, manifest, selection_page, summary
+from mig_jax.selection import Constraints
 from mig_jax.synthetic import BuiltinPool
 
 GROUPS = [
@@ -156,7 +157,7 @@ def test_the_page_tells_every_limit(problem):
     others = np.setdiff1d(np.arange(560), parts[4].picks)
     given = np.isin(np.arange(560), others[:30])
     about = {**about, **LIMITS, "information": 190.5, "upper_bound": 190.7}
-    page = Page(selection_page(Selected(about, *parts, given)))
+    page = Page(selection_page(Selected(about, *parts, Constraints(given=given))))
     assert (
         "No selection of at most 20 records and 5,000 tokens that keeps to the quotas, with at "
         "most 4 that the last selection has not, together with the 30 records given, can hold more "

@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import html.parser
 import json
-import pathlib
-import subprocess
+import re
 
 import jax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from mig_jax.learning import Free, save_learned, shared_start
-from tests.running import mig
-
-SCRIPT = "<script>alert('x')</script> & \"quoted\""
-
-
-class Page(html.parser.HTMLParser):
-    """Tags with their attributes, and the text between them."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(path.read_text("utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def select(folder: pathlib.Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = ["select", f"--output={folder / 'out.jsonl'}", "--cache=none", *words]
-    return mig(*command)
+from tests.reports.selection_pages import ATTACK, LABELS, Page, attacked_pool, select
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory) -> list[str]:
-    """Two files with labels and texts that HTML, fonts and formulas stumble over."""
-    folder = tmp_path_factory.mktemp("pool")
-    names = [SCRIPT, "数学", "👩‍🔬", "$x$", "plain"]
-    rng = np.random.default_rng(0)
-    for file in ("first", "second"):
-        rows = []
-        for number in range(30):
-            turns = [
-                {"role": "user", "content": f"{SCRIPT} {file} {number}"},
-                {"role": "assistant", "content": "long " * 400},
-            ]
-            labels = [names[k] for k in rng.choice(5, 2, replace=False)]
-            rows.append({"messages": turns, "labels": labels, "score": float(rng.random())})
-        (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    np.savez(folder / "emb.npz", labels=np.array(names), embeddings=rng.random((5, 3)))
-    files = [f"--pool={folder / f'{name}.jsonl'}" for name in ("first", "second")]
-    return [*files, f"--label_embeddings={folder / 'emb.npz'}", "--similarity_threshold=0.5"]
+    return attacked_pool(tmp_path_factory.mktemp("pool"))
 
 
 def test_page_tells_what_the_manifest_tells(pool, tmp_path):
@@ -68,12 +28,16 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
     page = Page(path)
     about = json.loads((tmp_path / "out.manifest.json").read_text())
     ratio = np.floor(about["certified_ratio"] * 1e4) / 1e2
+    by_chance = about["random_choice"]["information"] / about["upper_bound"]
     for expected in (
         "25 of 60 records selected",
         f"at least {ratio:.2f} % of the best",
         f"{about['information']:,.1f}",
         f"{about['edges']:,}pairs of labels joined",
-        f"{about['labels_covered']:,}of {about['labels']:,} labels covered",
+        f"{about['labels_covered']:,}of {about['labels']:,} labels covered"
+        f"{about['random_choice']['labels_covered']:,.0f} at random",
+        f"information E{about['random_choice']['information']:,.1f} at random",
+        f"certified{np.floor(1e4 * by_chance) / 1e2:.2f} % at random",
         "The first 20 records",
         "its gain: ",
         "Nearest to being selected",
@@ -82,15 +46,14 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
         "By file",
     ):
         assert expected in page.text
-    # Texts are there as texts, and nothing is fetched or run.
-    assert f"{SCRIPT} " in page.text
+    # Texts are there as texts, without the page's program too, and nothing is fetched.
+    assert f"{ATTACK} " in page.text
     assert "long …" not in page.text
     assert "…" in page.text
     tags = [tag for tag, _ in page.tags]
-    assert not {"script", "link", "iframe", "object"} & set(tags)
-    sources = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
-    assert len(sources) == 3
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not {"link", "iframe", "object", "img"} & set(tags)
+    assert tags.count("script") == 2
+    assert not {"src", "onerror", "onload"} & {name for _, given in page.tags for name in given}
     picked = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     places = [page.text.find(row["messages"][0]["content"] + "assistant") for row in picked[:20]]
     assert places == sorted(places)
@@ -101,6 +64,112 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
     assert select(again, *pool, "--budget=25", f"--report={again / 'report'}").returncode == 0
     own = (again / "report" / "index.html").read_bytes()
     assert own.replace(str(again).encode(), str(tmp_path).encode()) == path.read_bytes()
+
+
+def test_records_to_explore_are_those_selected(pool, tmp_path):
+    """Rank by rank what the table beside the selection has, and what the pool's files have."""
+    assert select(tmp_path, *pool, "--budget=25", f"--report={tmp_path}").returncode == 0
+    data = Page(tmp_path / "index.html").data
+    rows = pq.read_table(tmp_path / "out.selection.parquet").to_pylist()
+    picked = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(data["picks"]) == len(data["texts"]["picks"]) == 25
+    assert data["given"] == []
+    assert (
+        "<"
+        not in (tmp_path / "index.html")
+        .read_text()
+        .partition('id="data">')[2]
+        .partition("</script>")[0]
+    )
+    for told, row, record, turns in zip(
+        data["picks"], rows, picked, data["texts"]["picks"], strict=True
+    ):
+        file, line, score, labels, more, gain, at_first, most, parts, reached = told
+        assert (data["files"][file], line) == (row["file"], row["line"])
+        assert [data["labels"][label] for label in labels] == sorted(record["labels"])
+        assert more == 0
+        np.testing.assert_allclose([score, gain], [record["score"], row["gain"]], rtol=1e-4)
+        assert at_first >= gain * (1 - 1e-4)
+        assert parts == sorted(parts, reverse=True)
+        # At most five labels: all are told.
+        assert reached == len(most) == len(parts)
+        assert {data["labels"][label] for label in most} >= set(record["labels"])
+        np.testing.assert_allclose(sum(parts), gain, rtol=1e-2)
+        (_, asked), (_, answer) = turns
+        assert asked == record["messages"][0]["content"]
+        assert (answer[:-1], answer[-1]) == (record["messages"][1]["content"][:1499], "…")
+    # The gain of a record is its best if it is the first.
+    assert data["picks"][0][5] == data["picks"][0][6]
+    # Of those that came near, none was picked; what a pick took of one is not more than it had.
+    places = {(told[0], told[1]) for told in data["picks"]}
+    ratios = [told[5] for told in data["near"]]
+    assert not places & {(told[0], told[1]) for told in data["near"]}
+    assert ratios == sorted(ratios, reverse=True)
+    for told in data["near"]:
+        taken = told[9]
+        assert all(1 <= rank <= told[6] for rank, _, _ in taken)
+        for _, amount, labels in taken:
+            np.testing.assert_allclose(sum(part for _, part in labels), amount, rtol=1e-2)
+
+
+def test_charts_have_the_numbers_of_the_selection(pool, tmp_path):
+    assert select(tmp_path, *pool, "--budget=25", f"--report={tmp_path}").returncode == 0
+    about = json.loads((tmp_path / "out.manifest.json").read_text())
+    text = Page(tmp_path / "index.html").text
+    rows = pq.read_table(tmp_path / "out.selection.parquet").to_pylist()
+    read = dict(re.findall(r"picks (\d+): selected ([\d.]+)", text))
+    assert len(read) == 25
+    for row in rows:
+        np.testing.assert_allclose(float(read[str(row["rank"])]), row["information"], rtol=1e-3)
+    [(best, by_chance)] = re.findall(
+        r"picks 25: selected [\d.]+, highest scores ([\d.]+), a random choice ([\d.]+)", text
+    )
+    np.testing.assert_allclose(float(by_chance), about["random_choice"]["information"], rtol=1e-3)
+    assert float(by_chance) < float(best) < about["information"]
+    gains = dict(re.findall(r"pick (\d+): gain ([\d.]+)", text))
+    np.testing.assert_allclose(float(gains["7"]), rows[6]["gain"], rtol=1e-3)
+    # Each label has its bars, and its dot is told by the same shares.
+    bars = re.findall(r"([\d.]+) %([\d.]+) %", text)
+    assert len(bars) == len(LABELS)
+    np.testing.assert_allclose(np.sum(np.array(bars, float), axis=0), 100, atol=0.1)
+    for pool_share, held_share in bars:
+        told = f": {held_share}% of the information of the selection, {pool_share}% of the pool's"
+        assert told in text
+
+
+def test_shares_are_those_of_the_scores_if_no_labels_are_joined(tmp_path):
+    rows = [{"labels": ["a"], "score": 3.0}, {"labels": ["a"], "score": 2.0}]
+    rows += [{"labels": ["b"], "score": 1.5}, {"labels": ["c"], "score": 1.0}]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget=2", f"--report={tmp_path}"]
+    assert select(tmp_path, *words).returncode == 0
+    text = Page(tmp_path / "index.html").text
+    for name, of_pool, held in (("a", 5 / 7.5, 3 / 4.5), ("b", 1.5 / 7.5, 1.5 / 4.5)):
+        assert f"{name}{100 * of_pool:.2f} %{100 * held:.2f} %" in text
+    assert "c: 0.00% of the information of the selection, 13.33% of the pool's" in text
+
+
+def test_a_page_of_large_records_is_below_10_mb_and_tells_what_it_left_out(tmp_path):
+    """Names and texts of three bytes a symbol: neither all numbers nor all texts have room."""
+    rng = np.random.default_rng(0)
+    with (tmp_path / "pool.jsonl").open("w") as out:
+        for number in range(560):
+            turns = [{"role": "user", "content": f"{number} " + "数" * 1400}] * 4
+            labels = [f"{number} {k} " + "签" * 200 for k in range(40)]
+            row = {"messages": turns, "labels": labels, "score": float(rng.random()) + 1}
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget=540", f"--report={tmp_path}"]
+    done = select(tmp_path, *words, "--nocertificate", "--similarity_threshold=0.9")
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "index.html"
+    assert 8e6 < path.stat().st_size < 1e7
+    page = Page(path)
+    rows, texts = len(page.data["picks"]), len(page.data["texts"]["picks"])
+    assert 0 < texts < rows < 540
+    assert f"Of the 540 records the first {rows:,} are on this page." in page.text
+    assert f"The first {texts:,} have their texts here." in page.text
+    assert {len(row[3]) for row in page.data["picks"]} == {30}
+    assert {row[4] for row in page.data["picks"]} == {10}
 
 
 def test_given_records_are_not_counted_as_what_may_be_selected(pool, tmp_path):
@@ -114,6 +183,13 @@ def test_given_records_are_not_counted_as_what_may_be_selected(pool, tmp_path):
     for row in about["sources"]:
         assert f"{row['file']}{row['records']}{row['selected']}" in page.text.replace("\n", "")
     assert "in the pool and in the selection and what is given" in page.text
+    assert len(page.data["given"]) == 7
+    have = [json.loads(line) for line in (tmp_path / "have.jsonl").read_text().splitlines()]
+    texts = [turns[0][1] for turns in page.data["texts"]["given"]]
+    assert sorted(texts) == sorted(row["messages"][0]["content"] for row in have)
+    counts = dict(zip(page.data["labels"], page.data["timesGiven"], strict=True))
+    for name, times in counts.items():
+        assert times == sum(name in row["labels"] for row in have)
 
 
 def test_a_resumed_selection_has_the_page_of_an_uninterrupted_one(pool, tmp_path):
@@ -145,7 +221,8 @@ def test_what_is_given_is_not_near_and_more_is_told_by_the_command(pool, tmp_pat
         done = select(tmp_path, *pool, *words, "--budget=15", f"--report={tmp_path}")
         assert done.returncode == 0, done.stderr
         text = Page(tmp_path / "index.html").text
-        assert ("Nearest to being selected" in text, told in text) == (has_nearest, not has_nearest)
+        assert told in text
+        assert ("Nearest to being selected" in text) == has_nearest
         assert ("Within these limits" in text) != ("--extend" in words[0])
         if "--given" in words[0]:
             assert "50records in the pool, beside those given" in text

@@ -86,6 +86,28 @@ def test_gains_ranks_and_losses_are_those_of_a_loop(case, which, gain):
             np.testing.assert_allclose(sum(fall for _, fall in loss.labels), loss.amount)
 
 
+@pytest.mark.parametrize("gain", ["exact", "linear"])
+def test_gains_by_label_of_all_picks_are_those_of_each(case, gain):
+    pool, graph, measure, rule, selection = selected(case, FUNCTIONS[0][0], gain)
+    given = np.zeros(200, bool)
+    given[np.setdiff1d(np.arange(200), selection.picks)[:20]] = True
+    for options in ({}, {"constraints": Constraints(given=given)}):
+        explainer = explained(pool, graph, measure, rule, selection, **options)
+        found = explainer.gains_by_label
+        assert np.all(np.diff(found.ranks) >= 0)
+        for rank, pick in enumerate(selection.picks.tolist()):
+            here = found.ranks == rank
+            told = explainer.explain(pick).labels
+            order = np.argsort([each.label for each in told])
+            np.testing.assert_array_equal(
+                np.sort(found.labels[here]), [told[k].label for k in order]
+            )
+            by_label = np.argsort(found.labels[here])
+            for name, values in (("gain", found.gains), ("at_first", found.at_first)):
+                expected = [getattr(told[k], name) for k in order]
+                np.testing.assert_allclose(values[here][by_label], expected, rtol=1e-6)
+
+
 def test_labels_are_told_with_those_they_are_reached_through():
     pool = mig_jax.pool_from_label_lists([[0], [1, 3], [2]], [1.0, 2.0, 3.0])
     graph = mig_jax.label_graph_from_edges(4, [(0, 1, 0.5), (1, 2, 0.25), (2, 3, 0.75)])
