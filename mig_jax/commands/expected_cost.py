@@ -1,7 +1,7 @@
 """How long a selection is expected to take on a CPU, and how much memory.
 
-By what docs/benchmarks.md tells of two idle cores, stage by stage, scaled by how fast this machine
-runs just now.
+By what docs/background/benchmarks.md tells of two idle cores, stage by stage, scaled by how fast
+this machine runs just now.
 """
 
 from __future__ import annotations

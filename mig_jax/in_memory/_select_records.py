@@ -74,8 +74,8 @@ def select_records(
 
     Records are conversations as they come, whose labels and scores are made first, without a
     model, if there are none (as `mig-jax annotate` does); or they bring labels, a score or both.
-    Each format that the command reads is read (docs/formats.md). The same records in a file give
-    the same picks, gains and certificate.
+    Each format that the command reads is read (docs/guides/formats.md). The same records in a file
+    give the same picks, gains and certificate.
 
     Args:
       records: a `datasets.Dataset`, a DataFrame of pandas or polars, a `pyarrow.Table`, or a list
@@ -94,7 +94,7 @@ def select_records(
       quotas: how much of each group there must and may be, as {"maths": "5%..20%"}.
       given: records that you have already, held in any such way or in files: they count in the
         information, and are not picked.
-      method: "mig", or another one, such as "random" (docs/methods.md).
+      method: "mig", or another one, such as "random" (docs/guides/methods.md).
       validation: records that the selection is wanted for, as some methods need them.
       fields: your names of fields by the usual ones, as {"labels": "tags", "score": "quality"}.
       vocabulary: labels that count; others are dropped.

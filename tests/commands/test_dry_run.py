@@ -169,7 +169,7 @@ def test_what_is_expected_grows_with_the_work():
     small = Work(20_000, 70_000, 300_000, 200, of_costs=False, certified=True, prefixes=True)
     large = Work(939_343, 3_300_000, 14_800_000, 50_000, False, True, True)
     expected = [expected_cost(one, read_and_joined=0.4, slower=1.0) for one in (small, large)]
-    # docs/benchmarks.md: 6.2 s, 10.5 s the first time, 0.65 GB.
+    # docs/background/benchmarks.md: 6.2 s, 10.5 s the first time, 0.65 GB.
     assert 4.5 < expected[1].seconds < 8
     assert 8 < expected[1].first_seconds < 15
     assert 0.5e9 < expected[1].bytes < 0.9e9
