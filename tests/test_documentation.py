@@ -188,6 +188,8 @@ def test_lines_not_said():
     said = "selected 200 of 5,000\n  information E   10,831.9\nin 3.2 s\n"
     shown = "selected 200 of 5,000\n information E 10,831.2\nin 7 s\n\u2026\n"
     assert lines_not_said(shown, said) == []
+    assert lines_not_said("information E \u2026", said) == []
+    assert lines_not_said("information E 9,831.9 \u2026", said) != []
     assert lines_not_said("selected 201 of 5,000", "selected 200 of 5,000") != []
     assert lines_not_said("information E 10,931.9", said) == ["information E 10,931.9"]
     assert lines_not_said("picked 200 of 5,000", said) == ["picked 200 of 5,000"]

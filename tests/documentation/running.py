@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
@@ -189,7 +190,8 @@ class Page:
             capture_output=True,
             text=True,
         )
-        return done.returncode, done.stderr + done.stdout
+        left = done.returncode == 128 + signal.SIGPIPE and "| head" in command.text
+        return 0 if left else done.returncode, done.stderr + done.stdout
 
     def _parse(self, command: ShellCommand, arguments: Sequence[str]) -> None:
         words = [word.replace("\u2026", "...") for word in _in_full(command, arguments)]

@@ -51,6 +51,8 @@ def make_stand_ins(folder: pathlib.Path) -> None:
     for name in ("raw.jsonl", "raw.jsonl.gz", "stackexchange.jsonl.gz"):
         _write(folder / name, bare)
     _write(folder / "new.jsonl.gz", more[:100])
+    _write(folder / "old.jsonl", bare[:2500])
+    _write(folder / "new.jsonl", bare[2500:2600])
     for name in ("dev.jsonl", "validation.jsonl"):
         _write(folder / name, more[100:250])
     _write(folder / "test.jsonl", more[250:])

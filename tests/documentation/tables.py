@@ -78,6 +78,7 @@ SHOWN = {
     r"\A\{": "a record",
     r"\Amig-jax: |\Anote: |\Alabel graph: ": "what a command says",
     r"\Asubset,score$": "a table",
+    r"\A# \w+\.txt$": "a file of flags",
 }
 
 #: Flags named in sentences that are not ours, and whose they are.
@@ -90,6 +91,7 @@ FLAGS_OF_OTHERS = {
     "--num-cpus": "ray",
     "--head": "ray",
     "--inputs": "tests.fuzzing",
+    "--bugdet": "a slip, of which troubleshooting tells",
 }
 
 
