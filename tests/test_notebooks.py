@@ -136,6 +136,8 @@ def test_the_readme_names_all_notebooks():
         " run: python -m notebooks.pair"
     )
     assert pair.with_list(readme, pair.repository()) == readme
+    # A comment that begins a line would make it HTML, whose Markdown is shown as it stands.
+    assert all(not line.lstrip().startswith("<!-- notebooks") for line in readme.splitlines())
     assert "[![Open in Colab]" in pair.with_list(readme, "https://github.com/someone/mig_jax")
 
 
