@@ -31,7 +31,7 @@ NOT_RUN = {
     r"--coordinator_address=": "several hosts",
     r"^vllm |^llama-server |(^| )ollama |^transformers serve": "a server of others",
     r"sglang\.launch_server": "a server of others",
-    r"-m experiments\.learn_params ": "a minute and a half; .ci/run runs it",
+    r"-m experiments\.learn_params ": "two minutes; .ci/run runs it",
     r"thorough\.flags": "240 steps of learning",
     r"^mig-jax learn .*--objective=": "minutes; tests/commands/test_learn.py runs each objective",
     r"--params=learned/params .*--output=next\.jsonl": "what was learned by what is not run",
