@@ -265,8 +265,6 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     _check_params(values)
     if values.preset is not None:
         _apply_preset(values)
-        told = " ".join(f"--{name}={value}" for name, value in _PRESETS[values.preset].items())
-        say(f"--preset={values.preset} stands for {told}")
     _check_neighbours(values)
     for name in PARAMETERS:
         if values[name].present:
@@ -305,10 +303,16 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
 
 
 def _apply_preset(values: flags.FlagValues) -> None:
-    """Flags given by the user win over the preset."""
-    for name, value in _PRESETS[values.preset].items():
-        if not values[name].present:
+    """Flags given by the user win over the preset, which is told."""
+    preset = _PRESETS[values.preset]
+    own = [name for name in preset if values[name].present]
+    for name, value in preset.items():
+        if name not in own:
             values[name].value = value
+    told = " ".join(f"--{name}={value}" for name, value in preset.items() if name not in own)
+    beside = " ".join(f"--{name}={values[name].value}" for name in own)
+    line = f"--preset={values.preset} stands for {told or 'nothing more'}"
+    say(line + f", as you give {beside}" * bool(own))
 
 
 def _check_neighbours(values: flags.FlagValues) -> None:

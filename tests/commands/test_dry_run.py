@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -24,6 +25,20 @@ def told_by(*flags):
 
 def in_folder(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_on_standard_output(pool_file, tmp_path, monkeypatch):
+    """Only the records are written there; what is left out is listed nowhere."""
+    monkeypatch.chdir(tmp_path)
+    bad = tmp_path / "bad.jsonl"
+    bad.write_bytes(pool_file.read_bytes() + b'{"mig_jax": 1}\n')
+    flags = ["--budget=9", "--output=-", "--compare=random", "--on_bad_record=skip"]
+    result = mig("select", bad, *flags, "--dry_run")
+    assert result.returncode == 0, result.stderr
+    assert re.findall("would write +(.*)", result.stdout) == ["the records to standard output"]
+    assert "left out most often (1 time): " in result.stderr
+    assert "rejected.jsonl" not in result.stderr
+    assert in_folder(tmp_path) == ["bad.jsonl"]
 
 
 def test_it_tells_what_the_run_then_does(pool_file, tmp_path):
