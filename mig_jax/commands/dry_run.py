@@ -62,7 +62,8 @@ def dry_run(options: SelectOptions, hosts: Hosts) -> None:
 
 def _told(options: SelectOptions, ready: Prepared, hosts: Hosts) -> Iterator[tuple[str, str]]:
     table, graph = ready.table, ready.problem.graph
-    skipped = f"; {table.records_skipped:,} bad ones left out" if table.records_skipped else ""
+    bad = table.records_skipped
+    skipped = f"; {bad:,} bad {'record' if bad == 1 else 'records'} left out" if bad else ""
     made = ", labels or scores made before" if data.ANNOTATED in table.layouts else ""
     in_files = f" in {len(table.files):,} files" if len(table.files) > 1 else ""
     yield "records", f"{ready.num_records:,}{in_files}{made}{skipped}"

@@ -309,10 +309,13 @@ def _apply_preset(values: flags.FlagValues) -> None:
     for name, value in preset.items():
         if name not in own:
             values[name].value = value
-    told = " ".join(f"--{name}={value}" for name, value in preset.items() if name not in own)
+    family = FAMILIES[values.score_function]
+    lacking = {*PARAMETERS} - {field.name for field in dataclasses.fields(family)}
+    new = [name for name in preset if name not in own and name not in lacking]
+    told = " ".join(f"--{name}={preset[name]}" for name in new)
     beside = " ".join(f"--{name}={values[name].value}" for name in own)
     line = f"--preset={values.preset} stands for {told or 'nothing more'}"
-    say(line + f", as you give {beside}" * bool(own))
+    say(line + f" with your {beside}" * bool(own))
 
 
 def _check_neighbours(values: flags.FlagValues) -> None:

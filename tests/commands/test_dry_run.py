@@ -162,6 +162,8 @@ def test_a_raw_pool_is_not_annotated(tmp_path, monkeypatch):
     told, files = told_by(*flags)
     assert told["records"] == "60, without labels and scores"
     assert told["annotation"].startswith("of all 60 records first")
+    assert ", and kept in the cache" in told["annotation"]
+    assert "kept" not in told_by(*flags, "--cache=none")[0]["annotation"]
     assert told["labels"].startswith("a sample of 60 records gets ")
     assert told["budget"] == "12 of 60 records"
     assert told["time"].endswith("to annotate, by that sample")
@@ -176,7 +178,7 @@ def test_a_raw_pool_is_not_annotated(tmp_path, monkeypatch):
     # What was annotated before is known.
     assert mig("select", *flags).returncode == 0
     told, _ = told_by(*flags)
-    assert told["records"] == "60, labels or scores made before; 1 bad ones left out"
+    assert told["records"] == "60, labels or scores made before; 1 bad record left out"
     assert "edges at similarity" in told["label graph"]
 
 
