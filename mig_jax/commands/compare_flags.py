@@ -40,8 +40,8 @@ def define_compare_flags(add: AddFlag) -> None:
         [],
         "Other ways to choose under the same limits, held against this selection by the same "
         "measure, as in --compare=random,top_score,paper: a table, the manifest's `compare`, and "
-        f"OUTPUT.compare.svg. Of {', '.join(COMPARED)}; paper is MIG with the paper's linear "
-        "gains, random is the mean of five.",
+        f"OUTPUT.compare.svg; the table alone with --output=-. Of {', '.join(COMPARED)}; paper is "
+        "MIG with the paper's linear gains, random is the mean of five.",
     )
 
 

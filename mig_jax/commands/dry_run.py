@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import jax
 import numpy as np
@@ -13,7 +11,7 @@ import numpy as np
 from mig_jax import data
 from mig_jax.commands.dry_run_raw import read_plan_of_raw
 from mig_jax.commands.expected_cost import Work, expected_cost, told_bytes, told_seconds
-from mig_jax.commands.pool_inputs import label_embeddings
+from mig_jax.commands.pool_inputs import Nowhere, label_embeddings
 from mig_jax.commands.preparation import Prepared, prepare_selection
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import silent, tell
@@ -26,13 +24,6 @@ __all__ = ["dry_run"]
 
 _WIDTH = 15  # Of the names in front of what is told.
 _SLOW = 1.75  # From so many times on it is told that the machine is slow.
-
-
-class _Nowhere:
-    """Takes outputs that nobody wants."""
-
-    def open(self, path: str, /) -> BinaryIO:
-        return io.BytesIO()
 
 
 def dry_run(options: SelectOptions, hosts: Hosts) -> None:
@@ -55,7 +46,7 @@ def dry_run(options: SelectOptions, hosts: Hosts) -> None:
         told += raw.told()
     else:
         seconds: dict[str, float] = {}
-        ready = prepare_selection(options, _Nowhere(), hosts, seconds)
+        ready = prepare_selection(options, Nowhere(), hosts, seconds)
         told += _told(options, ready, hosts)
         told += _told_cost(options, ready, seconds)
     told += files
@@ -71,7 +62,8 @@ def dry_run(options: SelectOptions, hosts: Hosts) -> None:
 
 def _told(options: SelectOptions, ready: Prepared, hosts: Hosts) -> Iterator[tuple[str, str]]:
     table, graph = ready.table, ready.problem.graph
-    skipped = f"; {table.records_skipped:,} bad ones left out" if table.records_skipped else ""
+    bad = table.records_skipped
+    skipped = f"; {bad:,} bad {'record' if bad == 1 else 'records'} left out" if bad else ""
     made = ", labels or scores made before" if data.ANNOTATED in table.layouts else ""
     in_files = f" in {len(table.files):,} files" if len(table.files) > 1 else ""
     yield "records", f"{ready.num_records:,}{in_files}{made}{skipped}"
@@ -172,11 +164,15 @@ def _files(options: SelectOptions) -> Iterator[tuple[str, str]]:
     """
     outputs = data.OutputFiles(options.files())
     manifest = options.stem + ".manifest.json"
-    names = [options.output, options.stem + ".selection.parquet", manifest]
-    if options.compare:
-        names.append(options.stem + ".compare.svg")
-    if options.on_bad_record == "skip" and options.pool:
-        names.append(options.stem + ".rejected.jsonl")
+    names: list[str] = []
+    if options.to_standard_output:
+        yield "would write", "the records to standard output"
+    else:
+        names += [options.output, options.stem + ".selection.parquet", manifest]
+        if options.compare:
+            names.append(options.stem + ".compare.svg")
+        if options.on_bad_record == "skip" and options.pool:
+            names.append(options.stem + ".rejected.jsonl")
     if options.dataset_info is not None:
         names.append(options.dataset_info)
         data.updated_dataset_info(options.dataset_info, "any", {})

@@ -33,6 +33,7 @@ class RawPlan:
     lacking: list[str]
     perhaps: str  #: Flags that might tell where it is after all.
     sampled: int
+    kept: bool  #: In the cache, for the next run.
     bad: int  #: Of the sample.
     stops: bool  #: Whether a bad record ends the run.
     labels: int  #: That the sample was given.
@@ -44,7 +45,7 @@ class RawPlan:
         in_files = f" in {self.files:,} files" if self.files > 1 else ""
         yield "records", f"{self.records:,}{in_files}, without {listed(self.lacking)}"
         guess = f"; if they have, perhaps {self.perhaps} tells where" if self.perhaps else ""
-        made = "as `mig-jax annotate` does, and kept in the cache"
+        made = "as `mig-jax annotate` does" + ", and kept in the cache" * self.kept
         yield "annotation", f"of all {self.records:,} records first, {made}{guess}"
         about = f"a sample of {self.sampled:,} records gets {self.labels:,} labels"
         bad = f"; {self.bad:,} of them cannot be used" if self.bad else ""
@@ -90,6 +91,7 @@ def read_plan_of_raw(options: SelectOptions) -> RawPlan | None:
         lacking=["scores" if name == "score" else name for name in sorted(lacking.what)],
         perhaps=lacking.perhaps,
         sampled=len(sample),
+        kept=options.cache_folder is not None,
         bad=table.records_skipped,
         stops=options.on_bad_record == "error",
         labels=table.num_labels,

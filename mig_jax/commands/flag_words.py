@@ -119,11 +119,17 @@ def _words_of_file(path: str, within: tuple[str, ...]) -> Iterator[_Word]:
 
 
 def _by_name(values: flags.FlagValues, word: str) -> str:
-    """A flag with hyphens as it is defined, with underscores; any other word as it is."""
+    """A flag with hyphens as it is defined, with underscores; any other word as it is.
+
+    --no-NAME and --no_NAME are --noNAME.
+    """
     found = _FLAG.fullmatch(word)
     if found is None:
         return word
     name = found[2].replace("-", "_")
+    negated = name.removeprefix("no_")
+    if name not in values and negated in values and values[negated].boolean:
+        name = f"no{negated}"
     is_known = name in values or name.removeprefix("no") in values
     return f"{found[1]}{name}{found[3] or ''}" if is_known else word
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from mig_jax.measure import (
 )
 
 __all__ = [
+    "Nowhere",
     "Outputs",
     "check_budget",
     "check_raw",
@@ -45,6 +47,18 @@ class Outputs(Protocol):
     """What gives a stream for an output, as `mig_jax.data.OutputFiles` does."""
 
     def open(self, path: str, /) -> BinaryIO: ...
+
+
+class _Discarded(io.BytesIO):
+    def write(self, text: Any, /) -> int:
+        return len(text)
+
+
+class Nowhere:
+    """Takes outputs that are kept nowhere; what is left out of a pool is told all the same."""
+
+    def open(self, path: str, /) -> BinaryIO:
+        return _Discarded()
 
 
 def read_table(
@@ -85,7 +99,8 @@ def read_table(
         # If several processes read, each keeps what it rejects.
         part = "" if hosts.is_first else f".{hosts.index}"
         path, open_output = f"{stem}.rejected{part}.jsonl", outputs.open
-        rejects = Rejected(hosts.together(lambda: open_output(path)), path)
+        stream = hosts.together(lambda: open_output(path))
+        rejects = Rejected(stream, None if isinstance(outputs, Nowhere) else path)
     table = _read(options, vocabulary, rejects, fits, hosts)
     if rejects is not None:
         rejects.say(hosts)

@@ -25,13 +25,13 @@ _MOST_REASONS = 10_000  # That are told apart.
 class Rejected:
     """Passes on the lines of STEM.rejected.jsonl, and counts the reasons that they give."""
 
-    def __init__(self, stream: Any, path: str) -> None:
-        """Takes the stream, and the path that it will have in the end."""
+    def __init__(self, stream: Any, path: str | None) -> None:
+        """Takes the stream, and the path that it will have in the end; None if nobody keeps it."""
         self._stream, self._rest = stream, b""
         self._of_reason: Counter[str] = Counter()
         self._first: dict[str, str] = {}  # Such a reason, as it is.
-        #: Where the lines are found, from the root of the file system on.
-        self.path = os.path.abspath(path)
+        #: Where the lines are found, from the root of the file system on; None for nowhere.
+        self.path = None if path is None else os.path.abspath(path)
 
     def write(self, text: bytes) -> None:
         """Takes lines, or any part of them."""
@@ -68,6 +68,8 @@ class Rejected:
         if (most := self.most(hosts)) is None:
             return
         reason, number = most
-        beside = ", and beside it" if hosts.count > 1 else ""
         times = f"{number:,} time{'s' * (number > 1)}"
-        say(f"left out most often ({times}): {reason}; all are listed in {self.path}{beside}")
+        listed = ""
+        if self.path is not None:
+            listed = f"; all are listed in {self.path}{', and beside it' * (hosts.count > 1)}"
+        say(f"left out most often ({times}): {reason}{listed}")

@@ -15,6 +15,7 @@ from mig_jax.commands.agreement import check_agreement
 from mig_jax.commands.choosing import Chosen, choose
 from mig_jax.commands.command import Command
 from mig_jax.commands.dry_run import dry_run
+from mig_jax.commands.pool_inputs import Nowhere
 from mig_jax.commands.pool_parts import table_of_picks
 from mig_jax.commands.progress import Bar
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
@@ -40,7 +41,8 @@ class _Outputs:
     """The streams of what the first process writes."""
 
     records: BinaryIO
-    manifest: BinaryIO | None  # None, as the table, if the records go to standard output.
+    # None, as the table and the comparison, if the records go to standard output.
+    manifest: BinaryIO | None
     table: BinaryIO | None
     dataset_info: BinaryIO | None
     page: BinaryIO | None
@@ -95,7 +97,7 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         stream = last.enter_context(standard_output()) if to_standard else None
         # First: what is not there, be it a folder or a model, is known before the work.
         outputs = hosts.together(lambda: _open(options, files, stream) if hosts.is_first else None)
-        chosen = choose(options, None if to_standard else files, hosts, seconds)
+        chosen = choose(options, Nowhere() if to_standard else files, hosts, seconds)
         with timed(seconds, "writing"), progress_bar("writing", None, leave=False) as bar:
             _write_all(options, outputs, chosen, hosts, bar)
         if outputs is not None and outputs.manifest is not None:
@@ -150,11 +152,15 @@ def _open(options: SelectOptions, files: data.OutputFiles, stream: BinaryIO | No
         table=None if stream else files.open(options.stem + ".selection.parquet"),
         dataset_info=None if options.dataset_info is None else files.open(options.dataset_info),
         page=None if options.report is None else files.open(_page_file(options.report)),
-        comparison=files.open(options.stem + ".compare.svg") if options.compare else None,
+        comparison=_open_picture(options, files) if options.compare and not stream else None,
     )
     if options.dataset_info is not None:
         _updated_dataset_info(options, {})
     return outputs
+
+
+def _open_picture(options: SelectOptions, files: data.OutputFiles) -> BinaryIO:
+    return files.open(options.stem + ".compare.svg")
 
 
 def _open_manifest(options: SelectOptions, files: data.OutputFiles) -> BinaryIO:

@@ -265,8 +265,6 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
     _check_params(values)
     if values.preset is not None:
         _apply_preset(values)
-        told = " ".join(f"--{name}={value}" for name, value in _PRESETS[values.preset].items())
-        say(f"--preset={values.preset} stands for {told}")
     _check_neighbours(values)
     for name in PARAMETERS:
         if values[name].present:
@@ -305,10 +303,19 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
 
 
 def _apply_preset(values: flags.FlagValues) -> None:
-    """Flags given by the user win over the preset."""
-    for name, value in _PRESETS[values.preset].items():
-        if not values[name].present:
+    """Flags given by the user win over the preset, which is told."""
+    preset = _PRESETS[values.preset]
+    own = [name for name in preset if values[name].present]
+    for name, value in preset.items():
+        if name not in own:
             values[name].value = value
+    family = FAMILIES[values.score_function]
+    lacking = {*PARAMETERS} - {field.name for field in dataclasses.fields(family)}
+    new = [name for name in preset if name not in own and name not in lacking]
+    told = " ".join(f"--{name}={preset[name]}" for name in new)
+    beside = " ".join(f"--{name}={values[name].value}" for name in own)
+    line = f"--preset={values.preset} stands for {told or 'nothing more'}"
+    say(line + f" with your {beside}" * bool(own))
 
 
 def _check_neighbours(values: flags.FlagValues) -> None:

@@ -66,7 +66,13 @@ def spooled_input() -> str:
 
 @contextlib.contextmanager
 def standard_output() -> Iterator[BinaryIO]:
-    """A stream whose bytes go to standard output in the end, all of them; none if it fails."""
+    """A stream whose bytes go to standard output in the end, all of them; none if it fails.
+
+    Raises:
+      InputError: if there is no standard output.
+    """
+    if sys.stdout is None:  # As of `>&-`.
+        raise InputError("standard output: is closed; expected a file or a pipe to write to")
     with tempfile.TemporaryFile() as spool:
         yield spool
         spool.seek(0)

@@ -48,6 +48,8 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
         after HUP, and what a session (IPython, python -i) gets.
     """
     before = commits_made()
+    if sys.stderr is None:  # As of `2>&-`.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
     def told() -> str:
         return "all outputs were written" if commits_made() > before else interrupted
@@ -55,8 +57,9 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
     try:
         with raised(name, told):
             status = command() or 0
-            with place_told("standard output"):
-                sys.stdout.flush()
+            if sys.stdout is not None:  # As of `>&-`.
+                with place_told("standard output"):
+                    sys.stdout.flush()
             return status
     except (InputError, flags.Error) as error:
         _stderr.write(f"{name}: {printable(' '.join(str(error).split()))}\n")

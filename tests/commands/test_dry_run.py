@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -24,6 +25,20 @@ def told_by(*flags):
 
 def in_folder(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_on_standard_output(pool_file, tmp_path, monkeypatch):
+    """Only the records are written there; what is left out is listed nowhere."""
+    monkeypatch.chdir(tmp_path)
+    bad = tmp_path / "bad.jsonl"
+    bad.write_bytes(pool_file.read_bytes() + b'{"mig_jax": 1}\n')
+    flags = ["--budget=9", "--output=-", "--compare=random", "--on_bad_record=skip"]
+    result = mig("select", bad, *flags, "--dry_run")
+    assert result.returncode == 0, result.stderr
+    assert re.findall("would write +(.*)", result.stdout) == ["the records to standard output"]
+    assert "left out most often (1 time): " in result.stderr
+    assert "rejected.jsonl" not in result.stderr
+    assert in_folder(tmp_path) == ["bad.jsonl"]
 
 
 def test_it_tells_what_the_run_then_does(pool_file, tmp_path):
@@ -147,6 +162,8 @@ def test_a_raw_pool_is_not_annotated(tmp_path, monkeypatch):
     told, files = told_by(*flags)
     assert told["records"] == "60, without labels and scores"
     assert told["annotation"].startswith("of all 60 records first")
+    assert ", and kept in the cache" in told["annotation"]
+    assert "kept" not in told_by(*flags, "--cache=none")[0]["annotation"]
     assert told["labels"].startswith("a sample of 60 records gets ")
     assert told["budget"] == "12 of 60 records"
     assert told["time"].endswith("to annotate, by that sample")
@@ -161,7 +178,7 @@ def test_a_raw_pool_is_not_annotated(tmp_path, monkeypatch):
     # What was annotated before is known.
     assert mig("select", *flags).returncode == 0
     told, _ = told_by(*flags)
-    assert told["records"] == "60, labels or scores made before; 1 bad ones left out"
+    assert told["records"] == "60, labels or scores made before; 1 bad record left out"
     assert "edges at similarity" in told["label graph"]
 
 

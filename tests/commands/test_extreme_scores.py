@@ -67,12 +67,14 @@ def test_nothing_to_choose_by_is_told_before_the_work(case, command, tmp_path):
 
 
 @pytest.mark.parametrize("scale", [1e38, 1e-38])
-@pytest.mark.parametrize("more", [[], ["--gain=linear"], ["--score_function=log"]])
+@pytest.mark.parametrize(
+    "more", [["--epsilon=0"], ["--epsilon=0", "--gain=linear"], ["--score_function=log"]]
+)
 def test_scores_at_the_ends_of_float32(scale, more, tmp_path):
     """Log of 1 + x has a scale of its own: with tiny scores it is linear."""
     scores = (np.random.default_rng(1).uniform(1, 3, 20) * scale).tolist()
     path, output = pool(tmp_path, scores), tmp_path / "picked.jsonl"
-    words = [f"--pool={path}", "--budget=5", f"--output={output}", "--epsilon=0", *more]
+    words = [f"--pool={path}", "--budget=5", f"--output={output}", *more]
     result = mig("select", *words, "--cache=none", f"--report={tmp_path / 'report'}")
     assert result.returncode == 0, result.stderr
     about = json.loads((tmp_path / "picked.manifest.json").read_text())

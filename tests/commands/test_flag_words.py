@@ -23,7 +23,8 @@ def test_hyphens_are_underscores_in_names_alone(tmp_path):
         "select", "--label-embeddings=a-b.npz", "--on-bad-record", "skip", "--output", "x-y"
     )
     assert (found.label_embeddings, found.on_bad_record, found.output) == ("a-b.npz", "skip", "x-y")
-    assert not read("select", "--nocertificate").certificate
+    for word in ("--nocertificate", "--no-certificate", "--no_certificate"):
+        assert not read("select", word).certificate
     assert read("select", "--include-given").include_given
     told = refused("select", "--label-embedings=x")
     assert told == "mig-jax: --label-embedings: no such flag, expected --label_embeddings"

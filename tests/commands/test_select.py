@@ -90,6 +90,24 @@ def test_preset_and_flags_that_win_over_it(pool_file, tmp_path):
         assert "no edges" in result.stderr
 
 
+def test_a_preset_tells_what_holds(pool_file, tmp_path):
+    """Not the values that flags given take the place of, nor those that the family lacks."""
+    base = ("select", f"--pool={pool_file}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}")
+
+    def told(*flags):
+        lines = mig(*base, "--preset=paper", *flags, "--dry_run").stderr.splitlines()
+        return next(line for line in lines if line.startswith("--preset=paper stands for "))
+
+    shared = "--epsilon=1e-06 --propagation=1.0 --similarity_threshold=0.9"
+    paper = "--preset=paper stands for --gain=linear"
+    assert told() == f"{paper} --score_function=power --exponent=0.8 {shared}"
+    assert told("--exponent=0.3") == (
+        f"{paper} --score_function=power {shared} with your --exponent=0.3"
+    )
+    own = "--score_function=saturating"
+    assert told(own) == f"{paper} {shared.partition(' ')[2]} with your {own}"
+
+
 def test_a_second_run_starts_from_the_cache(pool_file, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     output = tmp_path / "o.jsonl"

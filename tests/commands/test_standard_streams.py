@@ -152,12 +152,42 @@ def test_standard_output_without_bytes(pool_file, wanted, tmp_path):
     assert found.stdout.encode() == wanted
 
 
+def test_a_comparison_on_standard_output_is_a_table(pool_file, wanted, tmp_path, monkeypatch):
+    """There is no file named -, and no picture beside it."""
+    monkeypatch.chdir(tmp_path)
+    found = mig(*select(pool_file, pool_file, "-", "--compare=top_score"))
+    assert found.stdout.encode() == wanted
+    assert "    top_score " in found.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_closed_streams(pool_file, wanted, tmp_path):
+    """Standard output that is not there is a place that cannot be written to."""
+    code = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, sys.argv[2:])"
+
+    def closing(number, output):
+        words = select(pool_file, pool_file, output)
+        command = [sys.executable, "-c", code, number, sys.executable, "-m", "mig_jax", *words]
+        command = [*map(str, command)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)
+
+    found = closing(1, "-")
+    assert found.returncode == 2
+    assert found.stderr.splitlines()[-1].startswith(b"mig-jax: standard output: is closed; ")
+    for number in (1, 2):
+        output = tmp_path / f"{number}.jsonl"
+        assert closing(number, output).returncode == 0
+        assert output.read_bytes() == wanted
+
+
 def test_nothing_is_half_written_to_standard_output(pool_file, tmp_path):
     (tmp_path / "bad.jsonl").write_bytes(pool_file.read_bytes() + b'{"mig_jax": 1}\n')
     found = mig(*select(pool_file, tmp_path / "bad.jsonl", "-"))
     assert (found.returncode, found.stdout) == (2, "")
     found = mig(*select(pool_file, tmp_path / "bad.jsonl", "-", "--on_bad_record=skip"))
-    assert "1 bad records skipped" in found.stderr
+    assert "1 bad record skipped" in found.stderr
+    assert "left out most often (1 time): " in found.stderr
+    assert "rejected.jsonl" not in found.stderr
     assert len(found.stdout.splitlines()) == 9
     assert not pathlib.Path("-.rejected.jsonl").exists()
 
