@@ -285,6 +285,8 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         )
     data.output_form(values.output, as_table=values.output_layout == "parquet")
     _check_dataset_info(values)
+    if values.report == STANDARD:
+        raise InputError(f"--report: found {STANDARD}, expected a folder, for index.html")
     if values.report is not None and values.coordinator_address is not None:
         # No process has all records, which the page shows.
         raise InputError("--report: does not go with --coordinator_address")

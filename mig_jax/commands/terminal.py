@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import io
 import os
 import signal
 import sys
@@ -82,13 +83,19 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
 def _give_up(stream: TextIO) -> None:
     """Nothing more is written to a stream: Python would fail once more when it exits."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        number = stream.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 class _Stderr:
-    """The stderr of the moment; a full disk, or a reader that has left, ends no run there."""
+    """The stderr of the moment; a full disk, or a reader that has left, ends no run there.
+
+    Nor does a program without one: pythonw, a service, or what has closed it.
+    """
 
     def write(self, text: str) -> None:
+        if sys.stderr is None or getattr(sys.stderr, "closed", False):
+            return
         try:
             sys.stderr.write(text)
             sys.stderr.flush()
@@ -96,7 +103,7 @@ class _Stderr:
             _give_up(sys.stderr)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stderr, name)
+        return getattr(io.StringIO() if sys.stderr is None else sys.stderr, name)
 
 
 _stderr: Any = _Stderr()

@@ -14,6 +14,7 @@ __all__ = ["Arguments"]
 _FLAG: Final = re.compile(
     r"`mig-jax[^`]*`|(?<![\w-])--(?P<flag>[a-z]\w*)(?:=(?P<name>\w+)=(?P<value>\w[\w.%]*))?"
 )
+_TWICE: Final = re.compile(r"^(\w+): \1: ")
 
 
 class Arguments:
@@ -25,6 +26,10 @@ class Arguments:
     'records[2], field score: budget=5 of records (`mig-jax explain --pool`)'
     >>> Arguments(["field"], {"field": "fields"})("expected --field=labels=NAME")
     "expected fields={'labels': 'NAME'}"
+    >>> told = Arguments(["quota"], {"quota": "quotas"})
+    >>> told.name("/tmp/quotas.json", "quotas")
+    >>> told("--quota: /tmp/quotas.json: found a list")
+    'quotas: found a list'
     """
 
     def __init__(self, flags: Collection[str], names: Mapping[str, str]) -> None:
@@ -41,7 +46,8 @@ class Arguments:
             of_lines = re.compile(re.escape(place) + r", line (\d(?:[\d,]*\d)?)")
             text = of_lines.sub(functools.partial(_item, argument), text)
             text = text.replace(place, argument)
-        return _FLAG.sub(self._argument, text)
+        # A flag and its file are one argument, which is named once.
+        return _TWICE.sub(r"\1: ", _FLAG.sub(self._argument, text))
 
     def _argument(self, found: re.Match[str]) -> str:
         argument = self._flags.get(found["flag"])

@@ -154,13 +154,20 @@ def select_records(
             "label_embeddings": files.of_embeddings(label_embeddings),
             "quotas": files.of_json(quotas, "quotas"),
             "vocabulary": files.of_json(vocabulary, "vocabulary"),
-            "field": [f"{name}={field}" for name, field in (fields or {}).items()],
+            "field": _renamed(fields),
         }
         options = _options(values, wanted, measure)
         if options.cache_folder is not None:
             stack.enter_context(kept_programs(options.cache_folder, say))
         chosen = choose(options, None, ALONE, {})
         return _picked(records, chosen, told)
+
+
+def _renamed(fields: Mapping[str, str] | None) -> list[str]:
+    if fields is not None and not isinstance(fields, Mapping):
+        found = type(fields).__name__
+        raise InputError(f"fields: found {found}, expected a dict such as {{'labels': 'tags'}}")
+    return [f"{name}={field}" for name, field in (fields or {}).items()]
 
 
 def _checked(more: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -184,14 +191,14 @@ def _options(
             words += [f"--{name}={one}" for one in each]
     read_flags(values, ["select_records", *words])
     refuse_empty(values)
-    options = select_options(values)
     if measure is None:
-        return options
+        return select_options(values)
     if not isinstance(measure, Measure):
         raise InputError(f"measure: found {type(measure).__name__}, expected a mig_jax.Measure")
     for name in ("params", "preset", *_OF_MEASURE):
         if values[name].present:
             raise InputError(f"measure: does not go with {name}, which says it too; give one")
+    options = select_options(values)
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return _WithMeasure(**given, own_measure=measure)
 

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from mig_jax.measure import linear_gains
 from mig_jax.reports._explanation_text import scores_as_read, told_explanation
 from mig_jax.reports._selected import Selected
-from mig_jax.selection import Explainer, in_range
+from mig_jax.selection import Explainer, gains_of_pool, in_range
 
 __all__ = ["NearRecord", "nearest_records"]
 
@@ -50,7 +49,7 @@ def _likely(selected: Selected) -> list[int]:
     """Records not selected that gain most after the last pick, to first order."""
     with in_range(selected.pool, selected.graph, selected.measure) as problem:
         z = np.asarray(selected.selection.z)[: selected.graph.num_labels]
-        gains = np.array(linear_gains(*problem, z))
+        gains = gains_of_pool(*problem, z).copy()
     gains[np.asarray(selected.selection.picks)] = -1
     if selected.given is not None:
         gains[selected.given] = -1

@@ -30,8 +30,8 @@ __all__ = ["Chart", "LabelBar", "SelectionCharts", "selection_charts"]
 _LABELS: Final = 20  # With bars.
 _MOST_EDGES: Final = 1_500
 _SMALLEST, _LARGEST = 2.5, 11.0  # Radii of dots.
-# From which share of rises on gains are told by means and range; over at most how many parts, and
-# of at least how many picks.
+# From which share of rises on many gains are told by means and range; over at most how many parts,
+# and of at least how many picks. Fewer gains than that of parts are drawn as they are.
 _OFTEN, _PARTS, _FEWEST = 0.05, 100, 10
 _LONGEST_NAME = 120
 # Ends of the scale of colours: a label has 4 times the share that it has in the pool, or a fourth.
@@ -101,7 +101,8 @@ def selection_charts(selected: Selected) -> SelectionCharts:
 def _gains_chart(selection: Selection) -> Markup:
     gains = np.asarray(selection.gains, np.float64)
     ranks = np.arange(1, len(gains) + 1, dtype=np.float64)
-    if np.count_nonzero(np.diff(gains) > 0) > len(gains) * _OFTEN:
+    rises = np.count_nonzero(np.diff(gains) > 0)
+    if len(gains) > _PARTS and rises > len(gains) * _OFTEN:
         parts = np.array_split(np.arange(len(gains)), min(_PARTS, -(-len(gains) // _FEWEST)))
         middle = np.array([ranks[part].mean() for part in parts])
         series = [

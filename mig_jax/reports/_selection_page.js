@@ -113,7 +113,7 @@
     const cells = rows.flatMap(([name, part], at) => {
       const bar = make("span", { className: at < record.parts.length ? "bar selected" : "" });
       bar.style.width = `${(100 * part) / largest}%`;
-      return [make("span", { className: "name", title: name }, name), bar, make("span", {}, number(part))];
+      return [make("span", { className: "name", title: name }, name), bar, make("span", {}, part === 0 ? "0" : shortened(part, 3, 3))];
     });
     return make("div", { className: "gains" }, ...cells);
   }

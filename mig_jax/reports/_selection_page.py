@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mig_jax._version import __version__
+from mig_jax.reports._enough_text import told_enough
 from mig_jax.reports._limits import (
     allowed_selections,
     is_limited,
@@ -49,6 +50,7 @@ def selection_page(selected: Selected) -> bytes:
     rendered = page.render(
         headline=f"{about['records_selected']:,} of {about['records_used']:,} records selected",
         proof=_proof(about),
+        enough=_enough(about),
         numbers=_numbers(selected),
         limits=list(told_limits(about)),
         limits_name="Within these limits" if is_limited(about) else "Extended",
@@ -58,6 +60,7 @@ def selection_page(selected: Selected) -> bytes:
         kept=shown.kept,
         tables=list(_tables(about)),
         settings=_settings(about),
+        has_manifest=about["parameters"]["output"] != "-",
         version=__version__,
         style=Markup(_part("css")),
         explored=Markup(shown.explored.decode()),
@@ -84,6 +87,12 @@ def _proof(about: dict[str, Any]) -> str:
         f"{told_information(about['information'])}, which is at least {proven_per_cent(ratio)} of "
         "the best possible. That is proven, not estimated."
     )
+
+
+def _enough(about: dict[str, Any]) -> str | None:
+    """The summary's line on picks that add next to nothing, as a sentence; None if all add."""
+    told = told_enough(about)
+    return None if told is None else f"{told[0].upper()}{told[1:]}."
 
 
 def _numbers(selected: Selected) -> list[tuple[str, str, str]]:
@@ -139,7 +148,7 @@ def _tables(about: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
         yield (
             "Other ways to choose",
             _compared(about["compare"]["ways"]),
-            "Each within the same limits, and held against the same measure.",
+            _told_compared(about["compare"]["ways"]),
         )
     if about.get("prefixes"):
         yield (
@@ -153,14 +162,20 @@ def _tables(about: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
         yield "By file", ([*columns, "share of the selection"], _sources(about)), ""
 
 
+def _told_compared(ways: Sequence[dict[str, Any]]) -> str:
+    told = "Each within the same limits, and held against the same measure."
+    most = max(way["choices"] for way in ways)
+    return told if most == 1 else f"{told} Random is the mean of {most} choices."
+
+
 def _compared(ways: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The columns and rows of what --compare found."""
     columns = ["", "information E", "of this selection's", "labels covered", "mean score"]
     rows = [
         [
-            way["method"],
+            f"{way['method']} (this)" if way is ways[0] else way["method"],
             told_information(way["information"]),
-            "–" if way["share_of_this"] is None else f"{way['share_of_this']:.1%}",
+            "–" if way["share_of_this"] is None else f"{100 * way['share_of_this']:.1f} %",
             f"{way['labels_covered']:,.0f}",
             f"{way['mean_score']:.3g}",
         ]
@@ -180,8 +195,8 @@ def _sources(about: dict[str, Any]) -> list[tuple[str, ...]]:
             file,
             f"{records:,}",
             f"{selected:,}",
-            f"{records / max(about['records_used'], 1):.1%}",
-            f"{selected / max(about['records_selected'], 1):.1%}",
+            f"{100 * records / max(about['records_used'], 1):.1f} %",
+            f"{100 * selected / max(about['records_selected'], 1):.1f} %",
         )
         for file, records, selected in rows
     ]

@@ -17,6 +17,7 @@ from ._page_gains import marginal_gains
 from ._page_layout import EMPTY, PageLayout, lay_out_pages
 from ._pages import fill_pages
 from ._passes import Progress, next_chunk, resumed_state
+from ._pool_gains import gains_of_pool
 from ._prefixes import Prefix, certify_prefixes
 from ._propagated_rows import propagated_rows
 from ._random_picks import picks_in_order, random_choices
@@ -66,6 +67,7 @@ __all__ = [
     "fingerprint",
     "first_part",
     "full_scan_greedy",
+    "gains_of_pool",
     "given_information",
     "grid_points",
     "in_range",

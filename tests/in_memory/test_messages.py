@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import jax
@@ -27,6 +28,11 @@ RECORDS = [{"text": "a", "labels": [f"l{number % 4}"], "score": 1 + number} for 
         ({"budget": 2, "measure": mig_jax.Log}, "measure: found "),
         ({"budget": 2, "measure": mig_jax.Measure(), "rate": 2}, "measure: does not go with rate"),
         ({"budget": 2, "measure": mig_jax.Measure(), "preset": "paper"}, "measure: does not go"),
+        ({"budget": 2, "fields": "labels=tags"}, "fields: found str, expected a dict such as"),
+        (
+            {"budget": 2, "group_field": "text", "quotas": [1]},
+            "quotas: found a list; expected a JSON object",
+        ),
         ({"budget": 2, "fields": {"labels": "tags"}}, "records[0]: the record has no labels"),
         ({"budget": 2, "vocabulary": ["other"]}, "vocabulary: has none of the labels"),
         ({"budget": 2, "given": [*RECORDS[:1], {}]}, "given[1], field labels: "),
@@ -86,6 +92,7 @@ def test_records_held_otherwise_are_told_how_to_hold_them():
 
 
 def test_progress_is_shown_where_a_person_looks(capsys, monkeypatch):
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")  # What is done in no time is told, too.
     mig_jax.select_records(RECORDS, 2)
     assert capsys.readouterr().err == ""  # Goes to no terminal here.
     mig_jax.select_records(RECORDS, 2, progress=True)
@@ -96,9 +103,18 @@ def test_progress_is_shown_where_a_person_looks(capsys, monkeypatch):
     assert shown.out == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     mig_jax.select_records(RECORDS, 2)
-    assert "selecting" in capsys.readouterr().err
+    assert "give label_embeddings" in capsys.readouterr().err
     mig_jax.select_records(RECORDS, 2, progress=False)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("stderr", [None, "closed"])
+def test_a_program_without_a_stderr_selects_in_silence(stderr, monkeypatch):
+    gone = io.StringIO()
+    gone.close()
+    monkeypatch.setattr(sys, "stderr", gone if stderr else None)
+    assert len(mig_jax.select_records(RECORDS, 2, progress=True)) == 2
+    assert len(mig_jax.select_records(RECORDS, 2)) == 2
 
 
 def test_objects_are_told_in_words_and_arrays_by_their_shapes(tmp_path):

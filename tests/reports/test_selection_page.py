@@ -12,6 +12,7 @@ import pytest
 
 from mig_jax.learning import Free, save_learned, shared_start
 from tests.reports.selection_pages import ATTACK, LABELS, Page, attacked_pool, select
+from tests.running import mig
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_charts_have_the_numbers_of_the_selection(pool, tmp_path):
     gains = dict(re.findall(r"pick (\d+): gain ([\d.]+)", text))
     np.testing.assert_allclose(float(gains["7"]), rows[6]["gain"], rtol=1e-3)
     # Each label has its bars, and its dot is told by the same shares.
-    bars = re.findall(r"([\d.]+) %([\d.]+) %", text)
+    bars = re.findall(r"(\d+\.\d\d) %(\d+\.\d\d) %", text)
     assert len(bars) == len(LABELS)
     np.testing.assert_allclose(np.sum(np.array(bars, float), axis=0), 100, atol=0.1)
     for pool_share, held_share in bars:
@@ -257,6 +258,63 @@ def test_small_selections_have_a_page(words, tmp_path):
     assert '"no turns"' in page.text
     assert "By file" not in page.text
     assert ("not computed" in page.text) == ("--nocertificate" in words)
+
+
+def test_picks_that_would_do_are_told_as_the_summary_tells_them(tmp_path):
+    rows = [{"labels": ["a"], "score": 1.0}, *[{"labels": ["a"], "score": 0.0}] * 4]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget=4", f"--report={tmp_path}"]
+    done = select(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    hint = "3 of 4 picks add nothing: 1 record holds all the information that this measure sees"
+    assert hint in done.stdout
+    assert hint in Page(tmp_path / "index.html").text
+
+
+def test_other_ways_are_told_as_the_summary_tells_them(pool, tmp_path):
+    words = [*pool, "--budget=25", f"--report={tmp_path}", "--compare=random"]
+    done = select(tmp_path, *words)
+    about = json.loads((tmp_path / "out.manifest.json").read_text())
+    own, random = about["compare"]["ways"]
+    assert own["information"] == about["information"]
+    assert own["share_of_bound"] == about["certified_ratio"]
+    text = Page(tmp_path / "index.html").text
+    assert f"random{random['information']:,.1f}{100 * random['share_of_this']:.1f} %" in text
+    assert "Random is the mean of 5 choices." in text
+    assert "random is the mean of 5 choices" in done.stdout
+
+
+def test_few_gains_are_drawn_one_by_one_though_they_rise_and_fall(tmp_path):
+    rows = [
+        {
+            "text": "word " * (40 * (1 + number % 5)),
+            "labels": [str(number)],
+            "score": 1 + number % 5,
+        }
+        for number in range(30)
+    ]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget_tokens=2500", f"--report={tmp_path}"]
+    assert select(tmp_path, *words).returncode == 0
+    gains = pq.read_table(tmp_path / "out.selection.parquet")["gain"].to_numpy()
+    assert 1 < len(gains) <= 100
+    assert np.count_nonzero(np.diff(gains) > 0) > 0.05 * len(gains)
+    page = (tmp_path / "index.html").read_text()
+    chart = page[page.index("What each pick adds") : page.index("Information of the picks so far")]
+    (line,) = re.findall(r'<path class="line selected" d="M([^"]*)"', chart)
+    assert line.count("L") == len(gains) - 1
+
+
+def test_a_page_has_a_folder_and_tells_of_no_manifest_where_none_is(pool, tmp_path):
+    done = mig("select", "--output=-", "--cache=none", *pool, "--budget=3", "--report=-")
+    assert done.returncode == 2
+    assert done.stderr == "mig-jax: --report: found -, expected a folder, for index.html\n"
+    told = []
+    for output in ("-", tmp_path / "out.jsonl"):
+        words = [f"--output={output}", "--cache=none", *pool, "--budget=3"]
+        assert mig("select", *words, f"--report={tmp_path}").returncode == 0
+        told.append("manifest" in Page(tmp_path / "index.html").text)
+    assert told == [False, True]
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):

@@ -200,6 +200,21 @@ def test_nothing_is_wider_than_the_window_and_text_can_be_read(browser, selectio
     assert smallest >= 10
 
 
+def test_huge_numbers_fit_a_phone(browser, tmp_path):
+    rows = [{"labels": [name], "score": 10.0**power} for name, power in (("a", 30), ("b", -30))]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget=2", f"--report={tmp_path}"]
+    assert select(tmp_path, *words).returncode == 0
+    browser.open(tmp_path / "index.html", width=400)
+    edges = browser.value(
+        "[...document.querySelectorAll('.amounts b')].map(one => {"
+        " const words = document.createRange(); words.selectNodeContents(one);"
+        " return words.getBoundingClientRect().right; })"
+    )
+    assert len(edges) == 2
+    assert max(edges) <= 400
+
+
 def luminance(colour: str) -> float:
     """The relative luminance of WCAG 2 of a colour such as rgb(1, 2, 3)."""
     parts = [int(part) / 255 for part in colour[4:-1].split(",")]
