@@ -97,7 +97,8 @@ def _told_graph(options: SelectOptions, ready: Prepared) -> str:
     lacking = 0 if present is None else int(np.count_nonzero(~present))
     at = "as learned" if threshold is None else f"at similarity {threshold:g} or more"
     mean = 2 * graph.num_edges / max(graph.num_labels, 1)
-    text = f"{graph.num_edges:,} edges {at}, {mean:.1f} neighbours a label"
+    edges = f"{graph.num_edges:,} edge{'s' * (graph.num_edges != 1)}"
+    text = f"{edges} {at}, {mean:.1f} neighbours a label"
     return text + (f"; {lacking:,} labels have no embedding and stand alone" if lacking else "")
 
 
