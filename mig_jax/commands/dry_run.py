@@ -15,6 +15,7 @@ from mig_jax.commands.dry_run_raw import read_plan_of_raw
 from mig_jax.commands.expected_cost import Work, expected_cost, told_bytes, told_seconds
 from mig_jax.commands.pool_inputs import label_embeddings
 from mig_jax.commands.preparation import Prepared, prepare_selection
+from mig_jax.commands.problem import say_if_beyond
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import silent, tell
 from mig_jax.devices import Hosts
@@ -58,6 +59,8 @@ def dry_run(options: SelectOptions, hosts: Hosts) -> None:
         ready = prepare_selection(options, _Nowhere(), hosts, seconds)
         told += _told(options, ready, hosts)
         told += _told_cost(options, ready, seconds)
+        if options.by_mig and ready.budget.records is not None and not ready.budget.most_cost:
+            say_if_beyond(ready.problem.about, len(ready.given) + ready.budget.records)
     told += files
     tell(
         "\n".join(

@@ -132,6 +132,8 @@ def test_it_is_said_for_how_many_records_parameters_were_learned(pool_file, tmp_
         result = mig("select", *words, f"--budget={budget}")
         assert result.returncode == 0, result.stderr
         assert "learned for 5 and 20 records" in result.stderr
+        dry = mig("select", *words, f"--budget={budget}", "--dry_run")
+        assert ("than the parameters were learned for" in dry.stderr) == (side is not None)
         said = f"{budget} records are {side} than the parameters were learned for (5 to 20)"
         assert (said in result.stderr) == (side is not None)
         assert ("than the parameters were learned for" in result.stderr) == (side is not None)
