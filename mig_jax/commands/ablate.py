@@ -123,7 +123,7 @@ def run(options: Options) -> None:
         check_worth(table)
         with timed(seconds, "graph"):
             words = "--thresholds={0:g},0.8 --paper_threshold={0:g}"
-            graph, _ = read_label_graph(options, table, lowest, flags=words)
+            graph, _ = read_label_graph(options, table, lowest, remedy=words)
         say(f"{len(points)} settings are compared: the same budget selected by each")
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}

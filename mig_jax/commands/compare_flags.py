@@ -9,6 +9,7 @@ from typing import Final
 from absl import flags
 
 from mig_jax.commands.flag_values import AddFlag
+from mig_jax.commands.terminal import listed
 from mig_jax.errors import InputError
 from mig_jax.methods import METHODS
 
@@ -19,6 +20,13 @@ PAPER_WAY: Final = "paper"
 
 #: What a method may look at: all that a pool has by itself.
 _AT_HAND: Final = {"costs", "texts", "embeddings"}
+# What gives a method all else.
+_GIVEN_BY: Final = {
+    "wanted": "--validation",
+    "groups": "--group_field",
+    "gradients": "--model",
+    "response_losses": "--model",
+}
 #: The ways that --compare may name.
 COMPARED: Final = (PAPER_WAY, *(name for name in METHODS if METHODS[name].needs <= _AT_HAND))
 # They tell the order of all records soon, so that those that quotas allow can be taken of it.
@@ -57,7 +65,7 @@ def check_compare_flags(names: list[str], *, quotas: bool, together: bool) -> No
         if name in COMPARED:
             continue
         if name in METHODS:
-            needs = ", ".join(sorted(METHODS[name].needs - _AT_HAND))
+            needs = listed(sorted({_GIVEN_BY[need] for need in METHODS[name].needs - _AT_HAND}))
             raise InputError(
                 f"--compare: {name} needs more than the pool ({needs}); expected a run of its own "
                 f"with --method={name}, or some of {', '.join(COMPARED)}"

@@ -13,6 +13,7 @@ from mig_jax.commands.dry_run_raw import read_plan_of_raw
 from mig_jax.commands.expected_cost import Work, expected_cost, told_bytes, told_seconds
 from mig_jax.commands.pool_inputs import Nowhere, label_embeddings
 from mig_jax.commands.preparation import Prepared, prepare_selection
+from mig_jax.commands.problem import say_if_beyond
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import silent, tell
 from mig_jax.devices import Hosts
@@ -49,6 +50,8 @@ def dry_run(options: SelectOptions, hosts: Hosts) -> None:
         ready = prepare_selection(options, Nowhere(), hosts, seconds)
         told += _told(options, ready, hosts)
         told += _told_cost(options, ready, seconds)
+        if options.by_mig and ready.budget.records is not None and not ready.budget.most_cost:
+            say_if_beyond(ready.problem.about, len(ready.given) + ready.budget.records)
     told += files
     tell(
         "\n".join(
@@ -89,7 +92,8 @@ def _told_graph(options: SelectOptions, ready: Prepared) -> str:
     lacking = 0 if present is None else int(np.count_nonzero(~present))
     at = "as learned" if threshold is None else f"at similarity {threshold:g} or more"
     mean = 2 * graph.num_edges / max(graph.num_labels, 1)
-    text = f"{graph.num_edges:,} edges {at}, {mean:.1f} neighbours a label"
+    edges = f"{graph.num_edges:,} edge{'s' * (graph.num_edges != 1)}"
+    text = f"{edges} {at}, {mean:.1f} neighbours a label"
     return text + (f"; {lacking:,} labels have no embedding and stand alone" if lacking else "")
 
 

@@ -105,7 +105,8 @@ def run(values: flags.FlagValues) -> None:
         asked = asked_records(table, values.record, values.id_field)
         picks = _picks(finished, table)
         budget, given = _budget(options, table)
-        pool, graph, measure, *_ = read_problem(options, table, pool_from_table(table))
+        problem = read_problem(options, table, pool_from_table(table), is_new=False)
+        pool, graph, measure, *_ = problem
         rule, gains = GAIN_RULES[manifest["gain"]], finished.gains[finished.ranks > 0]
         rates = Rates.of(manifest["rates"]) if "rates" in manifest else None
         explainer = Explainer(

@@ -280,12 +280,13 @@ def read_label_graph(
     threshold: float | Literal["auto"],
     *,
     neighbours: float = USUAL_NEIGHBOURS,
-    flags: str = "--similarity_threshold={:g}",
+    remedy: str | None = "--similarity_threshold={:g}",
 ) -> tuple[LabelGraph, float | None]:
     """The graph that joins labels of the table with a similarity of `threshold` or more.
 
     With "auto" labels have so many `neighbours` in the mean (`threshold_of_neighbours`). If a
-    threshold that was given joins hardly any labels, the flags that set another are told.
+    threshold that was given joins hardly any labels, `remedy` is told: the flags that set another;
+    None to tell nothing.
 
     Returns:
       The graph, and the threshold; None if the labels have no embeddings.
@@ -306,16 +307,18 @@ def read_label_graph(
         at = threshold_of_neighbours(vectors, neighbours, present=present)
     graph = label_graph_from_embeddings(vectors, at, present=present)
     found = 2 * graph.num_edges / max(graph.num_labels, 1)
+    edges = f"{graph.num_edges:,} edge{'s' * (graph.num_edges != 1)}"
     say(
-        f"label graph: {graph.num_edges:,} edges at similarity {at:g} or more, {found:.1f} "
-        "neighbours a label" + (f"; {flags.split('=')[0]} sets another" * (threshold == "auto"))
+        f"label graph: {edges} at similarity {at:g} or more, "
+        f"{found:.1f} neighbours a label"
+        + ("; --similarity_threshold sets another" * (threshold == "auto"))
     )
-    if threshold != "auto" and found < _HARDLY_ANY:
+    if remedy is not None and threshold != "auto" and found < _HARDLY_ANY:
         fits = threshold_of_neighbours(vectors, neighbours, present=present)
         if fits < at:
             say(
                 f"warning: similarity {at:g} joins hardly any labels; {fits:g} gives them "
-                f"{neighbours:g} neighbours: {flags.format(fits)}"
+                f"{neighbours:g} neighbours: {remedy.format(fits)}"
             )
     return graph, at
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mig_jax import data
 from mig_jax.commands.pool_inputs import label_embeddings, read_label_graph
@@ -12,6 +12,12 @@ from mig_jax.commands.terminal import listed, say
 from mig_jax.measure import LabelGraph, Measure, Pool
 
 __all__ = ["Problem", "read_problem", "say_if_beyond"]
+
+# What --similarity_threshold would do where --params takes its place.
+_LEARN_AGAIN: Final = (
+    "learn again with --start_thresholds={:g} (and --lowest_threshold below it), or select without "
+    "--params"
+)
 
 
 class Problem(NamedTuple):
@@ -25,12 +31,17 @@ class Problem(NamedTuple):
 
 
 def read_problem(
-    options: SelectOptions, table: data.RecordTable, pool: Pool, *, joined_at: float | None = None
+    options: SelectOptions,
+    table: data.RecordTable,
+    pool: Pool,
+    *,
+    joined_at: float | None = None,
+    is_new: bool = True,
 ) -> Problem:
     """What a selection of the table is made on, by the flags or by what was learned.
 
     `joined_at` is the similarity that joins labels where --similarity_threshold is auto: that of an
-    earlier run, say.
+    earlier run, say. Without `is_new`, for a selection that is made, no other threshold is advised.
 
     Raises:
       InputError: if embeddings or learned parameters cannot be used.
@@ -39,12 +50,17 @@ def read_problem(
         wanted = options.similarity_threshold
         if wanted == "auto" and joined_at is not None:
             wanted = joined_at
-        graph, threshold = read_label_graph(options, table, wanted, neighbours=options.neighbours)
+        remedy = "--similarity_threshold={:g}" if is_new else None
+        graph, threshold = read_label_graph(
+            options, table, wanted, neighbours=options.neighbours, remedy=remedy
+        )
         return Problem(pool, graph, options.measure(), {}, threshold)
     # Not at the top: only who has learned parameters needs optax, flax and orbax here.
     from mig_jax.learning import harden, learned_budgets, learned_threshold, restore_learned
 
-    graph, _ = read_label_graph(options, table, learned_threshold(options.params))
+    graph, _ = read_label_graph(
+        options, table, learned_threshold(options.params), remedy=_LEARN_AGAIN if is_new else None
+    )
     embeddings = label_embeddings(options, table)
     vectors = None if embeddings is None else embeddings[0]
     learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
@@ -53,9 +69,10 @@ def read_problem(
     about = told_of_learned(learned, measure, budgets)
     told = [f"{budget:,}" for budget in budgets]
     learned_for = f"; learned for {listed(told)} records" if told else ""
+    edges = f"{graph.num_edges:,} edge{'s' * (graph.num_edges != 1)}"
     say(
         f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
-        f"exponent {about['score_exponent']:.3g}, {graph.num_edges:,} edges at similarity "
+        f"exponent {about['score_exponent']:.3g}, {edges} at similarity "
         f"{about['threshold']:.3g} or more{learned_for}"
     )
     return Problem(pool, graph, measure, {"learned": about})

@@ -251,7 +251,7 @@ def _define_output_flags(add: AddFlag) -> None:
         Folder,
         "report",
         None,
-        "Folder for index.html, a page with pictures of the selection.",
+        "Folder for index.html, a page to search, filter and explore the selection.",
     )
 
 

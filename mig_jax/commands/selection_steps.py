@@ -90,8 +90,10 @@ def select_with_bar(
 
 
 def _attempted(attempt: int) -> str:
-    """What a bar is called: of limits beside the budget there may be several attempts."""
-    return f"selecting, attempt {attempt + 1} (the best counts)" if attempt else "selecting"
+    """What a bar is called: of limits beside the budget there may be several selections."""
+    if not attempt:
+        return "selecting"
+    return f"selecting another way, try {attempt + 1} (the best try is kept)"
 
 
 def _check_picks(count: int, budget: Budget) -> None:

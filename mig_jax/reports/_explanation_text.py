@@ -26,6 +26,8 @@ __all__ = [
 _LABELS = 8  # Told of a record.
 _IN_A_LINE = 3
 _WIDEST = 44  # Symbols of a label.
+# Beside a score so many times the largest, float32 does not tell the others from 0.
+_BEYOND_ALL = 2.0**24
 
 
 def told_explanation(
@@ -48,6 +50,8 @@ def told_explanation(
     least = None
     if found.least is not None:
         least = {"score": as_read(found.least.score), "rank": found.least.rank}
+        if least["score"] > _BEYOND_ALL * float(np.max(table.scores)) > 0:
+            least = None
     return {
         **_place(table, found.record),
         "picked": found.picked,
@@ -158,7 +162,7 @@ def _why_not(told: dict[str, Any]) -> list[str]:
     # With another score the other way of comparing under tokens may be the better one.
     proviso = "" if told.get("tokens") is None else ", if picks are still compared in the same way"
     if least is None:
-        lines.append(f"  score     {score}; with no score would it have been picked")
+        lines.append(f"  score     {score}; no score would have had it picked")
     else:
         lines.append(
             f"  score     {score}; with {rounded_up(least['score'])} or more it would have been "

@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from mig_jax.commands.compare_flags import COMPARED, check_compare_flags
+from mig_jax.errors import InputError
+from mig_jax.methods import METHODS
 from tests.running import mig, refused
 
 
@@ -121,7 +124,7 @@ def test_under_quotas_all_keep_to_them(pool_file, tmp_path):
     ("flags", "line"),
     [
         (["--compare=rnadom"], "--compare: found rnadom, expected random (the nearest), or some"),
-        (["--compare=less"], "--compare: less needs more than the pool (gradients, wanted)"),
+        (["--compare=less"], "--compare: less needs more than the pool (--model and --validation)"),
         (["--compare=random,random"], "expected each name once"),
         (["--compare=random", "--method=longest"], "does not go with --method=longest"),
         (
@@ -135,3 +138,9 @@ def test_what_cannot_be_compared_is_told(flags, line, pool_file, tmp_path):
     told = refused("select", f"--pool={pool_file}", "--budget=9", f"--output={output}", *flags)
     assert line in told
     assert not any(tmp_path.iterdir())
+
+
+def test_what_a_way_needs_is_told_by_its_flag():
+    for name in set(METHODS) - set(COMPARED):
+        with pytest.raises(InputError, match=f"{name} needs more than the pool .(--|,| and )+"):
+            check_compare_flags([name], quotas=False, together=False)

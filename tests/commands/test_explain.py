@@ -13,6 +13,8 @@ import pytest
 
 from mig_jax import data
 from mig_jax.learning import Free, save_learned, shared_start
+from mig_jax.reports import explanation_lines, told_explanation
+from mig_jax.selection import Explanation, LabelGain, LeastScore
 from tests.running import mig, refused
 
 BUDGET = 30
@@ -304,3 +306,26 @@ def test_scores_are_told_as_the_pool_has_them_if_an_exponent_was_learned(pool_fi
         (tmp_path / "pool.jsonl").write_bytes(b"".join(lines))
         now = select(tmp_path / "pool.jsonl", tmp_path / "now.jsonl", *flags)
         assert (line in now["line"]) == (factor > 1)
+
+
+@pytest.mark.parametrize("times", [2, 1e16])
+def test_a_score_beyond_all_others_is_none_that_would_do(times, pool_file):
+    table = data.read_pool([pool_file])
+    found = Explanation(
+        record=0,
+        score=1.0,
+        picked=False,
+        rank=1,
+        at_first=1.0,
+        gain=1.0,
+        needed=2.0,
+        allowed=3,
+        most_cost=0,
+        labels=(LabelGain(0, (0,), 1.0, 1.0),),
+        losses=(),
+        least=LeastScore(times * float(table.scores.max()), 2),
+    )
+    told = told_explanation(found, table, 3)
+    assert (told["least_score"] is None) == (times > 2)
+    says_none = "no score would have had it picked" in "\n".join(explanation_lines(told))
+    assert says_none == (times > 2)

@@ -132,7 +132,25 @@ def test_it_is_said_for_how_many_records_parameters_were_learned(pool_file, tmp_
         result = mig("select", *words, f"--budget={budget}")
         assert result.returncode == 0, result.stderr
         assert "learned for 5 and 20 records" in result.stderr
+        dry = mig("select", *words, f"--budget={budget}", "--dry_run")
+        assert ("than the parameters were learned for" in dry.stderr) == (side is not None)
         said = f"{budget} records are {side} than the parameters were learned for (5 to 20)"
         assert (said in result.stderr) == (side is not None)
         assert ("than the parameters were learned for" in result.stderr) == (side is not None)
         assert _selected(tmp_path / "out.jsonl")[1]["learned"]["budgets"] == [5, 20]
+
+
+def test_a_threshold_that_was_learned_too_high_is_told_with_what_helps(pool_file, tmp_path):
+    table, *_ = _read(pool_file)
+    free = Free(shared_start(threshold=0.99), table.num_labels, lowest_threshold=_LOWEST)
+    save_learned(tmp_path / "params", free, free.init(jax.random.key(0)), table.label_names)
+    output = tmp_path / "out.jsonl"
+    words = [f"--pool={pool_file}", f"--label_embeddings={pool_file.with_name('labels.npz')}"]
+    words += [f"--params={tmp_path / 'params'}", "--budget=5", f"--output={output}"]
+    told = mig("select", *words, "--nocertificate").stderr
+    assert "joins hardly any labels" in told
+    assert ": learn again with --start_thresholds=0." in told
+    assert "--similarity_threshold=" not in told
+    again = mig("explain", f"--selection={output}", "--record=7")
+    assert again.returncode == 0, again.stderr
+    assert "joins hardly any labels" not in again.stderr
