@@ -35,6 +35,7 @@ class Command:
     summary: str = ""  # What it does, in a line; `commands.main` has those of mig-jax.
     required: tuple[str, ...] = ()  # Flags that must be given.
     examples: tuple[str, ...] = ()  # For its help: the words behind its name.
+    others_with: Callable[[str], Sequence[str]] = lambda name: ()  # Commands with such a flag.
     interrupted: str = "no output was written"  # What is said of a run that the user interrupts.
 
 
@@ -71,7 +72,8 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
         width = width_of_terminal()
         tell(help_text(usage, values, **told, everything=everything, width=width))
         return
-    take_pool(values, read_flags(values, [usage, *arguments]))
+    words = read_flags(values, [usage, *arguments], others_with=command.others_with)
+    take_pool(values, words)
     for name in command.required:
         if values[name].value in (None, "", []):
             raise InputError(_missing(values[name]))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from absl import flags
 
 from mig_jax import data
 from mig_jax.commands.flag_values import Text, expected_of
+from mig_jax.commands.terminal import listed
 from mig_jax.errors import InputError
 
 __all__ = ["near", "read_flags", "refuse_empty", "take_pool"]
@@ -29,7 +31,12 @@ class _Word(NamedTuple):
     place: str | None = None  # The file of flags that it is from, and its line there.
 
 
-def read_flags(values: flags.FlagValues, words: Sequence[str]) -> list[str]:
+def read_flags(
+    values: flags.FlagValues,
+    words: Sequence[str],
+    *,
+    others_with: Callable[[str], Sequence[str]] = lambda name: (),
+) -> list[str]:
     """Reads the flags that a user gave; returns the words that are none.
 
     A flag may have hyphens in place of underscores, and files may stand before it. The lines of
@@ -38,28 +45,35 @@ def read_flags(values: flags.FlagValues, words: Sequence[str]) -> list[str]:
     Args:
       values: the flags that there are.
       words: how the command is called, then what the user gave.
+      others_with: tells which other commands have a flag.
 
     Raises:
       InputError: if a flag is not known, or has a value that it cannot have, or none.
       flags.Error: if it cannot be read in another way.
     """
     usage, *given = words
+    read = functools.partial(_read, values, usage, others_with)
     every = [word._replace(text=_by_name(values, word.text)) for word in _expanded(given, ())]
     values.set_gnu_getopt(True)  # What is no flag may stand before one.
     try:
-        return _read(values, usage, [word.text for word in every])
+        return read([word.text for word in every])
     except InputError as error:
         for word in every:
-            if word.place is not None and _refusal_of(values, usage, word.text) == str(error):
+            if word.place is not None and _refusal_of(read, word.text) == str(error):
                 raise InputError(f"{word.place}: {error}") from None
         raise
 
 
-def _read(values: flags.FlagValues, usage: str, words: Sequence[str]) -> list[str]:
+def _read(
+    values: flags.FlagValues,
+    usage: str,
+    others_with: Callable[[str], Sequence[str]],
+    words: Sequence[str],
+) -> list[str]:
     try:
         return values([usage, *words])[1:]
     except flags.UnrecognizedFlagError as error:
-        raise InputError(_unknown(values, error.flagname)) from None
+        raise InputError(_unknown(values, error.flagname, others_with)) from None
     except flags.IllegalFlagValueError as error:
         raise InputError(_refusal(values, error)) from None
     except ValueError as error:
@@ -72,10 +86,10 @@ def _read(values: flags.FlagValues, usage: str, words: Sequence[str]) -> list[st
         raise
 
 
-def _refusal_of(values: flags.FlagValues, usage: str, word: str) -> str | None:
+def _refusal_of(read: Callable[[Sequence[str]], list[str]], word: str) -> str | None:
     """Why a word alone cannot be read; None if it can."""
     try:
-        _read(values, usage, [word])
+        read([word])
     except (InputError, flags.Error) as error:
         return str(error)
     return None
@@ -160,13 +174,19 @@ def take_pool(values: flags.FlagValues, words: Sequence[str]) -> None:
         if "pool" not in values:
             raise InputError(f"{word}: expected flags only, as --flag=value")
         if not _may_be_records(word):
-            raise InputError(
-                f"{word}: there is no such file to read; expected files of records, and all else "
-                f"as --flag=value{', such as --output=' + word if 'output' in values else ''}"
-            )
+            raise InputError(f"{word}: there is no such file to read; {_instead_of(values, word)}")
     if words:
         values["pool"].value = [*values.pool, *words]
         values["pool"].present += 1
+
+
+def _instead_of(values: flags.FlagValues, word: str) -> str:
+    """What is expected in place of a word that names no file."""
+    if meant := data.files.near_file(word):
+        return f"perhaps {meant} is meant"
+    is_output = "output" in values and not values["output"].present
+    such_as = f", such as --output={word}" if is_output else ""
+    return f"expected files of records, and all else as --flag=value{such_as}"
 
 
 def _may_be_records(word: str) -> bool:
@@ -181,7 +201,12 @@ def near(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def _unknown(values: flags.FlagValues, name: str) -> str:
+def _unknown(
+    values: flags.FlagValues, name: str, others_with: Callable[[str], Sequence[str]]
+) -> str:
+    if others := others_with(name.replace("-", "_")):
+        whose = listed([f"`mig-jax {other}`" for other in others])
+        return f"--{name}: no flag of this command, but of {whose}"
     meant = near(name.replace("-", "_"), [*values, *_EVERYWHERE])
     expected = f"--{meant}" if meant else "one of those that --help_all lists"
     return f"--{name}: no such flag, expected {expected}"

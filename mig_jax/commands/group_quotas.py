@@ -110,7 +110,7 @@ def read_group_quotas(
     if unknown := [
         quota.name for quota, size in zip(quotas, sizes.tolist(), strict=False) if not size
     ]:
-        _refuse_unknown(unknown[0], values, by, hosts)
+        _refuse_unknown(unknown[0], values, by, table, hosts)
     pool = sizes
     if options.quota_unit == TOKENS:
         assert found.costs is not None
@@ -187,12 +187,16 @@ def _told(bound: Bound | None, number: int) -> str:
     return f"{number:,}" if bound is None or bound.amount == number else f"{number:,} ({bound})"
 
 
-def _refuse_unknown(name: str, values: Sequence[str], by: str, hosts: Hosts) -> None:
+def _refuse_unknown(
+    name: str, values: Sequence[str], by: str, table: data.RecordTable, hosts: Hosts
+) -> None:
     """Raises InputError for a group that no record is of: in all processes."""
     own = np.frombuffer(msgspec.json.encode(values), np.uint8)
     every = dict.fromkeys(
         v for part in hosts.gather(own) for v in msgspec.json.decode(part.tobytes())
     )
+    if by != BY_FILE and [*every] == [data.counted_value({}, by)]:
+        raise InputError(f"--group_field: no record has the field {by}{_like(by, table)}")
     some = itertools.islice(every, _MOST_COMPARED)  # Of many, which takes long.
     near = difflib.get_close_matches(name, some, n=_MOST_NAMES)
     near += [value for value in every if name and name.lower() in value.lower()]
@@ -201,6 +205,17 @@ def _refuse_unknown(name: str, values: Sequence[str], by: str, hosts: Hosts) -> 
         f"--quota: {name or 'nothing'}: no record is {of}; expected one such as "
         f"{_listed(dict.fromkeys(near or every))}"
     )
+
+
+def _like(field: str, table: data.RecordTable) -> str:
+    """What is said of fields of the first record whose names are like that of one it has not."""
+    fields: list[str] = []
+    for line in itertools.islice(data.each_record(table), 1):
+        for name, value in data.parse_record(line).items():
+            inner = value if isinstance(value, dict) else {}
+            fields += [name, *(f"{name}.{below}" for below in inner)]
+    near = difflib.get_close_matches(field, fields, n=1)
+    return f"; expected one that they have, such as --group_field={near[0]}" if near else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from absl import flags
+
 from mig_jax._version import __version__
 from mig_jax.commands.command import Command, main_of
 from mig_jax.commands.flag_words import near
@@ -55,7 +57,18 @@ def load(name: str) -> Command:
     module, summary = COMMANDS[name]
     with _no_collection(), starting("mig-jax"):
         command: Command = importlib.import_module(module).COMMAND
-    return dataclasses.replace(command, summary=summary)
+    return dataclasses.replace(command, summary=summary, others_with=_commands_with)
+
+
+def _commands_with(flag: str) -> list[str]:
+    """The commands that have a flag of this name; all are loaded to know."""
+    found = []
+    for name in COMMANDS:
+        values = flags.FlagValues()
+        load(name).define_flags(values)
+        if flag in values:
+            found.append(name)
+    return found
 
 
 @contextlib.contextmanager

@@ -109,7 +109,10 @@ def read_quotas(path: str) -> list[Quota]:
     Raises:
       InputError: if it cannot be read or is anything else.
     """
-    stamp = data.stamp_of(path)
+    try:
+        stamp = data.stamp_of(path)
+    except InputError as error:
+        raise InputError(f"--quotas: {error}{_as_quota(path)}") from None
     expected = 'expected a JSON object of names and quotas, such as {"maths": "5%..20%"}'
     try:
         with open(stamp.local, encoding="utf-8-sig") as stream:
@@ -124,6 +127,15 @@ def read_quotas(path: str) -> list[Quota]:
             raise InputError(f"--quotas: {path}: {name}: found {_shown(span)}; {expected}")
         quotas.append(parse_quota(f"{name}={span}", f"--quotas: {path}"))
     return quotas
+
+
+def _as_quota(path: str) -> str:
+    """What is said of a quota where a file was expected."""
+    try:
+        parse_quota(path)
+    except InputError:
+        return ""
+    return f", or --quota={path}"
 
 
 def unit_of(quotas: Iterable[Quota], of_shares: str) -> str:

@@ -172,7 +172,9 @@ def _read(directory: str | os.PathLike[str]) -> Saved:
     except Exception:
         known = False
     if not known:
-        raise InputError(f"{directory}: does not hold learned parameters; {_EXPECTED}")
+        within = os.path.join(directory, "params")
+        perhaps = f", such as {within}" if os.path.isdir(within) else ""
+        raise InputError(f"{directory}: does not hold learned parameters; {_EXPECTED}{perhaps}")
     for (what, name), registry in zip(named, (PARAMETERISATIONS, FAMILIES), strict=True):
         if name not in registry:
             raise InputError(

@@ -247,6 +247,13 @@ REFUSALS = [
         "--quota: LAW: no record is with that value of source; expected one such as law=a.b",
     ),
     (
+        ["--budget=5", "--group_field=sourc", "--quota=maths=1.."],
+        "--group_field: no record has the field sourc; expected one that they have, such as "
+        "--group_field=source",
+    ),
+    (["--budget=5", *BY_SOURCE, "--quotas=maths=1.."], "--quotas: maths=1..: no such file or"),
+    (["--budget=5", *BY_SOURCE, "--quotas=maths=1.."], ", or --quota=maths=1.."),
+    (
         ["--budget=5", "--group_field=file", "--quota=poool=1.."],
         "--quota: poool: no record is from a file of that name; expected one such as /",
     ),

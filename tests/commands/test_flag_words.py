@@ -36,7 +36,7 @@ def test_hyphens_are_underscores_in_names_alone(tmp_path):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
+    for name in ("a.jsonl", "b.jsonl", "c.jsonl", "pool.jsonl.gz", "raw.jsonl"):
         (tmp_path / name).write_text("")
     return tmp_path
 
@@ -63,10 +63,16 @@ def test_files_stand_for_the_pool(command, here):
         (["select", "out.jsonl"], "such as --output=out.jsonl"),
         (["make_pool", "out.jsonl"], "out.jsonl: expected flags only, as --flag=value"),
         (["learn", "learned"], "learned: there is no such file to read"),
+        (["select", "out.jsonl", "--output=o.jsonl"], "and all else as --flag=value\n"),
+        (["select", "rwa.jsonl"], "rwa.jsonl: there is no such file to read; perhaps raw.jsonl is"),
+        (["select", "./pool.jsonl"], "; perhaps ./pool.jsonl.gz is meant"),
+        (["select", "--pool=rwa.jsonl", "--budget=1", "--output=o.jsonl"], "perhaps raw.jsonl is"),
+        (["select", "--deduplicate=near"], "--deduplicate: no flag of this command, but of `mig-"),
+        (["learn", "--dry-run"], "--dry-run: no flag of this command, but of `mig-jax select`"),
     ],
 )
 def test_words_that_are_a_mistake(words, told, here):
-    assert told in refused(*words)
+    assert told in refused(*words) + "\n"
 
 
 def test_a_file_whose_name_looks_like_a_flag(here):

@@ -151,6 +151,8 @@ def test_a_threshold_that_was_learned_too_high_is_told_with_what_helps(pool_file
     assert "joins hardly any labels" in told
     assert ": learn again with --start_thresholds=0." in told
     assert "--similarity_threshold=" not in told
+    within = refused("select", words[0], f"--params={tmp_path}", *words[3:])
+    assert within.endswith(f"that mig-jax learn wrote, such as {tmp_path / 'params'}")
     again = mig("explain", f"--selection={output}", "--record=7")
     assert again.returncode == 0, again.stderr
     assert "joins hardly any labels" not in again.stderr

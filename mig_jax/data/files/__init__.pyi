@@ -8,7 +8,7 @@ from ._json_values import JsonRows, Losses, parsed
 from ._line_files import BYTE_ORDER_MARK, LineFile, TextLine, bare_line, end_of_blank_lines
 from ._npz_arrays import read_npz
 from ._parquet_files import ParquetRows
-from ._places import expand, local_files
+from ._places import expand, local_files, near_file
 from ._remote_files import OnFetch, is_remote, local_copy
 from ._row_spool import RowSpool
 from ._table_rows import TableRows, features_of
@@ -46,6 +46,7 @@ __all__ = [
     "local_files",
     "lone_object",
     "name_of",
+    "near_file",
     "open_text",
     "parsed",
     "read_npz",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import os
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from mig_jax.data.files._remote_files import is_remote, remote_files
 from mig_jax.data.files._text_streams import name_of
 from mig_jax.errors import InputError
 
-__all__ = ["expand", "is_shard", "local_files"]
+__all__ = ["expand", "is_shard", "local_files", "near_file"]
 
 _ENDINGS: Final = (
     *(
@@ -34,6 +35,7 @@ _NO_RECORDS: Final = (
     "dataset_infos.json",
 )
 _DATASET: Final = ("state.json", "dataset_dict.json")
+_MOST_COMPARED: Final = 10_000
 _EXPECTED: Final = f"expected files named {', '.join(_ENDINGS[::3])} or .parquet in it"
 
 
@@ -95,6 +97,20 @@ def is_shard(name: str) -> bool:
         and lower.endswith(_ENDINGS)
         and not lower.endswith(_NO_RECORDS)
     )
+
+
+def near_file(path: str) -> str | None:
+    """The file of records that a path of no file may mean, by its name; None if none is like it."""
+    folder, name = os.path.split(path)
+    try:
+        names = sorted(filter(is_shard, os.listdir(folder or ".")))[:_MOST_COMPARED]
+    except (OSError, ValueError):
+        return None
+    longer = [other for other in names if other.startswith(f"{name}.")]  # As pool.jsonl.gz.
+    stems = {other.partition(".")[0]: other for other in reversed(names)}
+    close = difflib.get_close_matches(name.partition(".")[0], stems, n=1)
+    found = longer or [stems[stem] for stem in close]
+    return os.path.join(folder, found[0]) if found else None
 
 
 def _is_dataset(folder: str) -> bool:

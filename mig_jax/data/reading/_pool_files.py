@@ -25,6 +25,7 @@ from mig_jax.data.files import (
     local_copy,
     lone_object,
     name_of,
+    near_file,
     open_text,
 )
 from mig_jax.data.reading._cache import default_cache_folder
@@ -101,6 +102,8 @@ def stamp_of(
       InputError: if it is no regular file that can be read.
     """
     if not is_remote(path):
+        if not os.path.lexists(path) and (meant := near_file(path)):
+            raise InputError(f"{path}: no such file; perhaps {meant} is meant")
         return FileStamp.of(path)
     folder = default_cache_folder() if cache is None else os.fspath(cache)
     return FileStamp.of(path, local_copy(path, folder, on_fetch))
