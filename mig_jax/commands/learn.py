@@ -225,6 +225,6 @@ COMMAND = Command(
     examples=(
         "--workdir=learned",
         "pool.jsonl --label_embeddings=labels.npz --objective=validation "
-        "--validation=mine.jsonl --workdir=learned",
+        "--validation=mine.jsonl --test=others.jsonl --workdir=learned",
     ),
 )

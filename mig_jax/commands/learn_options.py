@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from typing import Any
 
 from absl import flags
@@ -113,7 +114,12 @@ def define_flags(values: flags.FlagValues) -> None:
         "task if records are of several); subsets: CSV with the columns subset (a table of picks, "
         "as mig-jax select writes it) and score; imitation: a table of picks.",
     )
-    add(File, "test", None, "The same, to report on; never learned from.")
+    add(
+        File,
+        "test",
+        None,
+        "The same, to report on; never learned from. All objectives but planted need it.",
+    )
     learning(Name, "task", None, "Only records of this `task` in both files.")
     add(flags.DEFINE_integer, "budget", 500, "Records to select.", lower_bound=1)
     learning(
@@ -186,6 +192,7 @@ def options_of(values: flags.FlagValues) -> Options:
     refuse_idle(values, ["task"], has_files, "--validation=FILE")
     if values.objective == "validation" and not values.pool:
         raise InputError("--objective=validation: needs --pool=FILE with real conversations")
+    _check_files(values)
     given = values.flag_values_dict()
     lowest = values.lowest_threshold
     starts = values.start_thresholds or []
@@ -201,6 +208,26 @@ def options_of(values: flags.FlagValues) -> Options:
         )
     given["budgets"] = [_budget(text) for text in values.budgets]
     return Options(**given)
+
+
+def _check_files(values: flags.FlagValues) -> None:
+    """Raises InputError if a file is missing, or there is one too many: before a pool is read."""
+    for flag in ("validation", "test"):
+        path = values[flag].value
+        if values.objective == _PLANTED and path is not None:
+            others = ", ".join(name for name in OBJECTIVES if name not in (_PLANTED, "validation"))
+            raise InputError(
+                f"--objective={_PLANTED}: brings its own data, and is the default; expected no "
+                f"--{flag}, or --objective=validation (or {others}) to learn from yours"
+            )
+        if values.objective != _PLANTED and not path:
+            raise InputError(f"--objective={values.objective}: needs --{flag}=FILE")
+        if path and not any(map(_may_exist, data.local_files([path]))):
+            raise InputError(f"--{flag}: found {path}, expected a file that exists")
+
+
+def _may_exist(path: str) -> bool:
+    return ":" in path or path == "-" or os.path.exists(path)  # Addresses are looked at later.
 
 
 def _budget(text: str) -> int:

@@ -243,7 +243,15 @@ def test_killed_and_resumed(files, tmp_path, capsys):
         (["--budget=20001"], "--budget: found 20001, expected at most"),
         (["--objective=target"], "--objective=target: needs --validation=FILE"),
         (["--objective=validation"], "--objective=validation: needs --pool=FILE"),
-        (["--validation=x.jsonl"], "--objective=planted: brings its own data"),
+        (["--validation=x.jsonl"], "expected no --validation, or --objective=validation (or"),
+        (
+            ["--objective=target", f"--validation={__file__}", "--budget=20001"],
+            "--objective=target: needs --test=FILE",  # Told before the pool is read.
+        ),
+        (
+            ["--objective=target", f"--validation={__file__}", "--test=nowhere.jsonl"],
+            "--test: found nowhere.jsonl, expected a file that exists",
+        ),
         (
             ["--start_thresholds=0.65,0.5"],
             "--start_thresholds: found 0.5, expected numbers between",
@@ -270,6 +278,11 @@ def test_embeddings_are_needed_and_results_are_numbers(files, tmp_path, capsys):
     line = refused(capsys, tmp_path, *words, f"--validation={table}", f"--test={table}")
     assert "line 2, score: found nan, expected a finite number" in line
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["results.csv"]
+
+
+def test_the_example_has_all_that_its_objective_needs():
+    *_, example = learn.COMMAND.examples
+    assert "--validation=" in example and "--test=" in example
 
 
 def test_help_tells_all_flags(capsys):
