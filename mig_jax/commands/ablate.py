@@ -33,11 +33,12 @@ from mig_jax.commands.flag_groups import (
     define_input_flags,
 )
 from mig_jax.commands.flag_sections import Section
-from mig_jax.commands.flag_values import Folder, adder
+from mig_jax.commands.flag_values import Folder, ThresholdParser, adder
 from mig_jax.commands.pool_inputs import (
     check_budget,
     check_worth,
-    read_label_graph,
+    join_labels,
+    label_embeddings,
     read_table,
     say_read,
 )
@@ -46,7 +47,16 @@ from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.commands.timing import timed
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.errors import InputError
-from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, LabelGraph, Pool, pool_from_table
+from mig_jax.measure import (
+    FAMILIES,
+    GAIN_RULES,
+    PAPER,
+    USUAL_NEIGHBOURS,
+    LabelGraph,
+    Pool,
+    pool_from_table,
+    threshold_of_neighbours,
+)
 from mig_jax.reports import Row, describe, told_information, write_heat_maps, write_tables
 from mig_jax.runs import RunArrays
 from mig_jax.selection import (
@@ -63,6 +73,7 @@ from mig_jax.selection import (
 
 __all__ = ["COMMAND", "Options", "run"]
 
+_BUILTIN_THRESHOLDS = ["0.8", "0.9"]
 _CELLS_A_CALL = 8  # On a CPU: a call is as much as a kill can lose.
 
 
@@ -76,11 +87,21 @@ class Options(InputOptions):
     exponents: list[float]
     rates: list[float]
     propagations: list[float]
-    thresholds: list[float]
+    thresholds: list[Any]  # Numbers, or "auto" until the labels are read.
     gains: list[str]
-    paper_threshold: float
+    paper_threshold: Any
     batch_size: int | None
     heat_maps: bool
+
+    def at_usual(self, threshold: Callable[[], float]) -> Options:
+        """With this threshold in the place of "auto"."""
+        if "auto" not in (*self.thresholds, self.paper_threshold):
+            return self
+        usual = threshold()
+        numbers = [usual if at == "auto" else at for at in (*self.thresholds, self.paper_threshold)]
+        *thresholds, paper = numbers
+        thresholds = list(dict.fromkeys(thresholds))
+        return dataclasses.replace(self, thresholds=thresholds, paper_threshold=paper)
 
     def points(self) -> list[Point]:
         """All cells; the paper's stands first if the grid has it not."""
@@ -105,8 +126,6 @@ def run(options: Options) -> None:
       InputError: for anything given that cannot be used.
     """
     seconds: dict[str, float] = {}
-    points, paper = options.points(), paper_point(options.paper_threshold)
-    lowest = min(point.threshold for point in points)
     with (
         held_workdir(options.workdir, "ablate") as workdir,
         data.OutputFiles(options.files()) as outputs,
@@ -123,7 +142,11 @@ def run(options: Options) -> None:
         check_worth(table)
         with timed(seconds, "graph"):
             words = "--thresholds={0:g},0.8 --paper_threshold={0:g}"
-            graph, _ = read_label_graph(options, table, lowest, flags=words)
+            embeddings = label_embeddings(options, table)
+            options = options.at_usual(lambda: _usual_threshold(embeddings))
+            points, paper = options.points(), paper_point(options.paper_threshold)
+            lowest = min(point.threshold for point in points)
+            graph, _ = join_labels(embeddings, table, lowest, flags=words)
         say(f"{len(points)} settings are compared: the same budget selected by each")
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}
@@ -158,6 +181,18 @@ def run(options: Options) -> None:
         about_all = outputs.open_manifest(f"{stem}.manifest.json", f"{stem}.csv")
         outputs.write_manifest(about_all, manifest, f"{stem}.csv")
     tell(_summary(rows, rows[points.index(paper)], stem))
+
+
+def _usual_threshold(embeddings: tuple[np.ndarray, np.ndarray | None] | None) -> float:
+    if embeddings is None:
+        return PAPER.threshold  # Nothing is joined at any.
+    vectors, present = embeddings
+    usual = threshold_of_neighbours(vectors, present=present)
+    say(
+        f"labels have {USUAL_NEIGHBOURS:g} neighbours in the mean at similarity {usual:g}: auto of "
+        "--thresholds and --paper_threshold"
+    )
+    return usual
 
 
 def _select(
@@ -246,6 +281,8 @@ def _select_together(
 def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
     best = max(rows, key=lambda row: row.information_paper)
     gained = 100 * (best.information_paper / paper.information_paper - 1)
+    tried = {row.threshold for row in rows if row.cell != paper.cell}
+    apart = f"  the paper's cell, {paper.cell}, has a threshold that the grid has not: "
     return "\n".join(
         [
             f"{len(rows)} cells of {paper.budget:,} picks -> {stem}.csv",
@@ -253,6 +290,7 @@ def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
             f"{best.value:g}, α {best.propagation:g}, threshold {best.threshold:g}, {best.gain} "
             f"gain: E {told_information(best.information_paper)}, {gained:+.2f} % of the "
             "paper's cell",
+            *([] if paper.threshold in tried else [f"{apart}{paper.threshold:g}"]),
         ]
     )
 
@@ -280,7 +318,7 @@ _NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
         lambda x: 0 <= x <= LARGEST_PARAMETER,
         f"of at least 0 and at most {LARGEST_PARAMETER:g}",
     ),
-    "thresholds": (lambda x: 0 < x <= 1, "above 0 and up to 1"),
+    "thresholds": (lambda x: 0 < x <= 1, "above 0 and up to 1, or auto"),
 }
 
 
@@ -298,15 +336,18 @@ def _define_flags(values: flags.FlagValues) -> None:
     add(
         flags.DEFINE_list,
         "thresholds",
-        ["0.8", "0.9"],
-        "Labels whose embeddings are this similar (cosine) are joined.",
+        None,
+        "Labels whose embeddings are this similar (cosine) are joined; auto takes the threshold at "
+        f"which they have {USUAL_NEIGHBOURS:g} neighbours in the mean, the default with --pool; "
+        f"{','.join(_BUILTIN_THRESHOLDS)} on the built-in pool.",
     )
     add(flags.DEFINE_list, "gains", ["exact", "linear"], "What picks maximise: exact, linear.")
     grid(
-        flags.DEFINE_float,
+        ThresholdParser,
         "paper_threshold",
-        PAPER.threshold,
-        "Threshold of the paper's cell, with which all others are compared.",
+        None,
+        "Threshold of the paper's cell, with which all others are compared: a number, or auto, the "
+        f"default with --pool; {PAPER.threshold:g} on the built-in pool.",
     )
     grid(
         flags.DEFINE_integer,
@@ -322,9 +363,17 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _options(values: flags.FlagValues) -> Options:
     check_input_flags(values)
     given = values.flag_values_dict()
+    if given["thresholds"] is None:
+        given["thresholds"] = ["auto"] if values.pool else _BUILTIN_THRESHOLDS
+    if given["paper_threshold"] is None:
+        given["paper_threshold"] = "auto" if values.pool else PAPER.threshold
     for name, (accepts, expected) in _NUMBERS.items():
-        given[name] = [_number(name, text, accepts, expected) for text in given[name]]
-    _number("paper_threshold", values.paper_threshold, *_NUMBERS["thresholds"])
+        given[name] = [
+            text
+            if (name, text) == ("thresholds", "auto")
+            else _number(name, text, accepts, expected)
+            for text in given[name]
+        ]
     for name, known in (("families", FAMILIES), ("gains", GAIN_RULES)):
         for word in given[name]:
             if word not in known:

@@ -31,6 +31,7 @@ __all__ = [
     "check_raw",
     "check_worth",
     "embed_labels",
+    "join_labels",
     "label_embeddings",
     "read_label_graph",
     "read_table",
@@ -278,7 +279,17 @@ def read_label_graph(
     Raises:
       InputError: if the embeddings cannot be used.
     """
-    embeddings = label_embeddings(options, table)
+    return join_labels(label_embeddings(options, table), table, threshold, neighbours, flags)
+
+
+def join_labels(
+    embeddings: tuple[np.ndarray, np.ndarray | None] | None,
+    table: data.RecordTable,
+    threshold: float | Literal["auto"],
+    neighbours: float = USUAL_NEIGHBOURS,
+    flags: str = "--similarity_threshold={:g}",
+) -> tuple[LabelGraph, float | None]:
+    """As `read_label_graph`, of what `label_embeddings` gave."""
     if embeddings is None:
         say(
             "the label graph has no edges: give --label_embeddings=EMB.npz or "
