@@ -10,34 +10,22 @@ where it was stopped. docs/guides/ablate.md tells what is written.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
 from mig_jax import data
 from mig_jax._version import __version__
+from mig_jax.commands.ablate_options import AblateOptions, ablate_options, define_ablate_flags
 from mig_jax.commands.command import Command
-from mig_jax.commands.family_flags import check_family
-from mig_jax.commands.flag_groups import (
-    LARGEST_PARAMETER,
-    SMALLEST_EXPONENT,
-    SMALLEST_RATE,
-    InputOptions,
-    check_input_flags,
-    define_input_flags,
-)
-from mig_jax.commands.flag_sections import Section
-from mig_jax.commands.flag_values import Folder, adder
 from mig_jax.commands.pool_inputs import (
     check_budget,
     check_worth,
-    read_label_graph,
+    join_labels,
+    label_embeddings,
     read_table,
     say_read,
 )
@@ -45,15 +33,21 @@ from mig_jax.commands.selection_steps import check_information
 from mig_jax.commands.terminal import progress_bar, say, tell
 from mig_jax.commands.timing import timed
 from mig_jax.commands.workdir import held_workdir
-from mig_jax.errors import InputError
-from mig_jax.measure import FAMILIES, GAIN_RULES, PAPER, LabelGraph, Pool, pool_from_table
+from mig_jax.measure import (
+    GAIN_RULES,
+    PAPER,
+    USUAL_NEIGHBOURS,
+    LabelGraph,
+    Pool,
+    pool_from_table,
+    threshold_of_neighbours,
+)
 from mig_jax.reports import Row, describe, told_information, write_heat_maps, write_tables
 from mig_jax.runs import RunArrays
 from mig_jax.selection import (
     CellSelection,
     PageLayout,
     Point,
-    grid_points,
     input_fingerprint,
     lay_out_grid,
     paper_point,
@@ -61,52 +55,30 @@ from mig_jax.selection import (
     stack_cells,
 )
 
-__all__ = ["COMMAND", "Options", "run"]
+__all__ = ["COMMAND", "run"]
 
 _CELLS_A_CALL = 8  # On a CPU: a call is as much as a kill can lose.
 
-
-@dataclasses.dataclass(frozen=True)
-class Options(InputOptions):
-    """The flags of the command; `--help` explains each."""
-
-    workdir: str
-    budget: int
-    families: list[str]
-    exponents: list[float]
-    rates: list[float]
-    propagations: list[float]
-    thresholds: list[float]
-    gains: list[str]
-    paper_threshold: float
-    batch_size: int | None
-    heat_maps: bool
-
-    def points(self) -> list[Point]:
-        """All cells; the paper's stands first if the grid has it not."""
-        points = self.grid()
-        paper = paper_point(self.paper_threshold)
-        return points if paper in points else [paper, *points]
-
-    def grid(self) -> list[Point]:
-        return grid_points(
-            self.families,
-            {"exponent": self.exponents, "rate": self.rates},
-            self.propagations,
-            self.thresholds,
-            self.gains,
-        )
+# What decides the picks of each cell.
+_GRID_FLAGS = (
+    "budget",
+    "families",
+    "exponents",
+    "rates",
+    "propagations",
+    "thresholds",
+    "gains",
+    "paper_threshold",
+)
 
 
-def run(options: Options) -> None:
+def run(options: AblateOptions) -> None:
     """Selects for all cells, evaluates and writes.
 
     Raises:
       InputError: for anything given that cannot be used.
     """
     seconds: dict[str, float] = {}
-    points, paper = options.points(), paper_point(options.paper_threshold)
-    lowest = min(point.threshold for point in points)
     with (
         held_workdir(options.workdir, "ablate") as workdir,
         data.OutputFiles(options.files()) as outputs,
@@ -123,7 +95,11 @@ def run(options: Options) -> None:
         check_worth(table)
         with timed(seconds, "graph"):
             words = "--thresholds={0:g},0.8 --paper_threshold={0:g}"
-            graph, _ = read_label_graph(options, table, lowest, remedy=words)
+            embeddings = label_embeddings(options, table)
+            options = options.at_usual(lambda: _usual_threshold(embeddings))
+            points, paper = options.points(), paper_point(options.paper_threshold)
+            lowest = min(point.threshold for point in points)
+            graph, _ = join_labels(embeddings, table, lowest, remedy=words)
         say(f"{len(points)} settings are compared: the same budget selected by each")
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}
@@ -160,8 +136,20 @@ def run(options: Options) -> None:
     tell(_summary(rows, rows[points.index(paper)], stem))
 
 
+def _usual_threshold(embeddings: tuple[np.ndarray, np.ndarray | None] | None) -> float:
+    if embeddings is None:
+        return PAPER.threshold  # Nothing is joined at any.
+    vectors, present = embeddings
+    usual = threshold_of_neighbours(vectors, present=present)
+    say(
+        f"labels have {USUAL_NEIGHBOURS:g} neighbours in the mean at similarity {usual:g}: auto of "
+        "--thresholds and --paper_threshold"
+    )
+    return usual
+
+
 def _select(
-    options: Options,
+    options: AblateOptions,
     finished: RunArrays,
     pool: Pool,
     graph: LabelGraph,
@@ -217,7 +205,7 @@ def _calls(points: Sequence[Point], finished: set[int]) -> list[list[int]]:
 
 
 def _select_together(
-    options: Options,
+    options: AblateOptions,
     pool: Pool,
     graph: LabelGraph,
     layout: PageLayout,
@@ -246,6 +234,8 @@ def _select_together(
 def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
     best = max(rows, key=lambda row: row.information_paper)
     gained = 100 * (best.information_paper / paper.information_paper - 1)
+    tried = {row.threshold for row in rows if row.cell != paper.cell}
+    apart = f"  the paper's cell, {paper.cell}, has a threshold that the grid has not: "
     return "\n".join(
         [
             f"{len(rows)} cells of {paper.budget:,} picks -> {stem}.csv",
@@ -253,106 +243,15 @@ def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
             f"{best.value:g}, α {best.propagation:g}, threshold {best.threshold:g}, {best.gain} "
             f"gain: E {told_information(best.information_paper)}, {gained:+.2f} % of the "
             "paper's cell",
+            *([] if paper.threshold in tried else [f"{apart}{paper.threshold:g}"]),
         ]
     )
 
 
-_GRID_FLAGS = (
-    "budget",
-    "families",
-    "exponents",
-    "rates",
-    "propagations",
-    "thresholds",
-    "gains",
-    "paper_threshold",
-)
-_NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
-    "exponents": (
-        lambda x: SMALLEST_EXPONENT <= x <= 1,
-        f"of at least {SMALLEST_EXPONENT:g} and at most 1",
-    ),
-    "rates": (
-        lambda x: SMALLEST_RATE <= x <= LARGEST_PARAMETER,
-        f"of at least {SMALLEST_RATE:g} and at most {LARGEST_PARAMETER:g}",
-    ),
-    "propagations": (
-        lambda x: 0 <= x <= LARGEST_PARAMETER,
-        f"of at least 0 and at most {LARGEST_PARAMETER:g}",
-    ),
-    "thresholds": (lambda x: 0 < x <= 1, "above 0 and up to 1"),
-}
-
-
-def _define_flags(values: flags.FlagValues) -> None:
-    add = adder(values)
-    grid = add.under(Section.GRID)
-    define_input_flags(add)
-    add(Folder, "workdir", None, "Directory of this grid, for all that is written.")
-    add(flags.DEFINE_integer, "budget", 500, "Records that each cell selects.", lower_bound=1)
-    families = ", ".join(FAMILIES)
-    add(flags.DEFINE_list, "families", ["power", "log"], f"Score functions: {families}.")
-    add(flags.DEFINE_list, "exponents", ["0.2", "0.5", "0.8", "0.95"], "Of the power function.")
-    add(flags.DEFINE_list, "rates", ["0.01", "0.03", "0.1", "0.3"], "Of all other families.")
-    add(flags.DEFINE_list, "propagations", ["0.5", "1"], "Alpha of the paper.")
-    add(
-        flags.DEFINE_list,
-        "thresholds",
-        ["0.8", "0.9"],
-        "Labels whose embeddings are this similar (cosine) are joined.",
-    )
-    add(flags.DEFINE_list, "gains", ["exact", "linear"], "What picks maximise: exact, linear.")
-    grid(
-        flags.DEFINE_float,
-        "paper_threshold",
-        PAPER.threshold,
-        "Threshold of the paper's cell, with which all others are compared.",
-    )
-    grid(
-        flags.DEFINE_integer,
-        "batch_size",
-        None,
-        "Cells that go through vmap together; by default one on a CPU and all on an accelerator. "
-        "Never changes what is picked.",
-        lower_bound=1,
-    )
-    grid(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps.")
-
-
-def _options(values: flags.FlagValues) -> Options:
-    check_input_flags(values)
-    given = values.flag_values_dict()
-    for name, (accepts, expected) in _NUMBERS.items():
-        given[name] = [_number(name, text, accepts, expected) for text in given[name]]
-    _number("paper_threshold", values.paper_threshold, *_NUMBERS["thresholds"])
-    for name, known in (("families", FAMILIES), ("gains", GAIN_RULES)):
-        for word in given[name]:
-            if word not in known:
-                raise InputError(f"--{name}: found {word}, expected some of {', '.join(known)}")
-    for flag, parameter in (("exponents", "exponent"), ("rates", "rate")):
-        if values[flag].present:
-            check_family(flag, parameter, "families", values.families)
-    for name in (*_NUMBERS, "families", "gains"):
-        twice = [value for value in given[name] if given[name].count(value) > 1]
-        if twice:
-            raise InputError(f"--{name}: {twice[0]} is given twice")
-    return Options(**given)
-
-
-def _number(name: str, text: Any, accepts: Callable[[float], bool], expected: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or not accepts(number):
-        raise InputError(f"--{name}: found {text}, expected numbers {expected}")
-    return number
-
-
 COMMAND = Command(
     name="ablate",
-    define_flags=_define_flags,
-    run=lambda values: run(_options(values)),
+    define_flags=define_ablate_flags,
+    run=lambda values: run(ablate_options(values)),
     required=("workdir",),
     interrupted="the same command goes on from here",
     examples=("pool.jsonl --label_embeddings=labels.npz --budget=2k --workdir=grid",),

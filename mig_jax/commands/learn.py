@@ -74,6 +74,7 @@ def run(options: Options) -> None:
         files = SelectedFiles.opened(outputs, workdir)
         _say_stage("reading", "the pool, and how similar its labels are")
         inputs = _inputs(options, outputs, str(workdir / "learn"))
+        options = options.at_usual_start(inputs)
         task = make_task(options.objective, inputs)
         say(f"objective {options.objective}: {task.about}")
         others = rivals(inputs, task)  # What they cannot use is known before hours of learning.
@@ -225,6 +226,6 @@ COMMAND = Command(
     examples=(
         "--workdir=learned",
         "pool.jsonl --label_embeddings=labels.npz --objective=validation "
-        "--validation=mine.jsonl --workdir=learned",
+        "--validation=mine.jsonl --test=others.jsonl --workdir=learned",
     ),
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from mig_jax import data
@@ -31,13 +33,14 @@ from mig_jax.learning import (
     parameters_of_features,
     parameters_of_labels,
 )
-from mig_jax.measure import FAMILIES, PAPER
+from mig_jax.measure import FAMILIES, PAPER, USUAL_NEIGHBOURS, threshold_of_neighbours
 from mig_jax.synthetic import BuiltinPool
 
 __all__ = ["Options", "define_flags", "options_of"]
 
 _PLANTED = "planted"
 _STEPS = 120
+_MARGIN = 0.01  # Of a start to the bounds of T, which it never reaches.
 _DEFAULT_STARTS = ",".join(f"{threshold:g}" for threshold in START_THRESHOLDS)
 
 
@@ -59,7 +62,7 @@ class Options(InputOptions):
     score_function: str | None
     prior: float | None
     lowest_threshold: float
-    start_thresholds: list[float]  # None of them: the task decides.
+    start_thresholds: list[float]  # None of them: `at_usual_start` or the task decides.
 
     @property
     def builtin_pool(self) -> BuiltinPool:
@@ -84,6 +87,21 @@ class Options(InputOptions):
             return self.start_thresholds
         every = [start for start in START_THRESHOLDS if start > self.lowest_threshold]
         return [min(every, key=lambda t: abs(t - PAPER.threshold))] if task.noisy else every
+
+    def at_usual_start(self, inputs: Inputs) -> Options:
+        """On a pool of one's own without a start: T starts where labels have usual neighbours."""
+        if not self.pool or self.start_thresholds:
+            return self
+        vectors = inputs.embeddings
+        usual = threshold_of_neighbours(vectors, present=np.any(vectors, axis=1))
+        lowest, highest = self.lowest_threshold + _MARGIN, HIGHEST_THRESHOLD - _MARGIN
+        start = round(min(max(usual, lowest), highest), 3)
+        beyond = "" if start == usual else ", beyond where T is learned"
+        inputs.say(
+            f"labels have {USUAL_NEIGHBOURS:g} neighbours in the mean at similarity {usual:g}"
+            f"{beyond}: T starts at {start:g}; --start_thresholds sets others"
+        )
+        return dataclasses.replace(self, start_thresholds=[start])
 
     def starts(self, inputs: Inputs, task: Task, by_label: ByLabel) -> list[Parameterisation]:
         """What is learned, at each threshold that learning starts from."""
@@ -113,7 +131,12 @@ def define_flags(values: flags.FlagValues) -> None:
         "task if records are of several); subsets: CSV with the columns subset (a table of picks, "
         "as mig-jax select writes it) and score; imitation: a table of picks.",
     )
-    add(File, "test", None, "The same, to report on; never learned from.")
+    add(
+        File,
+        "test",
+        None,
+        "The same, to report on; never learned from. All objectives but planted need it.",
+    )
     learning(Name, "task", None, "Only records of this `task` in both files.")
     add(flags.DEFINE_integer, "budget", 500, "Records to select.", lower_bound=1)
     learning(
@@ -175,8 +198,9 @@ def define_flags(values: flags.FlagValues) -> None:
         None,
         "Where T may start. planted, target: gains are matched at each of these numbers, and "
         "learning goes on from the one where they match best. All else is learned from each, and "
-        f"the one with the lowest held-out loss is kept. {_DEFAULT_STARTS} without, of these those "
-        "above --lowest_threshold; for validation the one nearest the paper's.",
+        "the one with the lowest held-out loss is kept. Without, the one at which labels have "
+        f"{USUAL_NEIGHBOURS:g} neighbours in the mean; on the built-in pool {_DEFAULT_STARTS}, of "
+        "these those above --lowest_threshold.",
     )
 
 
@@ -186,6 +210,7 @@ def options_of(values: flags.FlagValues) -> Options:
     refuse_idle(values, ["task"], has_files, "--validation=FILE")
     if values.objective == "validation" and not values.pool:
         raise InputError("--objective=validation: needs --pool=FILE with real conversations")
+    _check_files(values)
     given = values.flag_values_dict()
     lowest = values.lowest_threshold
     starts = values.start_thresholds or []
@@ -201,6 +226,26 @@ def options_of(values: flags.FlagValues) -> Options:
         )
     given["budgets"] = [_budget(text) for text in values.budgets]
     return Options(**given)
+
+
+def _check_files(values: flags.FlagValues) -> None:
+    """Raises InputError if a file is missing, or there is one too many: before a pool is read."""
+    for flag in ("validation", "test"):
+        path = values[flag].value
+        if values.objective == _PLANTED and path is not None:
+            others = ", ".join(name for name in OBJECTIVES if name not in (_PLANTED, "validation"))
+            raise InputError(
+                f"--objective={_PLANTED}: brings its own data, and is the default; expected no "
+                f"--{flag}, or --objective=validation (or {others}) to learn from yours"
+            )
+        if values.objective != _PLANTED and not path:
+            raise InputError(f"--objective={values.objective}: needs --{flag}=FILE")
+        if path and not any(map(_may_exist, data.local_files([path]))):
+            raise InputError(f"--{flag}: found {path}, expected a file that exists")
+
+
+def _may_exist(path: str) -> bool:
+    return ":" in path or path == "-" or os.path.exists(path)  # Addresses are looked at later.
 
 
 def _budget(text: str) -> int:

@@ -33,6 +33,7 @@ __all__ = [
     "check_raw",
     "check_worth",
     "embed_labels",
+    "join_labels",
     "label_embeddings",
     "read_label_graph",
     "read_table",
@@ -295,6 +296,18 @@ def read_label_graph(
       InputError: if the embeddings cannot be used.
     """
     embeddings = label_embeddings(options, table)
+    return join_labels(embeddings, table, threshold, neighbours=neighbours, remedy=remedy)
+
+
+def join_labels(
+    embeddings: tuple[np.ndarray, np.ndarray | None] | None,
+    table: data.RecordTable,
+    threshold: float | Literal["auto"],
+    *,
+    neighbours: float = USUAL_NEIGHBOURS,
+    remedy: str | None = "--similarity_threshold={:g}",
+) -> tuple[LabelGraph, float | None]:
+    """As `read_label_graph`, of what `label_embeddings` gave."""
     if embeddings is None:
         say(
             "the label graph has no edges: give --label_embeddings=EMB.npz or "

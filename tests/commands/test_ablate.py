@@ -30,6 +30,7 @@ GRID = (
     "--rates=0.1",
     "--propagations=0.5,1",
     "--thresholds=0.7,0.8",
+    "--paper_threshold=0.9",
 )
 # The paper's cell has another threshold than the grid's, and so is one more.
 CELLS = (2 + 1) * 2 * 2 * 2 + 1
@@ -171,6 +172,26 @@ def test_one_threshold_and_no_heat_maps(pool, tmp_path):
     assert not list((tmp_path / "b").glob("*.png"))
     tables = [(tmp_path / name / "ablation.csv").read_bytes() for name in "ab"]
     assert tables[0] == tables[1]
+
+
+def test_on_ones_own_pool_all_thresholds_are_those_of_usual_neighbours(pool, tmp_path, capsys):
+    """And the number, given in their place, goes on with the same cells."""
+    grid = [*pool, "--budget=5", "--families=power", "--exponents=0.8", "--propagations=1"]
+    grid += ["--noheat_maps", f"--workdir={tmp_path}"]
+    table = data.read_pool([pool[0].removeprefix("--pool=")])
+    path = pool[1].removeprefix("--label_embeddings=")
+    vectors, _ = data.read_label_embeddings(path, table.label_names)
+    usual = mig_jax.threshold_of_neighbours(vectors)
+    for more in ([], [f"--thresholds={usual}"], [f"--thresholds=auto,{usual}"]):
+        assert run(*grid, *more) == 0
+        told = capsys.readouterr()
+        assert f"at similarity {usual:g}: auto" in told.err
+        assert "a threshold that the grid has not" not in told.out
+        assert ("2 of 2 settings are finished" in told.err) == bool(more)
+        parameters = json.loads((tmp_path / "ablation.manifest.json").read_text())["parameters"]
+        assert (parameters["thresholds"], parameters["paper_threshold"]) == ([usual], usual)
+    assert run(*grid, "--paper_threshold=0.9", f"--workdir={tmp_path / 'other'}") == 0
+    assert "cell, 0, has a threshold that the grid has not: 0.9" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -9,14 +9,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from absl import flags
 
+import mig_jax
 from mig_jax.commands import learn, main
 from mig_jax.commands.command import main_of
+from mig_jax.commands.learn_options import define_flags, options_of
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 
@@ -125,7 +129,8 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
         report["settings"][name] for name in ("score_function", "prior", "start_thresholds")
     ]
     noisy = objective == "validation"
-    assert in_force == (["log", 0.1, [0.9]] if noisy else ["power", 1e-3, [0.8]])
+    usual = mig_jax.threshold_of_neighbours(BuiltinPool(400, 40, 5).label_embeddings()[1])
+    assert in_force == (["log", 0.1, [usual]] if noisy else ["power", 1e-3, [0.8]])
     best = min(report["settings"]["grid"], key=lambda cell: cell["validation_loss"])
     assert methods["grid"]["validation_loss"] == pytest.approx(best["validation_loss"])
     runs = report["past_runs"]
@@ -243,7 +248,15 @@ def test_killed_and_resumed(files, tmp_path, capsys):
         (["--budget=20001"], "--budget: found 20001, expected at most"),
         (["--objective=target"], "--objective=target: needs --validation=FILE"),
         (["--objective=validation"], "--objective=validation: needs --pool=FILE"),
-        (["--validation=x.jsonl"], "--objective=planted: brings its own data"),
+        (["--validation=x.jsonl"], "expected no --validation, or --objective=validation (or"),
+        (
+            ["--objective=target", f"--validation={__file__}", "--budget=20001"],
+            "--objective=target: needs --test=FILE",  # Told before the pool is read.
+        ),
+        (
+            ["--objective=target", f"--validation={__file__}", "--test=nowhere.jsonl"],
+            "--test: found nowhere.jsonl, expected a file that exists",
+        ),
         (
             ["--start_thresholds=0.65,0.5"],
             "--start_thresholds: found 0.5, expected numbers between",
@@ -270,6 +283,38 @@ def test_embeddings_are_needed_and_results_are_numbers(files, tmp_path, capsys):
     line = refused(capsys, tmp_path, *words, f"--validation={table}", f"--test={table}")
     assert "line 2, score: found nan, expected a finite number" in line
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["results.csv"]
+
+
+@pytest.mark.parametrize("similar", [0.0, 0.7, 0.99])
+def test_on_ones_own_pool_t_starts_where_labels_have_usual_neighbours(files, similar):
+    rng, told = np.random.default_rng(0), []
+    vectors = similar + (1 - similar) * rng.normal(size=(60, 300)) / 10
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[-1] = 0  # Has none.
+    inputs = SimpleNamespace(embeddings=vectors, say=told.append)
+    usual = mig_jax.threshold_of_neighbours(vectors, present=np.arange(60) < 59)
+    own = _options("--workdir=w", *files[:2])
+    (start,) = own.at_usual_start(inputs).start_thresholds
+    assert start == min(max(usual, 0.61), 0.96)
+    assert f"T starts at {start:g}" in told.pop()
+    given = own.at_usual_start(inputs)
+    same = _options("--workdir=w", *files[:2], f"--start_thresholds={start}")
+    assert same.settings() == given.settings()  # A stopped run goes on with either.
+    for other in (same, _options("--workdir=w")):
+        assert other.at_usual_start(inputs) is other
+
+
+def _options(*words: str) -> learn.Options:
+    values = flags.FlagValues()
+    define_flags(values)
+    values(["learn", *words])
+    return options_of(values)
+
+
+def test_the_example_has_all_that_its_objective_needs():
+    *_, example = learn.COMMAND.examples
+    assert "--validation=" in example
+    assert "--test=" in example
 
 
 def test_help_tells_all_flags(capsys):
