@@ -313,7 +313,8 @@ def _options(*words: str) -> learn.Options:
 
 def test_the_example_has_all_that_its_objective_needs():
     *_, example = learn.COMMAND.examples
-    assert "--validation=" in example and "--test=" in example
+    assert "--validation=" in example
+    assert "--test=" in example
 
 
 def test_help_tells_all_flags(capsys):
