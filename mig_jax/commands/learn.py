@@ -49,6 +49,7 @@ from mig_jax.reports import (
     REPORT_FILES,
     LearningReport,
     comparison_lines,
+    hardly_joined,
     summary,
     write_report,
 )
@@ -150,6 +151,9 @@ def run(options: Options) -> None:
             outputs=outputs,
         )
         write_report(outputs, workdir, report)
+    few = hardly_joined(about)
+    if few is not None:
+        say(f"warning: the threshold that was learned joins hardly any labels: {few}")
     tell(comparison_lines(rows, task.loss_name))
     tell(summary(about, str(workdir / "selected.jsonl")))
     tell(f"report, with pictures -> {workdir / 'report.md'}")

@@ -4,6 +4,7 @@ from ._compared_ways import compared_ways, comparison_picture
 from ._counts import counts_by_file, counts_by_value, told_counts
 from ._enough_text import told_enough
 from ._explanation_text import explanation_lines, scores_as_read, told_explanation
+from ._learned_in_words import hardly_joined
 from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import (
@@ -36,6 +37,7 @@ __all__ = [
     "counts_by_value",
     "describe",
     "explanation_lines",
+    "hardly_joined",
     "label_changes",
     "manifest",
     "markdown_table",

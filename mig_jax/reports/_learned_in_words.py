@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from mig_jax.measure import USUAL_NEIGHBOURS
 from mig_jax.reports._learning_plots import LabelChanges
 from mig_jax.reports._learning_report import LearningReport, shared_parameters
 
-__all__ = ["moved"]
+__all__ = ["hardly_joined", "moved"]
 
 _STAYED = 0.1  # A parameter that changed by less, relative to itself, stayed as good as it was.
 _NOTHING = 0.1  # Propagation and score exponents below do next to nothing.
@@ -65,13 +69,24 @@ def _shared(report: LearningReport) -> list[str]:
     before, after = shared_parameters(report.before), shared_parameters(report.after)
     alpha, beta = after["propagation"], after["score_exponent"]
     joined = "next to nothing" if alpha < _NOTHING else "information"
+    few = hardly_joined(report.selected)
+    hardly = f"; hardly any are: {few}" if few else ""
     found = [
-        _went("α", before["propagation"], alpha) + f": labels that are joined share {joined}.",
+        _went("α", before["propagation"], alpha)
+        + f": labels that are joined share {joined}{hardly}.",
         _went("β", before["score_exponent"], beta)
         + (": scores hardly count." if beta < _NOTHING else ": scores count."),
     ]
     low, high = before["threshold"], after["threshold"]
     return [*found, f"**T** started at {low:.3g} and is {high:.3g}: so similar labels are joined."]
+
+
+def hardly_joined(about: Mapping[str, Any] | None) -> str | None:
+    """How few neighbours labels have in a selection, if under a tenth of the usual."""
+    if about is None or not about.get("labels"):
+        return None
+    found = 2 * about["edges"] / about["labels"]
+    return f"{found:.2g} neighbours a label" if found < USUAL_NEIGHBOURS / 10 else None
 
 
 def _went(name: str, before: float, after: float) -> str:

@@ -18,6 +18,7 @@ from mig_jax.reports import (
     LearningReport,
     PastRunsReport,
     comparison_lines,
+    hardly_joined,
     label_changes,
     most_changed,
     report_content,
@@ -124,6 +125,12 @@ def test_text():
         if block.startswith("| "):
             bars = [line.replace(r"\|", "").count("|") for line in block.strip().splitlines()]
             assert len(set(bars)) == 1, block
+
+
+@pytest.mark.parametrize(("edges", "told"), [(17, True), (18, False)])
+def test_a_graph_with_hardly_any_edges_is_told(edges, told):
+    few = hardly_joined({"edges": edges, "labels": 100})
+    assert few == ("0.34 neighbours a label" if told else None)
 
 
 def test_parts_stand_in_a_table_of_their_own():
