@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -321,8 +321,10 @@ def define_annotate_flags(values: flags.FlagValues) -> None:
     )
 
 
-def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
-    """What was given.
+def annotate_options(
+    values: flags.FlagValues, tell: Callable[[str], None] = say
+) -> AnnotateOptions:
+    """What was given; `tell` gets what is said of defaults.
 
     Raises:
       InputError: if flags cannot be used, or contradict each other.
@@ -351,16 +353,16 @@ def annotate_options(values: flags.FlagValues) -> AnnotateOptions:
     check_pool_flags(values)
     check_endpoint_flags(values)
     data.output_form(values.output)
-    tagger = _tagger(values)
+    tagger = _tagger(values, tell)
     check_annotate_idle(values, tagger)
     options = AnnotateOptions(**values.flag_values_dict() | {"tagger": tagger})
     _check_reference(options)
     if values.scorer == values["scorer"].default and not values["scorer"].present:
-        say("--scorer=signals: scores are of what the texts themselves tell")
+        tell("--scorer=signals: scores are of what the texts themselves tell")
     return options
 
 
-def _tagger(values: flags.FlagValues) -> str:
+def _tagger(values: flags.FlagValues, tell: Callable[[str], None]) -> str:
     """The tagger that is given, or the one that goes with what is.
 
     Raises:
@@ -374,7 +376,7 @@ def _tagger(values: flags.FlagValues) -> str:
             "embedding": "labels are those of --vocabulary",
         }
         if values.labels_from is None:
-            say(f"--tagger={tagger}: {told[tagger]}")
+            tell(f"--tagger={tagger}: {told[tagger]}")
     if tagger == "embedding" and values.vocabulary is None:
         raise InputError("--tagger=embedding: needs --vocabulary=FILE, a JSON list of labels")
     if tagger != "discover" and values.labels_from is not None:

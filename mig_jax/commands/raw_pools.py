@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -105,7 +105,8 @@ def annotated_table(
       NotKeptError: if something would have to be made, and is not to be.
     """
     missing = listed([{"score": "scores"}.get(name, name) for name in sorted(lacking.what)])
-    annotating = _options(options, lacking.what)
+    defaults: list[str] = []
+    annotating = _options(options, lacking.what, defaults.append)
     vars(annotating)["sources"] = list(files)  # The same ones, and not opened again.
     run = fingerprint(annotating)
 
@@ -116,6 +117,8 @@ def annotated_table(
         if only_kept:
             raise NotKeptError
         say(f"the records have no {missing}: these are made first, as `mig-jax annotate` does")
+        for told in defaults:
+            say(told)
         with _journal(options.cache_folder, run, annotating.batch_size) as journal:
             found = annotate_records(annotating, journal, rejects)
             table = _table(annotating, found, journal, files)
@@ -139,9 +142,14 @@ def annotated_table(
 
 
 def _options(
-    options: TableOptions, lacking: frozenset[Literal["labels", "score"]]
+    options: TableOptions,
+    lacking: frozenset[Literal["labels", "score"]],
+    tell: Callable[[str], None],
 ) -> AnnotateOptions:
-    """The flags of `mig-jax annotate` that make what is lacking, and keep what is there."""
+    """The flags of `mig-jax annotate` that make what is lacking, and keep what is there.
+
+    `tell` gets what is said of defaults.
+    """
     values = flags.FlagValues()
     define_annotate_flags(values)
     values.mark_as_parsed()
@@ -153,7 +161,7 @@ def _options(
         values["tagger"].value = "keep"
     if "score" not in lacking:
         values["scorer"].value = ["keep"]
-    found = annotate_options(values)
+    found = annotate_options(values, tell)
     return _Options(**{**vars(found), "lacking": tuple(sorted(lacking))})
 
 

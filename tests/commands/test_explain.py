@@ -123,7 +123,10 @@ def test_records_by_line_file_and_id(selection, pool_file, tmp_path):
         (["--record=7", "--format=plain"], "found plain, but the selection was made with auto"),
         (["--record=7", "--field=score=quality"], "but the selection was made with none"),
         (["--record=7", "--params=there"], "the selection was made without learned parameters"),
-        (["--record=7", "--gain=linear"], "--gain: no such flag"),
+        (
+            ["--record=7", "--gain=linear"],
+            "--gain: no flag of this command, but of `mig-jax select`",
+        ),
         ([], "--record: missing"),
     ],
 )

@@ -132,6 +132,10 @@ def test_a_second_run_takes_what_was_made_from_the_cache(tmp_path, run):
     assert "looking at the pool" not in second
     assert "the records have no labels and scores" in first
     assert "these are made first" not in second
+    assert first.index("these are made first") < first.index("--tagger=discover: ")
+    assert first.index("these are made first") < first.index("--scorer=signals: ")
+    assert "--tagger=discover" not in second
+    assert "--scorer=signals" not in second
     assert "the pool is unchanged: read from" in second
     for ending in (".jsonl", ".selection.parquet"):
         found = [(tmp_path / name).with_suffix(ending).read_bytes() for name in ("a", "b")]
