@@ -108,14 +108,14 @@ def test_a_pool_is_tagged_by_it(folder, url, tmp_path):
         "--max_answer_tokens=24",
         "--parallel_requests=2",
     ]
-    served = [f"--{name}={folder}" for name in ("instag_model", "deita_quality_model")]
-    result = mig(*words, "--tagger=instag", "--scorer=length", *served, "--max_tokens=600")
+    asked = [*words, "--tagger=instag", f"--instag_model={folder}"]
+    result = mig(*asked, "--scorer=length", "--max_tokens=600")
     assert result.returncode == 0, result.stderr
     about = json.loads((tmp_path / "out.annotation.json").read_text())
     assert about["records"]["annotated"] == len(_TEXTS)
     assert about["server"]["answers"] == len(_TEXTS)
     assert about["server"]["tokens_out"] > 0
-    told = refused(*words, "--tagger=instag", "--scorer=deita_quality", *served)
+    told = refused(*asked, "--scorer=deita_quality", f"--deita_quality_model={folder}")
     assert "gives no log-probabilities of tokens" in told
     (tmp_path / "out.answers.jsonl").unlink(missing_ok=True)
     result = mig(*words, "--tagger=llm", "--scorer=length", f"--model={folder}")
