@@ -60,7 +60,7 @@ def selection_page(selected: Selected) -> bytes:
         kept=shown.kept,
         tables=list(_tables(about)),
         settings=_settings(about),
-        has_manifest=about["parameters"]["output"] != "-",
+        has_manifest=about["parameters"].get("output") != "-",
         version=__version__,
         style=Markup(_part("css")),
         explored=Markup(shown.explored.decode()),
