@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from mig_jax.commands.budgets import Budget
 from mig_jax.devices import ALONE, Hosts
-from mig_jax.measure import LabelGraph, Measure, Pool, information
-from mig_jax.selection import Selection, enough_picks, given_information
+from mig_jax.measure import LabelGraph, Measure, Pool
+from mig_jax.selection import Selection, enough_picks, information_of_pool
 
 __all__ = ["told_if_enough"]
 
@@ -34,7 +33,7 @@ def told_if_enough(
     left = None
     # Nobody has all entries of a pool that several processes hold.
     if hosts.count == 1:
-        left = _of_pool(pool, graph, measure) - selection.given_information
+        left = information_of_pool(pool, graph, measure) - selection.given_information
     found = enough_picks(selection.increases, left)
     if found is None:
         return {}
@@ -42,10 +41,3 @@ def told_if_enough(
     if budget.most_cost is not None:
         tokens = budget.tokens(selection.picks[: found.records], hosts)
     return {"enough": {**told, **found._asdict(), "tokens": tokens}}
-
-
-def _of_pool(pool: Pool, graph: LabelGraph, measure: Measure) -> float:
-    """E of all records."""
-    z = given_information(pool, graph, measure, np.ones(pool.num_records, bool))
-    with jax.enable_x64(True):
-        return float(information(measure, z[: graph.num_labels]))

@@ -2,7 +2,7 @@ from ._certificate import Certificate, certify
 from ._checkpoints import Checkpoints, fingerprint, input_fingerprint
 from ._constraints import NO_MAXIMUM, UNCONSTRAINED, Constraints, Quotas
 from ._curves import information_curve, random_curve
-from ._enough import Enough, enough_picks
+from ._enough import Enough, enough_picks, information_of_pool
 from ._evaluation import labels_covered, random_choice, selected_information
 from ._explanation import Explainer, Explanation, LabelGain, LeastScore, Loss
 from ._extension import extended, first_part, why_not_extended
@@ -72,6 +72,7 @@ __all__ = [
     "grid_points",
     "in_range",
     "information_curve",
+    "information_of_pool",
     "initial_state",
     "input_fingerprint",
     "labels_covered",
