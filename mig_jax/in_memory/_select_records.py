@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import io
 import json
 import os
 import sys
@@ -299,9 +298,10 @@ def _picked(records: Any, chosen: Chosen, told: Arguments) -> PickedRecords:
 
 def _read_again(table: data.RecordTable, rows: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
     """The records of files, in this order."""
-    stream = io.BytesIO()
-    data.write_records(table, rows, stream, tell=say)
-    return [data.parse_record(line) for line in stream.getvalue().splitlines()]
+    ascending = np.sort(rows)
+    texts = data.each_record(table.only(ascending))
+    found = dict(zip(ascending.tolist(), map(data.parse_record, texts), strict=True))
+    return [found[row] for row in rows.tolist()]
 
 
 def _is_watched() -> bool:

@@ -32,12 +32,11 @@ def record_texts(
       longest: so many symbols of a turn are kept.
     """
     rows = np.sort(np.asarray(records, np.int64))
-    found: dict[int, Turns] = {}
-    for index in np.unique(table.file_index[rows]).tolist():
-        here = rows[table.file_index[rows] == index]
-        lines = table.sources[index].read_records(table.position[here])
-        for record, line in zip(here.tolist(), lines, strict=True):
-            found[record] = _turns(line, fields, longest)
+    lines = data.each_record(table.only(rows))
+    found = {
+        record: _turns(line, fields, longest)
+        for record, line in zip(rows.tolist(), lines, strict=True)
+    }
     return [found[record] for record in np.asarray(records).tolist()]
 
 

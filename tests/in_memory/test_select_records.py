@@ -136,6 +136,22 @@ def test_paths_are_read_as_the_command_reads_them(rows, tmp_path):
         assert picked.records == in_memory.records == [rows[row] for row in picked.picks]
 
 
+def test_records_of_files_come_back_whole_in_the_order_picked(tmp_path):
+    """JSON may have a carriage return between its words, which ends no line."""
+    a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    a.write_bytes(
+        b'{"text": "a",\r "labels": ["x"], "score": 1.0}\n{"labels": ["y"], "score": 2}\r\n'
+    )
+    b.write_bytes(b'{"text": "b", "labels": ["z"], "score": 3.0}\n')
+    picked = mig_jax.select_records([a, b], 3, cache="none")
+    assert picked.picks.tolist() == [2, 1, 0]
+    assert picked.records == [
+        {"text": "b", "labels": ["z"], "score": 3.0},
+        {"labels": ["y"], "score": 2},
+        {"text": "a", "labels": ["x"], "score": 1.0},
+    ]
+
+
 def test_raw_conversations_get_labels_and_scores_first(tmp_path):
     topics = [
         "jib mainsheet tack harbour",
