@@ -25,9 +25,11 @@ __all__ = ["fatal_errors_told"]
 # How a message of XLA begins: F1125 21:24:11.704347   24826 client.h:80] Terminating process …
 _HEAD = re.compile(rb"([EWIF])\d{4} [\d:.]+ +\d+ (\S+):\d+\] ")
 # What is said of nothing: by Gloo, which carries what processes exchange, on the standard output
-# of each of them, and by XLA above its first message.
+# of each of them, and by XLA above its first message. Gloo's threads write a line in pieces, which
+# may stand among those of another line.
 _OF_NOTHING = re.compile(
-    rb"\[Gloo\] Rank \d+ is connected to \d+ peer ranks"
+    rb"(?=.*(?:\[Gloo\]|peer ranks))(?:\[Gloo\] Rank |\d+| is connected to | peer ranks\. "
+    rb"|Expected number of connected peer ranks is : )+\s*$"
     rb"|WARNING: All log messages before absl::InitializeLog\(\)"
 )
 # The files that speak about other processes, by the ends of their names.

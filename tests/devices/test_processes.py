@@ -42,6 +42,26 @@ def answers(*started: subprocess.Popen) -> list[dict]:
     return found
 
 
+_WRITES = """
+import os, sys
+from mig_jax.devices import joined
+with joined(sys.argv[1], 1, 0, timeout_seconds=60):
+    os.write(1, b"[Gloo] Rank [Gloo] Rank 0 is connected to 1 is connected to 33 peer ranks. ")
+    os.write(1, b" peer ranks. Expected number of connected peer ranks is : 3\\n")
+    os.write(1, b"Expected number of connected peer ranks is : 3\\n[Gloo] failed\\n12\\n")
+"""
+
+
+def test_lines_of_gloo_are_known_in_pieces():
+    """Its threads write at once; what says anything else is passed on."""
+    words = [sys.executable, "-c", _WRITES, f"localhost:{free_port()}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "peer ranks" not in done.stderr
+    assert {"[Gloo] failed", "12"} <= set(done.stderr.splitlines())
+
+
 @pytest.mark.parametrize(
     ("count", "devices", "gain", "records", "area"),
     [
