@@ -111,6 +111,7 @@ def test_every_entry_of_the_tables_is_of_use():
         pattern
         for table, where in (
             (tables.NOT_RUN, texts),
+            (tables.NEEDED, texts),
             (tables.REFUSED, texts),
             (tables.QUICKER, texts),
             (tables.SHOWN, shown),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import doctest
+import importlib.util
 import io
 import linecache
 import os
@@ -75,6 +76,10 @@ def _is_known(command: ShellCommand) -> bool:
 
 
 def _reason(command: ShellCommand) -> str | None:
+    """Why a command is not run; None if it is."""
+    module = tables.first_of(tables.NEEDED, command.text)
+    if module is not None and importlib.util.find_spec(module) is None:
+        return f"{module} is not installed"
     return tables.first_of(tables.NOT_RUN, command.text)
 
 

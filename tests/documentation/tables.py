@@ -11,6 +11,7 @@ import re
 __all__ = [
     "ELLIPSES",
     "FLAGS_OF_OTHERS",
+    "NEEDED",
     "NOT_RUN",
     "PLACEHOLDERS",
     "QUICKER",
@@ -45,6 +46,9 @@ NOT_RUN = {
     r"-m experiments\.compile_for_h100 ": "the extra cuda, and minutes",
     r"-m tests\.reliability\.": "hours; a part of each runs as a test",
 }
+
+#: Run only where a package of an extra is installed: its module.
+NEEDED = {r"--deduplicate=near": "datasketch"}
 
 #: Refused, as the page tells: what is said then.
 REFUSED: dict[str, str] = {}
