@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +13,7 @@ from mig_jax import annotation, data
 from mig_jax.annotation import Annotation, Journal
 from mig_jax.commands.main import main
 from mig_jax.errors import InputError
+from tests.dying import at_journal, dies
 
 
 class Mig:
@@ -443,13 +440,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, mig):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert mig(*arguments(whole)).status == 0
     journal = killed / "out.journal.jsonl"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mig_jax", *arguments(killed)], stderr=subprocess.DEVNULL
-    )
-    while process.poll() is None and not (journal.exists() and journal.stat().st_size > 5000):
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    dies(at_journal(100), *arguments(killed))
     assert not (killed / "out.jsonl").exists()
     # The kill may also have come within a line.
     with open(journal, "ab") as stream:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -26,7 +23,7 @@ from mig_jax.commands.annotate_run import fingerprint
 from mig_jax.commands.main import main
 from mig_jax.errors import InputError
 from tests.annotation.tiny_models import tiny_sentence_encoder
-from tests.running import ROOT
+from tests.dying import at_journal, dies
 
 _TOPICS = {
     "sailing": "jib mainsheet tack harbour keel spinnaker rudder anchor",
@@ -320,24 +317,9 @@ def test_killed_runs_and_other_batches_give_the_same_bytes(tmp_path):
     pool = _write(tmp_path / "pool.jsonl", texts)
     whole, resumed = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl"
     assert _run(f"--pool={pool}", f"--output={whole}") == 0
-    killing = (
-        "import os, signal, sys; from mig_jax.annotation import Journal\n"
-        "append = Journal.append\n"
-        "def then_dies(self, found):\n"
-        "    append(self, found)\n"
-        "    if self.done >= 80: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Journal.append = then_dies\n"
-        "from mig_jax.commands.main import main; main(sys.argv[1:])"
-    )
     flags = [f"--pool={pool}", f"--output={resumed}", "--batch_size=8"]
-    ended = subprocess.run(
-        [sys.executable, "-c", killing, "annotate", "--scorer=length", *flags],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        check=False,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    one_thread = {"OMP_NUM_THREADS": "1"}
+    dies(at_journal(80), "annotate", "--scorer=length", *flags, env=one_thread)
     assert len((tmp_path / "resumed.journal.jsonl").read_bytes().splitlines()) == 81
     assert _run(*flags, "--seed=1") == 2  # Other labels, which do not go with those.
     assert _run(*flags) == 0

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -19,6 +17,7 @@ from mig_jax import data
 from mig_jax.commands import ablate
 from mig_jax.commands.command import main_of
 from mig_jax.synthetic import BuiltinPool
+from tests.dying import at_file, dies
 from tests.running import ROOT
 from tests.strategies import to_float64
 
@@ -200,20 +199,11 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(
 ):
     workdir = tmp_path / "killed"
     arguments = (*pool, *GRID, f"--workdir={workdir}")
-    for kill in range(2):
-        process = subprocess.Popen(
-            command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        before = len(list(workdir.glob("cells/*.npz")))
-        deadline = time.monotonic() + 240
-        while len(list(workdir.glob("cells/*.npz"))) == before and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, kill
+    for when in (at_file("os.rename", ".npz", 2), at_file("os.rename", ".npz", 1, 0.02)):
+        dies(when, *arguments, module="experiments.ablate")
         assert not list(workdir.glob("ablation.*"))
     done = len(list(workdir.glob("cells/*.npz")))
-    assert 0 < done < CELLS
+    assert 2 <= done < CELLS
     (workdir / "cells" / ".mig_jax.00001.npz.0123456789abcdef.tmp").write_bytes(b"half of a ce")
     resumed = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr

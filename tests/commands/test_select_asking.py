@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,10 +19,11 @@ from mig_jax.commands.base_models import read_base_model
 from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.language_models import RecordLosses, TunedModel
 from mig_jax.methods import METHODS, Limits, choose
+from tests.dying import at_file, dies
 from tests.language_models.decoders import LLAMA, weights_of
 from tests.language_models.model_folders import config_of, tensors_of, write_folder
 from tests.language_models.tokenizers_of_tests import byte_tokenizer
-from tests.running import ROOT, mig, refused
+from tests.running import mig, refused
 
 RECORDS, ROW, ASKED, TOKENS = 100, 180, 40, 900
 ASKING = [name for name in METHODS if {"gradients", "response_losses"} & METHODS[name].needs]
@@ -271,14 +270,7 @@ def test_a_pool_that_heeds_nothing_is_told(words, monkeypatch):
 def test_a_killed_selection_goes_on(pool_file, words, asked_for, tmp_path):
     """It is killed as soon as the validation records are done; all that fit are asked about."""
     again, cache = [*words("mig_influence"), "--gradient_records=0"], tmp_path / "cache"
-    with subprocess.Popen(
-        [sys.executable, "-m", "mig_jax", *again], cwd=ROOT, stderr=subprocess.DEVNULL
-    ) as process:
-        while process.poll() is None:
-            if list(cache.rglob("00000.npz")):
-                process.kill()
-            time.sleep(0.01)
-    assert process.returncode != 0
+    dies(at_file("os.rename", "00000.npz", 1, 0.01), *again)
     assert not (tmp_path / "out.jsonl").exists()
     [kept] = cache.rglob("00000.npz")
     before = kept.stat().st_mtime_ns

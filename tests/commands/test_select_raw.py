@@ -8,10 +8,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +19,7 @@ import pytest
 from mig_jax import annotation
 from mig_jax.commands.main import main
 from tests.annotation.tiny_models import tiny_sentence_encoder
+from tests.dying import at_journal, dies
 from tests.running import ROOT, mig_as_a_person_runs_it, start_together
 
 _TOPICS = {
@@ -378,19 +377,9 @@ def test_a_killed_run_goes_on_from_its_journal(tmp_path):
     words = [sys.executable, "-m", "mig_jax", "select", f"--pool={raw}", "--budget=50"]
     words += [f"--output={tmp_path / 'o.jsonl'}"]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
-    killed = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    journals = []
-    while not journals and time.monotonic() < deadline and killed.poll() is None:
-        journals = [
-            path
-            for path in (tmp_path / "cache").rglob("*.journal.jsonl")
-            if path.read_bytes().count(b"\n") > 256
-        ]
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert journals
+    dies(at_journal(257), *words[3:], env=environment)
+    (journal,) = (tmp_path / "cache").rglob("*.journal.jsonl")
+    assert journal.read_bytes().count(b"\n") > 256
     assert not (tmp_path / "o.jsonl").exists()
     resumed = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     assert "resuming after" in resumed.stderr

@@ -7,10 +7,8 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import hypothesis
 import jax
@@ -23,6 +21,7 @@ import mig_jax
 from mig_jax.errors import InputError
 from mig_jax.selection import Checkpoints, Progress, fingerprint, initial_state, resumed_state
 from tests import strategies
+from tests.dying import at_file, dies
 
 PARTS = ("picks", "gains", "increases", "z")
 
@@ -296,20 +295,17 @@ def test_killed_again_and_again_writes_what_an_uninterrupted_run_writes(tmp_path
         "--checkpoint_every_seconds=0",
     )
     rng = random.Random(0)
-    for attempt in range(5):
-        before = set(saved_after(checkpoints))
-        process = subprocess.Popen(
-            command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        if attempt == 1:
-            time.sleep(rng.uniform(0, 3))  # While it reads or resumes.
-        else:
-            while set(saved_after(checkpoints)) == before and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0, 0.4))  # A chunk and its save take about 0.15 s.
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    for when in (  # There are 29 chunks. One and its save take about 0.04 s.
+        at_file("os.rename", ".checkpoint", 3, rng.uniform(0, 0.08)),
+        at_file("open", ".checkpoint/_METADATA"),  # As it resumes.
+        at_file("os.rename", ".checkpoint", 2),
+        at_file("os.rename", ".checkpoint", 1, rng.uniform(0, 0.08)),
+        at_file("os.rename", ".checkpoint", 1, rng.uniform(0, 0.08)),
+    ):
+        before = saved_after(checkpoints)
+        dies(when, *arguments)
         assert not (folder / "o.jsonl").exists()
+        assert saved_after(checkpoints) >= before
     finished = mig(*arguments)
     assert finished.returncode == 0, finished.stderr
     assert outputs(folder) == outputs(tmp_path / "straight")
