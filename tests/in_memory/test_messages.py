@@ -91,6 +91,26 @@ def test_records_held_otherwise_are_told_how_to_hold_them():
         assert hint in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("library", "hold"),
+    [
+        ("pandas", lambda pandas: pandas.DataFrame(RECORDS)),
+        ("polars", lambda polars: polars.DataFrame(RECORDS)),
+        ("pyarrow", lambda pyarrow: pyarrow.Table.from_pylist(RECORDS)),
+        ("datasets", lambda datasets: datasets.Dataset.from_list(RECORDS)),
+    ],
+)
+def test_a_column_that_a_table_has_not_is_told_as_that_of_a_list(library, hold):
+    held = hold(pytest.importorskip(library, reason=f"{library} is not installed"))
+    told = []
+    for records in (RECORDS, held):
+        with pytest.raises(mig_jax.InputError) as error:
+            mig_jax.select_records(records, 2, fields={"labels": "tags"})
+        told.append(str(error.value))
+    assert told[1].startswith("records[0]: the record has no labels (field tags)")
+    assert told[1] == told[0]
+
+
 def test_progress_is_shown_where_a_person_looks(capsys, monkeypatch):
     monkeypatch.setenv("TQDM_MININTERVAL", "0")  # What is done in no time is told, too.
     mig_jax.select_records(RECORDS, 2)

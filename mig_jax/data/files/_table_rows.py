@@ -85,16 +85,25 @@ class TableRows(abc.ABC):
             if all(self._has_field(schema, field) for field in label_fields(name, names)):
                 self._check_no_binary(schema, label_fields(name, names))
                 return name
-        # As if each row had every column.
-        bad = unlabelled(_outline(schema), names)
-        if "annotate" in bad.problem:
-            raise InputError(f"{self.stamp.path}: {bad}")
+        # The first record stands for all: each has every column.
+        if (first := self._first_row()) is not None:
+            bad = unlabelled(first, names, encoded(first))
+            if "annotate" in bad.problem:
+                raise InputError(f"{self.stamp.path}, line 1: {bad}")
         expected = ", or ".join(
             f"{', '.join(label_fields(name, names))} (layout {name})" for name in allowed
         )
         raise InputError(
             f"{self.stamp.path}: has the columns {', '.join(schema.names)}; expected {expected}"
         )
+
+    def _first_row(self) -> dict[str, Any] | None:
+        """None if there is none, or none that JSON can hold: then its columns are told alone."""
+        try:
+            with telling_errors(self.stamp.path, self.kind):
+                return next(self.rows(None), None)
+        except InputError:
+            return None
 
     def _has_field(self, schema: pa.Schema, path: str) -> bool:
         """Whether the path leads to a column, or to a field that any row has within its JSON."""
@@ -284,15 +293,3 @@ def _place(schema: pa.Schema, path: str) -> _Place | None:
             return None
         field = kind.field(name)
     return _Place(path, field.type, is_json=extension_name(field) == JSON_TYPE)
-
-
-def _outline(schema: pa.Schema) -> dict[str, Any]:
-    """An object with the columns as names, and nothing of interest as values."""
-    import pyarrow as pa
-
-    def outline(kind: pa.DataType) -> Any:
-        if not pa.types.is_struct(kind):
-            return ""
-        return {field.name: outline(field.type) for field in kind}
-
-    return {field.name: outline(field.type) for field in schema}
