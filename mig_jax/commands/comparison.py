@@ -14,7 +14,7 @@ from mig_jax.commands.budgets import Budget
 from mig_jax.commands.candidates import candidates_of_table
 from mig_jax.commands.compare_flags import PAPER_WAY
 from mig_jax.commands.select_options import SelectOptions
-from mig_jax.commands.terminal import progress_bar
+from mig_jax.commands.terminal import progress_bar, say
 from mig_jax.devices import Hosts
 from mig_jax.errors import InputError
 from mig_jax.measure import LINEAR, LabelGraph, Measure, Pool
@@ -34,6 +34,8 @@ __all__ = ["Way", "choose_ways", "told_comparison"]
 # Of a curve: about half of them evenly, half of them ever farther apart.
 _POINTS = 58
 
+_PAPER_ABOUT = "most information by the paper's linear gains"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Way:
@@ -41,7 +43,8 @@ class Way:
 
     name: str
     about: str
-    choices: list[npt.NDArray[np.int64]]
+    choices: list[npt.NDArray[np.int64]]  # Empty if it could not be tried.
+    failed: str | None = None  # Why not.
 
 
 def choose_ways(
@@ -55,32 +58,36 @@ def choose_ways(
 ) -> list[Way]:
     """The picks of all that --compare names, within the same limits.
 
-    Raises:
-      InputError: if records have no texts and a way needs them, a way picks nothing, or nothing
-        keeps to the quotas.
+    A way that cannot be tried on this pool says why; it keeps nobody from the selection.
     """
     if not options.compare:
         return []
     found = []
     # One for all: texts are read once, and embedded once.
     candidates, rows = _candidates(options, table, budget)
+
+    def choices_of(name: str) -> list[npt.NDArray[np.int64]]:
+        if name == PAPER_WAY:
+            return [_by_linear_gains(pool, graph, measure, budget, hosts)]
+        if name == "random":
+            limits = pool.num_records, budget.records, budget.constraints
+            return list(random_choices(*limits))
+        return [_by_method(name, candidates, rows, budget)]
+
     with progress_bar("choosing in other ways", len(options.compare), unit="ways") as bar:
         for name in options.compare:
             bar.rename(f"choosing by {name}")
-            if name == PAPER_WAY:
-                picks = _by_linear_gains(pool, graph, measure, budget, hosts)
-                found.append(Way(name, "most information by the paper's linear gains", [picks]))
-            elif name == "random":
-                limits = pool.num_records, budget.records, budget.constraints
-                found.append(Way(name, METHODS[name].about, list(random_choices(*limits))))
-            else:
-                picks = _by_method(name, candidates, rows, budget)
-                found.append(Way(name, METHODS[name].about, [picks]))
-            if not len(found[-1].choices[0]):
-                raise InputError(
-                    f"--compare: {name} picks nothing: no record is one that it takes and fits the "
-                    "budget; leave it out"
-                )
+            about = _PAPER_ABOUT if name == PAPER_WAY else METHODS[name].about
+            try:
+                choices = choices_of(name)
+                if not len(choices[0]):
+                    raise InputError(
+                        "it picks nothing: no record is one that it takes and fits the budget"
+                    )
+                found.append(Way(name, about, choices))
+            except InputError as error:
+                say(f"--compare: {name} could not be tried: {error}")
+                found.append(Way(name, about, [], str(error)))
             bar.update()
     return found
 
@@ -135,10 +142,7 @@ def _by_method(
     try:
         return picks_in_order(order, budget.records, budget.constraints)
     except ValueError:
-        raise InputError(
-            f"--compare: {name}: its order of records meets the minima of the quotas nowhere; "
-            "leave it out"
-        ) from None
+        raise InputError("its order of records meets the minima of the quotas nowhere") from None
 
 
 def told_comparison(
@@ -154,11 +158,12 @@ def told_comparison(
 
     Each has a row: E, labels covered, records, tokens, and a curve of some sixty points of E at
     numbers of records, and of tokens if these are counted. Of several choices all are means. E and
-    labels are those of the picks with what is given.
+    labels are those of the picks with what is given. Ways that could not be tried stand apart, each
+    with the reason.
     """
     if not ways:
         return {}
-    every = [Way("mig", "this selection", [picks]), *ways]
+    every = [Way("mig", "this selection", [picks]), *(way for way in ways if way.failed is None)]
     costs, given = budget.constraints.costs, budget.constraints.given
     before = np.zeros(0, np.int64) if given is None else np.flatnonzero(np.asarray(given))
     bound = None if certificate is None else certificate.upper_bound
@@ -193,7 +198,8 @@ def told_comparison(
     if len(before):
         start = float(information_curve(pool, graph, measure, before)[-1])
     unit = "records" if budget.most_cost is None else "tokens"
-    told = {"unit": unit, "start": start, "upper_bound": bound, "ways": rows}
+    untried = [{"method": way.name, "reason": way.failed} for way in ways if way.failed]
+    told = {"unit": unit, "start": start, "upper_bound": bound, "ways": rows, "untried": untried}
     return {"compare": told}
 
 

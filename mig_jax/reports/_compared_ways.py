@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mig_jax.reports import plotting
 from mig_jax.reports._limits import allowed_selections
 from mig_jax.reports._told_numbers import proven_per_cent, told_information
 
-__all__ = ["compared_ways", "comparison_picture"]
+__all__ = ["compared_ways", "comparison_picture", "what_it_says"]
 
 
 def compared_ways(about: Mapping[str, Any]) -> list[str]:
@@ -21,6 +21,7 @@ def compared_ways(about: Mapping[str, Any]) -> list[str]:
     cells = [[_told_row(row, first=row is rows[0])[name] for name in names] for row in rows]
     shown = [place for place in range(len(names)) if any(row[place] for row in cells)]
     table = [[row[place] for place in shown] for row in [names, *cells]]
+    table += [[row["method"], *["–"] * (len(shown) - 1)] for row in told["untried"]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [f"  compared with other ways, each {allowed_selections(about).rstrip(',')}:"]
     for row in table:
@@ -32,7 +33,21 @@ def compared_ways(about: Mapping[str, Any]) -> list[str]:
     if any(row["choices"] > 1 for row in rows):
         count = max(row["choices"] for row in rows)
         lines.append(f"    random is the mean of {count} choices")
-    return lines
+    lines += [f"    {row['method']} could not be tried: {row['reason']}" for row in told["untried"]]
+    return [*lines, *(f"    {sentence}" for sentence in what_it_says(rows))]
+
+
+def what_it_says(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What E in the table means, and what follows of it."""
+    best = max(rows, key=lambda row: row["information"])
+    # As it is shown: what the table has as equal is not told as more.
+    more = told_information(best["information"]) != told_information(rows[0]["information"])
+    found = f"{best['method']} holds the most" if more else "no way holds more than this selection"
+    return [
+        f"E is what MIG looks for, by the measure of this run, and other methods do not: {found}",
+        "E by another measure cannot be compared with it, and no E tells which picks train the "
+        "better model",
+    ]
 
 
 def _told_row(row: Mapping[str, Any], *, first: bool) -> dict[str, str]:

@@ -6,12 +6,13 @@ import base64
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from mig_jax._version import __version__
+from mig_jax.reports._compared_ways import what_it_says
 from mig_jax.reports._enough_text import told_enough
 from mig_jax.reports._limits import (
     allowed_selections,
@@ -147,8 +148,8 @@ def _tables(about: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
     if about.get("compare"):
         yield (
             "Other ways to choose",
-            _compared(about["compare"]["ways"]),
-            _told_compared(about["compare"]["ways"]),
+            _compared(about["compare"]),
+            _told_compared(about["compare"]),
         )
     if about.get("prefixes"):
         yield (
@@ -162,14 +163,18 @@ def _tables(about: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
         yield "By file", ([*columns, "share of the selection"], _sources(about)), ""
 
 
-def _told_compared(ways: Sequence[dict[str, Any]]) -> str:
-    told = "Each within the same limits, and held against the same measure."
-    most = max(way["choices"] for way in ways)
-    return told if most == 1 else f"{told} Random is the mean of {most} choices."
+def _told_compared(told: dict[str, Any]) -> str:
+    sentences = ["Each within the same limits, and held against the same measure"]
+    most = max(way["choices"] for way in told["ways"])
+    if most > 1:
+        sentences.append(f"Random is the mean of {most} choices")
+    sentences += [f"{way['method']} could not be tried: {way['reason']}" for way in told["untried"]]
+    return " ".join(f"{text}." for text in [*sentences, *what_it_says(told["ways"])])
 
 
-def _compared(ways: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def _compared(told: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The columns and rows of what --compare found."""
+    ways = told["ways"]
     columns = ["", "information E", "of this selection's", "labels covered", "mean score"]
     rows = [
         [
@@ -181,7 +186,7 @@ def _compared(ways: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]
         ]
         for way in ways
     ]
-    return columns, rows
+    return columns, rows + [[way["method"], *["–"] * 4] for way in told["untried"]]
 
 
 def _sources(about: dict[str, Any]) -> list[tuple[str, ...]]:

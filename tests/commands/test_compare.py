@@ -11,6 +11,7 @@ import pytest
 from mig_jax.commands.compare_flags import COMPARED, check_compare_flags
 from mig_jax.errors import InputError
 from mig_jax.methods import METHODS
+from mig_jax.reports import summary
 from tests.running import mig, refused
 
 
@@ -118,6 +119,70 @@ def test_under_quotas_all_keep_to_them(pool_file, tmp_path):
     assert refused(*flags, output, "--compare=instag").startswith(
         "mig-jax: --compare: instag cannot keep to quotas"
     )
+
+
+@pytest.fixture(scope="module")
+def half_unread(pool_file, tmp_path_factory):
+    """A pool whose later records have labels and no conversation."""
+    lines = pool_file.read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    without = [{"mig_jax": record["mig_jax"]} for record in records[-5:]]
+    pool = tmp_path_factory.mktemp("half") / "pool.jsonl"
+    pool.write_text("".join(json.dumps(record) + "\n" for record in [*records[:-5], *without]))
+    return pool, len(records) - 4
+
+
+def test_a_way_that_cannot_be_tried_is_told_and_the_selection_written(half_unread, tmp_path):
+    pool, line = half_unread
+    common = ("select", f"--pool={pool}", "--budget=20")
+    assert mig(*common, f"--output={tmp_path / 'alone.jsonl'}").returncode == 0
+    result = mig(
+        *(*common, f"--output={tmp_path / 'o.jsonl'}", f"--report={tmp_path / 'page'}"),
+        "--compare=longest,top_score,zip",
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "o.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
+    about = json.loads((tmp_path / "o.manifest.json").read_text())
+    assert [*rows_of(about)] == ["mig", "top_score"]
+    reason = f"{pool}, line {line}: found no conversation"
+    for way in about["compare"]["untried"]:
+        assert way["reason"].startswith(reason)
+        told = f"{way['method']} could not be tried: {reason}"
+        assert told in result.stdout
+        assert f"--compare: {told}" in result.stderr
+        assert told in (tmp_path / "page" / "index.html").read_text()
+    assert [way["method"] for way in about["compare"]["untried"]] == ["longest", "zip"]
+    rows = [row.split() for row in result.stdout.splitlines()]
+    assert [row[0] for row in rows if row[1:] == ["–"] * 6] == ["longest", "zip"]
+    assert ">top_score<" in (tmp_path / "o.compare.svg").read_text()
+
+
+def test_a_way_that_picks_nothing_is_told_and_the_selection_written(tmp_path):
+    labelled = [{"text": "a", "labels": ["a"], "score": 1.0}]
+    rest = [{"text": f"b{number}", "labels": [], "score": 1.0} for number in range(4)]
+    for name, records in (("given", labelled), ("pool", labelled + rest)):
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    result = mig(
+        *("select", f"--pool={tmp_path / 'pool.jsonl'}", f"--given={tmp_path / 'given.jsonl'}"),
+        *("--budget=2", f"--output={tmp_path / 'o.jsonl'}", "--compare=instag"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 2
+    assert "instag could not be tried: it picks nothing" in result.stdout
+
+
+def test_what_the_table_says_is_told_after_it(compared):
+    _, told, about = compared
+    assert "no way holds more than this selection" in told
+    assert "E by another measure cannot be compared" in told
+    changed = json.loads(json.dumps(about))
+    rows = rows_of(changed)
+    rows["paper"]["information"] = 1.01 * rows["mig"]["information"]
+    assert "paper holds the most" in summary(changed)
+    # What the table shows as equal is no more.
+    rows["paper"]["information"] = (1 + 1e-9) * rows["mig"]["information"]
+    assert "no way holds more than this selection" in summary(changed)
 
 
 @pytest.mark.parametrize(
