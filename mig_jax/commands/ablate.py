@@ -10,6 +10,7 @@ where it was stopped. docs/guides/ablate.md tells what is written.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 
@@ -88,7 +89,8 @@ def run(options: AblateOptions) -> None:
         endings = ["csv", "parquet", "picks.npz", "manifest.json", *maps * options.heat_maps]
         outputs.claim(*(f"{stem}.{ending}" for ending in endings))
         with timed(seconds, "reading"):
-            table = read_table(options, outputs, stem)
+            check = functools.partial(check_budget, options.budget)
+            table = read_table(options, outputs, stem, check=check)
             pool = pool_from_table(table)
         say_read(table)
         check_budget(options.budget, table.num_records)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -82,11 +82,14 @@ def annotate_records(
     journal: Journal,
     rejects: Any,
     answers: Answers | None = None,
+    *,
+    on_kept: Callable[[int], None] | None = None,
 ) -> Annotated:
     """Filters the records, looks at those that stay, and adds to the journal what is not there.
 
     `rejects` gets a line for each record that is left out; `answers` are those of the server that
-    the options name. The journal is one of `fingerprint(options)`, and open.
+    the options name. The journal is one of `fingerprint(options)`, and open. `on_kept` gets how many
+    records stay before any is annotated; what it raises ends the run.
 
     Raises:
       InputError: for anything given that cannot be used.
@@ -95,6 +98,8 @@ def annotate_records(
     with engine:
         models = load_models(options)
         kept, read = filter_records(options, rejects)
+        if on_kept is not None:
+            on_kept(len(kept))
         look_at_pool(options, models, kept)
         _annotate(options, engine, models, kept, journal, answers)
     return Annotated(kept, read, models)

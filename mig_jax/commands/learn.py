@@ -30,7 +30,7 @@ from mig_jax import data
 from mig_jax.commands.command import Command
 from mig_jax.commands.learn_options import Options, define_flags, options_of
 from mig_jax.commands.learned_selection import SelectedFiles, select_learned_records
-from mig_jax.commands.learning_inputs import inputs_of_table
+from mig_jax.commands.learning_inputs import check_budgets, inputs_of_table
 from mig_jax.commands.learning_rivals import rivals
 from mig_jax.commands.learning_steps import Learning
 from mig_jax.commands.pool_inputs import read_table, say_read
@@ -182,7 +182,8 @@ def _what_is_learned(options: Options, inputs: Inputs, task: Task) -> str:
 
 
 def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
-    table = read_table(options, outputs, stem)
+    check = functools.partial(check_budgets, options.budget, options.budgets)
+    table = read_table(options, outputs, stem, check=check)
     say_read(table)
     names = ("budget", "seed", "lowest_threshold", "validation", "test", "task")
     given = {name: getattr(options, name) for name in names}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mig_jax import data
@@ -13,7 +15,14 @@ from mig_jax.learning import LOWEST_THRESHOLD, Inputs, around
 from mig_jax.measure import Measure, label_graph_from_embeddings, pool_from_table
 from mig_jax.selection import needs_float64
 
-__all__ = ["inputs_of_table"]
+__all__ = ["check_budgets", "inputs_of_table"]
+
+
+def check_budgets(budget: int, budgets: Sequence[int], num_records: int) -> None:
+    """Raises InputError if the pool has fewer records than are to be selected."""
+    check_budget(budget, num_records)
+    for one in budgets:
+        check_budget(one, num_records, flag="budgets")
 
 
 def inputs_of_table(
@@ -36,9 +45,7 @@ def inputs_of_table(
       InputError: if there are no embeddings, they cannot be used, or the budget is larger than
         the pool.
     """
-    check_budget(budget, table.num_records)
-    for one in budgets:
-        check_budget(one, table.num_records, flag="budgets")
+    check_budgets(budget, budgets, table.num_records)
     check_worth(table)
     embeddings = label_embeddings(options, table)
     if embeddings is None:

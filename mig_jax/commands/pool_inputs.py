@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+from collections.abc import Callable
 from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
@@ -69,6 +70,7 @@ def read_table(
     *,
     fits: data.WrittenForm = data.AS_IT_CAME,
     hosts: Hosts = ALONE,
+    check: Callable[[int], None] | None = None,
 ) -> data.RecordTable:
     """The pool that the options name, or this process's part of it; without, the built-in one.
 
@@ -80,6 +82,8 @@ def read_table(
       stem: what the name of that file begins with.
       fits: how records must be writable.
       hosts: the processes that read together; this one alone by default.
+      check: gets how many records the pool has at most, before labels or scores are made of them; it
+        raises if they are too few. It is called for no other pool: that is quickly read.
 
     Raises:
       InputError: if a file cannot be used.
@@ -102,7 +106,7 @@ def read_table(
         path, open_output = f"{stem}.rejected{part}.jsonl", outputs.open
         stream = hosts.together(lambda: open_output(path))
         rejects = Rejected(stream, None if isinstance(outputs, Nowhere) else path)
-    table = _read(options, vocabulary, rejects, fits, hosts)
+    table = _read(options, vocabulary, rejects, fits, hosts, check)
     if rejects is not None:
         rejects.say(hosts)
     return table
@@ -114,6 +118,7 @@ def _read(
     rejects: Rejected | None,
     fits: data.WrittenForm,
     hosts: Hosts,
+    check: Callable[[int], None] | None,
 ) -> data.RecordTable:
     common: dict[str, Any] = {
         "layout": options.format,
@@ -130,7 +135,7 @@ def _read(
         # Not at the top: only raw pools need what annotates.
         from mig_jax.commands.raw_pools import annotated_table
 
-        return annotated_table(options, files, lacking, rejects, fits=fits)
+        return annotated_table(options, files, lacking, rejects, fits=fits, check=check)
     size = sum(file.stamp.size for file in files)
     with contextlib.ExitStack() as shown:
         bars: list[Bar] = []

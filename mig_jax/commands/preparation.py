@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from mig_jax import data
 from mig_jax.commands.budgets import Budget, read_budget
 from mig_jax.commands.extension import Changes, Extension, read_extension
 from mig_jax.commands.given_records import GivenRecords, read_given
-from mig_jax.commands.pool_inputs import Outputs, check_worth, read_table, say_read
+from mig_jax.commands.pool_inputs import (
+    Outputs,
+    check_budget,
+    check_worth,
+    read_table,
+    say_read,
+)
 from mig_jax.commands.pool_passes import check_dataset_info
 from mig_jax.commands.problem import Problem, read_problem
 from mig_jax.commands.select_options import SelectOptions
@@ -31,6 +38,12 @@ class Prepared:
     problem: Problem
 
 
+def _check_most(options: SelectOptions, records: int) -> None:
+    """Raises InputError if so many records, or fewer, are too few; a share of them never is."""
+    if isinstance(options.budget, int):
+        check_budget(options.budget, records)
+
+
 def prepare_selection(
     options: SelectOptions, outputs: Outputs | None, hosts: Hosts, seconds: dict[str, float]
 ) -> Prepared:
@@ -47,7 +60,14 @@ def prepare_selection(
     """
     with timed(seconds, "reading"):
         form = options.written_form
-        table = read_table(options, outputs, options.stem, fits=form, hosts=hosts)
+        table = read_table(
+            options,
+            outputs,
+            options.stem,
+            fits=form,
+            hosts=hosts,
+            check=functools.partial(_check_most, options),
+        )
         if options.form == "parquet":
             hosts.together(lambda: data.check_one_table(table.sources))
     pool = pool_from_table(table)

@@ -88,6 +88,7 @@ def annotated_table(
     rejects: Any,
     *,
     fits: data.WrittenForm,
+    check: Callable[[int], None] | None = None,
     only_kept: bool = False,
 ) -> data.RecordTable:
     """The table of a pool that lacks labels, scores or both: made by the defaults, or kept before.
@@ -98,6 +99,7 @@ def annotated_table(
       lacking: what its records do not have.
       rejects: gets a line for each record left out, if it is not None.
       fits: how records must be writable.
+      check: gets the most records that the table can have, before any is annotated.
       only_kept: whether nothing is made that was not kept before.
 
     Raises:
@@ -120,7 +122,7 @@ def annotated_table(
         for told in defaults:
             say(told)
         with _journal(options.cache_folder, run, annotating.batch_size) as journal:
-            found = annotate_records(annotating, journal, rejects)
+            found = annotate_records(annotating, journal, rejects, on_kept=check)
             table = _table(annotating, found, journal, files)
             journal.finish()
         return table

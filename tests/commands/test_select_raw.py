@@ -18,6 +18,7 @@ import pytest
 
 from mig_jax import annotation
 from mig_jax.commands.main import main
+from mig_jax.errors import InputError
 from tests.annotation.tiny_models import tiny_sentence_encoder
 from tests.dying import at_journal, dies
 from tests.running import ROOT, mig_as_a_person_runs_it, start_together
@@ -196,6 +197,56 @@ def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused
     # From the cache, too.
     run(*words, "--on_bad_record=skip")
     assert json.loads((tmp_path / "o.rejected.jsonl").read_text()) == rejected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["select", "--budget=81"], "--budget: found 81, expected at most the pool's 80 records"),
+        (["ablate", "--budget=81"], "--budget: found 81, expected at most the pool's 80 records"),
+        (
+            [
+                "learn",
+                "--budget=9",
+                "--budgets=9,81",
+                "--objective=target",
+                "--validation=@",
+                "--test=@",
+            ],
+            "--budgets: found 81, expected at most the pool's 80 records",
+        ),
+    ],
+)
+def test_a_budget_that_no_pool_meets_is_refused_before_annotation(
+    words, expected, tmp_path, capsys, monkeypatch
+):
+    """Bad records are not counted; with one fewer the same command goes on to annotate."""
+    raw = write(tmp_path / "raw.jsonl", [*conversations(), {"messages": "broken"}])
+    (command, *words) = (word.replace("@", str(raw)) for word in words)
+    to = f"--output={tmp_path / 'o.jsonl'}" if command == "select" else f"--workdir={tmp_path}/w"
+    common = [command, f"--pool={raw}", to, "--on_bad_record=skip"]
+    looked = []
+
+    def look_at_pool(options, models, kept):
+        looked.append(len(kept))
+        raise InputError("this is annotation")
+
+    monkeypatch.setattr("mig_jax.commands.annotate_run.look_at_pool", look_at_pool)
+    assert main([*common, *words]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].endswith(expected)
+    assert not looked
+    assert main([*common, *(word.replace("81", "80") for word in words)]) == 2
+    assert "this is annotation" in capsys.readouterr().err
+    assert looked == [80]
+
+
+def test_a_share_or_the_whole_of_a_raw_pool_is_selected(tmp_path, run):
+    """What is known before annotation refuses nothing that fits, duplicates and skips included."""
+    records = [*conversations(), {"messages": "broken"}, *conversations()]
+    raw = write(tmp_path / "raw.jsonl", records)
+    words = ["select", f"--pool={raw}", "--on_bad_record=skip", f"--output={tmp_path / 'o.jsonl'}"]
+    assert "selected 160 of 160 records" in run(*words, "--budget=160")
+    assert "selected 160 of 160 records" in run(*words, "--budget=100%")
 
 
 def test_flags_that_do_not_go_with_what_is_made_are_refused(tmp_path, refused):
