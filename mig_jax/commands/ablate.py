@@ -2,8 +2,8 @@
 
     mig-jax ablate --workdir=DIR [--pool=FILE --label_embeddings=EMB.npz ...]
 
-The paper's own settings are one cell, added if the grid does not have them: all
-others are compared with it. The same command in the same directory goes on
+The paper's own setting is added if the grid does not have it: all others
+are compared with it. The same command in the same directory goes on
 where it was stopped. docs/guides/ablate.md tells what is written.
 """
 
@@ -60,7 +60,7 @@ __all__ = ["COMMAND", "run"]
 
 _CELLS_A_CALL = 8  # On a CPU: a call is as much as a kill can lose.
 
-# What decides the picks of each cell.
+# What decides the picks of each setting.
 _GRID_FLAGS = (
     "budget",
     "families",
@@ -74,7 +74,7 @@ _GRID_FLAGS = (
 
 
 def run(options: AblateOptions) -> None:
-    """Selects for all cells, evaluates and writes.
+    """Selects by all settings, evaluates and writes.
 
     Raises:
       InputError: for anything given that cannot be used.
@@ -126,10 +126,10 @@ def run(options: AblateOptions) -> None:
             "records": table.num_records,
             "labels": table.num_labels,
             "edges": graph.num_edges,
-            "cells": len(points),
-            "resumed_cells": resumed,
+            "settings": len(points),
+            "resumed_settings": resumed,
             "seconds": seconds,
-            "seconds_of_cells": [float(cells[number]["seconds"]) for number in range(len(points))],
+            "seconds_of_settings": [float(cells[n]["seconds"]) for n in range(len(points))],
             "versions": {"mig_jax": __version__, "jax": jax.__version__},
             "device": jax.devices()[0].device_kind,
         }
@@ -157,12 +157,12 @@ def _select(
     graph: LabelGraph,
     points: Sequence[Point],
 ) -> tuple[dict[int, dict[str, np.ndarray]], int]:
-    """What all cells select, by their numbers, and how many of them were finished before."""
+    """What all settings select, by their numbers, and how many of them were finished before."""
     names = [field.name for field in dataclasses.fields(CellSelection)]
     cells = finished.restore(
         range(len(points)),
         [*names, "seconds"],
-        on_damaged=lambda number: say(f"cell {number} was damaged: it is selected again"),
+        on_damaged=lambda number: say(f"setting {number} was damaged: it is selected again"),
     )
     resumed = len(cells)
     if resumed:
@@ -236,16 +236,20 @@ def _select_together(
 def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
     best = max(rows, key=lambda row: row.information_paper)
     gained = 100 * (best.information_paper / paper.information_paper - 1)
-    tried = {row.threshold for row in rows if row.cell != paper.cell}
-    apart = f"  the paper's cell, {paper.cell}, has a threshold that the grid has not: "
+    tried = {row.threshold for row in rows if row.setting != paper.setting}
+    apart = f"  the paper's setting, {paper.setting}, has a threshold that the grid has not: "
     return "\n".join(
         [
-            f"{len(rows)} cells of {paper.budget:,} picks -> {stem}.csv",
-            f"  most by the paper's measure: cell {best.cell}, {best.family} with {best.parameter} "
-            f"{best.value:g}, α {best.propagation:g}, threshold {best.threshold:g}, {best.gain} "
-            f"gain: E {told_information(best.information_paper)}, {gained:+.2f} % of the "
-            "paper's cell",
+            f"{len(rows)} settings, {paper.budget:,} picks each -> {stem}.csv",
+            f"  most by the paper's measure: setting {best.setting}, {best.family} with "
+            f"{best.parameter} {best.value:g}, α {best.propagation:g}, threshold {best.threshold:g}, "
+            f"{best.gain} gain: E {told_information(best.information_paper)}, {gained:+.2f} % of the "
+            "paper's setting",
             *([] if paper.threshold in tried else [f"{apart}{paper.threshold:g}"]),
+            "  this E is by one measure, the paper's, whatever a setting picks by; E by each one's "
+            "own (column information) cannot be compared",
+            "  it favours settings near the paper's, and does not tell which trains the better "
+            "model: train on two or three that differ",
         ]
     )
 

@@ -71,7 +71,7 @@ class AblateOptions(InputOptions):
         return dataclasses.replace(self, thresholds=thresholds, paper_threshold=paper)
 
     def points(self) -> list[Point]:
-        """All cells; the paper's stands first if the grid has it not."""
+        """All settings; the paper's stands first if the grid has it not."""
         points = self.grid()
         paper = paper_point(self.paper_threshold)
         return points if paper in points else [paper, *points]
@@ -92,7 +92,7 @@ def define_ablate_flags(values: flags.FlagValues) -> None:
     grid = add.under(Section.GRID)
     define_input_flags(add)
     add(Folder, "workdir", None, "Directory of this grid, for all that is written.")
-    add(flags.DEFINE_integer, "budget", 500, "Records that each cell selects.", lower_bound=1)
+    add(flags.DEFINE_integer, "budget", 500, "Records that each setting selects.", lower_bound=1)
     families = ", ".join(FAMILIES)
     add(flags.DEFINE_list, "families", ["power", "log"], f"Score functions: {families}.")
     add(flags.DEFINE_list, "exponents", ["0.2", "0.5", "0.8", "0.95"], "Of the power function.")
@@ -111,15 +111,15 @@ def define_ablate_flags(values: flags.FlagValues) -> None:
         ThresholdParser,
         "paper_threshold",
         None,
-        "Threshold of the paper's cell, with which all others are compared: a number, or auto, the "
-        f"default with --pool; {PAPER.threshold:g} on the built-in pool.",
+        "Threshold of the paper's setting, with which all others are compared: a number, or auto, "
+        f"the default with --pool; {PAPER.threshold:g} on the built-in pool.",
     )
     grid(
         flags.DEFINE_integer,
         "batch_size",
         None,
-        "Cells that go through vmap together; by default one on a CPU and all on an accelerator. "
-        "Never changes what is picked.",
+        "Settings that go through vmap together; by default one on a CPU and all on an "
+        "accelerator. Never changes what is picked.",
         lower_bound=1,
     )
     grid(flags.DEFINE_boolean, "heat_maps", True, "Draw heat maps.")

@@ -88,8 +88,8 @@ def annotate_records(
     """Filters the records, looks at those that stay, and adds to the journal what is not there.
 
     `rejects` gets a line for each record that is left out; `answers` are those of the server that
-    the options name. The journal is one of `fingerprint(options)`, and open. `on_kept` gets how many
-    records stay before any is annotated; what it raises ends the run.
+    the options name. The journal is one of `fingerprint(options)`, and open. `on_kept` gets how
+    many records stay before any is annotated; what it raises ends the run.
 
     Raises:
       InputError: for anything given that cannot be used.

@@ -82,8 +82,8 @@ def read_table(
       stem: what the name of that file begins with.
       fits: how records must be writable.
       hosts: the processes that read together; this one alone by default.
-      check: gets how many records the pool has at most, before labels or scores are made of them; it
-        raises if they are too few. It is called for no other pool: that is quickly read.
+      check: gets how many records the pool has at most, before labels or scores are made of them;
+        it raises if they are too few. It is called for no other pool: that is quickly read.
 
     Raises:
       InputError: if a file cannot be used.

@@ -1,4 +1,4 @@
-"""What is told of an ablation: a table with a row a cell, and heat maps."""
+"""What is told of an ablation: a table with a row a setting, and heat maps."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["Row", "describe", "write_heat_maps", "write_tables"]
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What is told of one cell."""
+    """What is told of one setting."""
 
-    cell: int
+    setting: int
     family: str
     parameter: str
     value: float
@@ -31,11 +31,11 @@ class Row:
     threshold: float
     gain: str
     budget: int
-    information: float  # E by the cell's own measure.
-    information_paper: float  # E by the paper's measure: comparable between cells.
+    information: float  # E by the setting's own measure.
+    information_paper: float  # E by the paper's measure: comparable between settings.
     labels_covered: int
     mean_score: float
-    overlap_with_paper: float  # Jaccard index of the picks and those of the paper's cell.
+    overlap_with_paper: float  # Jaccard index of the picks and those of the paper's setting.
 
 
 def describe(
@@ -46,14 +46,14 @@ def describe(
     picks: np.ndarray,
     informations: np.ndarray,
 ) -> list[Row]:
-    """Evaluates the picks int [n, N] of all cells.
+    """Evaluates the picks int [n, N] of all settings.
 
     Args:
       pool: P records.
       graph: K labels, at the lowest threshold of the grid or the paper's.
-      points: n cells, the paper's among them.
+      points: n settings, the paper's among them.
       paper: that one.
-      picks: of each cell, in order.
+      picks: of each setting, in order.
       informations: float [n], E of each by its own measure.
     """
     measure = paper.cell().measure
@@ -70,7 +70,7 @@ def describe(
         common = len(np.intersect1d(chosen, paper_picks))
         rows.append(
             Row(
-                cell=number,
+                setting=number,
                 family=point.family,
                 parameter=point.parameter,
                 value=point.value,
@@ -89,7 +89,7 @@ def describe(
 
 
 def write_tables(rows: Sequence[Row], csv: BinaryIO, parquet: BinaryIO) -> None:
-    """Writes one table twice, a row a cell."""
+    """Writes one table twice, a row a setting."""
     names = [field.name for field in dataclasses.fields(Row)]
     table = pa.table({name: [getattr(row, name) for row in rows] for name in names})
     pyarrow.csv.write_csv(table, csv)
@@ -118,7 +118,7 @@ def write_heat_maps(
 @dataclasses.dataclass(frozen=True)
 class _Metric:
     title: str
-    values: dict[int, float]  # By cell, of all gains: they share a scale.
+    values: dict[int, float]  # By setting, of all gains: they share a scale.
     format: str
 
     @property
@@ -128,17 +128,17 @@ class _Metric:
 
 def _metrics(rows: Sequence[Row], paper: Row) -> list[_Metric]:
     def metric(title: str, name: str, unit: float, form: str) -> _Metric:
-        return _Metric(title, {row.cell: getattr(row, name) / unit for row in rows}, form)
+        return _Metric(title, {row.setting: getattr(row, name) / unit for row in rows}, form)
 
     return [
         metric(
-            "E by the paper's measure, % of the paper's cell",
+            "E by the paper's measure, % of the paper's setting",
             "information_paper",
             paper.information_paper / 100 or 1,
             ".2f",
         ),
         metric(
-            "picks shared with the paper's cell, % (Jaccard)", "overlap_with_paper", 0.01, ".0f"
+            "picks shared with the paper's setting, % (Jaccard)", "overlap_with_paper", 0.01, ".0f"
         ),
         metric("labels covered", "labels_covered", 1, ".0f"),
         metric("mean score", "mean_score", 1, ".2f"),
@@ -158,7 +158,7 @@ def _draw(stream: BinaryIO, rows: Sequence[Row], metrics: Sequence[_Metric]) -> 
         for row in rows:
             place = {"threshold": row.threshold, "α": row.propagation}
             column = across[1].index(place[across[0]])
-            panels[place[beside[0]]][values.index(row.value), column] = metric.values[row.cell]
+            panels[place[beside[0]]][values.index(row.value), column] = metric.values[row.setting]
         named = [(f"{beside[0]} = {side:g}", panel) for side, panel in panels.items()]
         maps.append(HeatMap(metric.title, named, metric.limits, metric.format))
     draw_heat_maps(

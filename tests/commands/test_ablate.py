@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -31,7 +32,7 @@ GRID = (
     "--thresholds=0.7,0.8",
     "--paper_threshold=0.9",
 )
-# The paper's cell has another threshold than the grid's, and so is one more.
+# The paper's setting has another threshold than the grid's, and so is one more.
 CELLS = (2 + 1) * 2 * 2 * 2 + 1
 
 
@@ -90,7 +91,7 @@ def refused(capsys, *arguments):
     return line
 
 
-def test_rows_tell_what_cells_select(pool, finished):
+def test_rows_tell_what_settings_select(pool, finished):
     rows = pq.read_table(finished / "ablation.parquet").to_pylist()
     with open(finished / "ablation.csv", newline="") as stream:
         for text, row in zip(csv.DictReader(stream), rows, strict=True):
@@ -118,11 +119,11 @@ def test_rows_tell_what_cells_select(pool, finished):
 
     paper = mig_jax.Measure(mig_jax.Power(0.8, 1e-6), 1.0)
     (own,) = [r for r in rows if r["threshold"] == 0.9]
-    assert (own["cell"], own["family"], own["value"], own["gain"]) == (0, "power", 0.8, "linear")
+    assert (own["setting"], own["family"], own["value"], own["gain"]) == (0, "power", 0.8, "linear")
     assert own["overlap_with_paper"] == 1
     for row in [*rows[:6], *rows[-3:]]:
         function = mig_jax.FAMILIES[row["family"]](**{row["parameter"]: row["value"]})
-        measure, chosen = mig_jax.Measure(function, row["propagation"]), picks[row["cell"]]
+        measure, chosen = mig_jax.Measure(function, row["propagation"]), picks[row["setting"]]
         np.testing.assert_allclose(
             [row["information"], row["information_paper"]],
             [held(measure, row["threshold"], chosen), held(paper, 0.9, chosen)],
@@ -145,7 +146,7 @@ def test_rows_tell_what_cells_select(pool, finished):
             measure=mig_jax.Measure(function, row["propagation"]),
             gain=mig_jax.GAIN_RULES[row["gain"]],
         )
-        np.testing.assert_array_equal(picks[row["cell"]], alone.picks)
+        np.testing.assert_array_equal(picks[row["setting"]], alone.picks)
 
 
 def test_heat_maps_and_manifest(finished):
@@ -158,8 +159,8 @@ def test_heat_maps_and_manifest(finished):
     for name in names:
         assert (finished / name).read_bytes().startswith(b"\x89PNG")
     manifest = json.loads((finished / "ablation.manifest.json").read_text())
-    assert (manifest["cells"], manifest["resumed_cells"]) == (CELLS, 0)
-    assert len(manifest["seconds_of_cells"]) == CELLS
+    assert (manifest["settings"], manifest["resumed_settings"]) == (CELLS, 0)
+    assert len(manifest["seconds_of_settings"]) == CELLS
 
 
 def test_one_threshold_and_no_heat_maps(pool, tmp_path):
@@ -174,7 +175,7 @@ def test_one_threshold_and_no_heat_maps(pool, tmp_path):
 
 
 def test_on_ones_own_pool_all_thresholds_are_those_of_usual_neighbours(pool, tmp_path, capsys):
-    """And the number, given in their place, goes on with the same cells."""
+    """And the number, given in their place, goes on with the same settings."""
     grid = [*pool, "--budget=5", "--families=power", "--exponents=0.8", "--propagations=1"]
     grid += ["--noheat_maps", f"--workdir={tmp_path}"]
     table = data.read_pool([pool[0].removeprefix("--pool=")])
@@ -190,7 +191,20 @@ def test_on_ones_own_pool_all_thresholds_are_those_of_usual_neighbours(pool, tmp
         parameters = json.loads((tmp_path / "ablation.manifest.json").read_text())["parameters"]
         assert (parameters["thresholds"], parameters["paper_threshold"]) == ([usual], usual)
     assert run(*grid, "--paper_threshold=0.9", f"--workdir={tmp_path / 'other'}") == 0
-    assert "cell, 0, has a threshold that the grid has not: 0.9" in capsys.readouterr().out
+    assert "setting, 0, has a threshold that the grid has not: 0.9" in capsys.readouterr().out
+
+
+def test_the_summary_names_the_best_setting_in_the_words_of_the_table(pool, tmp_path, capsys):
+    assert run(*pool, *GRID, f"--workdir={tmp_path}") == 0
+    told = capsys.readouterr()
+    rows = pq.read_table(tmp_path / "ablation.parquet").to_pylist()
+    best = max(rows, key=lambda row: row["information_paper"])
+    assert f"most by the paper's measure: setting {best['setting']}, {best['family']}" in told.out
+    assert "E by each one's own (column information) cannot be compared" in told.out
+    assert "does not tell which trains the better model" in told.out
+    assert run("--help_all") == 0
+    for text in (told.out, told.err, capsys.readouterr().out):
+        assert not re.search(r"\bcells?\b", text, re.IGNORECASE)
 
 
 @pytest.mark.slow
@@ -279,5 +293,5 @@ def test_needs_no_flag_but_the_directory(tmp_path):
         command(f"--workdir={tmp_path}"), cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr
-    assert "64 cells of 500 picks" in result.stdout
+    assert "64 settings, 500 picks each" in result.stdout
     assert pq.read_table(tmp_path / "ablation.parquet").num_rows == 64
