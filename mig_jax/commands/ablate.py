@@ -242,9 +242,9 @@ def _summary(rows: Sequence[Row], paper: Row, stem: str) -> str:
         [
             f"{len(rows)} settings, {paper.budget:,} picks each -> {stem}.csv",
             f"  most by the paper's measure: setting {best.setting}, {best.family} with "
-            f"{best.parameter} {best.value:g}, α {best.propagation:g}, threshold {best.threshold:g}, "
-            f"{best.gain} gain: E {told_information(best.information_paper)}, {gained:+.2f} % of the "
-            "paper's setting",
+            f"{best.parameter} {best.value:g}, α {best.propagation:g}, threshold "
+            f"{best.threshold:g}, {best.gain} gain: E {told_information(best.information_paper)}, "
+            f"{gained:+.2f} % of the paper's setting",
             *([] if paper.threshold in tried else [f"{apart}{paper.threshold:g}"]),
             "  this E is by one measure, the paper's, whatever a setting picks by; E by each one's "
             "own (column information) cannot be compared",

@@ -50,6 +50,7 @@ from mig_jax.reports import (
     LearningReport,
     comparison_lines,
     hardly_joined,
+    learning_notes,
     summary,
     write_report,
 )
@@ -108,16 +109,26 @@ def run(options: Options) -> None:
 
         rest = f", {' and '.join(one.method for one in others)}" if others else ""
         _say_stage("comparing", f"with a random choice, the top scores, the paper, a grid{rest}")
+        thresholds = options.rival_thresholds(inputs)
         with _comparing() as told:
             rows, grid = compare(
-                inputs, task, found.learned, best.seconds, [*others, *parts], **told
+                inputs,
+                task,
+                found.learned,
+                best.seconds,
+                [*others, *parts],
+                **told,
+                thresholds=thresholds,
             )
+        notes = learning_notes(options.objective, thresholds)
 
         _say_stage("reporting", f"{workdir / 'report.md'} and its pictures")
         before = parameterisation.learned(parameterisation.init(jax.random.key(options.seed)))
         prior = options.prior_of(task)
         in_force = {"score_function": prior.family, "prior": prior.strength}
         in_force["start_thresholds"] = options.thresholds(task)
+        in_force["paper_threshold"] = thresholds.paper
+        in_force["grid_thresholds"] = list(thresholds.grid)
         report = LearningReport(
             settings={**options.settings(), **in_force, "loss": task.loss_name, "grid": grid},
             objective=options.objective,
@@ -131,6 +142,7 @@ def run(options: Options) -> None:
             picks_before=select_learned(inputs, before).picks,
             picks_after=selection.picks,
             comparison=rows,
+            notes=notes,
             best_step=found.best_step,
             stopped_early=found.stopped_early,
             seconds=best.seconds,
@@ -154,7 +166,7 @@ def run(options: Options) -> None:
     few = hardly_joined(about)
     if few is not None:
         say(f"warning: the threshold that was learned joins hardly any labels: {few}")
-    tell(comparison_lines(rows, task.loss_name))
+    tell(comparison_lines(rows, task.loss_name, notes))
     tell(summary(about, str(workdir / "selected.jsonl")))
     tell(f"report, with pictures -> {workdir / 'report.md'}")
     tell(f"learned parameters    -> {workdir / 'params'}")

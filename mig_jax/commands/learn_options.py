@@ -24,14 +24,17 @@ from mig_jax.learning import (
     HIGHEST_THRESHOLD,
     LOWEST_THRESHOLD,
     OBJECTIVES,
+    RIVAL_THRESHOLDS,
     START_THRESHOLDS,
     ByLabel,
     Inputs,
     Parameterisation,
     Prior,
+    RivalThresholds,
     Task,
     parameters_of_features,
     parameters_of_labels,
+    thresholds_that_fit,
 )
 from mig_jax.measure import FAMILIES, PAPER, USUAL_NEIGHBOURS, threshold_of_neighbours
 from mig_jax.synthetic import BuiltinPool
@@ -97,11 +100,16 @@ class Options(InputOptions):
         lowest, highest = self.lowest_threshold + _MARGIN, HIGHEST_THRESHOLD - _MARGIN
         start = round(min(max(usual, lowest), highest), 3)
         beyond = "" if start == usual else ", beyond where T is learned"
+        lower = "; a lower --lowest_threshold lets it start there" if usual < lowest else ""
         inputs.say(
             f"labels have {USUAL_NEIGHBOURS:g} neighbours in the mean at similarity {usual:g}"
-            f"{beyond}: T starts at {start:g}; --start_thresholds sets others"
+            f"{beyond}: T starts at {start:g}{lower}; --start_thresholds sets others"
         )
         return dataclasses.replace(self, start_thresholds=[start])
+
+    def rival_thresholds(self, inputs: Inputs) -> RivalThresholds:
+        """From where on the paper and the grid join labels: as fits the embeddings of a pool."""
+        return thresholds_that_fit(inputs.embeddings) if self.pool else RIVAL_THRESHOLDS
 
     def starts(self, inputs: Inputs, task: Task, by_label: ByLabel) -> list[Parameterisation]:
         """What is learned, at each threshold that learning starts from."""

@@ -1,12 +1,15 @@
 from . import objectives
 from ._comparison import (
+    RIVAL_THRESHOLDS,
     Chosen,
+    RivalThresholds,
     bootstrap,
     compare,
     grid_cells,
     grid_picks,
     paper_measure,
     select_learned,
+    thresholds_that_fit,
 )
 from ._count_model import (
     CountModel,
@@ -82,6 +85,7 @@ __all__ = [
     "LOWEST_THRESHOLD",
     "OBJECTIVES",
     "PARAMETERISATIONS",
+    "RIVAL_THRESHOLDS",
     "START_THRESHOLD",
     "START_THRESHOLDS",
     "WEIGHTS_AND_SHAPES",
@@ -110,6 +114,7 @@ __all__ = [
     "PastRuns",
     "Prior",
     "ResponseBags",
+    "RivalThresholds",
     "Saved",
     "Task",
     "around",
@@ -153,5 +158,6 @@ __all__ = [
     "shared_start",
     "soften",
     "take",
+    "thresholds_that_fit",
     "token_bags",
 ]

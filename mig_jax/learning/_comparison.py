@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,16 @@ import numpy as np
 
 from mig_jax.learning._parameters import LearnedMeasure, harden
 from mig_jax.learning._tasks import Candidate, Inputs, Task
-from mig_jax.measure import GAIN_RULES, PAPER, Measure, Power, information
+from mig_jax.measure import (
+    GAIN_RULES,
+    PAPER,
+    USUAL_NEIGHBOURS,
+    Measure,
+    Power,
+    information,
+    label_graph_from_embeddings,
+    threshold_of_neighbours,
+)
 from mig_jax.selection import (
     Cell,
     lay_out_grid,
@@ -25,17 +34,22 @@ from mig_jax.selection import (
 )
 
 __all__ = [
+    "RIVAL_THRESHOLDS",
     "Chosen",
+    "RivalThresholds",
     "bootstrap",
     "chosen_by_grid",
     "compare",
     "grid_cells",
     "paper_measure",
     "select_learned",
+    "thresholds_that_fit",
 ]
 
 _RANDOM_SEEDS = 5
 _BOOTSTRAP_SAMPLES = 2000
+# Of the mean label, in a grid whose thresholds fit: the usual number, and each twice the next.
+_GRID_NEIGHBOURS = tuple(USUAL_NEIGHBOURS * factor for factor in (4, 2, 1, 0.5))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +63,44 @@ class Chosen:
     is_part: bool = False  # Learned as well, and less of it: what the rest brings, it tells.
 
 
-def grid_cells() -> Iterator[tuple[float, float, float, str]]:
-    """64 cells: exponent, threshold, α and gain."""
-    exponents, thresholds = (0.2, 0.4, 0.6, 0.8), (0.6, 0.7, 0.8, 0.9)
+class RivalThresholds(NamedTuple):
+    """From which similarity on labels are joined by what nothing was learned for."""
+
+    paper: float  #: With the paper's settings.
+    grid: tuple[float, ...]  #: The grid tries each.
+
+
+#: Those of the built-in pool, whose embeddings are on the scale of the paper's.
+RIVAL_THRESHOLDS: Final = RivalThresholds(PAPER.threshold, (0.6, 0.7, 0.8, 0.9))
+
+
+def thresholds_that_fit(embeddings: np.ndarray) -> RivalThresholds:
+    """Thresholds for embeddings of any scale: where labels have so many neighbours in the mean.
+
+    The paper's settings take the usual number, as `mig-jax select` does; the grid tries that,
+    half, twice and four times as many, and of thresholds that are the same only one.
+
+    Args:
+      embeddings: float [K, width], rows of unit length, or of zeros for labels that have none.
+    """
+    present = np.any(embeddings, axis=1)
+    found = {n: threshold_of_neighbours(embeddings, n, present=present) for n in _GRID_NEIGHBOURS}
+    return RivalThresholds(found[USUAL_NEIGHBOURS], tuple(sorted(set(found.values()))))
+
+
+def grid_cells(
+    thresholds: Sequence[float] = RIVAL_THRESHOLDS.grid,
+) -> Iterator[tuple[float, float, float, str]]:
+    """16 cells a threshold: exponent, threshold, α and gain."""
+    exponents = (0.2, 0.4, 0.6, 0.8)
     return itertools.product(exponents, thresholds, (0.5, 1.0), ("exact", "linear"))
 
 
-def grid_picks(inputs: Inputs) -> list[np.ndarray]:
+def grid_picks(
+    inputs: Inputs, thresholds: Sequence[float] = RIVAL_THRESHOLDS.grid
+) -> list[np.ndarray]:
     """The picks of each cell of `grid_cells`, all of one gain in one compiled call."""
-    cells = list(grid_cells())
+    cells = list(grid_cells(thresholds))
     made = [
         Cell(Measure(Power(exponent, PAPER.epsilon, 1.0), propagation), threshold)
         for exponent, threshold, propagation, _ in cells
@@ -95,14 +138,19 @@ def _value(inputs: Inputs, learned: LearnedMeasure) -> Callable[[np.ndarray], fl
 
 
 def chosen_by_grid(
-    inputs: Inputs, task: Task, on_cell: Callable[[int, int], None]
+    inputs: Inputs,
+    task: Task,
+    thresholds: Sequence[float],
+    on_cell: Callable[[int, int], None],
 ) -> tuple[Chosen, list[dict[str, Any]]]:
     """The cell with the lowest validation loss, and the loss of every cell."""
     start = time.perf_counter()
-    cells = list(grid_cells())
+    cells = list(grid_cells(thresholds))
     candidates: list[Candidate] = []
     table: list[dict[str, Any]] = []
-    for number, (cell, picks) in enumerate(zip(cells, grid_picks(inputs), strict=True), 1):
+    for number, (cell, picks) in enumerate(
+        zip(cells, grid_picks(inputs, thresholds), strict=True), 1
+    ):
         exponent, threshold, propagation, gain = cell
         measure = _cell(exponent, threshold, propagation)
         candidates.append(Candidate(picks, _value(inputs, measure)))
@@ -133,6 +181,7 @@ def compare(
     others: Sequence[Chosen],
     on_method: Callable[[str, int, int], None],
     on_cell: Callable[[int, int], None],
+    thresholds: RivalThresholds = RIVAL_THRESHOLDS,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Judges all methods on the test data.
 
@@ -144,6 +193,7 @@ def compare(
       others: to be compared beside a random choice, the top scores, the paper and the grid.
       on_method: called once a method is judged, with its name, how many are, and of how many.
       on_cell: called with the number of cells of the grid that are validated, and of how many.
+      thresholds: of the paper and of the grid.
 
     Returns:
       One object for each method: its test loss with the 95 % bootstrap interval, its
@@ -153,8 +203,9 @@ def compare(
     start = time.perf_counter()
     own = select_learned(inputs, learned)
     ours = Chosen("learned", [own], learning_seconds + time.perf_counter() - start)
-    grid, table = chosen_by_grid(inputs, task, on_cell)
-    found = [*_without_search(inputs), grid, *others, ours]
+    joined = _joined_from(inputs, min(thresholds.paper, *thresholds.grid))
+    grid, table = chosen_by_grid(joined, task, thresholds.grid, on_cell)
+    found = [*_without_search(joined, thresholds.paper), grid, *others, ours]
     losses = {}
     for number, chosen in enumerate(found, 1):
         losses[chosen.method] = np.mean([task.test_losses(c) for c in chosen.candidates], axis=0)
@@ -199,7 +250,20 @@ def bootstrap(losses: np.ndarray, groups: np.ndarray) -> tuple[float, float, flo
     return float(np.mean(means)), float(low), float(high)
 
 
-def _without_search(inputs: Inputs) -> Iterator[Chosen]:
+def _joined_from(inputs: Inputs, lowest: float) -> Inputs:
+    """The same with a graph that has all edges of this similarity or more.
+
+    That of what is learned has those from the lowest threshold that may be learned, which may be
+    higher where embeddings are less similar.
+    """
+    if np.min(np.asarray(inputs.graph.similarities), initial=np.inf) <= lowest:
+        return inputs
+    vectors = inputs.embeddings
+    graph = label_graph_from_embeddings(vectors, lowest, present=np.any(vectors, axis=1))
+    return dataclasses.replace(inputs, graph=graph)
+
+
+def _without_search(inputs: Inputs, threshold: float) -> Iterator[Chosen]:
     start = time.perf_counter()
     rng = np.random.default_rng([inputs.seed, 7])
     records = inputs.pool.num_records
@@ -214,18 +278,18 @@ def _without_search(inputs: Inputs) -> Iterator[Chosen]:
     candidate = Candidate(top, lambda picks: float(scores[picks].mean()))
     yield Chosen("top_score", [candidate], time.perf_counter() - start)
     start = time.perf_counter()
-    paper = select_learned(inputs, paper_measure(), PAPER.gain)
+    paper = select_learned(inputs, paper_measure(threshold), PAPER.gain)
     seconds = time.perf_counter() - start
     detail = (
-        f"exponent {PAPER.exponent}, threshold {PAPER.threshold}, alpha {PAPER.propagation:g}, "
+        f"exponent {PAPER.exponent}, threshold {threshold}, alpha {PAPER.propagation:g}, "
         f"{PAPER.gain} gains"
     )
     yield Chosen("paper", [paper], seconds, detail)
 
 
-def paper_measure() -> LearnedMeasure:
+def paper_measure(threshold: float = PAPER.threshold) -> LearnedMeasure:
     """The paper's settings; its gains are those of `PAPER.gain`."""
-    return _cell(PAPER.exponent, PAPER.threshold, PAPER.propagation)
+    return _cell(PAPER.exponent, threshold, PAPER.propagation)
 
 
 def _cell(exponent: float, threshold: float, propagation: float) -> LearnedMeasure:

@@ -5,6 +5,7 @@ from ._counts import counts_by_file, counts_by_value, told_counts
 from ._enough_text import told_enough
 from ._explanation_text import explanation_lines, scores_as_read, told_explanation
 from ._learned_in_words import hardly_joined
+from ._learning_notes import learning_notes
 from ._learning_page import REPORT_FILES, write_report
 from ._learning_plots import LabelChanges
 from ._learning_report import (
@@ -39,6 +40,7 @@ __all__ = [
     "explanation_lines",
     "hardly_joined",
     "label_changes",
+    "learning_notes",
     "manifest",
     "markdown_table",
     "most_changed",

@@ -66,6 +66,7 @@ class LearningReport:
     past_runs: PastRunsReport | None = None  # If it was learned from any.
     known: KnownShapes | None = None  # How well the shapes of labels are, if that was found out.
     truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.
+    notes: list[str] = dataclasses.field(default_factory=list)  # `learning_notes`.
     about: str = ""  # What selections are to be good for, in a sentence.
     selected: dict[str, Any] | None = None  # The manifest of what was selected and written.
 
@@ -172,6 +173,7 @@ def report_content(report: LearningReport) -> dict[str, Any]:
             "settings": report.settings,
             "budgets": report.budgets,
             "comparison": report.comparison,
+            "notes": report.notes,
             "learned": learned,
             "selection": {
                 "records": len(after),

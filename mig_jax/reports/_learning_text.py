@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,8 @@ def report_text(report: LearningReport, folder: str) -> str:
     )
 
 
-def comparison_lines(rows: list[dict[str, Any]], loss: str) -> str:
-    """The comparison as the command prints it, the best first."""
+def comparison_lines(rows: list[dict[str, Any]], loss: str, notes: Sequence[str] = ()) -> str:
+    """The comparison as the command prints it, the best first, and notes to it."""
     width = max([10, *(len(row["method"]) for row in rows)])
     columns = f"{'test loss':>10}   {'95 % interval':<20} {'seconds':>8}   settings"
     lines = [f"test loss: {loss}; lower is better", f"  {'method':<{width}} {columns}"]
@@ -87,7 +88,7 @@ def comparison_lines(rows: list[dict[str, Any]], loss: str) -> str:
             f"  {row['method']:<{width}} {row['test_loss']:>10.4f}   {between:<20} "
             f"{row['seconds']:>8.1f}   {row['detail']}".rstrip()
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {note}" for note in notes)])
 
 
 def _best_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -124,7 +124,13 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
     for row in methods.values():
         assert row["low"] <= row["test_loss"] <= row["high"]
         assert row["seconds"] >= 0
-    assert len(report["settings"]["grid"]) == 64
+    # Of 40 labels no more than 3.9 are joined in the mean: some thresholds are the same.
+    thresholds = report["settings"]["grid_thresholds"]
+    assert len(report["settings"]["grid"]) == 16 * len(thresholds)
+    assert {cell["threshold"] for cell in report["settings"]["grid"]} == set(thresholds)
+    assert report["settings"]["paper_threshold"] in thresholds
+    for note in report["notes"]:
+        assert f"  {note}\n" in told.out
     in_force = [
         report["settings"][name] for name in ("score_function", "prior", "start_thresholds")
     ]
@@ -134,6 +140,8 @@ def test_report_and_parameters(objective, files, picked, tmp_path, capsys):
     assert methods["grid"]["validation_loss"] == pytest.approx(best["validation_loss"])
     runs = report["past_runs"]
     text = (tmp_path / "report.md").read_text()
+    assert all(note[1:] in text for note in report["notes"])
+    assert len(report["notes"]) == 2
     assert (runs is not None) == (objective == "subsets")
     if runs is not None:
         assert runs["correlations"][runs["kept"]] > 0.5  # The order of the results is plain.
