@@ -30,7 +30,11 @@ from mig_jax import data
 from mig_jax.commands.command import Command
 from mig_jax.commands.learn_options import Options, define_flags, options_of
 from mig_jax.commands.learned_selection import SelectedFiles, select_learned_records
-from mig_jax.commands.learning_inputs import check_budgets, inputs_of_table
+from mig_jax.commands.learning_inputs import (
+    check_budgets,
+    inputs_of_table,
+    needed_label_embeddings,
+)
 from mig_jax.commands.learning_rivals import rivals
 from mig_jax.commands.learning_steps import Learning
 from mig_jax.commands.pool_inputs import read_table, say_read
@@ -75,8 +79,7 @@ def run(options: Options) -> None:
         outputs.claim(*(workdir / name for name in REPORT_FILES))
         files = SelectedFiles.opened(outputs, workdir)
         _say_stage("reading", "the pool, and how similar its labels are")
-        inputs = _inputs(options, outputs, str(workdir / "learn"))
-        options = options.at_usual_start(inputs)
+        options, inputs = _inputs(options, outputs, str(workdir / "learn"))
         task = make_task(options.objective, inputs)
         say(f"objective {options.objective}: {task.about}")
         others = rivals(inputs, task)  # What they cannot use is known before hours of learning.
@@ -193,19 +196,22 @@ def _what_is_learned(options: Options, inputs: Inputs, task: Task) -> str:
     return f"{text}; for selections of {budgets} records"
 
 
-def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> Inputs:
+def _inputs(options: Options, outputs: data.OutputFiles, stem: str) -> tuple[Options, Inputs]:
+    """The pool, and the flags with what fits it where they say nothing."""
     check = functools.partial(check_budgets, options.budget, options.budgets)
     table = read_table(options, outputs, stem, check=check)
     say_read(table)
+    embeddings = needed_label_embeddings(options, table)
+    options = options.with_thresholds_that_fit(*embeddings, say)
     names = ("budget", "seed", "lowest_threshold", "validation", "test", "task")
     given = {name: getattr(options, name) for name in names}
     given["budgets"] = tuple(options.budgets)
-    inputs = inputs_of_table(options, table, **given)
+    inputs = inputs_of_table(options, table, embeddings=embeddings, **given)
     say(
         f"{inputs.graph.num_edges:,} pairs of labels are similar by {options.lowest_threshold:g} "
         "or more; from which similarity on they are joined is learned"
     )
-    return inputs
+    return options, inputs
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ __all__ = ["Options", "define_flags", "options_of"]
 _PLANTED = "planted"
 _STEPS = 120
 _MARGIN = 0.01  # Of a start to the bounds of T, which it never reaches.
+_MOST_NEIGHBOURS = 2 * USUAL_NEIGHBOURS  # T is learned up to where labels have so many.
 _DEFAULT_STARTS = ",".join(f"{threshold:g}" for threshold in START_THRESHOLDS)
 
 
@@ -64,8 +66,8 @@ class Options(InputOptions):
     ablation: bool
     score_function: str | None
     prior: float | None
-    lowest_threshold: float
-    start_thresholds: list[float]  # None of them: `at_usual_start` or the task decides.
+    lowest_threshold: float | None  # None: `with_thresholds_that_fit` decides.
+    start_thresholds: list[float]  # None of them: that or the task decides.
 
     @property
     def builtin_pool(self) -> BuiltinPool:
@@ -88,24 +90,37 @@ class Options(InputOptions):
         """Where T starts: as the flag says, or at each; near the paper's where gains are noise."""
         if self.start_thresholds:
             return self.start_thresholds
+        assert self.lowest_threshold is not None
         every = [start for start in START_THRESHOLDS if start > self.lowest_threshold]
         return [min(every, key=lambda t: abs(t - PAPER.threshold))] if task.noisy else every
 
-    def at_usual_start(self, inputs: Inputs) -> Options:
-        """On a pool of one's own without a start: T starts where labels have usual neighbours."""
-        if not self.pool or self.start_thresholds:
+    def with_thresholds_that_fit(
+        self,
+        embeddings: np.ndarray,
+        present: np.ndarray | None,
+        say: Callable[[str], None],
+    ) -> Options:
+        """On a pool of one's own, T starts where labels have the usual number of neighbours.
+
+        And it stays above where they have twice as many. What the flags say counts.
+        """
+        if not self.pool:
             return self
-        vectors = inputs.embeddings
-        usual = threshold_of_neighbours(vectors, present=np.any(vectors, axis=1))
-        lowest, highest = self.lowest_threshold + _MARGIN, HIGHEST_THRESHOLD - _MARGIN
-        start = round(min(max(usual, lowest), highest), 3)
-        beyond = "" if start == usual else ", beyond where T is learned"
-        lower = "; a lower --lowest_threshold lets it start there" if usual < lowest else ""
-        inputs.say(
-            f"labels have {USUAL_NEIGHBOURS:g} neighbours in the mean at similarity {usual:g}"
-            f"{beyond}: T starts at {start:g}{lower}; --start_thresholds sets others"
-        )
-        return dataclasses.replace(self, start_thresholds=[start])
+        starts, lowest = self.start_thresholds, self.lowest_threshold
+        if not starts:
+            usual = threshold_of_neighbours(embeddings, present=present)
+            above = (0 if lowest is None else lowest) + _MARGIN
+            starts = [round(min(max(usual, above), HIGHEST_THRESHOLD - _MARGIN), 3)]
+            beyond = "" if starts == [usual] else ", beyond where T is learned"
+            lower = "; a lower --lowest_threshold lets it start there" if usual < above else ""
+            say(
+                f"labels have {USUAL_NEIGHBOURS:g} neighbours in the mean at similarity {usual:g}"
+                f"{beyond}: T starts at {starts[0]:g}{lower}; --start_thresholds sets others"
+            )
+        if lowest is None:
+            low = threshold_of_neighbours(embeddings, _MOST_NEIGHBOURS, present=present)
+            lowest = round(max(min(low, min(starts) - _MARGIN), 0.0), 3)
+        return dataclasses.replace(self, start_thresholds=starts, lowest_threshold=lowest)
 
     def rival_thresholds(self, inputs: Inputs) -> RivalThresholds:
         """From where on the paper and the grid join labels: as fits the embeddings of a pool."""
@@ -114,7 +129,7 @@ class Options(InputOptions):
     def starts(self, inputs: Inputs, task: Task, by_label: ByLabel) -> list[Parameterisation]:
         """What is learned, at each threshold that learning starts from."""
         make: Any = parameters_of_labels if self.parameters == "free" else parameters_of_features
-        common = {"lowest_threshold": self.lowest_threshold, "by_label": by_label}
+        common: dict[str, Any] = {"lowest_threshold": self.lowest_threshold, "by_label": by_label}
         common["prior"] = self.prior_of(task)
         return [make(inputs, start, **common) for start in self.thresholds(task)]
 
@@ -195,8 +210,10 @@ def define_flags(values: flags.FlagValues) -> None:
     learning(
         flags.DEFINE_float,
         "lowest_threshold",
-        LOWEST_THRESHOLD,
-        "Edges less similar are not considered.",
+        None,
+        "Edges less similar are not considered, and T stays above. Without, the similarity at "
+        f"which labels have {_MOST_NEIGHBOURS:g} neighbours in the mean; on the built-in pool "
+        f"{LOWEST_THRESHOLD:g}.",
         lower_bound=0.0,
         upper_bound=1.0,
     )
@@ -220,9 +237,11 @@ def options_of(values: flags.FlagValues) -> Options:
         raise InputError("--objective=validation: needs --pool=FILE with real conversations")
     _check_files(values)
     given = values.flag_values_dict()
-    lowest = values.lowest_threshold
+    builtin = None if values.pool else LOWEST_THRESHOLD
+    lowest = builtin if values.lowest_threshold is None else values.lowest_threshold
+    given["lowest_threshold"] = lowest
     starts = values.start_thresholds or []
-    if not starts and lowest >= START_THRESHOLDS[-1]:
+    if lowest is not None and not starts and lowest >= START_THRESHOLDS[-1]:
         raise InputError(
             f"--lowest_threshold: found {lowest:g}, expected below {START_THRESHOLDS[-1]:g}, or "
             "--start_thresholds above it"
@@ -264,14 +283,16 @@ def _budget(text: str) -> int:
         raise InputError(told) from None
 
 
-def _start(text: str | float, lowest: float) -> float:
+def _start(text: str | float, lowest: float | None) -> float:
+    above = 0.0 if lowest is None else lowest
     try:
         threshold = float(text)
     except ValueError:
         threshold = math.nan
-    if not lowest < threshold < HIGHEST_THRESHOLD:
+    if not above < threshold < HIGHEST_THRESHOLD:
+        least = f"{above:g}" if lowest is None else f"--lowest_threshold, which is {above:g},"
         raise InputError(
-            f"--start_thresholds: found {text}, expected numbers between --lowest_threshold, "
-            f"which is {lowest}, and {HIGHEST_THRESHOLD}"
+            f"--start_thresholds: found {text}, expected numbers between {least} and "
+            f"{HIGHEST_THRESHOLD}"
         )
     return threshold

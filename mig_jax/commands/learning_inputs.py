@@ -15,7 +15,7 @@ from mig_jax.learning import LOWEST_THRESHOLD, Inputs, around
 from mig_jax.measure import Measure, label_graph_from_embeddings, pool_from_table
 from mig_jax.selection import needs_float64
 
-__all__ = ["check_budgets", "inputs_of_table"]
+__all__ = ["check_budgets", "inputs_of_table", "needed_label_embeddings"]
 
 
 def check_budgets(budget: int, budgets: Sequence[int], num_records: int) -> None:
@@ -25,10 +25,29 @@ def check_budgets(budget: int, budgets: Sequence[int], num_records: int) -> None
         check_budget(one, num_records, flag="budgets")
 
 
+def needed_label_embeddings(
+    options: InputOptions, table: data.RecordTable
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """As `label_embeddings`, of a table that is worth it.
+
+    Raises:
+      InputError: if there are none, or they cannot be used.
+    """
+    check_worth(table)
+    embeddings = label_embeddings(options, table)
+    if embeddings is None:
+        raise InputError(
+            "--label_embeddings: missing, expected --label_embeddings=EMB.npz or "
+            "--embedding_model=NAME"
+        )
+    return embeddings
+
+
 def inputs_of_table(
     options: InputOptions,
     table: data.RecordTable,
     *,
+    embeddings: tuple[np.ndarray, np.ndarray | None] | None = None,
     budget: int,
     budgets: tuple[int, ...] = (),
     seed: int = 0,
@@ -39,21 +58,15 @@ def inputs_of_table(
 ) -> Inputs:
     """The pool of a table, with the embeddings and the graph of its labels.
 
-    Without `budgets`, what is learned for is a range around the budget (`around`).
+    Without `budgets`, what is learned for is a range around the budget (`around`). Without
+    `embeddings`, they are those of `needed_label_embeddings`.
 
     Raises:
       InputError: if there are no embeddings, they cannot be used, or the budget is larger than
         the pool.
     """
     check_budgets(budget, budgets, table.num_records)
-    check_worth(table)
-    embeddings = label_embeddings(options, table)
-    if embeddings is None:
-        raise InputError(
-            "--label_embeddings: missing, expected --label_embeddings=EMB.npz or "
-            "--embedding_model=NAME"
-        )
-    vectors, present = embeddings
+    vectors, present = embeddings or needed_label_embeddings(options, table)
     pool = pool_from_table(table)
     graph = label_graph_from_embeddings(vectors, lowest_threshold, present=present)
     if needs_float64(pool, graph, Measure()):

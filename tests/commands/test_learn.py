@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from absl import flags
 
-import mig_jax
 from mig_jax.commands import learn, main
 from mig_jax.commands.command import main_of
 from mig_jax.commands.learn_options import define_flags, options_of
@@ -293,22 +291,33 @@ def test_embeddings_are_needed_and_results_are_numbers(files, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("similar", [0.0, 0.7, 0.99])
-def test_on_ones_own_pool_t_starts_where_labels_have_usual_neighbours(files, similar):
+def test_on_ones_own_pool_t_is_learned_around_where_labels_have_usual_neighbours(files, similar):
     rng, told = np.random.default_rng(0), []
     vectors = similar + (1 - similar) * rng.normal(size=(60, 300)) / 10
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[-1] = 0  # Has none.
-    inputs = SimpleNamespace(embeddings=vectors, say=told.append)
-    usual = mig_jax.threshold_of_neighbours(vectors, present=np.arange(60) < 59)
+    present = np.arange(60) < 59
+    near = np.sort((vectors @ vectors.T)[:59, :59][np.triu_indices(59, 1)])[::-1]
+    usual, low = near[int(59 * 3.5 / 2)], near[59 * 7 // 2]  # Each pair is a neighbour of two.
     own = _options("--workdir=w", *files[:2])
-    (start,) = own.at_usual_start(inputs).start_thresholds
-    assert start == min(max(usual, 0.61), 0.96)
+    found = own.with_thresholds_that_fit(vectors, present, told.append)
+    (start,) = found.start_thresholds
+    assert start == pytest.approx(min(usual, 0.96), abs=0.01)
+    assert found.lowest_threshold == pytest.approx(min(low, start - 0.01), abs=0.01)
+    assert found.lowest_threshold <= start - 0.01
     assert f"T starts at {start:g}" in told.pop()
-    given = own.at_usual_start(inputs)
-    same = _options("--workdir=w", *files[:2], f"--start_thresholds={start}")
-    assert same.settings() == given.settings()  # A stopped run goes on with either.
+    given = [f"--start_thresholds={start}", f"--lowest_threshold={found.lowest_threshold}"]
+    same = _options("--workdir=w", *files[:2], *given)
+    assert same.settings() == found.settings()  # A stopped run goes on with either.
     for other in (same, _options("--workdir=w")):
-        assert other.at_usual_start(inputs) is other
+        assert other.with_thresholds_that_fit(vectors, present, told.append) == other
+    lower = _options("--workdir=w", *files[:2], "--start_thresholds=0.05")
+    assert lower.with_thresholds_that_fit(vectors, present, told.append).lowest_threshold <= 0.04
+    high = _options("--workdir=w", *files[:2], "--lowest_threshold=0.6")
+    (start,) = high.with_thresholds_that_fit(vectors, present, told.append).start_thresholds
+    assert start == pytest.approx(min(max(usual, 0.61), 0.96), abs=0.01)
+    assert ("a lower --lowest_threshold" in told.pop()) == (usual < 0.61)
+    assert not told
 
 
 def _options(*words: str) -> learn.Options:
