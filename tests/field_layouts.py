@@ -650,6 +650,7 @@ _ITEMS = (
         "mt_bench", "FastChat", {"question_id": 81, "category": "lakes", "turns": [_Q, _R]}, _Q, _R
     ),
     _item("arena_hard", "Arena-Hard", {"question_id": "x", "turns": [{"content": _Q}]}, _Q),
+    _item("vicuna", "FastChat, LLaVA", {"question_id": 1, "text": _Q, "category": "lakes"}, _Q),
     _item("prompt_alone", "TRL (prompt-only), Arena-Hard, IFEval", {"key": 1, "prompt": _Q}, _Q),
     _item("prompt_turns_alone", "TRL (prompt-only)", {"prompt": [_said("user", _Q)]}, _Q),
     _item("prompt_list", "MT-Bench (HF)", {"prompt": [_Q, _R], "reference": []}, _Q, _R),

@@ -16,7 +16,7 @@ from mig_jax.data.records._conversations import Conversation, Turn
 from mig_jax.data.records._field_names import FieldNames
 from mig_jax.data.records._json_records import found_kind, kind_of
 from mig_jax.data.records._label_formats import BadRecord
-from mig_jax.data.records._turn_lists import decode_any_turns, is_turn_list
+from mig_jax.data.records._turn_lists import ROLE_NAMES, decode_any_turns, is_turn_list
 
 __all__ = [
     "ANSWERS",
@@ -31,6 +31,7 @@ __all__ = [
     "question_field",
     "question_turns",
     "questions_field",
+    "text_is_beside",
 ]
 
 # The first of these whose two fields a record has is taken, so a worked solution goes before
@@ -143,7 +144,11 @@ def questions_field(record: dict[str, Any], names: FieldNames) -> str | None:
     prompt = record.get(names["prompt"])
     if not isinstance(prompt, str) and (_asked(prompt, names) or is_turn_list(prompt, names)):
         return "prompt"
-    return question_field(record, names)
+    question = question_field(record, names)
+    # Vicuna's, and of those who evaluate as it did. Its answers have ids of their own.
+    is_vicuna = question is None and "question_id" in record and "answer_id" not in record
+    text = record.get(names["text"])
+    return "text" if is_vicuna and isinstance(text, str) and text else question
 
 
 def decode_questions(record: dict[str, Any], names: FieldNames) -> Conversation:
@@ -173,6 +178,27 @@ def _asked(found: Any, names: FieldNames) -> list[str]:
     said = [turn.get(names["content"]) if isinstance(turn, dict) else turn for turn in found]
     texts = [text for text in said if isinstance(text, str)]
     return texts if len(texts) == len(said) else []
+
+
+def text_is_beside(record: dict[str, Any], names: FieldNames) -> str | None:
+    """The field that tells that `text` is one side of a conversation, and not all there is.
+
+    It is the role of a turn (Open Assistant's messages), the number of a question (Vicuna), or
+    the other side: a question, an answer or code (MBPP) that is no part of the text.
+    """
+    text = record[names["text"]]
+    if str(record.get(names["role"])).lower() in ROLE_NAMES:
+        return names["role"]
+    if "question_id" in record:
+        return "question_id"
+    for name in (*QUESTIONS, *ANSWERS):
+        other = record.get(names[name])
+        if isinstance(other, str) and other.strip() and other.strip() not in text:
+            return names[name]
+    code = record.get("code")
+    # One word may be the code of a language.
+    is_code = isinstance(code, str) and len(code.split()) > 1 and code.strip() not in text
+    return "code" if is_code else None
 
 
 def decode_text(record: dict[str, Any], names: FieldNames) -> Conversation:

@@ -32,6 +32,7 @@ from mig_jax.data.records._columns import (
     decode_text,
     question_and_answer,
     questions_field,
+    text_is_beside,
 )
 from mig_jax.data.records._conversations import Conversation
 from mig_jax.data.records._field_names import USUAL, FieldNames
@@ -202,7 +203,10 @@ def _column_fullness(record: dict[str, Any], names: FieldNames) -> int:
 
 def _text_fullness(record: dict[str, Any], names: FieldNames) -> int:
     found = record.get(names["text"])
-    return _LESS if isinstance(found, str) and found else _NOT
+    if not isinstance(found, str) or not found:
+        return _NOT
+    is_all = names.is_mapped("text") or text_is_beside(record, names) is None
+    return _LESS if is_all else _NOT
 
 
 # In the order in which they are told. A pair of answers comes first, as what is beside it may be

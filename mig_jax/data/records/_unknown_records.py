@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
-from mig_jax.data.records._columns import ANSWERS, QUESTIONS, question_field
+from mig_jax.data.records._columns import ANSWERS, QUESTIONS, question_field, text_is_beside
 from mig_jax.data.records._field_names import FieldNames
 from mig_jax.data.records._json_records import kind_of
 from mig_jax.data.records._label_formats import BadRecord
@@ -36,8 +36,25 @@ def no_conversation(record: dict[str, Any], names: FieldNames) -> BadRecord:
     >>> str(fault).partition("; perhaps ")[2]
     '--field=instruction=ask --field=output=reply do'
     """
-    guess = _flags({name: value for name, value in record.items() if _shown(name) == name}, names)
+    usable = {name: value for name, value in record.items() if _shown(name) == name}
+    text = record.get(names["text"])
+    if isinstance(text, str) and text and (other := text_is_beside(record, names)):
+        return BadRecord(_one_side(usable, names, other))
+    guess = _flags(usable, names)
     return BadRecord(f"found no conversation; expected {_EXPECTED}{_told(record, guess)}")
+
+
+def _one_side(record: dict[str, Any], names: FieldNames, other: str) -> str:
+    """What is said of a text that is one side of a conversation, as the field `other` tells."""
+    text, guess = names["text"], ""
+    if other == "code" or other in map(names.__getitem__, ANSWERS):
+        guess = _joined({"question": text, "answer": other})
+    elif other in map(names.__getitem__, QUESTIONS):
+        guess = _joined({"question": other, "answer": text})
+    return (
+        f"found no conversation, but {text} beside {other}, as one side of it; expected both sides "
+        f"in one record{_perhaps(guess)}; --field=text={text} if the text alone is to be learned"
+    )
 
 
 def found_instead(record: dict[str, Any], lacking: Sequence[str]) -> str:
@@ -77,8 +94,11 @@ def _told(record: dict[str, Any], guess: str) -> str:
     told = [f"{_shown(name)} ({_kind(value)})" for name, value in list(record.items())[:_MOST]]
     if len(record) > _MOST:
         told.append(f"{len(record) - _MOST} more")
-    perhaps = f"; perhaps {guess} {'does' if guess.count('--') == 1 else 'do'}" if guess else ""
-    return f"; found {', '.join(told)}{perhaps}"
+    return f"; found {', '.join(told)}{_perhaps(guess)}"
+
+
+def _perhaps(guess: str) -> str:
+    return f"; perhaps {guess} {'does' if guess.count('--') == 1 else 'do'}" if guess else ""
 
 
 def _shown(name: str) -> str:
