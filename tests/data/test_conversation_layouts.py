@@ -327,11 +327,13 @@ def test_what_a_layout_cannot_hold(record: dict[str, Any], layout: str, told: st
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b'{"a": "\\ud800", "b": NaN}', "JSON is malformed"),
-        (b'{"a": "\\ud800", "b": 1e999}', "JSON is malformed"),
+        (b'{"a": "\\ud800", "b": NaN}', "found NaN, which JSON has not, expected null or a finite"),
+        (b'{"a": "\\ud800", "b": 1e999}', "found 1e999, which JSON has not"),
+        (b'{"a": [0, -Infinity], "b": NaN}', "found -Infinity, which JSON has not"),
+        (b'{"a": NaN, "b": 1', "JSON is malformed: invalid character"),
         (b'"\\ud800"', "found a string; expected one JSON object a line"),
         (b'{"a": "\xed\xa0\x80"}', "found bytes that are not UTF-8"),
-        (b'{"a": NaN}', "JSON is malformed: invalid character"),
+        (b'{"a": NaN}', "found NaN, which JSON has not"),
         (b'{"a": 1', "JSON is truncated; expected one JSON object a line"),
         (b"[1]", "found a list; expected one JSON object a line"),
         (b'{"a": 1} {"a": 2}', "JSON is malformed: trailing characters"),
