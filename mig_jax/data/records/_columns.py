@@ -53,6 +53,8 @@ ANSWERS: Final = (
     *("response", "completion", "answer", "solution", "output", "targets", "target"),
     "generation",
 )
+# What a question is about, under other names than `context`: of AGIEval and BoolQ, of ASDiv.
+_MORE_CONTEXTS: Final = ("passage", "body")
 _SYSTEM: Final = ("system", "system_prompt")
 COLUMNS: Final = tuple(
     dict.fromkeys((*QUESTIONS, *ANSWERS, "context", *_SYSTEM, "message_1", "message_2"))
@@ -117,12 +119,13 @@ def question_turns(
     turns += _take_history(rest, names["history"])
     asked, more = _take_text(rest, names[question]), {}
     fields["question"] = names[question]
-    for name in ("context", "input") if question == "instruction" else ("context",):
-        if isinstance(rest.get(names[name]), str):
-            more["input"] = _take_text(rest, names[name])
-            fields["context"] = names[name]
-            asked = "\n".join(part for part in (asked, more["input"]) if part)
-            break
+    about = ("context", "input") if question == "instruction" else ("context",)
+    found = [names[name] for name in about if isinstance(rest.get(names[name]), str)]
+    found = found or [name for name in _MORE_CONTEXTS if isinstance(rest.get(name), str)]
+    for field in found[:1]:
+        more["input"] = _take_text(rest, field)
+        fields["context"] = field
+        asked = "\n".join(part for part in (asked, more["input"]) if part)
     return [*turns, Turn("user", asked, None, {key: text for key, text in more.items() if text})]
 
 
