@@ -122,7 +122,10 @@ def _flags(record: dict[str, Any], names: FieldNames) -> str:
     usual = question_field(record, names)
     asked = _called(texts, QUESTIONS) if usual is None else names[usual]
     if asked is not None:
-        said = [name for name in texts if name != asked]
+        # A question told twice is no answer, nor is anything beside an answer that is a number.
+        said = [name for name in texts if name != asked and name.lower() not in QUESTIONS]
+        if any(type(record.get(names[name])) in (int, float) for name in ANSWERS):
+            said = []
         answer = _called(said, ANSWERS) or next(iter(_longest(record, said)), None)
         return _joined({} if answer is None else {"question": asked, "answer": answer})
     found = _longest(record, texts)
