@@ -20,6 +20,7 @@ from mig_jax.data.records._turn_lists import ROLE_NAMES, decode_any_turns, is_tu
 
 __all__ = [
     "ANSWERS",
+    "BESIDE_TEXT",
     "COLUMNS",
     "QUESTIONS",
     "decode_alpaca",
@@ -56,6 +57,8 @@ ANSWERS: Final = (
 # What a question is about, under other names than `context`: of AGIEval and BoolQ, of ASDiv.
 _MORE_CONTEXTS: Final = ("passage", "body")
 _SYSTEM: Final = ("system", "system_prompt")
+# Fields that `text_is_beside` and `questions_field` look at, besides columns.
+BESIDE_TEXT: Final = ("role", "question_id", "answer_id", "code")
 COLUMNS: Final = tuple(
     dict.fromkeys((*QUESTIONS, *ANSWERS, "context", *_SYSTEM, "message_1", "message_2"))
 )

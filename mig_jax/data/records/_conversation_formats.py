@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from mig_jax.data.records._columns import (
+    BESIDE_TEXT,
     COLUMNS,
     QUESTIONS,
     decode_alpaca,
@@ -113,7 +114,8 @@ def told_conversation_format(
 
 def telling_fields(names: FieldNames = USUAL) -> list[str]:
     """All fields that `told_conversation_format` looks at, under the pool's names."""
-    return [names[field] for reader in _READERS.values() for field in reader.telling]
+    told = [names[field] for reader in _READERS.values() for field in reader.telling]
+    return [*told, *(names[field] for field in BESIDE_TEXT)]
 
 
 def decode_conversation(

@@ -12,7 +12,7 @@ from mig_jax.data.records._json_records import kind_of
 from mig_jax.data.records._label_formats import BadRecord
 from mig_jax.data.records._turn_lists import ROLE_NAMES
 
-__all__ = ["found_instead", "no_conversation", "perhaps"]
+__all__ = ["found_instead", "no_conversation", "one_side", "perhaps"]
 
 _EXPECTED: Final = (
     "messages (turns with role and content), conversations (turns with from and value), "
@@ -36,17 +36,24 @@ def no_conversation(record: dict[str, Any], names: FieldNames) -> BadRecord:
     >>> str(fault).partition("; perhaps ")[2]
     '--field=instruction=ask --field=output=reply do'
     """
-    usable = {name: value for name, value in record.items() if _shown(name) == name}
-    text = record.get(names["text"])
-    if isinstance(text, str) and text and (other := text_is_beside(record, names)):
-        return BadRecord(_one_side(usable, names, other))
-    guess = _flags(usable, names)
+    if one := one_side(record, names):
+        return BadRecord(one)
+    guess = _flags({name: value for name, value in record.items() if _shown(name) == name}, names)
     return BadRecord(f"found no conversation; expected {_EXPECTED}{_told(record, guess)}")
 
 
-def _one_side(record: dict[str, Any], names: FieldNames, other: str) -> str:
-    """What is said of a text that is one side of a conversation, as the field `other` tells."""
+def one_side(record: dict[str, Any], names: FieldNames) -> str:
+    """Words on a record whose text is one side of a conversation alone; "" if it is not.
+
+    >>> one_side({"text": "1 + 1?", "role": "user"}, FieldNames()).partition(";")[0]
+    'found no conversation, but text beside role, as one side of it'
+    """
     text, guess = names["text"], ""
+    if not isinstance(record.get(text), str) or not record[text]:
+        return ""
+    other = text_is_beside(record, names)
+    if other is None:
+        return ""
     if other == "code" or other in map(names.__getitem__, ANSWERS):
         guess = _joined({"question": text, "answer": other})
     elif other in map(names.__getitem__, QUESTIONS):
