@@ -519,6 +519,24 @@ _COLUMNS = (
         _A,
     ),
     Shape(
+        "asdiv",
+        "ASDiv, SVAMP",
+        {"body": "The lake is deep.", "question": _Q, "answer": _A, "formula": "90"},
+        "columns",
+        [("user", f"{_Q}\nThe lake is deep."), ("assistant", _A)],
+        f"{_Q}\nThe lake is deep.",
+        _A,
+    ),
+    Shape(
+        "agieval",
+        "AGIEval",
+        {"passage": "The lake is deep.", "question": _Q, "options": None, "answer": _A},
+        "columns",
+        [("user", f"{_Q}\nThe lake is deep."), ("assistant", _A)],
+        f"{_Q}\nThe lake is deep.",
+        _A,
+    ),
+    Shape(
         "open_orca",
         "axolotl (load_open_orca)",
         {"id": "cot.1", "system_prompt": _S, "question": _Q, "response": _A},
@@ -650,6 +668,7 @@ _ITEMS = (
         "mt_bench", "FastChat", {"question_id": 81, "category": "lakes", "turns": [_Q, _R]}, _Q, _R
     ),
     _item("arena_hard", "Arena-Hard", {"question_id": "x", "turns": [{"content": _Q}]}, _Q),
+    _item("vicuna", "FastChat, LLaVA", {"question_id": 1, "text": _Q, "category": "lakes"}, _Q),
     _item("prompt_alone", "TRL (prompt-only), Arena-Hard, IFEval", {"key": 1, "prompt": _Q}, _Q),
     _item("prompt_turns_alone", "TRL (prompt-only)", {"prompt": [_said("user", _Q)]}, _Q),
     _item("prompt_list", "MT-Bench (HF)", {"prompt": [_Q, _R], "reference": []}, _Q, _R),

@@ -243,6 +243,34 @@ def test_a_charset_that_trainers_cannot_load_is_told(tmp_path: Path) -> None:
         assert done.stderr.count("note: trainers cannot load the records") == number
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"options": ["nine", "ninety"]}, True),
+        ({"choices": {"A": "nine", "B": "ninety"}}, True),
+        ({"choices": {"text": ["nine", "ninety"], "label": ["A", "B"]}}, True),
+        ({"options": "A) nine B) ninety"}, True),
+        ({"options": ["nine", "ninety"], "question": "How deep? A: nine, B: ninety"}, False),
+        ({"options": None}, False),
+        ({"options": [9, 90]}, False),
+    ],
+)
+@pytest.mark.parametrize("layout", ["as_it_came", "messages"])
+def test_choices_that_stand_beside_the_question_are_told(
+    tmp_path: Path, more: dict[str, Any], told: bool, layout: str
+) -> None:
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    record = {"question": "How deep?", "answer": "B", "labels": ["x"], "score": 1, **more}
+    pool.write_text(json.dumps(record) + "\n")
+    words = [f"--pool={pool}", f"--output={output}", "--budget=1", "--cache=none"]
+    done = mig("select", *words, f"--output_layout={layout}", "--drop_field=labels")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    assert [line.split(" alone")[0] for line in lines] == [
+        f"note: answers to choose from stand in the field {name}" for name in more if told
+    ][:1]
+
+
 PAIRS: list[dict[str, Any]] = [
     {"messages": TURNS[:1], "chosen": TURNS[1], "rejected": {**TURNS[1], "content": "r"}},
     {"instruction": "q", "input": "", "chosen": "a", "rejected": "r"},

@@ -443,3 +443,28 @@ def test_a_killed_run_goes_on_from_its_journal(tmp_path):
         found = [(tmp_path / name).with_suffix(ending).read_bytes() for name in ("o", "s")]
         assert found[0] == found[1]
     assert not list((tmp_path / "cache").rglob("*.journal.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"role": "prompter", "parent_id": None},
+        {"question_id": 1, "category": "generic"},
+        {"code": "def add(a, b):\n    return a + b", "test_list": ["assert add(1, 2) == 3"]},
+        {"prompt": "What does it do?"},
+        {"response": "It adds."},
+    ],
+)
+@pytest.mark.parametrize("flags", [[], ["--dry_run"], ["--on_bad_record=skip"]])
+def test_texts_that_are_one_side_of_a_conversation_are_refused(tmp_path, capsys, more, flags):
+    texts = [{"text": f"Text {n} about {word}.", **more} for n, word in enumerate("abcdefgh")]
+    pool, output = write(tmp_path / "pool.jsonl", texts), tmp_path / "out.jsonl"
+    words = ["select", str(pool), "--budget=2", f"--output={output}", *flags]
+    assert main(words) == 2
+    (name, *_) = more
+    assert f"text beside {name}, as one side of it" in capsys.readouterr().err
+    assert not output.exists()
+    # They have labels and scores, so that nobody need know what they say.
+    known = [{**text, "mig_jax": {"labels": ["x"], "score": 1}} for text in texts]
+    write(pool, known)
+    assert main(words) == 0

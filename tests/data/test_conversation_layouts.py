@@ -229,6 +229,54 @@ def test_records_that_are_no_conversation(record: dict[str, Any], told: str) -> 
     assert told in str(caught.value)
 
 
+_CODE = "def add(a, b):\n    return a + b"
+ONE_SIDE: list[tuple[dict[str, Any], str, list[tuple[str, str]] | None]] = [
+    # Open Assistant's messages, Vicuna's answers, MBPP, HumanEval-X, Cosmopedia, and an answer.
+    ({"message_id": "m", "parent_id": None, "text": "Add.", "role": "prompter"}, "role", None),
+    ({"question_id": 1, "answer_id": "a", "text": "Add."}, "question_id", None),
+    ({"text": "Add.", "code": _CODE}, "code", [("user", "Add."), ("assistant", _CODE)]),
+    (
+        {"prompt": "def add", "text": "Adds."},
+        "prompt",
+        [("user", "def add"), ("assistant", "Adds.")],
+    ),
+    ({"text": "Add.", "response": "3"}, "response", [("user", "Add."), ("assistant", "3")]),
+]
+
+
+@pytest.mark.parametrize(("record", "beside", "meant"), ONE_SIDE)
+def test_a_text_that_is_one_side_of_a_conversation_is_not_taken_for_all_of_it(
+    record: dict[str, Any], beside: str, meant: list[tuple[str, str]] | None
+) -> None:
+    with pytest.raises(BadRecord) as caught:
+        decode_conversation(record)
+    told = str(caught.value)
+    assert told.startswith(f"found no conversation, but text beside {beside}, as one side of it")
+    *perhaps, alone = [
+        FieldNames.parse(flag.removeprefix("--field=") for flag in part.split() if "--" in flag)
+        for part in told.split("; ")
+        if "--field=" in part
+    ]
+    assert decode_conversation(record, alone).texts == [("assistant", record["text"])]
+    assert [decode_conversation(record, names).texts for names in perhaps] == [meant] * bool(meant)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"code": "eng"},
+        {"role": "nurse"},
+        {"prompt": "Add."},
+        {"response": " 3\n"},
+        {"answer": "", "question": None},
+        {"title": "Sums", "id": 7, "input": 5},
+    ],
+)
+def test_a_text_beside_what_is_no_other_side_is_all_that_is_learned(more: dict[str, Any]) -> None:
+    text = "### Add. ### 3"
+    assert decode_conversation({"text": text, **more}).texts == [("assistant", text)]
+
+
 REFUSED_AT_WRITING: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": [turn(), turn("tool")]}, "alpaca", "turn 2 is the tool's; layout alpaca expects"),
     ({"messages": [turn(), turn()]}, "alpaca", "turn 2 is the user's"),
@@ -279,11 +327,13 @@ def test_what_a_layout_cannot_hold(record: dict[str, Any], layout: str, told: st
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b'{"a": "\\ud800", "b": NaN}', "JSON is malformed"),
-        (b'{"a": "\\ud800", "b": 1e999}', "JSON is malformed"),
+        (b'{"a": "\\ud800", "b": NaN}', "found NaN, which JSON has not, expected null or a finite"),
+        (b'{"a": "\\ud800", "b": 1e999}', "found 1e999, which JSON has not"),
+        (b'{"a": [0, -Infinity], "b": NaN}', "found -Infinity, which JSON has not"),
+        (b'{"a": NaN, "b": 1', "JSON is malformed: invalid character"),
         (b'"\\ud800"', "found a string; expected one JSON object a line"),
         (b'{"a": "\xed\xa0\x80"}', "found bytes that are not UTF-8"),
-        (b'{"a": NaN}', "JSON is malformed: invalid character"),
+        (b'{"a": NaN}', "found NaN, which JSON has not"),
         (b'{"a": 1', "JSON is truncated; expected one JSON object a line"),
         (b"[1]", "found a list; expected one JSON object a line"),
         (b'{"a": 1} {"a": 2}', "JSON is malformed: trailing characters"),

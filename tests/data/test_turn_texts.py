@@ -244,6 +244,9 @@ UNKNOWN = [
         "; perhaps --field=question=Question --field=answer=Answer do",
     ),
     ({"body": "A text.", "n": 1}, "; perhaps --field=text=body does"),
+    # The other question is no answer to the first, nor is what stands beside one in figures.
+    ({"question": "1?", "prompt": "1?", "gold": "2"}, "; perhaps --field=answer=gold does"),
+    ({"problem": "1?", "answer": 27.0, "url": "u", "note": "n"}, "url (a string), note (a string)"),
     (
         {"my chat": [{"speaker": "user", "says": "q"}, {"speaker": "bot", "says": "a"}]},
         "my chat (a list of objects); perhaps '--field=messages=my chat' --field=role=speaker "

@@ -29,7 +29,7 @@ __all__ = ["Writable", "default_cache_folder", "read_through_cache", "store_arra
 
 # Part of the key, as is the version: a change of what is stored, or of how records are
 # read, needs a new one.
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 
 _ARRAYS: Final = ("labels", "offsets", "scores", "file_index", "line", "position")
 _VECTORS: Final = "label_vectors"  # Not every table has them: then it has no rows.

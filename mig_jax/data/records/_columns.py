@@ -16,10 +16,11 @@ from mig_jax.data.records._conversations import Conversation, Turn
 from mig_jax.data.records._field_names import FieldNames
 from mig_jax.data.records._json_records import found_kind, kind_of
 from mig_jax.data.records._label_formats import BadRecord
-from mig_jax.data.records._turn_lists import decode_any_turns, is_turn_list
+from mig_jax.data.records._turn_lists import ROLE_NAMES, decode_any_turns, is_turn_list
 
 __all__ = [
     "ANSWERS",
+    "BESIDE_TEXT",
     "COLUMNS",
     "QUESTIONS",
     "decode_alpaca",
@@ -31,6 +32,7 @@ __all__ = [
     "question_field",
     "question_turns",
     "questions_field",
+    "text_is_beside",
 ]
 
 # The first of these whose two fields a record has is taken, so a worked solution goes before
@@ -52,7 +54,11 @@ ANSWERS: Final = (
     *("response", "completion", "answer", "solution", "output", "targets", "target"),
     "generation",
 )
+# What a question is about, under other names than `context`: of AGIEval and BoolQ, of ASDiv.
+_MORE_CONTEXTS: Final = ("passage", "body")
 _SYSTEM: Final = ("system", "system_prompt")
+# Fields that `text_is_beside` and `questions_field` look at, besides columns.
+BESIDE_TEXT: Final = ("role", "question_id", "answer_id", "code")
 COLUMNS: Final = tuple(
     dict.fromkeys((*QUESTIONS, *ANSWERS, "context", *_SYSTEM, "message_1", "message_2"))
 )
@@ -116,12 +122,13 @@ def question_turns(
     turns += _take_history(rest, names["history"])
     asked, more = _take_text(rest, names[question]), {}
     fields["question"] = names[question]
-    for name in ("context", "input") if question == "instruction" else ("context",):
-        if isinstance(rest.get(names[name]), str):
-            more["input"] = _take_text(rest, names[name])
-            fields["context"] = names[name]
-            asked = "\n".join(part for part in (asked, more["input"]) if part)
-            break
+    about = ("context", "input") if question == "instruction" else ("context",)
+    found = [names[name] for name in about if isinstance(rest.get(names[name]), str)]
+    found = found or [name for name in _MORE_CONTEXTS if isinstance(rest.get(name), str)]
+    for field in found[:1]:
+        more["input"] = _take_text(rest, field)
+        fields["context"] = field
+        asked = "\n".join(part for part in (asked, more["input"]) if part)
     return [*turns, Turn("user", asked, None, {key: text for key, text in more.items() if text})]
 
 
@@ -143,7 +150,11 @@ def questions_field(record: dict[str, Any], names: FieldNames) -> str | None:
     prompt = record.get(names["prompt"])
     if not isinstance(prompt, str) and (_asked(prompt, names) or is_turn_list(prompt, names)):
         return "prompt"
-    return question_field(record, names)
+    question = question_field(record, names)
+    # Vicuna's, and of those who evaluate as it did. Its answers have ids of their own.
+    is_vicuna = question is None and "question_id" in record and "answer_id" not in record
+    text = record.get(names["text"])
+    return "text" if is_vicuna and isinstance(text, str) and text else question
 
 
 def decode_questions(record: dict[str, Any], names: FieldNames) -> Conversation:
@@ -173,6 +184,27 @@ def _asked(found: Any, names: FieldNames) -> list[str]:
     said = [turn.get(names["content"]) if isinstance(turn, dict) else turn for turn in found]
     texts = [text for text in said if isinstance(text, str)]
     return texts if len(texts) == len(said) else []
+
+
+def text_is_beside(record: dict[str, Any], names: FieldNames) -> str | None:
+    """The field that tells that `text` is one side of a conversation, and not all there is.
+
+    It is the role of a turn (Open Assistant's messages), the number of a question (Vicuna), or
+    the other side: a question, an answer or code (MBPP) that is no part of the text.
+    """
+    text = record[names["text"]]
+    if str(record.get(names["role"])).lower() in ROLE_NAMES:
+        return names["role"]
+    if "question_id" in record:
+        return "question_id"
+    for name in (*QUESTIONS, *ANSWERS):
+        other = record.get(names[name])
+        if isinstance(other, str) and other.strip() and other.strip() not in text:
+            return names[name]
+    code = record.get("code")
+    # One word may be the code of a language.
+    is_code = isinstance(code, str) and len(code.split()) > 1 and code.strip() not in text
+    return "code" if is_code else None
 
 
 def decode_text(record: dict[str, Any], names: FieldNames) -> Conversation:

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from mig_jax.data.records._columns import (
+    BESIDE_TEXT,
     COLUMNS,
     QUESTIONS,
     decode_alpaca,
@@ -32,6 +33,7 @@ from mig_jax.data.records._columns import (
     decode_text,
     question_and_answer,
     questions_field,
+    text_is_beside,
 )
 from mig_jax.data.records._conversations import Conversation
 from mig_jax.data.records._field_names import USUAL, FieldNames
@@ -112,7 +114,8 @@ def told_conversation_format(
 
 def telling_fields(names: FieldNames = USUAL) -> list[str]:
     """All fields that `told_conversation_format` looks at, under the pool's names."""
-    return [names[field] for reader in _READERS.values() for field in reader.telling]
+    told = [names[field] for reader in _READERS.values() for field in reader.telling]
+    return [*told, *(names[field] for field in BESIDE_TEXT)]
 
 
 def decode_conversation(
@@ -202,7 +205,10 @@ def _column_fullness(record: dict[str, Any], names: FieldNames) -> int:
 
 def _text_fullness(record: dict[str, Any], names: FieldNames) -> int:
     found = record.get(names["text"])
-    return _LESS if isinstance(found, str) and found else _NOT
+    if not isinstance(found, str) or not found:
+        return _NOT
+    is_all = names.is_mapped("text") or text_is_beside(record, names) is None
+    return _LESS if is_all else _NOT
 
 
 # In the order in which they are told. A pair of answers comes first, as what is beside it may be

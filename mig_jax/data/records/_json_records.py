@@ -34,9 +34,13 @@ def parse_record(text: bytes) -> dict[str, Any]:
         raise BadRecord("found bytes that are not UTF-8; expected text in UTF-8") from None
     except msgspec.DecodeError as error:
         # msgspec refuses lone surrogates; whatever else it refuses, the other way does, too.
-        record = _parse_with_halves(text)
+        problem = str(error).replace("Input data was truncated", "JSON is truncated")
+        try:
+            record = _parse_with_halves(text)
+        except _NotFinite as number:
+            problem = f"found {number}, which JSON has not, expected null or a finite number"
+            raise BadRecord(problem) from None
         if record is None:
-            problem = str(error).replace("Input data was truncated", "JSON is truncated")
             raise BadRecord(f"{problem}; {_EXPECTED}") from None
     if not isinstance(record, dict):
         raise BadRecord(f"found {kind_of(record)}; {_EXPECTED}")
@@ -82,17 +86,26 @@ def _parse_with_halves(text: bytes) -> Any:
     """What Python's own parser finds in JSON, as strict as msgspec's but for lone surrogates.
 
     None for what is no JSON.
+
+    Raises:
+      _NotFinite: if it is none for NaN and infinities alone, with the first.
     """
+    odd: list[str] = []
+
+    def number(written: str) -> float:
+        value = float(written)
+        if not math.isfinite(value):
+            odd.append(written[:20])
+        return value
+
     try:
-        return json.loads(text.decode(), parse_constant=_refuse, parse_float=_finite)
+        record = json.loads(text.decode(), parse_constant=number, parse_float=number)
     except (ValueError, RecursionError):
         return None
+    if odd:
+        raise _NotFinite(odd[0])
+    return record
 
 
-def _refuse(name: str) -> float:
-    raise ValueError(name)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _refuse(text)
+class _NotFinite(Exception):  # noqa: N818 - it names the number, not the failure
+    """A number that Python's writer writes, and JSON has not."""

@@ -23,7 +23,7 @@ from mig_jax.data.records._label_formats import (
     convert_plain,
     convert_xsample,
 )
-from mig_jax.data.records._unknown_records import found_instead
+from mig_jax.data.records._unknown_records import found_instead, one_side
 from mig_jax.data.records._written_forms import AS_IT_CAME, WrittenForm
 
 __all__ = [
@@ -130,6 +130,8 @@ def unlabelled(record: dict[str, Any], names: FieldNames, line: bytes = b"") -> 
     except BadRecord:
         every = {}
     layout = told_conversation_format(record, names)
+    if layout is None and (one := one_side(record, names)):
+        return BadRecord(one)
     if layout is None:
         told = {
             "mig_jax": " and ".join(label_fields("mig_jax", names)),

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
-from mig_jax.data.records._columns import ANSWERS, QUESTIONS, question_field
+from mig_jax.data.records._columns import ANSWERS, QUESTIONS, question_field, text_is_beside
 from mig_jax.data.records._field_names import FieldNames
 from mig_jax.data.records._json_records import kind_of
 from mig_jax.data.records._label_formats import BadRecord
 from mig_jax.data.records._turn_lists import ROLE_NAMES
 
-__all__ = ["found_instead", "no_conversation", "perhaps"]
+__all__ = ["found_instead", "no_conversation", "one_side", "perhaps"]
 
 _EXPECTED: Final = (
     "messages (turns with role and content), conversations (turns with from and value), "
@@ -36,8 +36,32 @@ def no_conversation(record: dict[str, Any], names: FieldNames) -> BadRecord:
     >>> str(fault).partition("; perhaps ")[2]
     '--field=instruction=ask --field=output=reply do'
     """
+    if one := one_side(record, names):
+        return BadRecord(one)
     guess = _flags({name: value for name, value in record.items() if _shown(name) == name}, names)
     return BadRecord(f"found no conversation; expected {_EXPECTED}{_told(record, guess)}")
+
+
+def one_side(record: dict[str, Any], names: FieldNames) -> str:
+    """Words on a record whose text is one side of a conversation alone; "" if it is not.
+
+    >>> one_side({"text": "1 + 1?", "role": "user"}, FieldNames()).partition(";")[0]
+    'found no conversation, but text beside role, as one side of it'
+    """
+    text, guess = names["text"], ""
+    if not isinstance(record.get(text), str) or not record[text]:
+        return ""
+    other = text_is_beside(record, names)
+    if other is None:
+        return ""
+    if other == "code" or other in map(names.__getitem__, ANSWERS):
+        guess = _joined({"question": text, "answer": other})
+    elif other in map(names.__getitem__, QUESTIONS):
+        guess = _joined({"question": other, "answer": text})
+    return (
+        f"found no conversation, but {text} beside {other}, as one side of it; expected both sides "
+        f"in one record{_perhaps(guess)}; --field=text={text} if the text alone is to be learned"
+    )
 
 
 def found_instead(record: dict[str, Any], lacking: Sequence[str]) -> str:
@@ -77,8 +101,11 @@ def _told(record: dict[str, Any], guess: str) -> str:
     told = [f"{_shown(name)} ({_kind(value)})" for name, value in list(record.items())[:_MOST]]
     if len(record) > _MOST:
         told.append(f"{len(record) - _MOST} more")
-    perhaps = f"; perhaps {guess} {'does' if guess.count('--') == 1 else 'do'}" if guess else ""
-    return f"; found {', '.join(told)}{perhaps}"
+    return f"; found {', '.join(told)}{_perhaps(guess)}"
+
+
+def _perhaps(guess: str) -> str:
+    return f"; perhaps {guess} {'does' if guess.count('--') == 1 else 'do'}" if guess else ""
 
 
 def _shown(name: str) -> str:
@@ -102,7 +129,10 @@ def _flags(record: dict[str, Any], names: FieldNames) -> str:
     usual = question_field(record, names)
     asked = _called(texts, QUESTIONS) if usual is None else names[usual]
     if asked is not None:
-        said = [name for name in texts if name != asked]
+        # A question told twice is no answer, nor is anything beside an answer that is a number.
+        said = [name for name in texts if name != asked and name.lower() not in QUESTIONS]
+        if any(type(record.get(names[name])) in (int, float) for name in ANSWERS):
+            said = []
         answer = _called(said, ANSWERS) or next(iter(_longest(record, said)), None)
         return _joined({} if answer is None else {"question": asked, "answer": answer})
     found = _longest(record, texts)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -28,6 +28,9 @@ _TAKEN_FOR: Final = {
 _OTHER_FORMATS: Final = frozenset(("prompt", "completion", "chosen", "rejected"))
 _TURNS: Final = ("messages", "conversations")
 _ROLES_OF_SHAREGPT: Final = (b'"human"', b'"gpt"')
+# Answers that a question lets choose from, which are in it or nobody reads them.
+_CHOICES: Final = ("options", "choices")
+_ASKING: Final = frozenset((*_TURNS, "question", "query", "problem", "prompt", "instruction"))
 _PICTURES: Final = ("image", "images")
 _NULL, _LIST = "null", "list"
 # By the first byte of a value; all others are numbers.
@@ -72,6 +75,7 @@ class TrainerNotes:
         self._beside_turns: set[str] = set()
         self._tells_nothing: dict[str, bool] = dict.fromkeys((*_PICTURES, "tools"), True)
         self._tools_are_bad = False
+        self._unread_choices: set[str] = set()
         self._has_system_beside = False
         self._has_open_pair = False
         self._has_pair_without_turns = False
@@ -97,6 +101,10 @@ class TrainerNotes:
                 turns.append(name)
             if name in self._tells_nothing:
                 self._look_at(name, bytes(raw))
+        for name in () if _ASKING.isdisjoint(fields) else _CHOICES:
+            is_new = name in fields and name not in self._unread_choices
+            if is_new and _has_choices_alone(fields, name):
+                self._unread_choices.add(name)
         is_pair = "chosen" in fields and "rejected" in fields
         if turns and is_pair and _is_open_pair(record):
             self._has_open_pair = True
@@ -156,6 +164,11 @@ class TrainerNotes:
                 several = " and ".join(sorted(kinds))
                 found[name] = f"some trainers cannot load the field {name}, which holds {several}"
         told = [f"{text}; --drop_field={name} leaves it out" for name, text in found.items()]
+        told += [
+            f"answers to choose from stand in the field {name} alone, and in no question: nobody "
+            "reads them there"
+            for name in sorted(self._unread_choices)
+        ]
         if not self._is_utf8:
             told.append(
                 "trainers cannot load the records, which have bytes that are not UTF-8; expected a "
@@ -183,6 +196,26 @@ class TrainerNotes:
                 "before them"
             )
         return told
+
+
+def _has_choices_alone(fields: dict[str, msgspec.Raw], name: str) -> bool:
+    """Whether a field holds texts, some of which are nowhere else in the record."""
+    try:
+        choices = msgspec.json.decode(fields[name])
+        others = [msgspec.json.decode(raw) for other, raw in fields.items() if other != name]
+        said = "\n".join(_texts(others))
+        return any(text not in said for text in _texts(choices))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings within a value, but for names."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
 def _is_open_pair(record: bytes) -> bool:
