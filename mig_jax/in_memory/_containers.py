@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mig_jax import data
 from mig_jax.errors import InputError
 
-__all__ = ["Container", "container_of", "paths_of"]
+__all__ = ["Container", "container_of", "paths_of", "plain"]
 
 _EXPECTED: Final = (
     "expected a datasets.Dataset, a DataFrame of pandas or polars, a pyarrow.Table, a list of "
@@ -78,10 +78,10 @@ def _json_of(record: Mapping[str, Any]) -> bytes:
     try:
         return data.record_as_json(record)
     except TypeError:  # Numbers of NumPy, perhaps.
-        return data.record_as_json(msgspec.to_builtins(record, enc_hook=_plain))
+        return data.record_as_json(msgspec.to_builtins(record, enc_hook=plain))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What an array or a number of NumPy, JAX or torch is in JSON."""
     if not hasattr(value, "tolist"):
         raise TypeError(f"found a value of type {type(value).__name__}")

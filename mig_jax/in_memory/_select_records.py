@@ -29,7 +29,7 @@ from mig_jax.commands.terminal import say, silent, told_by
 from mig_jax.devices import ALONE, kept_programs
 from mig_jax.errors import InputError
 from mig_jax.in_memory._arguments import Arguments
-from mig_jax.in_memory._containers import container_of, paths_of
+from mig_jax.in_memory._containers import container_of, paths_of, plain
 from mig_jax.in_memory._picked_records import PickedRecords
 from mig_jax.measure import Measure
 from mig_jax.reports import summary
@@ -92,7 +92,8 @@ def select_records(
       group_field: the field whose values are the groups of `quotas`.
       quotas: how much of each group there must and may be, as {"maths": "5%..20%"}.
       given: records that you have already, held in any such way or in files: they count in the
-        information, and are not picked.
+        information. Leave them out of `records`: what a record holds does not tell that it is one
+        of them, and a copy may be picked.
       method: "mig", or another one, such as "random" (docs/guides/methods.md).
       validation: records that the selection is wanted for, as some methods need them.
       fields: your names of fields by the usual ones, as {"labels": "tags", "score": "quality"}.
@@ -251,8 +252,14 @@ class _Files:
         if value is None or isinstance(value, str | os.PathLike):
             return None if value is None else os.fspath(value)
         place = self._place(argument, ".json")
+        try:
+            told = dict(value) if isinstance(value, Mapping) else list(value)
+            text = json.dumps(told, default=plain)
+        except TypeError as error:
+            expected = "names" if argument == "vocabulary" else "a dict of quotas by group"
+            raise InputError(f"{argument}: {error}; expected {expected}, or a path") from None
         with open(place, "w") as stream:
-            json.dump(dict(value) if isinstance(value, Mapping) else [*value], stream)
+            stream.write(text)
         return place
 
     def _place(self, argument: str, ending: str) -> str:

@@ -3,7 +3,8 @@ from ._families import FAMILIES, Exponential, Log, Power, Saturating, family_nam
 from ._gain_rules import EXACT, GAIN_RULES, LINEAR, GainRule, GainTable, prepare
 from ._information import (
     Measure,
-    check_labels,
+    check_measure,
+    check_pool,
     information,
     label_information,
     linear_gains,
@@ -54,7 +55,8 @@ __all__ = [
     "amounts_of_picks",
     "as_pytree",
     "back_propagate",
-    "check_labels",
+    "check_measure",
+    "check_pool",
     "cut_edges",
     "drop_edges",
     "family_name",

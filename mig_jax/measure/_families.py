@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mig_jax.measure._arrays import Array, Numbers, Parameter
 from mig_jax.measure._paper import PAPER
+from mig_jax.measure._parameter_checks import check_at_least_0, is_known
 from mig_jax.measure._pytrees import as_pytree
 from mig_jax.measure._registry import name_in
 from mig_jax.measure._score_function import ScoreFunction, safe_base
@@ -23,6 +25,9 @@ __all__ = ["FAMILIES", "Exponential", "Log", "Power", "Saturating", "family_name
 class Power(ScoreFunction):
     """φ(x) = weight · ((x + epsilon)^exponent − epsilon^exponent), 0 < exponent ≤ 1.
 
+    Raises:
+      ValueError: if a parameter is below 0, or an exponent above 1: such a φ is not concave.
+
     >>> round(float(Power(0.5, 0.0).value(4.0)), 6)
     2.0
     """
@@ -32,6 +37,12 @@ class Power(ScoreFunction):
     exponent: Parameter = PAPER.exponent
     epsilon: Parameter = PAPER.epsilon
     weight: Parameter = 1.0
+
+    def __post_init__(self) -> None:
+        check_at_least_0(self)
+        if is_known(self.exponent) and np.any(np.asarray(self.exponent) > 1):
+            largest = np.max(np.asarray(self.exponent))
+            raise ValueError(f"exponent: found {largest:.6g}, expected at most 1")
 
     def value(self, x: Numbers) -> Array:
         top = safe_base(x + self.epsilon) ** self.exponent
@@ -59,6 +70,9 @@ class Power(ScoreFunction):
 class Exponential(ScoreFunction):
     """φ(x) = weight · (1 − e^(−rate·x)).
 
+    Raises:
+      ValueError: if a parameter is below 0.
+
     >>> float(Exponential(1.0).value(0.0))
     0.0
     """
@@ -67,6 +81,9 @@ class Exponential(ScoreFunction):
 
     rate: Parameter = 1.0
     weight: Parameter = 1.0
+
+    def __post_init__(self) -> None:
+        check_at_least_0(self)
 
     def value(self, x: Numbers) -> Array:
         return -self.weight * jnp.expm1(-self.rate * x)
@@ -87,6 +104,9 @@ class Exponential(ScoreFunction):
 class Log(ScoreFunction):
     """φ(x) = weight · log(1 + rate·x).
 
+    Raises:
+      ValueError: if a parameter is below 0.
+
     >>> round(float(Log(1.0).derivative(1.0)), 6)
     0.5
     """
@@ -95,6 +115,9 @@ class Log(ScoreFunction):
 
     rate: Parameter = 1.0
     weight: Parameter = 1.0
+
+    def __post_init__(self) -> None:
+        check_at_least_0(self)
 
     def value(self, x: Numbers) -> Array:
         return self.weight * jnp.log1p(self.rate * x)
@@ -115,6 +138,9 @@ class Log(ScoreFunction):
 class Saturating(ScoreFunction):
     """φ(x) = weight · x / (x + 1/rate): half of the weight is reached at x = 1/rate.
 
+    Raises:
+      ValueError: if a parameter is below 0.
+
     >>> float(Saturating(rate=0.5).value(2.0))
     0.5
     """
@@ -123,6 +149,9 @@ class Saturating(ScoreFunction):
 
     rate: Parameter = 1.0
     weight: Parameter = 1.0
+
+    def __post_init__(self) -> None:
+        check_at_least_0(self)
 
     def value(self, x: Numbers) -> Array:
         return self.weight * x / (x + self._half(x))

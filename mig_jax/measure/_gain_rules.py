@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from mig_jax.measure._arrays import Array
+from mig_jax.measure._arrays import Array, Numbers
 from mig_jax.measure._information import Measure
 from mig_jax.measure._score_function import ScoreFunction
 
@@ -44,17 +44,25 @@ class GainRule:
     is_exact: bool = False
 
 
-EXACT = GainRule(
-    "exact",
-    lambda score_function, z: score_function.prepare(z),
-    lambda score_function, prepared, step: score_function.increase(prepared, step),
-    is_exact=True,
-)
-LINEAR = GainRule(
-    "linear",
-    lambda score_function, z: score_function.derivative(z),
-    lambda score_function, slope, step: slope * step,
-)
+# Functions that have names, so that rules can be pickled.
+def _prepared(score_function: ScoreFunction, z: Numbers) -> Any:
+    return score_function.prepare(z)
+
+
+def _increase(score_function: ScoreFunction, prepared: Any, step: Numbers) -> Array:
+    return score_function.increase(prepared, step)
+
+
+def _slope(score_function: ScoreFunction, z: Numbers) -> Array:
+    return score_function.derivative(z)
+
+
+def _by_slope(score_function: ScoreFunction, slope: Any, step: Numbers) -> Any:
+    return slope * step
+
+
+EXACT = GainRule("exact", _prepared, _increase, is_exact=True)
+LINEAR = GainRule("linear", _slope, _by_slope)
 GAIN_RULES = {rule.name: rule for rule in (EXACT, LINEAR)}
 
 

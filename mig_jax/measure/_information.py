@@ -12,6 +12,7 @@ import dataclasses
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Float
 
@@ -19,13 +20,15 @@ from mig_jax.measure._arrays import Amounts, Array, Scalar
 from mig_jax.measure._families import Power
 from mig_jax.measure._label_graph import LabelGraph, back_propagate, propagate
 from mig_jax.measure._paper import PAPER
+from mig_jax.measure._parameter_checks import check_at_least_0
 from mig_jax.measure._pool import Pool
 from mig_jax.measure._pytrees import as_pytree
 from mig_jax.measure._score_function import ScoreFunction
 
 __all__ = [
     "Measure",
-    "check_labels",
+    "check_measure",
+    "check_pool",
     "information",
     "label_information",
     "linear_gains",
@@ -40,6 +43,7 @@ class Measure:
 
     Raises:
       TypeError: if the score function is no instance of a family of them.
+      ValueError: if the propagation is below 0.
     """
 
     score_function: ScoreFunction = dataclasses.field(default_factory=Power)
@@ -55,14 +59,73 @@ class Measure:
         if jax.tree_util.all_leaves([given]):
             name = type(given).__name__
             raise TypeError(f"score_function: {name} is no pytree; expected @as_pytree above it")
+        check_at_least_0(self)
 
 
-def check_labels(pool: Pool, graph: LabelGraph) -> None:
-    """Does nothing if every label of the pool is in the graph, or labels are traced.
+def check_pool(pool: Pool, graph: LabelGraph) -> None:
+    """Does nothing if the pool is what `Pool` says, over labels of the graph.
+
+    Of arrays whose values are traced nothing is told.
 
     Raises:
-      ValueError: if one is not.
+      ValueError: if a label is not in the graph, entries are not in their order, a score is not a
+        finite number of at least 0, or an array has another kind or number of axes.
     """
+    entries = {"labels": pool.labels, "records": pool.records}
+    arrays = {**entries, "scores": pool.scores}
+    if any(isinstance(array, jax.core.Tracer) for array in arrays.values()):
+        _check_labels(pool, graph)
+        return
+    for name, array in arrays.items():
+        kind, wanted = (np.integer, "whole numbers") if name in entries else (np.floating, "floats")
+        if not jnp.issubdtype(array.dtype, kind) or array.ndim != 1:
+            raise ValueError(
+                f"{name} of the pool: found {array.dtype}{list(array.shape)}, expected {wanted} "
+                "along one axis"
+            )
+    _check_labels(pool, graph)
+    labels, records, scores = (np.asarray(array) for array in arrays.values())
+    if records.size and not 0 <= int(records[0]) <= int(records[-1]) < scores.size:
+        raise ValueError(f"records of the pool: expected 0 to {scores.size - 1}, as scores tell")
+    rises = (records[1:] > records[:-1]) | (
+        (records[1:] == records[:-1]) & (labels[1:] > labels[:-1])
+    )
+    if not rises.all():
+        raise ValueError(
+            f"entries of the pool: entry {int(np.argmin(rises)) + 1} does not follow the one "
+            "before; expected the order of records, and of labels within each, each label once"
+        )
+    good = (scores >= 0) & np.isfinite(scores)
+    if not good.all():
+        record = int(np.argmin(good))
+        raise ValueError(
+            f"scores of the pool: record {record} has {scores[record]:.6g}, expected a finite "
+            "number of at least 0"
+        )
+
+
+def check_measure(measure: Measure, graph: LabelGraph) -> None:
+    """Does nothing if it is a measure whose parameters are numbers, or one for each label.
+
+    Raises:
+      TypeError: if it is no `Measure`.
+      ValueError: if a parameter has values for another number of labels.
+    """
+    if not isinstance(measure, Measure):
+        found = type(measure).__name__
+        raise TypeError(f"measure: found {found}, expected a mig_jax.Measure, as Measure(Log())")
+    leaves, _ = jax.tree_util.tree_flatten_with_path(measure)
+    for path, leaf in leaves:
+        shape = np.shape(leaf)
+        if shape and shape[0] != graph.num_labels:
+            name = jax.tree_util.keystr(path).lstrip(".")
+            raise ValueError(
+                f"{name}: found shape {shape}, expected a number, or one for each of the "
+                f"{graph.num_labels} labels"
+            )
+
+
+def _check_labels(pool: Pool, graph: LabelGraph) -> None:
     labels = pool.labels
     if isinstance(labels, jax.core.Tracer) or not labels.size:
         return
@@ -114,9 +177,9 @@ def label_information(
     [0.5, 0.5]
 
     Raises:
-      ValueError: if the pool has a label that the graph has not; told of arrays, not of tracers.
+      ValueError: if the pool is none over the graph (`check_pool`); told of arrays, not of tracers.
     """
-    check_labels(pool, graph)
+    check_pool(pool, graph)
     raw = raw_information(pool, graph.num_labels, amounts, axis=axis)
     return propagate(graph, measure.propagation, raw)
 
@@ -153,7 +216,7 @@ def linear_gains(
     Never below the exact gain E(D ∪ {d}) − E(D), because φ is concave.
 
     Raises:
-      ValueError: if the pool has a label that the graph has not; told of arrays, not of tracers.
+      ValueError: if the pool is none over the graph (`check_pool`); told of arrays, not of tracers.
 
     >>> import numpy as np
     >>> from mig_jax import Log, label_graph_from_edges, pool_from_label_lists
@@ -162,7 +225,7 @@ def linear_gains(
     >>> linear_gains(pool, graph, Measure(Log()), np.array([0.0, 1.0])).tolist()
     [1.0, 1.5]
     """
-    check_labels(pool, graph)
+    check_pool(pool, graph)
     message = "z: expected a number for each label"
     chex.assert_shape(z, (graph.num_labels,), custom_message=message)
     slopes = measure.score_function.derivative(jnp.asarray(z))

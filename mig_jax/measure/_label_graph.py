@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -10,7 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from mig_jax.measure._arrays import Array, Scalar
@@ -28,6 +29,8 @@ __all__ = [
     "propagation_weights",
     "threshold_of_neighbours",
 ]
+
+_LENGTH_TOLERANCE = 1e-2  # Rows of float16 are of unit length to a thousandth.
 
 
 @as_pytree
@@ -65,20 +68,27 @@ class LabelGraph:
 
 
 def label_graph_from_edges(
-    num_labels: int, edges: Iterable[Sequence[float | np.number]] | np.ndarray = ()
+    num_labels: int | np.integer, edges: Iterable[Sequence[float | np.number]] | np.ndarray = ()
 ) -> LabelGraph:
     """Builds the graph from undirected edges (p, q, similarity), each given once.
 
     Raises:
-      ValueError: for an id outside [0, num_labels), a loop, an edge given twice
-        (in either direction), or a similarity that is not finite and above 0.
+      ValueError: for an edge that is not three numbers, an id that is not a whole number in
+        [0, num_labels), a loop, an edge given twice (in either direction), or a similarity that
+        is not finite and above 0.
 
     >>> graph = label_graph_from_edges(3, [(2, 0, 0.5)])
     >>> graph, graph.sources.tolist()
     (LabelGraph(3 labels, 1 edge), [0, 2])
     """
+    # A number of NumPy, as `labels.max() + 1` is, becomes one of Python.
+    num_labels = operator.index(num_labels)
     table = np.asarray(edges if isinstance(edges, np.ndarray) else list(edges), np.float64)
+    if table.size and (table.ndim != 2 or table.shape[1] != 3):
+        raise ValueError(f"expected three numbers for each edge, got shape {table.shape}")
     table = table.reshape(-1, 3)
+    if np.any(table[:, :2] % 1):
+        raise ValueError("an edge names a label by a number that is not whole")
     p, q = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
     if table.size and (min(p.min(), q.min()) < 0 or max(p.max(), q.max()) >= num_labels):
         raise ValueError(f"an edge names a label outside 0 to {num_labels - 1}")
@@ -104,23 +114,22 @@ def label_graph_from_embeddings(
     Works in blocks of `block` rows, so that memory is block · K and not K².
 
     Args:
-      embeddings: float [K, width], rows of unit length.
+      embeddings: float [K, width], rows of unit length, as `mig_jax.data.unit_rows` makes them;
+        a row of zeros is similar to none.
       threshold: smallest similarity kept, T of the paper's section 3.1, above 0; "auto" takes the
         one at which labels have 3.5 neighbours in the mean (`threshold_of_neighbours`).
       present: bool [K]; labels for which it is False stay isolated.
       block: rows compared with all others at a time.
 
     Raises:
-      ValueError: if `threshold` is not above 0, `embeddings` is not a matrix, or `present`
-        has not a value for each of its rows.
+      ValueError: if `threshold` is not above 0, `embeddings` is not a matrix, a row that is
+        present has another length, or `present` has not a value for each row.
 
     >>> vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     >>> label_graph_from_embeddings(vectors, 0.7).targets.tolist()
     [1, 0]
     """
-    vectors = np.asarray(embeddings, np.float32)
-    if vectors.ndim != 2:
-        raise ValueError(f"embeddings must be a matrix, got shape {vectors.shape}")
+    vectors, keep = _directions(embeddings, present)
     if isinstance(threshold, str):
         if threshold != "auto":
             raise ValueError(f"the similarity threshold must be a number or auto, got {threshold}")
@@ -128,9 +137,6 @@ def label_graph_from_embeddings(
     if not threshold > 0:
         raise ValueError(f"the similarity threshold must be above 0, got {threshold}")
     num_labels = vectors.shape[0]
-    keep = np.ones(num_labels, bool) if present is None else np.asarray(present, bool)
-    if keep.shape != (num_labels,):
-        raise ValueError(f"present must have shape ({num_labels},), got {keep.shape}")
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for start in range(0, num_labels, block):
         # Only pairs p < q: each edge is found once.
@@ -161,7 +167,7 @@ def threshold_of_neighbours(
     joined. Works in blocks, as `label_graph_from_embeddings` does.
 
     Args:
-      embeddings: float [K, width], rows of unit length.
+      embeddings: float [K, width], rows of unit length or of zeros.
       neighbours: above 0.
       present: bool [K]; labels for which it is False have none, and do not count.
       block: rows compared with all others at a time.
@@ -170,22 +176,16 @@ def threshold_of_neighbours(
       From 0.001 to 1; 1 if no pair is to be joined.
 
     Raises:
-      ValueError: if `embeddings` is not a matrix, or `present` has not a value for each row.
+      ValueError: if `embeddings` is not a matrix, a row that is present has another length, or
+        `present` has not a value for each row.
 
     >>> angles = np.arange(40) * np.pi / 80
     >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     >>> threshold_of_neighbours(vectors), label_graph_from_embeddings(vectors).num_edges
     (0.996, 77)
     """
-    vectors = np.asarray(embeddings, np.float32)
-    if vectors.ndim != 2:
-        raise ValueError(f"embeddings must be a matrix, got shape {vectors.shape}")
-    if present is not None:
-        if np.shape(present) != vectors.shape[:1]:
-            raise ValueError(
-                f"present must have shape {vectors.shape[:1]}, got {np.shape(present)}"
-            )
-        vectors = vectors[np.asarray(present, bool)]
+    vectors, keep = _directions(embeddings, present)
+    vectors = vectors[keep]
     count = len(vectors)
     pairs = int(min(neighbours, (count - 1) / 10) * count / 2)
     if pairs < 1:
@@ -202,6 +202,28 @@ def threshold_of_neighbours(
     if not len(largest):
         return 1.0
     return float(np.clip(np.floor(np.float64(largest.min()) * 1000) / 1000, 0.001, 1.0))
+
+
+def _directions(
+    embeddings: ArrayLike, present: ArrayLike | None
+) -> tuple[Float[np.ndarray, "labels width"], Bool[np.ndarray, " labels"]]:
+    """The vectors, whose products are cosines, and which of them count."""
+    vectors = np.asarray(embeddings, np.float32)
+    if vectors.ndim != 2:
+        raise ValueError(f"embeddings must be a matrix, got shape {vectors.shape}")
+    keep = np.ones(len(vectors), bool) if present is None else np.asarray(present, bool)
+    if keep.shape != vectors.shape[:1]:
+        raise ValueError(f"present must have shape {vectors.shape[:1]}, got {keep.shape}")
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+    # Not a number is close to nothing.
+    other = np.flatnonzero(keep & (lengths != 0) & ~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE))
+    if other.size:
+        raise ValueError(
+            f"embeddings must be rows of unit length (`mig_jax.data.unit_rows`), row {other[0]} "
+            f"has length {lengths[other[0]]:.6g}"
+        )
+    return vectors, keep
 
 
 def cut_edges(graph: LabelGraph, threshold: Scalar) -> LabelGraph:

@@ -51,13 +51,13 @@ class Pool:
 
 
 def pool_from_label_lists(
-    label_lists: Sequence[Iterable[int | np.integer]], scores: ArrayLike
+    label_lists: Sequence[Iterable[int | np.integer] | Int[Array, " ids"]], scores: ArrayLike
 ) -> Pool:
     """Builds a `Pool` from one list of label ids a record; repeated ids count once.
 
     Raises:
-      ValueError: if the two arguments differ in length, or an id is negative,
-        or a score is not a finite number of at least 0.
+      ValueError: if the two arguments differ in length, or an id is not a whole number of at
+        least 0, or a score is not a number of at least 0 that float32 can hold.
 
     >>> pool = pool_from_label_lists([[2, 0, 2], [], [1]], [1.0, 3.0, 0.5])
     >>> pool.labels.tolist(), pool.records.tolist()
@@ -65,17 +65,23 @@ def pool_from_label_lists(
     >>> pool
     Pool(3 records, 1.0 labels each)
     """
-    scores = np.asarray(scores, np.float32).reshape(-1)
-    if len(label_lists) != len(scores):
-        raise ValueError(f"{len(label_lists)} label lists but {len(scores)} scores")
+    given = np.asarray(scores).reshape(-1)
+    if len(label_lists) != len(given):
+        raise ValueError(f"{len(label_lists)} label lists but {len(given)} scores")
+    is_real = np.can_cast(given.dtype, np.float32, "same_kind")
+    with np.errstate(over="ignore"):  # What is too large is infinite, and refused.
+        scores = given.astype(np.float32) if is_real else np.full(len(given), np.nan, np.float32)
     if not np.all(np.isfinite(scores) & (scores >= 0)):
         raise ValueError("every score must be a finite number of at least 0")
-    rows = [sorted(set(row)) for row in label_lists]
-    labels = np.array([label for row in rows for label in row], np.int32)
-    if labels.size and labels.min() < 0:
-        raise ValueError("label ids must not be negative")
+    # An array's own numbers: those of JAX have no hash.
+    lists = [row.tolist() if isinstance(row, Array) else row for row in label_lists]
+    rows = [sorted(set(row)) for row in lists]
+    found = np.array([label for row in rows for label in row])
+    # A truth value is no id: a row of them says which labels, and not their ids.
+    if found.size and (found.dtype.kind not in "iu" or not 0 <= found.min() <= found.max() < 2**31):
+        raise ValueError("every label id must be a whole number, from 0 to 2147483647")
     records = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
-    return Pool(labels, records.astype(np.int32), scores)
+    return Pool(found.astype(np.int32), records.astype(np.int32), scores)
 
 
 @runtime_checkable

@@ -25,6 +25,8 @@ from mig_jax.measure import (
     Measure,
     Pool,
     Scalar,
+    check_measure,
+    check_pool,
     information,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
@@ -111,6 +113,8 @@ def certify(
     >>> round(best.certified_ratio, 2), round(worse.certified_ratio, 2)
     (1.0, 0.91)
     """
+    check_pool(pool, graph)
+    check_measure(measure, graph)
     chosen = np.asarray(picks, np.int64)
     if budget is None and constraints.most_cost is None:
         budget = chosen.size

@@ -16,7 +16,8 @@ from mig_jax.measure import (
     Measure,
     Pool,
     ScoreFunction,
-    check_labels,
+    check_measure,
+    check_pool,
     information,
     propagation_weights,
 )
@@ -64,7 +65,8 @@ def information_curve(
     >>> curve.round(2).tolist()
     [1.0, 1.74, 3.48]
     """
-    check_labels(pool, graph)
+    check_pool(pool, graph)
+    check_measure(measure, graph)
     chosen = np.asarray(picks, np.int64)
     _check_picks(chosen, pool.num_records, given)
     near = Neighbourhoods.of(graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable
 
 import chex
@@ -25,6 +26,8 @@ from mig_jax.measure import (
     LabelGraph,
     Measure,
     Pool,
+    check_measure,
+    check_pool,
     information,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
@@ -179,6 +182,9 @@ def select(
     leave enough for the minima may be picked, and records of groups with a minimum due are picked
     though they gain nothing.
 
+    It works on the host, and not under `jit` or `vmap`: `select_grid` takes many measures at once,
+    `relaxed_selection` has gradients.
+
     In float32; if that cannot hold the scores, their sums or what the measure makes of them,
     all of it is in float64, gains and z of the result too.
 
@@ -190,7 +196,7 @@ def select(
       constraints: costs, quotas and records given.
       measure: score functions and α; the default is the paper's φ and α = 1.
       gain: `EXACT` (Eq. 9) or `LINEAR` (Eq. 10–11, what the paper's Algorithm 1 maximises).
-      chunk: picks between two calls of `on_chunk`; never changes what is picked.
+      chunk: picks between two calls of `on_chunk`, at least 1; never changes what is picked.
       pages: what `lay_out` gives for this mesh, where it is at hand already.
       mesh: devices to shard the pool over, from `pool_mesh`; one device by default. Never
         changes what is picked.
@@ -204,7 +210,8 @@ def select(
     Raises:
       InfeasibleError: a ValueError, if no selection keeps to all limits.
       ValueError: if the budget is negative or larger than the pool, or smaller than
-        what is picked already.
+        what is picked already, or the pool or the measure does not fit the graph.
+      TypeError: if the measure, the gain rule or what to resume is none, or a number is not whole.
       AssertionError: if `resume` is of another number of labels.
       InputError: if what records gain is not finite in float64.
 
@@ -213,6 +220,16 @@ def select(
     >>> select(pool, label_graph_from_edges(2), 2).picks.tolist()
     [0, 2]
     """
+    budget = None if budget is None else operator.index(budget)
+    measure = Measure() if measure is None else measure
+    for name, given, kind in (("gain", gain, GainRule), ("resume", resume, Progress)):
+        if given is not None and not isinstance(given, kind):
+            found, expected = type(given).__name__, kind.__name__
+            raise TypeError(f"{name}: found {found}, expected a mig_jax.{expected}")
+    if operator.index(chunk) < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
+    check_pool(pool, graph)
+    check_measure(measure, graph)
     sizes = part_sizes(pool, mesh)
     limits = None
     if not constraints.is_empty:
@@ -224,7 +241,6 @@ def select(
         raise ValueError(f"the budget must be in 0 to {sizes.sum()}, got {budget}")
     else:
         most = budget
-    measure = Measure() if measure is None else measure
     start = Progress.none(graph.num_labels) if resume is None else resume
     message = "resume: expected a z with a number for each label of the graph"
     chex.assert_shape(start.z, (max(graph.num_labels, 1),), custom_message=message)

@@ -30,6 +30,18 @@ RECORDS = [{"text": "a", "labels": [f"l{number % 4}"], "score": 1 + number} for 
         ({"budget": 2, "measure": mig_jax.Measure(), "preset": "paper"}, "measure: does not go"),
         ({"budget": 2, "fields": "labels=tags"}, "fields: found str, expected a dict such as"),
         (
+            {"budget": 2, "group_field": "text", "quotas": {"a": object()}},
+            "quotas: found a value of type object; expected a dict of quotas by group, or a path",
+        ),
+        (
+            {"budget": 2, "vocabulary": 3},
+            "vocabulary: 'int' object is not iterable; expected names",
+        ),
+        (
+            {"budget": 2, "group_field": "text", "quotas": {"no": np.int64(1)}},
+            "quotas: no: no record is with that value of text",
+        ),
+        (
             {"budget": 2, "group_field": "text", "quotas": [1]},
             "quotas: found a list; expected a JSON object",
         ),

@@ -49,7 +49,7 @@ def test_the_threshold_gives_labels_so_many_neighbours(block, neighbours):
 
 
 @pytest.mark.parametrize(
-    "vectors", [np.zeros((0, 3)), np.ones((1, 1)), np.eye(30), -np.ones((1, 2)), np.eye(3)]
+    "vectors", [np.zeros((0, 3)), np.ones((1, 1)), np.eye(30), np.array([[-0.6, 0.8]]), np.eye(3)]
 )
 def test_labels_that_are_not_similar_are_not_joined(vectors):
     assert mig_jax.threshold_of_neighbours(vectors, 3.5) == 1.0

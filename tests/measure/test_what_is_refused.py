@@ -1,0 +1,201 @@
+"""What cannot be measured is refused where it is given, and not computed with."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mig_jax
+
+POOL = mig_jax.pool_from_label_lists([[0], [0, 1], [1], [2]], [1.0, 0.9, 0.8, 0.7])
+GRAPH = mig_jax.label_graph_from_edges(3, [(0, 1, 0.5)])
+
+
+@pytest.mark.parametrize(
+    ("family", "parameters", "told"),
+    [
+        (mig_jax.Power, (2.0,), "exponent: found 2, expected at most 1"),
+        (mig_jax.Power, (np.array([0.5, 1.25, 0.5]),), "exponent: found 1.25"),
+        (mig_jax.Power, (-0.5,), "exponent: found -0.5, expected at least 0"),
+        (mig_jax.Power, (0.5, -1.0), "epsilon: found -1"),
+        (mig_jax.Exponential, (-1.0,), "rate: found -1"),
+        (mig_jax.Log, (1.0, jnp.array([1.0, -2.0])), "weight: found -2"),
+        (mig_jax.Saturating, (-1,), "rate: found -1"),
+    ],
+)
+def test_functions_that_are_not_concave_or_fall(family, parameters, told):
+    """Lazy selection and the certificate trust in concavity."""
+    with pytest.raises(ValueError, match=told):
+        family(*parameters)
+
+
+def test_propagation_below_0():
+    with pytest.raises(ValueError, match="propagation: found -1"):
+        mig_jax.Measure(propagation=-1.0)
+
+
+def test_traced_parameters_pass():
+    """Nothing is known of them; a gradient may be taken at the end of the range, too."""
+
+    def slope(exponent):
+        return mig_jax.Power(exponent, 0.0).value(2.0)
+
+    np.testing.assert_allclose(jax.grad(slope)(1.0), 2 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(slope)(2.0), 4, rtol=1e-6)
+    assert jax.tree_util.tree_map(lambda leaf: -leaf, mig_jax.Log()).rate == -1
+
+
+@pytest.mark.parametrize("row", [[True, False], [-1], [2**31]], ids=str)
+def test_label_ids_that_are_not_whole_numbers(row):
+    with pytest.raises(ValueError, match="every label id must be a whole number"):
+        mig_jax.pool_from_label_lists([row], [1.0])
+
+
+@pytest.mark.parametrize("score", [np.nan, -1.0, 1e39, 1j, "1", None])
+def test_scores_that_are_no_finite_numbers(score):
+    with pytest.raises(ValueError, match="every score must be a finite number"):
+        mig_jax.pool_from_label_lists([[0]], [score])
+
+
+def test_label_lists_of_arrays():
+    kinds = [jnp.array([2, 0]), np.array([1]), (np.int64(0), 0), []]
+    pool = mig_jax.pool_from_label_lists(kinds, jnp.ones(4))
+    assert pool.labels.tolist() == [0, 2, 1, 0]
+    assert pool.records.tolist() == [0, 0, 1, 2]
+
+
+def test_a_number_of_labels_by_numpy():
+    graph = mig_jax.label_graph_from_edges(POOL.labels.max() + 1)
+    curve = mig_jax.selection.information_curve(POOL, graph, mig_jax.Measure(), [3])
+    np.testing.assert_allclose(curve, 0.7**0.8, rtol=1e-4)
+
+
+def test_edges_of_other_than_three_numbers():
+    with pytest.raises(ValueError, match=r"three numbers for each edge, got shape \(3, 2\)"):
+        mig_jax.label_graph_from_edges(6, [(0, 1), (2, 3), (4, 5)])
+    with pytest.raises(ValueError, match="not whole"):
+        mig_jax.label_graph_from_edges(3, [(0.5, 1, 0.9)])
+
+
+@pytest.mark.parametrize("row", [[3.0, 4.0], [0.1, 0.0], [np.nan, 0.0], [1e30, 0.0]])
+def test_embeddings_that_are_not_of_unit_length(row):
+    """Their products are no cosines: labels would be joined that are not similar."""
+    vectors = np.array([[1.0, 0.0], row])
+    for use in (mig_jax.label_graph_from_embeddings, mig_jax.threshold_of_neighbours):
+        with pytest.raises(ValueError, match=r"unit length .*row 1 has length"):
+            use(vectors)
+
+
+def test_embeddings_that_are_absent_may_have_any_length():
+    vectors = np.array([[1.0, 0.0], [3.0, 4.0], [0.8, 0.6]], np.float16)
+    graph = mig_jax.label_graph_from_embeddings(vectors, 0.5, present=[True, False, True])
+    assert graph.targets.tolist() == [2, 0]
+
+
+def _pool(labels=(0, 0, 1), records=(0, 1, 1), scores=(1.0, 2.0)):
+    return mig_jax.Pool(np.array(labels), np.array(records), np.array(scores))
+
+
+@pytest.mark.parametrize(
+    ("pool", "told"),
+    [
+        (_pool(records=(1, 0, 1)), "entry 1 does not follow"),
+        (_pool(labels=(0, 1, 0)), "entry 2 does not follow"),
+        (_pool(labels=(0, 1, 1)), "entry 2 does not follow"),
+        (_pool(records=(0, 1, 2)), "records of the pool: expected 0 to 1"),
+        (_pool(records=(-1, 1, 1)), "records of the pool: expected 0 to 1"),
+        (_pool(scores=(1.0, np.nan)), "record 1 has nan"),
+        (_pool(scores=(-1.0, 1.0)), "record 0 has -1"),
+        (_pool(labels=(0, 0, 3)), "label id 3 is not in a graph of 3"),
+    ],
+)
+def test_pools_that_are_none(pool, told):
+    """Where entries were in another order, `select` picked others and said nothing."""
+    measure = mig_jax.Measure()
+    for use in (
+        lambda: mig_jax.select(pool, GRAPH, 1),
+        lambda: mig_jax.certify(pool, GRAPH, measure, [0]),
+        lambda: mig_jax.linear_gains(pool, GRAPH, measure, np.zeros(3)),
+        lambda: mig_jax.selection.information_curve(pool, GRAPH, measure, [0]),
+    ):
+        with pytest.raises(ValueError, match=told):
+            use()
+
+
+def test_measures_of_other_labels():
+    measure = mig_jax.Measure(mig_jax.Log(np.ones(2)))
+    for use in (
+        lambda: mig_jax.select(POOL, GRAPH, 2, measure=measure),
+        lambda: mig_jax.certify(POOL, GRAPH, measure, [0]),
+        lambda: mig_jax.selection.information_curve(POOL, GRAPH, measure, [0]),
+        lambda: mig_jax.selection.Explainer(
+            POOL, GRAPH, measure, mig_jax.EXACT, np.array([0]), np.array([1.0])
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"score_function.rate: found shape \(2,\).*3 labels"):
+            use()
+
+
+def test_a_chunk_of_nothing():
+    """It went on for ever."""
+    for chunk in (0, -1):
+        with pytest.raises(ValueError, match="chunk must be at least 1"):
+            mig_jax.select(POOL, GRAPH, 2, chunk=chunk)
+
+
+_OF_OTHER_KINDS = """
+import numpy as np, mig_jax
+pool = mig_jax.pool_from_label_lists([[0], [0, 1], [1]], [1.0, 0.9, 0.8])
+graph = mig_jax.label_graph_from_edges(3, [(0, 1, 0.5)])
+whole = mig_jax.Pool(pool.labels, pool.records, np.array([1, 2, 3]))
+column = mig_jax.Pool(pool.labels, pool.records, np.ones((3, 1)))
+halves = mig_jax.Pool(pool.labels + 0.5, pool.records, pool.scores)
+first = mig_jax.select(pool, graph, 1)
+for call in (
+    lambda: mig_jax.pool_from_label_lists([[0.5]], [1.0]),
+    lambda: mig_jax.pool_from_label_lists([["a"]], [1.0]),
+    lambda: mig_jax.Power([0.5, 0.8]),
+    lambda: mig_jax.Measure(propagation="1"),
+    lambda: mig_jax.select(whole, graph, 1),
+    lambda: mig_jax.select(column, graph, 1),
+    lambda: mig_jax.select(halves, graph, 1),
+    lambda: mig_jax.select(pool, graph, 1, measure=mig_jax.Log()),
+    lambda: mig_jax.certify(pool, graph, mig_jax.Log(), [0]),
+    lambda: mig_jax.select(pool, graph, 1, gain="linear"),
+    lambda: mig_jax.select(pool, graph, 2, resume=first),
+    lambda: mig_jax.select(pool, graph, 2.0),
+):
+    try:
+        print("passed", call())
+    except (TypeError, ValueError) as error:
+        print(error)
+"""
+
+
+def test_what_is_of_another_kind_is_told_in_a_line():
+    """In a process of its own: here annotations are checked first."""
+    ran = subprocess.run([sys.executable, "-c", _OF_OTHER_KINDS], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == [
+        *["every label id must be a whole number, from 0 to 2147483647"] * 2,
+        "exponent: found a list, expected a number or an array",
+        "propagation: found a str, expected a number or an array",
+        "scores of the pool: found int64[3], expected floats along one axis",
+        "scores of the pool: found float64[3, 1], expected floats along one axis",
+        "labels of the pool: found float64[4], expected whole numbers along one axis",
+        *["measure: found Log, expected a mig_jax.Measure, as Measure(Log())"] * 2,
+        "gain: found str, expected a mig_jax.GainRule",
+        "resume: found Selection, expected a mig_jax.Progress",
+        "'float' object cannot be interpreted as an integer",
+    ]
+
+
+def test_rules_go_to_other_processes():
+    for rule in mig_jax.GAIN_RULES.values():
+        assert pickle.loads(pickle.dumps(rule)) == rule
