@@ -3,6 +3,7 @@ from ._families import FAMILIES, Exponential, Log, Power, Saturating, family_nam
 from ._gain_rules import EXACT, GAIN_RULES, LINEAR, GainRule, GainTable, prepare
 from ._information import (
     Measure,
+    check_labels,
     check_measure,
     check_pool,
     information,
@@ -55,6 +56,7 @@ __all__ = [
     "amounts_of_picks",
     "as_pytree",
     "back_propagate",
+    "check_labels",
     "check_measure",
     "check_pool",
     "cut_edges",

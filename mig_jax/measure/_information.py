@@ -25,8 +25,11 @@ from mig_jax.measure._pool import Pool
 from mig_jax.measure._pytrees import as_pytree
 from mig_jax.measure._score_function import ScoreFunction
 
+_BLOCK = 1 << 22  # Entries looked at in one piece.
+
 __all__ = [
     "Measure",
+    "check_labels",
     "check_measure",
     "check_pool",
     "information",
@@ -65,7 +68,7 @@ class Measure:
 def check_pool(pool: Pool, graph: LabelGraph) -> None:
     """Does nothing if the pool is what `Pool` says, over labels of the graph.
 
-    Of arrays whose values are traced nothing is told.
+    It looks at every entry, on the host. Of arrays whose values are traced nothing is told.
 
     Raises:
       ValueError: if a label is not in the graph, entries are not in their order, a score is not a
@@ -74,7 +77,7 @@ def check_pool(pool: Pool, graph: LabelGraph) -> None:
     entries = {"labels": pool.labels, "records": pool.records}
     arrays = {**entries, "scores": pool.scores}
     if any(isinstance(array, jax.core.Tracer) for array in arrays.values()):
-        _check_labels(pool, graph)
+        check_labels(pool, graph)
         return
     for name, array in arrays.items():
         kind, wanted = (np.integer, "whole numbers") if name in entries else (np.floating, "floats")
@@ -83,18 +86,20 @@ def check_pool(pool: Pool, graph: LabelGraph) -> None:
                 f"{name} of the pool: found {array.dtype}{list(array.shape)}, expected {wanted} "
                 "along one axis"
             )
-    _check_labels(pool, graph)
+    check_labels(pool, graph)
     labels, records, scores = (np.asarray(array) for array in arrays.values())
     if records.size and not 0 <= int(records[0]) <= int(records[-1]) < scores.size:
         raise ValueError(f"records of the pool: expected 0 to {scores.size - 1}, as scores tell")
-    rises = (records[1:] > records[:-1]) | (
-        (records[1:] == records[:-1]) & (labels[1:] > labels[:-1])
-    )
-    if not rises.all():
-        raise ValueError(
-            f"entries of the pool: entry {int(np.argmin(rises)) + 1} does not follow the one "
-            "before; expected the order of records, and of labels within each, each label once"
-        )
+    for start in range(0, records.size, _BLOCK):  # A part at a time: there may be billions.
+        near = slice(start, start + _BLOCK + 1)
+        later, at = np.diff(records[near]), labels[near]
+        rises = (later > 0) | ((later == 0) & (at[1:] > at[:-1]))
+        if not rises.all():
+            raise ValueError(
+                f"entries of the pool: entry {start + int(np.argmin(rises)) + 1} does not follow "
+                "the one before; expected the order of records, and of labels within each, each "
+                "label once"
+            )
     good = (scores >= 0) & np.isfinite(scores)
     if not good.all():
         record = int(np.argmin(good))
@@ -125,7 +130,12 @@ def check_measure(measure: Measure, graph: LabelGraph) -> None:
             )
 
 
-def _check_labels(pool: Pool, graph: LabelGraph) -> None:
+def check_labels(pool: Pool, graph: LabelGraph) -> None:
+    """Does nothing if every label of the pool is in the graph, or labels are traced.
+
+    Raises:
+      ValueError: if one is not.
+    """
     labels = pool.labels
     if isinstance(labels, jax.core.Tracer) or not labels.size:
         return
@@ -177,9 +187,9 @@ def label_information(
     [0.5, 0.5]
 
     Raises:
-      ValueError: if the pool is none over the graph (`check_pool`); told of arrays, not of tracers.
+      ValueError: if the pool has a label that the graph has not; told of arrays, not of tracers.
     """
-    check_pool(pool, graph)
+    check_labels(pool, graph)
     raw = raw_information(pool, graph.num_labels, amounts, axis=axis)
     return propagate(graph, measure.propagation, raw)
 
@@ -216,7 +226,7 @@ def linear_gains(
     Never below the exact gain E(D ∪ {d}) − E(D), because φ is concave.
 
     Raises:
-      ValueError: if the pool is none over the graph (`check_pool`); told of arrays, not of tracers.
+      ValueError: if the pool has a label that the graph has not; told of arrays, not of tracers.
 
     >>> import numpy as np
     >>> from mig_jax import Log, label_graph_from_edges, pool_from_label_lists
@@ -225,7 +235,7 @@ def linear_gains(
     >>> linear_gains(pool, graph, Measure(Log()), np.array([0.0, 1.0])).tolist()
     [1.0, 1.5]
     """
-    check_pool(pool, graph)
+    check_labels(pool, graph)
     message = "z: expected a number for each label"
     chex.assert_shape(z, (graph.num_labels,), custom_message=message)
     slopes = measure.score_function.derivative(jnp.asarray(z))

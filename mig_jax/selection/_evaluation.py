@@ -30,7 +30,7 @@ from mig_jax.measure import (
     Measure,
     Pool,
     amounts_of_picks,
-    check_pool,
+    check_labels,
     information,
     label_information,
     propagate,
@@ -64,7 +64,7 @@ def selected_information(
       ValueError: if `picks` names a record twice or one that the pool does not have, or
         the pool has a label that the graph has not.
     """
-    check_pool(pool, graph)
+    check_labels(pool, graph)
     if isinstance(picks, jax.core.Tracer):
         if mesh is not None:
             raise ValueError("traced picks cannot be divided among devices; expected no mesh")
@@ -183,7 +183,7 @@ def labels_covered(
     Raises:
       ValueError: if the pool has a label that the graph has not.
     """
-    check_pool(pool, graph)
+    check_labels(pool, graph)
     own = part_of_picks(picks, part_sizes(pool, mesh), mesh)
     covered = np.zeros(graph.num_labels, bool)
     covered[np.asarray(pool.labels)[_entries_of(pool, own)]] = True

@@ -31,7 +31,7 @@ from mig_jax.measure import (
     LabelGraph,
     Measure,
     Pool,
-    check_pool,
+    check_labels,
     prepare,
     propagation_weights,
 )
@@ -118,7 +118,7 @@ def why_not_extended(pool: Pool, graph: LabelGraph, measure: Measure, count: int
 
 def _is_of_first(pool: Pool, graph: LabelGraph, count: int) -> Bool[np.ndarray, " labels"]:
     """Which labels the first records have."""
-    check_pool(pool, graph)
+    check_labels(pool, graph)
     entries = np.searchsorted(np.asarray(pool.records), count)
     ours = np.zeros(graph.num_labels, bool)
     ours[np.asarray(pool.labels)[:entries]] = True

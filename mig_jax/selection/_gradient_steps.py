@@ -25,7 +25,7 @@ from mig_jax.measure import (
     Pool,
     Scalar,
     back_propagate,
-    check_pool,
+    check_labels,
     information,
     label_information,
     propagate,
@@ -61,7 +61,7 @@ class GradientSteps:
 
         Raises ValueError if a label id is not in the graph.
         """
-        check_pool(pool, graph)
+        check_labels(pool, graph)
         self._problem = pool, graph, measure
         self._mesh = mesh
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Int, Int32, Integer
 
 from mig_jax.devices import over_threads
-from mig_jax.measure import Array, LabelGraph, Pool, as_pytree, check_pool
+from mig_jax.measure import Array, LabelGraph, Pool, as_pytree, check_labels
 from mig_jax.selection._propagated_rows import Rows, labels_reached, rows_of
 
 __all__ = [
@@ -230,7 +230,7 @@ def plan_pages(
     """Decides which records stand in which page; arguments and errors as of `lay_out_pages`."""
     if area < 1 << NARROWEST_LOG2 or area & (area - 1):
         raise ValueError(f"area must be a power of two of at least 4, got {area}")
-    check_pool(pool, graph)
+    check_labels(pool, graph)
     if priority is not None:
         message = "priority: expected a number for each record"
         chex.assert_shape(priority, (pool.num_records,), custom_message=message)

@@ -228,7 +228,8 @@ def select(
             raise TypeError(f"{name}: found {found}, expected a mig_jax.{expected}")
     if operator.index(chunk) < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
-    check_pool(pool, graph)
+    if pages is None:  # Else they were laid out, and looked at there.
+        check_pool(pool, graph)
     check_measure(measure, graph)
     sizes = part_sizes(pool, mesh)
     limits = None

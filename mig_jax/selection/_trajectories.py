@@ -22,8 +22,8 @@ from mig_jax.measure import (
     Measure,
     Pool,
     ScoreFunction,
+    check_labels,
     check_measure,
-    check_pool,
     propagation_weights,
 )
 from mig_jax.selection._number_range import in_range, widened
@@ -78,7 +78,7 @@ class Trajectories:
         held: Float[Array, " labels"] | None = None,
     ) -> Trajectories:
         """Of a selection; `held` is z before its first pick, 0 by default."""
-        check_pool(pool, graph)
+        check_labels(pool, graph)
         check_measure(measure, graph)
         with in_range(pool, graph, measure) as (pool, graph, measure):
             weights = np.concatenate(propagation_weights(graph, measure.propagation))

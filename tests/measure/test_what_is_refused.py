@@ -121,7 +121,6 @@ def test_pools_that_are_none(pool, told):
     for use in (
         lambda: mig_jax.select(pool, GRAPH, 1),
         lambda: mig_jax.certify(pool, GRAPH, measure, [0]),
-        lambda: mig_jax.linear_gains(pool, GRAPH, measure, np.zeros(3)),
         lambda: mig_jax.selection.information_curve(pool, GRAPH, measure, [0]),
     ):
         with pytest.raises(ValueError, match=told):
