@@ -192,7 +192,7 @@ def _told_empty(fields: list[str]) -> str:
     those = "them" if len(fields) > 1 else "it"
     return (
         f"the {are} there, but empty in the first record: {made} were made for all records, as "
-        "`mig-jax annotate` makes them; leave {those} out if that is wanted"
+        f"`mig-jax annotate` makes them; leave {those} out if that is wanted"
     )
 
 
