@@ -223,14 +223,16 @@ def _refuse_unknown(
 
 
 def _like(field: str, table: data.RecordTable) -> str:
-    """What is said of fields of the first record whose names are like that of one it has not."""
+    """What is said of the fields of the first record, which has not this one."""
     fields: list[str] = []
     for line in itertools.islice(data.each_record(table), 1):
         for name, value in data.parse_record(line).items():
             inner = value if isinstance(value, dict) else {}
             fields += [name, *(f"{name}.{below}" for below in inner)]
     near = difflib.get_close_matches(field, fields, n=1)
-    return f"; expected one that they have, such as --group_field={near[0]}" if near else ""
+    if near:
+        return f"; expected one that they have, such as --group_field={near[0]}"
+    return f"; expected one that they have, such as {_listed(fields)}" if fields else ""
 
 
 def _listed(names: Iterable[str]) -> str:

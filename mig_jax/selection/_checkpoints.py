@@ -140,7 +140,12 @@ class Checkpoints(RunFolder):
         # If costs are limited, there are several passes, and the budget is of the run.
         _, under_way = (None, ()) if found is None else found.passes()
         if budget is not None and len(under_way) > budget:
-            raise refusal(self.folder, f"holds {picks:,} picks, more than the budget of {budget:,}")
+            # Only of runs whose budget does not count: see `fingerprint`.
+            raise refusal(
+                self.folder,
+                f"holds {picks:,} picks, more than the budget of {budget:,}; the first {budget:,} "
+                "picks of the larger selection are the smaller one",
+            )
         self.delete_damaged(on_damaged)
         self._newest, self.picks = picks, 0 if found is None else len(found)
         return found

@@ -251,6 +251,10 @@ REFUSALS = [
         "--group_field: no record has the field sourc; expected one that they have, such as "
         "--group_field=source",
     ),
+    (
+        ["--budget=5", "--group_field=zzz", "--quota=maths=1.."],
+        "--group_field: no record has the field zzz; expected one that they have, such as ",
+    ),
     (["--budget=5", *BY_SOURCE, "--quotas=maths=1.."], "--quotas: maths=1..: no such file or"),
     (["--budget=5", *BY_SOURCE, "--quotas=maths=1.."], ", or --quota=maths=1.."),
     (

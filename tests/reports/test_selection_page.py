@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import jax
@@ -27,6 +28,7 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     path = tmp_path / "report" / "index.html"
+    assert done.stdout.endswith(f"\nreport -> {path}\n")
     page = Page(path)
     about = json.loads((tmp_path / "out.manifest.json").read_text())
     ratio = np.floor(about["certified_ratio"] * 1e4) / 1e2
@@ -277,6 +279,9 @@ def test_other_ways_are_told_as_the_summary_tells_them(pool, tmp_path):
     done = select(tmp_path, *words)
     about = json.loads((tmp_path / "out.manifest.json").read_text())
     _, random = about["compare"]["ways"]
+    seen = [line.partition(" -> ")[2] for line in done.stdout.splitlines()[-2:]]
+    assert seen == [f"{tmp_path / 'out.compare.svg'}", f"{tmp_path / 'index.html'}"]
+    assert all(map(os.path.exists, seen))
     text = Page(tmp_path / "index.html").text
     assert f"random{random['information']:,.1f}{100 * random['share_of_this']:.1f} %" in text
     assert "Random is the mean of 5 choices." in text
