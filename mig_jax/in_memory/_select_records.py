@@ -200,6 +200,11 @@ def _renamed(fields: Mapping[str, str] | None) -> list[str]:
     if fields is not None and not isinstance(fields, Mapping):
         found = type(fields).__name__
         raise InputError(f"fields: found {found}, expected a dict such as {{'labels': 'tags'}}")
+    for name in fields or {}:
+        if name not in data.records.FIELD_NAMES:
+            near = difflib.get_close_matches(str(name), data.records.FIELD_NAMES, n=1)
+            usual = near or data.records.FIELD_NAMES
+            raise InputError(f"fields: found {name}, expected {' or '.join(usual)}, a usual name")
     return [f"{name}={field}" for name, field in (fields or {}).items()]
 
 

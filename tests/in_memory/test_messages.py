@@ -46,6 +46,10 @@ RECORDS = [{"text": "a", "labels": [f"l{number % 4}"], "score": 1 + number} for 
             {"budget": 2, "group_field": "text", "quotas": [1]},
             "quotas: found a list; expected a JSON object",
         ),
+        (
+            {"budget": 2, "fields": {"scor": "q"}},
+            "fields: found scor, expected score, a usual name",
+        ),
         ({"budget": 2, "fields": {"labels": "tags"}}, "records[0]: the record has no labels"),
         ({"budget": 2, "vocabulary": ["other"]}, "vocabulary: has none of the labels"),
         ({"budget": 2, "given": [*RECORDS[:1], {}]}, "given[1], field labels: "),

@@ -367,6 +367,20 @@ def test_under_a_budget_of_tokens_all_are_held_against_each_other_at_equal_token
     assert most == max(*ends, about["compare"]["ways"][1]["tokens"])
 
 
+def test_labels_that_turn_the_order_of_text_around_are_shown_escaped(tmp_path):
+    rows = [
+        {"text": f"text {at}", "labels": ["\u202eevil", "a\x1b[31m"], "score": 1 + at}
+        for at in range(4)
+    ]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget=2", f"--report={tmp_path}"]
+    assert select(tmp_path, *words, "--nocertificate").returncode == 0
+    page = Page(tmp_path / "index.html")
+    assert sorted(page.data["labels"]) == ["\\u202eevil", "a\\x1b[31m"]
+    assert "\\u202eevil" in page.text
+    assert not {"\u202e", "\x1b", "\ufffd"} & set((tmp_path / "index.html").read_text())
+
+
 def test_a_page_has_a_folder_and_tells_of_no_manifest_where_none_is(pool, tmp_path):
     done = mig("select", "--output=-", "--cache=none", *pool, "--budget=3", "--report=-")
     assert done.returncode == 2
