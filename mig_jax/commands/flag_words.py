@@ -185,9 +185,10 @@ def _instead_of(values: flags.FlagValues, word: str) -> str:
     if meant := data.files.near_file(word):
         return f"perhaps {meant} is meant"
     for name in values:
-        flag = values[name]
-        if flag.present and isinstance(flag.parser, flags.ListParser) and "/" not in word:
-            return f"expected files of records, or --{name}={','.join([*flag.value, word])}"
+        flag, value = values[name], values[name].value
+        is_list = flag.present and isinstance(flag.parser, flags.ListParser)
+        if is_list and isinstance(value, list) and "/" not in word:
+            return f"expected files of records, or --{name}={','.join(value)},{word}"
     is_output = "output" in values and not values["output"].present
     such_as = f", such as --output={word}" if is_output else ""
     return f"expected files of records, and all else as --flag=value{such_as}"
