@@ -76,16 +76,18 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
     take_pool(values, words)
     for name in command.required:
         if values[name].value in (None, "", []):
-            raise InputError(_missing(values[name]))
+            raise InputError(_missing(values[name], words))
     refuse_empty(values)
     with _programs_kept(values), standard_input():
         command.run(values)
 
 
-def _missing(flag: flags.Flag[Any]) -> str:
+def _missing(flag: flags.Flag[Any], words: Sequence[str]) -> str:
     first, is_more, _ = help_of(flag).partition(". ")
     also = "FILE ... behind the command, or " if flag.name == "pool" else ""
     told = f"{first}{'.' if is_more else ''}"
+    if flag.name == "selection" and len(words) == 1:  # Taken for the pool, it stands there.
+        return f"--selection: missing; perhaps --selection={words[0]} is meant"
     return f"--{flag.name}: missing, expected {also}--{flag.name}={shown_value(flag)}: {told}"
 
 

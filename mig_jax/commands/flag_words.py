@@ -184,6 +184,11 @@ def _instead_of(values: flags.FlagValues, word: str) -> str:
     """What is expected in place of a word that names no file."""
     if meant := data.files.near_file(word):
         return f"perhaps {meant} is meant"
+    for name in values:
+        flag, value = values[name], values[name].value
+        is_list = flag.present and isinstance(flag.parser, flags.ListParser)
+        if is_list and isinstance(value, list) and "/" not in word:
+            return f"expected files of records, or --{name}={','.join(value)},{word}"
     is_output = "output" in values and not values["output"].present
     such_as = f", such as --output={word}" if is_output else ""
     return f"expected files of records, and all else as --flag=value{such_as}"
@@ -195,9 +200,9 @@ def _may_be_records(word: str) -> bool:
     return word == "-" or is_elsewhere or glob.has_magic(word) or os.path.lexists(word)
 
 
-def near(name: str, known: Iterable[str]) -> str | None:
+def near(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The name that may be meant by one that is not known; None if none is like it."""
-    found = difflib.get_close_matches(name, list(known), n=1)
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return found[0] if found else None
 
 
@@ -207,7 +212,8 @@ def _unknown(
     if others := others_with(name.replace("-", "_")):
         whose = listed([f"`mig-jax {other}`" for other in others])
         return f"--{name}: no flag of this command, but of {whose}"
-    meant = near(name.replace("-", "_"), [*values, *_EVERYWHERE])
+    # A flag that is no slip, as --quiet, is not like --quota.
+    meant = near(name.replace("-", "_"), [*values, *_EVERYWHERE], cutoff=0.65)
     expected = f"--{meant}" if meant else "one of those that --help_all lists"
     return f"--{name}: no such flag, expected {expected}"
 

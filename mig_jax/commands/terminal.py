@@ -21,6 +21,7 @@ from mig_jax.runs import commits_made, place_told
 
 __all__ = [
     "exit_status",
+    "goes_on_from",
     "listed",
     "progress_bar",
     "say",
@@ -34,6 +35,8 @@ _is_silent = contextvars.ContextVar("_is_silent", default=False)
 # How a caller from Python has lines put, and whether bars are drawn where there is no terminal.
 _words: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("_words", default=str)
 _draws = contextvars.ContextVar("_draws", default=False)
+# What a run that ends now would go on from, if there is anything.
+_kept: contextvars.ContextVar[Callable[[], str]] = contextvars.ContextVar("_kept", default=str)
 
 
 def exit_status(name: str, command: Callable[[], int | None], *, interrupted: str) -> int:
@@ -49,11 +52,15 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
         after HUP, and what a session (IPython, python -i) gets.
     """
     before = commits_made()
+    _kept.set(str)
     if sys.stderr is None:  # As of `2>&-`.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
     def told() -> str:
-        return "all outputs were written" if commits_made() > before else interrupted
+        if commits_made() > before:
+            return "all outputs were written"
+        kept = _kept.get()()
+        return f"{interrupted}, and the same command goes on from {kept}" if kept else interrupted
 
     try:
         with raised(name, told):
@@ -78,6 +85,11 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
         if not hasattr(sys, "ps1") or number != signal.SIGINT:  # Else a person goes on here.
             die_by(number)
         return 128 + number
+
+
+def goes_on_from(kept: Callable[[], str]) -> None:
+    """From now on, a command that is ended says that it goes on from what `kept` tells, if any."""
+    _kept.set(kept)
 
 
 def _give_up(stream: TextIO) -> None:

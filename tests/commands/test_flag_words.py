@@ -112,3 +112,20 @@ def test_what_is_wrong_in_a_file_of_flags_has_a_place(here):
     assert "No such file" in refused("select", "--flagfile=none")
     assert "found nothing" in refused("select", "--flagfile=")
     assert "found nothing" in refused("select", "--flagfile")
+
+
+def test_words_that_nearly_say_it_are_told_what_does(here):
+    (here / "picked.jsonl").write_text("")
+    for words, told in (
+        (["select", "--quiet"], "--quiet: no such flag, expected one of those that --help_all"),
+        (
+            ["explain", "picked.jsonl", "--record=5"],
+            "--selection: missing; perhaps --selection=picked.jsonl is meant",
+        ),
+        (
+            ["select", "picked.jsonl", "--output=o.jsonl", "--compare", "random", "top_score"],
+            "top_score: there is no such file to read; expected files of records, or "
+            "--compare=random,top_score",
+        ),
+    ):
+        assert refused(*words).startswith(f"mig-jax: {told}")

@@ -16,6 +16,7 @@ import pytest
 
 import mig_jax
 from mig_jax import data
+from mig_jax.commands import choosing, terminal
 from mig_jax.synthetic import BuiltinPool
 from tests.running import mig, mig_as_a_person_runs_it, refused
 
@@ -242,6 +243,38 @@ def test_killed_while_working_leaves_no_output(tmp_path):
     assert process.returncode == -signal.SIGINT
     assert errors.splitlines()[-1] == "mig-jax: interrupted; no output was written"
     assert os.listdir(tmp_path) == ["pool.jsonl.gz"]
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+)
+def test_who_is_stopped_is_told_what_the_same_command_goes_on_from(
+    pool_file, tmp_path, monkeypatch, number, word
+):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # As in a session, which goes on.
+    monkeypatch.setattr(terminal, "die_by", lambda number: None)
+    embeddings = pool_file.with_name("labels.npz")
+    words = [f"--pool={pool_file}", f"--label_embeddings={embeddings}", "--budget=100"]
+    words += [f"--output={tmp_path / 'o.jsonl'}", "--cache=none"]
+    saved = [f"--checkpoint_dir={tmp_path / 'saved'}", "--checkpoint_every_seconds=0"]
+    before = "no output was written"
+
+    def stopped(name, *more):
+        with monkeypatch.context() as patched:
+            patched.setattr(choosing, name, lambda *_, **__: signal.raise_signal(number))
+            done = mig("select", *words, *more)
+        assert done.returncode == 128 + number
+        assert not (tmp_path / "o.jsonl").exists()
+        return done.stderr.splitlines()[-1]
+
+    assert stopped("certify_with_bar") == f"mig-jax: {word}; {before}"
+    assert stopped("select_with_bar", *saved) == f"mig-jax: {word}; {before}"
+    goes_on = f"mig-jax: {word}; {before}, and the same command goes on from 100 picks"
+    assert stopped("certify_with_bar", *saved) == goes_on
+    assert stopped("select_with_bar", *saved) == goes_on
+    # Of a run that goes on from nothing, nothing of the one before is told.
+    assert stopped("certify_with_bar") == f"mig-jax: {word}; {before}"
+    assert "resuming after 100 of 100 picks" in mig("select", *words, *saved).stderr
 
 
 @pytest.mark.slow
