@@ -116,7 +116,8 @@ def test_without_embeddings(saved, pool_file, tmp_path):
     ],
 )
 def test_refuses_in_one_line(flags, told, tmp_path):
-    line = refused("select", "--budget=5", f"--output={tmp_path / 'out.jsonl'}", *flags)
+    words = ["--pool=builtin", "--budget=5", f"--output={tmp_path / 'out.jsonl'}"]
+    line = refused("select", *words, *flags)
     assert told in line
     assert not list(tmp_path.iterdir())
 
