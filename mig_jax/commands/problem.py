@@ -97,7 +97,8 @@ def _say_of_labels(learned: int, labels: int) -> None:
             "that was learned on; expected a pool whose labels have names that were learned"
         )
     else:
-        say(text + ": the others have the value of a typical one of these" * (learned < labels))
+        others = ": the others have the value of a typical label that was learned"
+        say(text + others * (learned < labels))
 
 
 def say_if_beyond(learned: dict[str, Any], picks: int) -> None:

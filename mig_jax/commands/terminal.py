@@ -21,9 +21,11 @@ from mig_jax.runs import commits_made, place_told
 
 __all__ = [
     "exit_status",
+    "kept_lines",
     "listed",
     "progress_bar",
     "say",
+    "say_and_keep",
     "silent",
     "starting",
     "tell",
@@ -34,6 +36,7 @@ _is_silent = contextvars.ContextVar("_is_silent", default=False)
 # How a caller from Python has lines put, and whether bars are drawn where there is no terminal.
 _words: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("_words", default=str)
 _draws = contextvars.ContextVar("_draws", default=False)
+_kept: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("_kept", default=None)
 
 
 def exit_status(name: str, command: Callable[[], int | None], *, interrupted: str) -> int:
@@ -148,6 +151,24 @@ def say(text: str) -> None:
     """A line on stderr, above the bars that are there."""
     if not _is_silent.get():
         tqdm.tqdm.write(printable(_words.get()(text)), file=_stderr)
+
+
+@contextlib.contextmanager
+def kept_lines() -> Iterator[list[str]]:
+    """Within, what `say_and_keep` says is in the list, too."""
+    lines: list[str] = []
+    before = _kept.set(lines)
+    try:
+        yield lines
+    finally:
+        _kept.reset(before)
+
+
+def say_and_keep(text: str) -> None:
+    """As `say`, of what is made: whoever keeps that for later runs keeps the line with it."""
+    say(text)
+    if (lines := _kept.get()) is not None:
+        lines.append(text)
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:
