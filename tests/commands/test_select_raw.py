@@ -208,6 +208,11 @@ def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused
     raw = write(tmp_path / "raw.jsonl", records)
     words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
     assert "raw.jsonl, line 81, field messages: " in refused(*words)
+    unanswered = write(tmp_path / "raw.jsonl", [{"messages": records[0]["messages"][:1]}])
+    told = refused("select", f"--pool={unanswered}", *words[2:])
+    assert "found no answer" in told
+    assert "--on_bad_record=skip, which leaves such records out" in told
+    write(raw, records)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "raw.jsonl"]
     told = run(*words, "--on_bad_record=skip")
     assert "1 bad record skipped" in told
