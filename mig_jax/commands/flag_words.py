@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from absl import flags
 
 from mig_jax import data
+from mig_jax.commands.builtin_pool import BUILTIN
 from mig_jax.commands.flag_values import Text, expected_of
 from mig_jax.commands.terminal import listed
 from mig_jax.errors import InputError
@@ -176,12 +177,16 @@ def take_pool(values: flags.FlagValues, words: Sequence[str]) -> None:
         if not _may_be_records(word):
             raise InputError(f"{word}: there is no such file to read; {_instead_of(values, word)}")
     if words:
-        values["pool"].value = [*values.pool, *words]
+        # A word is a file, of whatever name: `*` may find one that is named as the built-in pool.
+        files = [f"./{word}" if word == BUILTIN else word for word in words]
+        values["pool"].value = [*values.pool, *files]
         values["pool"].present += 1
 
 
 def _instead_of(values: flags.FlagValues, word: str) -> str:
     """What is expected in place of a word that names no file."""
+    if word == BUILTIN:
+        return f"--pool={word} is the built-in pool"
     if meant := data.files.near_file(word):
         return f"perhaps {meant} is meant"
     for name in values:

@@ -22,9 +22,11 @@ from mig_jax.runs import commits_made, place_told
 __all__ = [
     "exit_status",
     "goes_on_from",
+    "kept_lines",
     "listed",
     "progress_bar",
     "say",
+    "say_and_keep",
     "silent",
     "starting",
     "tell",
@@ -37,6 +39,8 @@ _words: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("_
 _draws = contextvars.ContextVar("_draws", default=False)
 # What a run that ends now would go on from, if there is anything.
 _kept: contextvars.ContextVar[Callable[[], str]] = contextvars.ContextVar("_kept", default=str)
+# Lines that are kept to be told again.
+_lines: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("_lines", default=None)
 
 
 def exit_status(name: str, command: Callable[[], int | None], *, interrupted: str) -> int:
@@ -160,6 +164,24 @@ def say(text: str) -> None:
     """A line on stderr, above the bars that are there."""
     if not _is_silent.get():
         tqdm.tqdm.write(printable(_words.get()(text)), file=_stderr)
+
+
+@contextlib.contextmanager
+def kept_lines() -> Iterator[list[str]]:
+    """Within, what `say_and_keep` says is in the list, too."""
+    lines: list[str] = []
+    before = _lines.set(lines)
+    try:
+        yield lines
+    finally:
+        _lines.reset(before)
+
+
+def say_and_keep(text: str) -> None:
+    """As `say`, of what is made: whoever keeps that for later runs keeps the line with it."""
+    say(text)
+    if (lines := _lines.get()) is not None:
+        lines.append(text)
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from absl import flags
 
@@ -78,6 +80,16 @@ def test_words_that_are_a_mistake(words, told, here):
 def test_a_file_whose_name_looks_like_a_flag(here):
     (here / "budget=50").write_text("")
     assert read("select", "budget=50").pool == ["budget=50"]
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="there it stands between folders")
+def test_a_backslash_in_an_output_is_told(here):
+    told = r"--output: the \ is a part of the name here; / stands between folders"
+    done = mig("make_pool", "--records=2", r"--output=out\train.jsonl")
+    assert (done.returncode, told in done.stderr) == (0, True)
+    assert (here / r"out\train.jsonl").exists()
+    done = mig("make_pool", "--records=2", f"--output={here / 'train.jsonl'}")
+    assert (done.returncode, told in done.stderr) == (0, False)
 
 
 def test_a_file_of_flags(here):

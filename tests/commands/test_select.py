@@ -127,9 +127,35 @@ def test_a_second_run_starts_from_the_cache(pool_file, tmp_path, monkeypatch):
 
 
 def test_built_in_pool_needs_no_files(tmp_path):
-    result = mig("select", "--budget=20", f"--output={tmp_path / 'o.jsonl'}")
+    words = ("select", "--budget=20", f"--output={tmp_path / 'o.jsonl'}")
+    result = mig(*words, "--pool=builtin")
     assert result.returncode == 0, result.stderr
     assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 20
+    assert result.stderr.startswith("the built-in pool, ")
+    explained = mig("explain", f"--selection={tmp_path / 'o.jsonl'}", "--record=7")
+    assert explained.stderr.startswith("the built-in pool, ")
+    assert explained.returncode == 0
+
+
+@pytest.mark.parametrize("more", [[], ["--dry_run"], ["--params=learned/params"]])
+def test_no_pool_is_taken_that_was_not_asked_for(more, tmp_path):
+    told = refused("select", "--budget=20", f"--output={tmp_path / 'o.jsonl'}", *more)
+    assert told.startswith("mig-jax: --pool: missing, expected FILE ... behind the command, or")
+    assert "- is standard input" in told
+    assert "--pool=builtin" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_may_be_named_as_the_built_in_pool(pool_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("select", "--budget=2", "--output=o.jsonl", "--nocertificate")
+    assert "--pool=builtin is the built-in pool" in refused(*words, "builtin")
+    (tmp_path / "builtin").write_bytes(b"".join(pool_file.read_bytes().splitlines(True)[:3]))
+    # A word is a file, as `*` finds them; the flag means the built-in pool wherever it is given.
+    for word in ("builtin", "./builtin", "--pool=./builtin"):
+        assert "selected 2 of 3 records" in mig(*words, word).stdout
+    assert "goes with no files" in refused(*words, "--pool=builtin", "./builtin")
+    assert "in no file" in refused("annotate", "--pool=builtin", "--output=a.jsonl")
 
 
 def test_skipped_records_are_kept_and_counted(pool_file, tmp_path):

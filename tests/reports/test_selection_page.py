@@ -395,7 +395,8 @@ def test_a_page_has_a_folder_and_tells_of_no_manifest_where_none_is(pool, tmp_pa
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
-    done = select(tmp_path, "--budget=5", f"--report={tmp_path / 'file' / 'report'}")
+    report = tmp_path / "file" / "report"
+    done = select(tmp_path, "--pool=builtin", "--budget=5", f"--report={report}")
     assert done.returncode == 2
     assert "--report: " in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out.jsonl").exists()
