@@ -108,6 +108,7 @@ def annotated_table(
     """
     missing = listed([{"score": "scores"}.get(name, name) for name in sorted(lacking.what)])
     defaults: list[str] = []
+    made = False
     annotating = _options(options, lacking.what, defaults.append)
     vars(annotating)["sources"] = list(files)  # The same ones, and not opened again.
     run = fingerprint(annotating)
@@ -116,8 +117,10 @@ def annotated_table(
         say(f"if they have, under another name, perhaps {lacking.perhaps} tells where")
 
     def annotate(rejects: Any) -> data.RecordTable:
+        nonlocal made
         if only_kept:
             raise NotKeptError
+        made = True
         say(f"the records have no {missing}: these are made first, as `mig-jax annotate` does")
         for told in defaults:
             say(told)
@@ -139,6 +142,8 @@ def annotated_table(
             kept_rejects=options.limits.kept_rejects,
             tell=say,
         )
+    if not made:  # Else it was told of every record.
+        say(f"read as {'; in other files as '.join(lacking.read_as)}")
     # Behind the cache: the same records are annotated for all layouts.
     return table if fits.fits_all else _fitting(table, options, fits, rejects)
 
