@@ -198,3 +198,60 @@ def test_what_is_of_another_kind_is_told_in_a_line():
 def test_rules_go_to_other_processes():
     for rule in mig_jax.GAIN_RULES.values():
         assert pickle.loads(pickle.dumps(rule)) == rule
+
+
+def _explain(record):
+    ranked = np.array([0]), np.array([1.0])
+    explainer = mig_jax.selection.Explainer(POOL, GRAPH, mig_jax.Measure(), mig_jax.EXACT, *ranked)
+    return explainer.explain(record), explainer.gains_of(record)
+
+
+@pytest.mark.parametrize("picks", [[-1], [4]], ids=str)
+def test_picks_outside_the_pool(picks):
+    """−1 counted the last record."""
+    measure = mig_jax.Measure()
+    for use in (
+        lambda: mig_jax.measure.amounts_of_picks(POOL, picks),
+        lambda: mig_jax.selection.labels_covered(POOL, GRAPH, np.array(picks)),
+        lambda: mig_jax.certify(POOL, GRAPH, measure, picks),
+        lambda: mig_jax.selection.information_curve(POOL, GRAPH, measure, picks),
+    ):
+        with pytest.raises(ValueError, match="picks must be in 0 to 3"):
+            use()
+    with pytest.raises(ValueError, match=f"record must be in 0 to 3, got {picks[0]}"):
+        _explain(picks[0])
+
+
+@pytest.mark.parametrize("leaf", [np.nan, np.array([1.0, np.nan, 1.0])], ids=str)
+def test_parameters_that_are_not_numbers(leaf):
+    with pytest.raises(ValueError, match="rate: found nan, expected at least 0"):
+        mig_jax.Log(leaf)
+    with pytest.raises(ValueError, match="propagation: found nan"):
+        mig_jax.Measure(propagation=np.nan)
+
+
+def test_similarities_that_are_none():
+    with pytest.raises(ValueError, match="at most 1, as a cosine is, got 90"):
+        mig_jax.label_graph_from_edges(3, [(0, 1, 0.5), (1, 2, 90)])
+    rounded = mig_jax.label_graph_from_edges(3, [(0, 1, 1.0009765625)])  # Of float16.
+    assert rounded.num_edges == 1
+
+
+def test_fewer_than_no_labels():
+    with pytest.raises(ValueError, match="num_labels must be at least 0, got -1"):
+        mig_jax.label_graph_from_edges(-1)
+
+
+@pytest.mark.parametrize("block", [0, -1])
+def test_blocks_of_nothing(block):
+    for use in (mig_jax.label_graph_from_embeddings, mig_jax.threshold_of_neighbours):
+        with pytest.raises(ValueError, match=f"block must be at least 1, got {block}"):
+            use(np.eye(3), block=block)
+
+
+@pytest.mark.parametrize("budget", [-1, 5])
+def test_random_curves_beyond_the_pool(budget):
+    every_cost = mig_jax.selection.Constraints(np.ones(4, np.int32), 9)
+    for limits in ({}, {"constraints": every_cost}):
+        with pytest.raises(ValueError, match=f"budget must be in 0 to 4, got {budget}"):
+            mig_jax.selection.random_curve(POOL, GRAPH, mig_jax.Measure(), budget, **limits)
