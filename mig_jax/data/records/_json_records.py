@@ -43,8 +43,21 @@ def parse_record(text: bytes) -> dict[str, Any]:
         if record is None:
             raise BadRecord(f"{problem}; {_EXPECTED}") from None
     if not isinstance(record, dict):
-        raise BadRecord(f"found {kind_of(record)}; {_EXPECTED}")
+        raise BadRecord(f"found {kind_of(record)}; {_EXPECTED}{_what_would_do(record)}")
     return record
+
+
+def _what_would_do(found: Any) -> str:
+    """How a list of turns becomes a record; "" for what is none."""
+    if not isinstance(found, list) or len(found) < 2:
+        return ""
+    if all(isinstance(turn, dict) for turn in found):
+        field = "conversations" if "from" in found[0] else "messages"
+    elif all(isinstance(turn, str) for turn in found):
+        field = "conversations"
+    else:
+        return ""
+    return f": `jq -c '{{{field}: .}}'` makes one of each list of turns"
 
 
 def record_as_json(record: Any) -> bytes:
