@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mig_jax.data.records._bare_lists import told_list
 from mig_jax.data.records._label_formats import BadRecord
 
 __all__ = ["found_kind", "kind_of", "parse_record", "record_as_json", "says_nothing"]
@@ -43,21 +44,8 @@ def parse_record(text: bytes) -> dict[str, Any]:
         if record is None:
             raise BadRecord(f"{problem}; {_EXPECTED}") from None
     if not isinstance(record, dict):
-        raise BadRecord(f"found {kind_of(record)}; {_EXPECTED}{_what_would_do(record)}")
+        raise BadRecord(f"found {kind_of(record)}; {_EXPECTED}{told_list(record)}")
     return record
-
-
-def _what_would_do(found: Any) -> str:
-    """How a list of turns becomes a record; "" for what is none."""
-    if not isinstance(found, list) or len(found) < 2:
-        return ""
-    if all(isinstance(turn, dict) for turn in found):
-        field = "conversations" if "from" in found[0] else "messages"
-    elif all(isinstance(turn, str) for turn in found):
-        field = "conversations"
-    else:
-        return ""
-    return f": `jq -c '{{{field}: .}}'` makes one of each list of turns"
 
 
 def record_as_json(record: Any) -> bytes:
