@@ -109,6 +109,7 @@ def annotate_pool(options: AnnotateOptions) -> None:
             "parameters": dataclasses.asdict(options),
             "records": {"annotated": len(kept) - journal.rejected, "left_out": _by_kind(kept)},
             "sources": sources,
+            "read_as": found.read.read_as,
             **({} if counts is None else {"counts": counts}),
             "fields": options.places._asdict(),
             "replaced": dict(sorted(written.replaced.items())),

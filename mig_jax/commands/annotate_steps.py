@@ -140,6 +140,7 @@ class RecordCounts:
         self._field = field
         self.of_file: Counter[str] = Counter()
         self.of_value: Counter[str] = Counter()
+        self.read_as: dict[str, int] = {}  # By how they were read.
 
     def add(self, record: data.RawRecord) -> None:
         self.of_file[record.path] += 1
@@ -180,12 +181,14 @@ def filter_records(options: AnnotateOptions, rejects: Any) -> tuple[Kept, Record
     read = RecordCounts(options.count_by)
     model = text_model(options)
     texts = Spread()
+    readings = data.records.Readings()
     with progress_bar("reading", None, unit="records") as bar:
 
         def passing() -> Iterator[data.RawRecord | bytes]:
             for record in options.records(unread):
                 yield from unread.taken()
                 read.add(record)
+                readings.add(record.conversation)
                 if model is not None:
                     texts.add(next((text for role, text in record.turns if role == "user"), ""))
                 yield record
@@ -198,6 +201,8 @@ def filter_records(options: AnnotateOptions, rejects: Any) -> tuple[Kept, Record
         read.of_file[path] += count
     if not len(kept):
         raise InputError("--pool: every record is left out; expected one at least that stays")
+    read.read_as = readings.counts()
+    say(f"read {data.records.told_readings(read.read_as)}")
     if kept.asking_nothing:
         otherwise = "" if options.tagger == "keep" else "; they get no label"
         say_and_keep(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")

@@ -108,7 +108,7 @@ def choose(
             constraints=budget.constraints,
         ),
         # Labels or scores were made, by the defaults of annotate.
-        **({"annotated": True} if data.ANNOTATED in table.layouts else {}),
+        **(_annotated(options) if data.ANNOTATED in table.layouts else {}),
         **run,
         **counted(table, selection.picks, options.count_by, hosts, given.own),
         **learned,
@@ -120,6 +120,12 @@ def choose(
         **told_comparison(ways, selection.picks, *problem, budget, certificate),
     }
     return Chosen(table, *problem, given, budget, selection, certificate, about)
+
+
+def _annotated(options: SelectOptions) -> dict[str, Any]:
+    """That it was so, and which fields the first record of each file was read from."""
+    lacking = data.lacking(options.sources, options.fields, options.format)
+    return {"annotated": True, "read_as": list(lacking.read_as)}
 
 
 def _select(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -31,6 +32,7 @@ class RawPlan:
     records: int  #: All of the pool, bad ones included.
     files: int
     lacking: list[str]
+    read_as: str
     perhaps: str  #: Flags that might tell where it is after all.
     sampled: int
     kept: bool  #: In the cache, for the next run.
@@ -44,6 +46,8 @@ class RawPlan:
         """Names and texts."""
         in_files = f" in {self.files:,} files" if self.files > 1 else ""
         yield "records", f"{self.records:,}{in_files}, without {listed(self.lacking)}"
+        if self.read_as:
+            yield "read", self.read_as
         guess = f"; if they have them, perhaps {self.perhaps} tells where" if self.perhaps else ""
         made = "as `mig-jax annotate` does" + ", and kept in the cache" * self.kept
         yield "annotation", f"of all {self.records:,} records first, {made}{guess}"
@@ -89,6 +93,7 @@ def read_plan_of_raw(options: SelectOptions) -> RawPlan | None:
         records=count,
         files=len(files),
         lacking=["scores" if name == "score" else name for name in sorted(lacking.what)],
+        read_as=_read_as(options, sample),
         perhaps=lacking.perhaps,
         sampled=len(sample),
         kept=options.cache_folder is not None,
@@ -131,6 +136,15 @@ def _counted_sample(files: Sequence[data.RecordFile], most: int) -> tuple[int, l
                     sample[place] = line.text
     chance.shuffle(sample)
     return count, sample
+
+
+def _read_as(options: SelectOptions, texts: Sequence[bytes]) -> str:
+    readings = data.records.Readings()
+    for text in texts:
+        with contextlib.suppress(data.BadRecord):
+            record = data.parse_record(text)
+            readings.add(data.decode_conversation(record, options.fields))
+    return data.records.told_readings(readings.counts())
 
 
 def _timed(options: SelectOptions, texts: Sequence[bytes]) -> tuple[float, data.RecordTable]:

@@ -108,6 +108,7 @@ def annotated_table(
     """
     missing = listed([{"score": "scores"}.get(name, name) for name in sorted(lacking.what)])
     defaults: list[str] = []
+    made = False
     annotating = _options(options, lacking.what, defaults.append)
     vars(annotating)["sources"] = list(files)  # The same ones, and not opened again.
     run = fingerprint(annotating)
@@ -121,8 +122,10 @@ def annotated_table(
     of_annotation: list[str] = []
 
     def annotate(rejects: Any) -> data.RecordTable:
+        nonlocal made
         if only_kept:
             raise NotKeptError
+        made = True
         with (
             kept_lines() as lines,
             _journal(options.cache_folder, run, annotating.batch_size) as journal,
@@ -146,6 +149,8 @@ def annotated_table(
             lines=of_annotation,
             tell=say,
         )
+    if not made:  # Else it was told of every record.
+        say(f"read as {'; in other files as '.join(lacking.read_as)}")
     # Behind the cache: the same records are annotated for all layouts.
     return table if fits.fits_all else _fitting(table, options, fits, rejects)
 

@@ -14,6 +14,8 @@ __all__ = ["Arguments"]
 _FLAG: Final = re.compile(
     r"`mig-jax[^`]*`|(?<![\w-])--(?P<flag>[a-z]\w*)(?:=(?P<name>\w+)=(?P<value>\w[\w.%]*))?"
 )
+# So are they written: who holds NaN, and is told of null, looks for it in vain.
+_NULL: Final = re.compile(r"(?<=: found null)(?=, expected a finite number)")
 _TWICE: Final = re.compile(r"^(\w+): \1: ")
 
 
@@ -42,6 +44,8 @@ class Arguments:
         self._places[place] = argument
 
     def __call__(self, text: str) -> str:
+        if self._places:
+            text = _NULL.sub(" (or NaN, or an infinity)", text)
         for place, argument in self._places.items():
             of_lines = re.compile(re.escape(place) + r", line (\d(?:[\d,]*\d)?)")
             text = of_lines.sub(functools.partial(_item, argument), text)

@@ -93,9 +93,9 @@ def select_records(
       tokenizer: what counts tokens; without, they are UTF-8 bytes over 4.
       group_field: the field whose values are the groups of `quotas`.
       quotas: how much of each group there must and may be, as {"maths": "5%..20%"}.
-      given: records that you have already, held in any such way or in files: they count in the
-        information. Leave them out of `records`: what a record holds does not tell that it is one
-        of them, and a copy may be picked.
+      given: records that you have already, in any such way or in files: they count in the
+        information; [] for none. Leave them out of `records`: what a record holds does not tell
+        that it is one of them, and a copy may be picked.
       method: "mig", or another one, such as "random" (docs/guides/methods.md).
       validation: records that the selection is wanted for, as some methods need them.
       fields: your names of fields by the usual ones, as {"labels": "tags", "score": "quality"}.
@@ -152,7 +152,7 @@ def select_records(
         files = _Files(stack.enter_context(tempfile.TemporaryDirectory(prefix="mig_jax-")), told)
         wanted |= {
             "pool": files.of_records(records, "records"),
-            "given": None if given is None else files.of_records(given, "given"),
+            "given": None if _is_none(given) else files.of_records(given, "given"),
             "validation": None
             if validation is None
             else files.of_records(validation, "validation"),
@@ -200,12 +200,27 @@ def _renamed(fields: Mapping[str, str] | None) -> list[str]:
     if fields is not None and not isinstance(fields, Mapping):
         found = type(fields).__name__
         raise InputError(f"fields: found {found}, expected a dict such as {{'labels': 'tags'}}")
-    for name in fields or {}:
-        if name not in data.records.FIELD_NAMES:
-            near = difflib.get_close_matches(str(name), data.records.FIELD_NAMES, n=1)
-            usual = near or data.records.FIELD_NAMES
-            raise InputError(f"fields: found {name}, expected {' or '.join(usual)}, a usual name")
+    for name, field in (fields or {}).items():
+        if name not in data.FIELD_NAMES:
+            is_turned = field in [*data.FIELD_NAMES]
+            near = [] if is_turned else difflib.get_close_matches(str(name), data.FIELD_NAMES, n=1)
+            usual = near[0] if near else f"one of {', '.join(data.FIELD_NAMES)}"
+            turned = f"; perhaps {{{field!r}: {name!r}}}" if is_turned else ""
+            raise InputError(
+                f"fields: found the key {name!r}, expected {usual}, with your name of it as its "
+                f"value{turned}"
+            )
+        if not isinstance(field, str) or not all(field.split(".")):
+            raise InputError(f"fields: {name} is {field!r}, expected the name of a field")
     return [f"{name}={field}" for name, field in (fields or {}).items()]
+
+
+def _is_none(given: Any) -> bool:
+    """Whether no records are given: nothing, or what holds records and has none."""
+    if given is None or paths_of(given) is not None:
+        return given is None
+    container_of(given, "given")
+    return not len(given)
 
 
 def _checked(more: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -24,6 +24,8 @@ from ._label_graph import (
     threshold_of_neighbours,
 )
 from ._paper import PAPER, USUAL_NEIGHBOURS
+from ._parameter_checks import is_known
+from ._picks import whole_picks
 from ._pool import Pool, amounts_of_picks, pool_from_label_lists, pool_from_table
 from ._pytrees import as_pytree, unchecked
 from ._registry import name_in
@@ -64,6 +66,7 @@ __all__ = [
     "family_name",
     "gate_edges",
     "information",
+    "is_known",
     "label_graph_from_edges",
     "label_graph_from_embeddings",
     "label_information",
@@ -77,5 +80,6 @@ __all__ = [
     "safe_base",
     "threshold_of_neighbours",
     "unchecked",
+    "whole_picks",
     "worth_of_records",
 ]

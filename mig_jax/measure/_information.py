@@ -198,10 +198,21 @@ def label_information(
 def information(measure: Measure, z: Float[Array, " labels"]) -> Float[jax.Array, ""]:
     """E = Σ_k φ_k(z_k) (Eq. 8).
 
+    Parameters that labels share do not tell how many labels there are: every z is then one.
+
+    Raises:
+      ValueError: if the score function has parameters for another number of labels.
+
     >>> round(float(information(Measure(Power(0.5, 0.0)), jnp.array([4.0, 9.0]))), 5)
     5.0
     """
     chex.assert_rank(z, 1, custom_message="z: expected a number for each label")
+    for leaf in jax.tree_util.tree_leaves(measure.score_function):
+        # A single number would be taken for that of every label.
+        if jnp.shape(leaf) not in ((), z.shape):
+            raise ValueError(
+                f"z: found shape {z.shape}, and parameters for {jnp.shape(leaf)[0]} labels"
+            )
     return jnp.sum(measure.score_function.value(jnp.asarray(z)))
 
 

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _LENGTH_TOLERANCE = 1e-2  # Rows of float16 are of unit length to a thousandth.
+_ROUNDING = 1e-2  # Their products may be so much above 1.
 
 
 @as_pytree
@@ -75,7 +76,7 @@ def label_graph_from_edges(
     Raises:
       ValueError: for an edge that is not three numbers, an id that is not a whole number in
         [0, num_labels), a loop, an edge given twice (in either direction), or a similarity that
-        is not finite and above 0.
+        is not finite, above 0 and at most 1 (but for rounding), or for fewer than 0 labels.
 
     >>> graph = label_graph_from_edges(3, [(2, 0, 0.5)])
     >>> graph, graph.sources.tolist()
@@ -83,6 +84,8 @@ def label_graph_from_edges(
     """
     # A number of NumPy, as `labels.max() + 1` is, becomes one of Python.
     num_labels = operator.index(num_labels)
+    if num_labels < 0:
+        raise ValueError(f"num_labels must be at least 0, got {num_labels}")
     table = np.asarray(edges if isinstance(edges, np.ndarray) else list(edges), np.float64)
     if table.size and (table.ndim != 2 or table.shape[1] != 3):
         raise ValueError(f"expected three numbers for each edge, got shape {table.shape}")
@@ -96,6 +99,10 @@ def label_graph_from_edges(
         raise ValueError("an edge joins a label with itself; self-similarity is 1 and implied")
     if not np.all(np.isfinite(table[:, 2]) & (table[:, 2] > 0)):
         raise ValueError("every similarity must be a finite number above 0")
+    if np.any(table[:, 2] > 1 + _ROUNDING):
+        raise ValueError(
+            f"every similarity must be at most 1, as a cosine is, got {table[:, 2].max():.6g}"
+        )
     keys = np.minimum(p, q) * num_labels + np.maximum(p, q)
     if np.unique(keys).size != keys.size:
         raise ValueError("an edge is given twice")
@@ -123,13 +130,13 @@ def label_graph_from_embeddings(
 
     Raises:
       ValueError: if `threshold` is not above 0, `embeddings` is not a matrix, a row that is
-        present has another length, or `present` has not a value for each row.
+        present has another length, `present` has not a value for each row, or `block` is below 1.
 
     >>> vectors = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     >>> label_graph_from_embeddings(vectors, 0.7).targets.tolist()
     [1, 0]
     """
-    vectors, keep = _directions(embeddings, present)
+    vectors, keep = _directions(embeddings, present, block)
     if isinstance(threshold, str):
         if threshold != "auto":
             raise ValueError(f"the similarity threshold must be a number or auto, got {threshold}")
@@ -184,7 +191,7 @@ def threshold_of_neighbours(
     >>> threshold_of_neighbours(vectors), label_graph_from_embeddings(vectors).num_edges
     (0.996, 77)
     """
-    vectors, keep = _directions(embeddings, present)
+    vectors, keep = _directions(embeddings, present, block)
     vectors = vectors[keep]
     count = len(vectors)
     pairs = int(min(neighbours, (count - 1) / 10) * count / 2)
@@ -205,9 +212,11 @@ def threshold_of_neighbours(
 
 
 def _directions(
-    embeddings: ArrayLike, present: ArrayLike | None
+    embeddings: ArrayLike, present: ArrayLike | None, block: int
 ) -> tuple[Float[np.ndarray, "labels width"], Bool[np.ndarray, " labels"]]:
-    """The vectors, whose products are cosines, and which of them count."""
+    """The vectors, whose products are cosines, and which of them count; refuses what is none."""
+    if operator.index(block) < 1:
+        raise ValueError(f"block must be at least 1, got {block}")
     vectors = np.asarray(embeddings, np.float32)
     if vectors.ndim != 2:
         raise ValueError(f"embeddings must be a matrix, got shape {vectors.shape}")

@@ -21,19 +21,19 @@ def is_known(leaf: Any) -> bool:
 
 
 def check_at_least_0(tree: Any) -> None:
-    """Does nothing if no number of a dataclass's own fields is below 0.
+    """Does nothing if all numbers of a dataclass's own fields are at least 0.
 
-    What is not a number is no parameter; NaN is told of where it is computed with.
+    What is of no kind of numbers is no parameter, and is not looked at.
 
     Raises:
       TypeError: for a text, a list or a tuple.
-      ValueError: for a number below 0.
+      ValueError: for a number below 0, or NaN.
     """
     for field in dataclasses.fields(tree):
         leaf = getattr(tree, field.name)
         if isinstance(leaf, str | list | tuple):
             found = type(leaf).__name__
             raise TypeError(f"{field.name}: found a {found}, expected a number or an array")
-        if is_known(leaf) and np.any(np.asarray(leaf) < 0):
+        if is_known(leaf) and not np.all(np.asarray(leaf) >= 0):
             least = np.min(np.asarray(leaf))
             raise ValueError(f"{field.name}: found {least:.6g}, expected at least 0")

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from mig_jax.measure._arrays import Array, Indices
+from mig_jax.measure._picks import whole_picks
 from mig_jax.measure._pytrees import as_pytree, fields_told
 
 __all__ = ["Pool", "amounts_of_picks", "pool_from_label_lists", "pool_from_table"]
@@ -122,6 +123,9 @@ def amounts_of_picks(pool: Pool, picks: Indices) -> Float[Array, " records"]:
       picks: record indices; may be traced. A traced pick that is outside the pool
         counts as none, and so does −1, which stands where a scan has picked nothing.
 
+    Raises:
+      ValueError: if picks that are not traced are no whole numbers, or one is outside the pool.
+
     >>> amounts_of_picks(pool_from_label_lists([[0], [], [1]], [1.0, 3.0, 0.5]), [2, 0]).tolist()
     [1.0, 0.0, 1.0]
     """
@@ -129,5 +133,5 @@ def amounts_of_picks(pool: Pool, picks: Indices) -> Float[Array, " records"]:
         inside = jnp.where(picks < 0, pool.num_records, picks)
         return jnp.zeros(pool.num_records, pool.scores.dtype).at[inside].set(1, mode="drop")
     amounts = np.zeros(pool.num_records, pool.scores.dtype)
-    amounts[np.asarray(picks, np.int64)] = 1
+    amounts[whole_picks(picks, pool.num_records)] = 1
     return amounts

@@ -35,6 +35,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Float
 
@@ -46,6 +47,7 @@ from mig_jax.measure import (
     Pool,
     Scalar,
     as_pytree,
+    is_known,
     label_information,
     linear_gains,
     propagation_weights,
@@ -74,7 +76,6 @@ class RelaxedSelection:
     steps: Count  #: Newton steps taken.
 
 
-@jax.jit
 def relaxed_selection(
     pool: Pool,
     graph: LabelGraph,
@@ -109,6 +110,10 @@ def relaxed_selection(
       max_steps: stop after so many Newton steps in any case. Nothing is raised then:
         compare the `residual` with the tolerance.
 
+    Raises:
+      ValueError: if the temperature is not above 0 and finite, or the budget not in 0 to P; told
+        of numbers, not of tracers.
+
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
     >>> pool = pool_from_label_lists([[0], [0], [1]], [1.0, 0.9, 0.8])
     >>> graph = label_graph_from_edges(2)
@@ -116,6 +121,30 @@ def relaxed_selection(
     >>> [round(float(amount), 1) for amount in found.amounts]
     [1.0, 0.2, 0.8]
     """
+    if is_known(temperature) and not _is_within(temperature, np.inf, above=True):
+        raise ValueError(f"temperature: found {temperature}, expected a finite number above 0")
+    if is_known(budget) and not _is_within(budget, pool.num_records):
+        raise ValueError(f"budget: found {budget}, expected 0 to {pool.num_records}")
+    return _compiled(*(pool, graph, measure, budget, temperature, start, tolerance, max_steps))
+
+
+def _is_within(number: Scalar, most: float, *, above: bool = False) -> bool:
+    """Whether it is from 0 to `most`, or between them."""
+    found = np.asarray(number)  # Within jit, a comparison of an array of JAX would be traced.
+    return bool(np.all((found > 0) & (found < most) if above else (found >= 0) & (found <= most)))
+
+
+@jax.jit
+def _compiled(
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    budget: Scalar,
+    temperature: Scalar,
+    start: Float[Array, " labels"] | None,
+    tolerance: Scalar,
+    max_steps: Scalar,
+) -> RelaxedSelection:
     message = "budget, temperature: expected scalars"
     chex.assert_rank([budget, temperature], 0, custom_message=message)
     if start is not None:

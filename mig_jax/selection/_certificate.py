@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from mig_jax.devices import part_sizes
 from mig_jax.measure import (
     Array,
     Count,
@@ -28,6 +29,7 @@ from mig_jax.measure import (
     check_measure,
     check_pool,
     information,
+    whole_picks,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._evaluation import selected_information, with_given
@@ -115,7 +117,7 @@ def certify(
     """
     check_pool(pool, graph)
     check_measure(measure, graph)
-    chosen = np.asarray(picks, np.int64)
+    chosen = whole_picks(picks, int(part_sizes(pool, mesh).sum()))
     if budget is None and constraints.most_cost is None:
         budget = chosen.size
     with jax.enable_x64(True):

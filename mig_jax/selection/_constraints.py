@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import chex
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -22,6 +24,7 @@ class Quotas:
 
     Raises:
       AssertionError: if `minima` and `maxima` differ in shape.
+      ValueError: if something of it is no whole numbers.
     """
 
     groups: Int[Array, " records"]  #: The group of each record, in [0, G).
@@ -33,6 +36,8 @@ class Quotas:
     def __post_init__(self) -> None:
         message = "minima, maxima: expected one of each for each group"
         chex.assert_equal_shape([self.minima, self.maxima], custom_message=message)
+        for name in ("groups", "minima", "maxima"):
+            _check_kind(name, getattr(self, name), np.integer, "whole numbers")
 
     @property
     def num_groups(self) -> int:
@@ -48,6 +53,7 @@ class Constraints:
     Raises:
       AssertionError: if one of `costs` and `most_cost` is there without the other and without
         quotas of costs.
+      ValueError: if costs are no whole numbers, or what is given is no truth values.
     """
 
     #: What each record costs, such as its tokens: at least 0.
@@ -62,12 +68,28 @@ class Constraints:
         of_costs = self.quotas is not None and self.quotas.of_costs
         if self.costs is None and (self.most_cost is not None or of_costs):
             raise AssertionError("costs: expected one for each record, as costs are limited")
+        _check_kind("costs", self.costs, np.integer, "whole numbers")
+        _check_kind("most_cost", self.most_cost, np.integer, "a whole number")
+        expected = "a truth value for each record, as np.isin(np.arange(P), records) has them"
+        _check_kind("given", self.given, np.bool_, expected)
 
     @property
     def is_empty(self) -> bool:
         """Whether any selection of the budget's size is allowed."""
         parts = (self.most_cost, self.quotas, self.given)
         return all(part is None for part in parts)
+
+
+def _check_kind(name: str, found: Any, kind: Any, expected: str) -> None:
+    """Refuses numbers of another kind, which would be cut, or taken for truth values.
+
+    Only dtypes are looked at, which traced arrays have, too.
+    """
+    if found is None:
+        return
+    dtype = found.dtype if hasattr(found, "dtype") else np.asarray(found).dtype
+    if not jnp.issubdtype(dtype, kind) and np.shape(found) != (0,):
+        raise ValueError(f"{name}: found {dtype}{list(np.shape(found))}, expected {expected}")
 
 
 UNCONSTRAINED = Constraints()

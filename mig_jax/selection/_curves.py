@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from functools import partial
 
 import jax
@@ -20,6 +21,7 @@ from mig_jax.measure import (
     check_pool,
     information,
     propagation_weights,
+    whole_picks,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._given import given_information
@@ -67,8 +69,8 @@ def information_curve(
     """
     check_pool(pool, graph)
     check_measure(measure, graph)
-    chosen = np.asarray(picks, np.int64)
-    _check_picks(chosen, pool.num_records, given)
+    chosen = whole_picks(picks, pool.num_records)
+    _check_picks(chosen, given)
     near = Neighbourhoods.of(graph)
     with jax.enable_x64(True):
         pool, graph, measure = widened((pool, graph, measure))
@@ -104,7 +106,8 @@ def random_curve(
     told up to the end of the shortest.
 
     Raises:
-      ValueError: if the pool has a label that the graph has not, or nothing keeps to the limits.
+      ValueError: if the pool has a label that the graph has not, nothing keeps to the limits, or
+        the budget is not in 0 to P.
       InputError: if E is not a finite number.
 
     >>> from mig_jax import label_graph_from_edges, pool_from_label_lists
@@ -112,6 +115,8 @@ def random_curve(
     >>> random_curve(pool, label_graph_from_edges(2), Measure(), 2).round(2).tolist()
     [1.0, 2.0]
     """
+    if budget is not None and not 0 <= operator.index(budget) <= pool.num_records:
+        raise ValueError(f"budget must be in 0 to {pool.num_records}, got {budget}")
     curves = [
         information_curve(pool, graph, measure, picks, given=constraints.given)
         for picks in random_choices(pool.num_records, budget, constraints)
@@ -120,11 +125,7 @@ def random_curve(
     return np.mean([curve[:shortest] for curve in curves], axis=0)
 
 
-def _check_picks(
-    picks: Int[np.ndarray, " picks"], num_records: int, given: Bool[Array, " records"] | None
-) -> None:
-    if picks.size and (picks.min() < 0 or picks.max() >= num_records):
-        raise ValueError(f"picks must be in 0 to {num_records - 1}")
+def _check_picks(picks: Int[np.ndarray, " picks"], given: Bool[Array, " records"] | None) -> None:
     if len(np.unique(picks)) < len(picks):
         raise ValueError("picks name a record twice")
     if given is not None and np.asarray(given)[picks].any():

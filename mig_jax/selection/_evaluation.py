@@ -34,6 +34,7 @@ from mig_jax.measure import (
     information,
     label_information,
     propagate,
+    whole_picks,
 )
 from mig_jax.selection._constraints import UNCONSTRAINED, Constraints
 from mig_jax.selection._number_range import check_finite, in_range
@@ -69,10 +70,8 @@ def selected_information(
         if mesh is not None:
             raise ValueError("traced picks cannot be divided among devices; expected no mesh")
         return label_information(pool, graph, measure, amounts_of_picks(pool, picks))
-    chosen = np.asarray(picks, np.int64)
     sizes = part_sizes(pool, mesh)
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= sizes.sum()):
-        raise ValueError(f"picks must be in 0 to {sizes.sum() - 1}")
+    chosen = whole_picks(picks, int(sizes.sum()))
     ordered = np.sort(chosen)
     if np.any(ordered[1:] == ordered[:-1]):
         raise ValueError("picks name a record twice")
@@ -181,10 +180,12 @@ def labels_covered(
     """How many labels the picks have.
 
     Raises:
-      ValueError: if the pool has a label that the graph has not.
+      ValueError: if the pool has a label that the graph has not, or `picks` names a record that
+        the pool does not have, or is no list of whole numbers.
     """
     check_labels(pool, graph)
-    own = part_of_picks(picks, part_sizes(pool, mesh), mesh)
+    sizes = part_sizes(pool, mesh)
+    own = part_of_picks(whole_picks(picks, int(sizes.sum())), sizes, mesh)
     covered = np.zeros(graph.num_labels, bool)
     covered[np.asarray(pool.labels)[_entries_of(pool, own)]] = True
     return int(np.any(all_gather_parts(covered, mesh), axis=0).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -154,12 +155,22 @@ class Explainer:
         return self._paths.of_picks
 
     def gains_of(self, record: int) -> Float[np.ndarray, " picks"]:
-        """What a record would have gained in each rank, were it still there."""
+        """What a record would have gained in each rank, were it still there.
+
+        Raises:
+          ValueError: if the pool has no record of this index.
+        """
+        self._check(record)
         walk = self._paths.walk(record)
         return walk.by_rank(walk.shares(float(self._scores[record]))[0])[:-1]
 
     def explain(self, record: int) -> Explanation:
-        """Why a record of this index was picked, or why not."""
+        """Why a record of this index was picked, or why not.
+
+        Raises:
+          ValueError: if the pool has no record of this index.
+        """
+        self._check(record)
         score, walk = float(self._scores[record]), self._paths.walk(record)
         shares, slopes = walk.shares(score)
         gains = walk.by_rank(shares)
@@ -192,6 +203,10 @@ class Explainer:
             losses=self._losses(walk, shares, place),
             least=least,
         )
+
+    def _check(self, record: int) -> None:
+        if not 0 <= operator.index(record) < len(self._scores):
+            raise ValueError(f"record must be in 0 to {len(self._scores) - 1}, got {record}")
 
     def _losses(self, walk: Walk, shares: np.ndarray, rank: int) -> tuple[Loss, ...]:
         """The picks before a rank (from 0) that took most of a gain."""

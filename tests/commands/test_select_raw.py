@@ -169,6 +169,32 @@ def test_warnings_of_what_is_kept_are_told_again(tmp_path, run):
     assert second.index("the pool is unchanged") < second.index("warning: --scorer=signals")
 
 
+def test_how_records_were_read_is_told(tmp_path, run):
+    """A field taken for another is seen: `input` for the question, `output` for the answer."""
+    records = [
+        {"input": turns[0]["content"], "output": turns[1]["content"], "thoughts": "hm"}
+        for turns in (record["messages"] for record in conversations())
+    ]
+    reading = "input -> output (layout columns)"
+    raw = write(tmp_path / "raw.jsonl", records)
+    words = ["select", f"--pool={raw}", "--budget=10", f"--output={tmp_path / 'a.jsonl'}"]
+    assert f"  read            as {reading}\n" in run(*words, "--dry_run")
+    for _ in range(2):  # The second time from the cache.
+        assert f"read as {reading}\n" in run(*words)
+        assert json.loads((tmp_path / "a.manifest.json").read_text())["read_as"] == [reading]
+    mixed = write(tmp_path / "mixed.jsonl", [*records[:79], {"instruction": "Sail", **records[79]}])
+    words = [f"--pool={mixed}", f"--output={tmp_path / 'b.jsonl'}"]
+    both = f"79 as {reading}, 1 as instruction, input -> output (layout alpaca)"
+    assert f"  read            {both}\n" in run("select", *words, "--budget=10", "--dry_run")
+    assert f"read {both}\n" in run("annotate", *words)
+    annotation = json.loads((tmp_path / "b.annotation.json").read_text())
+    assert list(annotation["read_as"].values()) == [79, 1]
+    words = ["select", str(raw), str(write(tmp_path / "c.jsonl", conversations())), "--budget=9"]
+    words.append(f"--output={tmp_path / 'd.jsonl'}")
+    assert f"read 80 as {reading}, 80 as messages (layout messages)\n" in run(*words)
+    assert f"read as {reading}; in other files as messages (layout messages)\n" in run(*words)
+
+
 def test_other_commands_and_files_take_raw_records_too(tmp_path, run):
     """Parquet and CSV, an embedding of labels in learning, explanations."""
     records = conversations()

@@ -208,6 +208,15 @@ def test_a_line_that_is_cut_is_a_bad_record_and_no_long_one(tmp_path: Path) -> N
     assert read_pool([path], on_bad_record="skip").num_records == 5
 
 
+@pytest.mark.parametrize(("name", "field"), [("role", "messages"), ("from", "conversations")])
+def test_lines_that_are_lists_of_turns_are_told_what_makes_records(
+    tmp_path: Path, name: str, field: str
+) -> None:
+    path = tmp_path / "pool.jsonl"
+    path.write_text(f'[{{"{name}": "user"}}, {{"{name}": "assistant"}}]\n' * 2)
+    assert told(path).endswith(f"a line: `jq -c '{{{field}: .}}'` makes one of each list of turns")
+
+
 @pytest.mark.parametrize("text", [b"[1, 2]\n[3]\n", b'[{"role": "user"}]\n[{"role": "user"}]\n'])
 def test_lines_that_are_lists_are_bad_records(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "pool.jsonl"

@@ -50,6 +50,12 @@ def test_instruction_and_response(record, expected):
         ({"messages": "q"}, "messages"),
         ({"messages": [{"role": "user"}]}, "content"),
         ([], "found a list; expected one JSON object a line"),
+        (
+            [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+            "found a list; expected one JSON object a line: `jq -c '{messages: .}'` makes one",
+        ),
+        ([{"from": "human", "value": "a"}] * 2, "line: `jq -c '{conversations: .}'` makes one"),
+        (["a", "b"], "expected one JSON object a line: `jq -c '{conversations: .}'` makes one"),
     ],
 )
 def test_records_without_a_conversation_are_told(record, told):

@@ -48,11 +48,16 @@ RECORDS = [{"text": "a", "labels": [f"l{number % 4}"], "score": 1 + number} for 
         ),
         (
             {"budget": 2, "fields": {"scor": "q"}},
-            "fields: found scor, expected score, a usual name",
+            "fields: found the key 'scor', expected score, with your name",
         ),
         ({"budget": 2, "fields": {"labels": "tags"}}, "records[0]: the record has no labels"),
         ({"budget": 2, "vocabulary": ["other"]}, "vocabulary: has none of the labels"),
         ({"budget": 2, "given": [*RECORDS[:1], {}]}, "given[1], field labels: "),
+        (
+            {"budget": 2, "fields": {"tags": "labels"}},
+            "fields: found the key 'tags', expected one of labels, score, ",
+        ),
+        ({"budget": 2, "fields": {"labels": ""}}, "fields: labels is '', expected the name of a"),
         ({"budget": 2, "seed": 1}, "seed: goes with method=NAME"),
         ({"budget": 2, "method": "none"}, "method: found none, expected one of mig, "),
     ],
@@ -63,6 +68,7 @@ def test_what_cannot_be_used_is_told_by_its_argument(arguments, line):
     told = str(error.value)
     assert told.startswith(line)
     assert "--" not in told
+    assert "the =" not in told
     assert "mig_jax-" not in told  # The folder that files of arguments were in.
     assert "\n" not in told
 
@@ -83,6 +89,10 @@ def test_an_argument_that_there_is_not_is_a_type_error(name):
         ("there/is/none.jsonl", "there/is/none.jsonl: no such file"),
         ([{"text": "a", "labels": ["a"], "score": float("nan")}, RECORDS[0]], "records[1]: has a"),
         ([RECORDS[0], {"labels": ["a"], "score": float("nan")}], "records[1], field score: "),
+        (
+            [RECORDS[0], {"labels": ["a"], "score": float("inf")}],
+            "records[1], field score: found null (or NaN, or an infinity), expected a finite",
+        ),
         ([{"id": "a", "labels": ["a"]}], "records[0]"),
     ],
 )

@@ -210,6 +210,15 @@ def test_records_that_are_there_already_count(rows, tmp_path):
     assert picked.selection.given_information > 0
 
 
+def test_no_records_that_are_there_already(rows):
+    """Who has none yet need not ask apart."""
+    alone = mig_jax.select_records(rows, 5)
+    for none in ([], pa.table({"text": pa.array([], pa.string())})):
+        picked = mig_jax.select_records(rows, 5, given=none)
+        np.testing.assert_array_equal(picked.picks, alone.picks)
+        assert picked.selection.given_information == 0
+
+
 def test_picks_are_rows_of_what_was_given_though_bad_ones_are_skipped(rows):
     some = [rows[0], {"mig_jax": {"labels": ["a"], "score": "bad"}}, *rows[1:]]
     with pytest.raises(mig_jax.InputError, match=r"^records\[1\], field mig_jax.score: "):

@@ -14,6 +14,7 @@ import pytest
 import mig_jax
 
 POOL = mig_jax.pool_from_label_lists([[0], [0, 1], [1], [2]], [1.0, 0.9, 0.8, 0.7])
+Z = np.array([1.0, 2.0, 0.5], np.float32)
 GRAPH = mig_jax.label_graph_from_edges(3, [(0, 1, 0.5)])
 
 
@@ -150,6 +151,7 @@ def test_a_chunk_of_nothing():
 
 _OF_OTHER_KINDS = """
 import numpy as np, mig_jax
+from mig_jax.selection import Constraints, Quotas
 pool = mig_jax.pool_from_label_lists([[0], [0, 1], [1]], [1.0, 0.9, 0.8])
 graph = mig_jax.label_graph_from_edges(3, [(0, 1, 0.5)])
 whole = mig_jax.Pool(pool.labels, pool.records, np.array([1, 2, 3]))
@@ -169,6 +171,15 @@ for call in (
     lambda: mig_jax.select(pool, graph, 1, gain="linear"),
     lambda: mig_jax.select(pool, graph, 2, resume=first),
     lambda: mig_jax.select(pool, graph, 2.0),
+    lambda: mig_jax.certify(pool, graph, mig_jax.Measure(), [0.7]),
+    lambda: mig_jax.certify(pool, graph, mig_jax.Measure(), np.array([[0], [1]])),
+    lambda: mig_jax.selection.information_curve(pool, graph, mig_jax.Measure(), [0.7]),
+    lambda: mig_jax.measure.amounts_of_picks(pool, [0.7]),
+    lambda: mig_jax.selection.labels_covered(pool, graph, np.array([True, False, True])),
+    lambda: Constraints(costs=np.array([2.7, 1.0, 1.0]), most_cost=3),
+    lambda: Constraints(costs=np.array([2, 1, 1]), most_cost=3.5),
+    lambda: Constraints(given=np.array([0, 2, 1])),
+    lambda: Quotas(np.array([0, 0, 1]), np.array([0.5, 1]), np.array([1, 2])),
 ):
     try:
         print("passed", call())
@@ -192,9 +203,88 @@ def test_what_is_of_another_kind_is_told_in_a_line():
         "gain: found str, expected a mig_jax.GainRule",
         "resume: found Selection, expected a mig_jax.Progress",
         "'float' object cannot be interpreted as an integer",
+        "picks: found float64[1], expected whole numbers along one axis",
+        "picks: found int64[2, 1], expected whole numbers along one axis",
+        *["picks: found float64[1], expected whole numbers along one axis"] * 2,
+        "picks: found bool[3], expected whole numbers along one axis",
+        "costs: found float64[3], expected whole numbers",
+        "most_cost: found float64[], expected a whole number",
+        "given: found int64[3], expected a truth value for each record, as "
+        "np.isin(np.arange(P), records) has them",
+        "minima: found float64[2], expected whole numbers",
     ]
 
 
 def test_rules_go_to_other_processes():
     for rule in mig_jax.GAIN_RULES.values():
         assert pickle.loads(pickle.dumps(rule)) == rule
+
+
+def _explain(record):
+    ranked = np.array([0]), np.array([1.0])
+    explainer = mig_jax.selection.Explainer(POOL, GRAPH, mig_jax.Measure(), mig_jax.EXACT, *ranked)
+    return explainer.explain(record), explainer.gains_of(record)
+
+
+@pytest.mark.parametrize("picks", [[-1], [4]], ids=str)
+def test_picks_outside_the_pool(picks):
+    """−1 counted the last record."""
+    measure = mig_jax.Measure()
+    for use in (
+        lambda: mig_jax.measure.amounts_of_picks(POOL, picks),
+        lambda: mig_jax.selection.labels_covered(POOL, GRAPH, np.array(picks)),
+        lambda: mig_jax.certify(POOL, GRAPH, measure, picks),
+        lambda: mig_jax.selection.information_curve(POOL, GRAPH, measure, picks),
+    ):
+        with pytest.raises(ValueError, match="picks must be in 0 to 3"):
+            use()
+    with pytest.raises(ValueError, match=f"record must be in 0 to 3, got {picks[0]}"):
+        _explain(picks[0])
+
+
+@pytest.mark.parametrize("leaf", [np.nan, np.array([1.0, np.nan, 1.0])], ids=str)
+def test_parameters_that_are_not_numbers(leaf):
+    with pytest.raises(ValueError, match="rate: found nan, expected at least 0"):
+        mig_jax.Log(leaf)
+    with pytest.raises(ValueError, match="propagation: found nan"):
+        mig_jax.Measure(propagation=np.nan)
+
+
+def test_similarities_that_are_none():
+    with pytest.raises(ValueError, match="at most 1, as a cosine is, got 90"):
+        mig_jax.label_graph_from_edges(3, [(0, 1, 0.5), (1, 2, 90)])
+    rounded = mig_jax.label_graph_from_edges(3, [(0, 1, 1.0009765625)])  # Of float16.
+    assert rounded.num_edges == 1
+
+
+def test_fewer_than_no_labels():
+    with pytest.raises(ValueError, match="num_labels must be at least 0, got -1"):
+        mig_jax.label_graph_from_edges(-1)
+
+
+@pytest.mark.parametrize("block", [0, -1])
+def test_blocks_of_nothing(block):
+    for use in (mig_jax.label_graph_from_embeddings, mig_jax.threshold_of_neighbours):
+        with pytest.raises(ValueError, match=f"block must be at least 1, got {block}"):
+            use(np.eye(3), block=block)
+
+
+@pytest.mark.parametrize("budget", [-1, 5])
+def test_random_curves_beyond_the_pool(budget):
+    every_cost = mig_jax.selection.Constraints(np.ones(4, np.int32), 9)
+    for limits in ({}, {"constraints": every_cost}):
+        with pytest.raises(ValueError, match=f"budget must be in 0 to 4, got {budget}"):
+            mig_jax.selection.random_curve(POOL, GRAPH, mig_jax.Measure(), budget, **limits)
+
+
+def test_information_of_other_labels():
+    """One z was taken for that of each label."""
+    measure = mig_jax.Measure(mig_jax.Log(np.ones(3)))
+    for z in (np.ones(1), np.ones(2)):
+        with pytest.raises(ValueError, match=r"z: found shape .*parameters for 3 labels"):
+            mig_jax.information(measure, z)
+    rates = jnp.arange(6.0).reshape(2, 3)
+    values = jax.vmap(lambda rate: mig_jax.information(mig_jax.Measure(mig_jax.Log(rate)), Z))(
+        rates
+    )
+    np.testing.assert_allclose(values, np.log1p(rates * Z).sum(axis=1), rtol=1e-6)

@@ -231,3 +231,22 @@ def test_many_problems_at_once():
         gradient, expected = one(alphas[i], budgets[i], temperatures[i])
         np.testing.assert_allclose(amounts[i], expected, atol=1e-4)
         np.testing.assert_allclose(gradients[i], gradient, rtol=1e-2, atol=1e-2)
+
+
+def test_temperatures_and_budgets_that_are_none():
+    """All amounts were NaN."""
+    case = random_case(6, 60)
+    relax = partial(mig_jax.relaxed_selection, case.pool, case.graph, mig_jax.Measure())
+    for temperature in (0, -0.1, np.nan, np.inf, jnp.array(0.0)):
+        with pytest.raises(
+            ValueError, match=r"temperature: found .*, expected a finite number abo"
+        ):
+            relax(5, temperature)
+        with pytest.raises(ValueError, match="temperature"):
+            jax.jit(lambda at=temperature: relax(5, at).amounts)()
+    for budget in (-1, 61, np.nan, jnp.array(61)):
+        with pytest.raises(ValueError, match=r"budget: found .*, expected 0 to 60"):
+            relax(budget, 0.1)
+    # Of what is traced nothing is known.
+    traced = jax.jit(lambda budget, at: relax(budget, at).amounts.sum())
+    np.testing.assert_allclose(traced(60, 0.1), 60, rtol=1e-6)

@@ -18,6 +18,7 @@ from mig_jax.data.records import (
     labels_and_score,
     parse_record,
     perhaps,
+    reading_of,
 )
 from mig_jax.errors import InputError
 
@@ -35,6 +36,8 @@ class Lacking(NamedTuple):
 
     what: frozenset[Literal["labels", "score"]] = frozenset()
     perhaps: str = ""  # Flags that might tell where it is after all; "" for no guess.
+    #: How the first record of each file was read, each reading once: `records.reading_of`.
+    read_as: tuple[str, ...] = ()
 
 
 class AnnotatedRecord(NamedTuple):
@@ -66,7 +69,10 @@ def lacking(files: Sequence[RecordFile], names: FieldNames, layout: str = "auto"
                 f"{files[0].stamp.path} have {_told(of_files[0])}; expected all files of a pool to "
                 "have the same (`mig-jax annotate` makes labels and scores)"
             )
-    return of_files[0] if of_files else Lacking()
+    if not of_files:
+        return Lacking()
+    read_as = dict.fromkeys(reading for found in of_files for reading in found.read_as)
+    return of_files[0]._replace(read_as=tuple(read_as))
 
 
 def table_of_annotated(
@@ -111,7 +117,7 @@ def _lacking_of(line: TextLine, names: FieldNames) -> Lacking | None:
         return None
     try:
         record = parse_record(line.text)
-        decode_conversation(record, names)
+        read_as = reading_of(decode_conversation(record, names))
     except BadRecord:
         return None
     try:
@@ -123,7 +129,7 @@ def _lacking_of(line: TextLine, names: FieldNames) -> Lacking | None:
         lacks.add("labels")
     if score is None and not names.is_mapped("score"):
         lacks.add("score")
-    return Lacking(frozenset(lacks), perhaps(record, sorted(lacks)))
+    return Lacking(frozenset(lacks), perhaps(record, sorted(lacks)), (read_as,))
 
 
 def _told(lacks: Lacking) -> str:

@@ -21,6 +21,7 @@ from ._label_formats import (
     decode_xsample,
 )
 from ._llama_factory import FACTORY_CALL, FactoryReading, read_as_llama_factory
+from ._readings import Readings, reading_of, told_readings
 from ._record_forms import (
     RecordForm,
     convert_named,
@@ -50,6 +51,7 @@ __all__ = [
     "FieldDecoder",
     "FieldNames",
     "LabelsAndScore",
+    "Readings",
     "RecordForm",
     "Role",
     "WrittenForm",
@@ -72,8 +74,10 @@ __all__ = [
     "perhaps",
     "possible_formats",
     "read_as_llama_factory",
+    "reading_of",
     "record_as_json",
     "told_conversation_format",
+    "told_readings",
     "unlabelled",
     "usual_role_names",
     "value_at",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mig_jax.data.records._bare_lists import told_list
 from mig_jax.data.records._label_formats import BadRecord
 
 __all__ = ["found_kind", "kind_of", "parse_record", "record_as_json", "says_nothing"]
@@ -43,7 +44,7 @@ def parse_record(text: bytes) -> dict[str, Any]:
         if record is None:
             raise BadRecord(f"{problem}; {_EXPECTED}") from None
     if not isinstance(record, dict):
-        raise BadRecord(f"found {kind_of(record)}; {_EXPECTED}")
+        raise BadRecord(f"found {kind_of(record)}; {_EXPECTED}{told_list(record)}")
     return record
 
 

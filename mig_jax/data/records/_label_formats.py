@@ -20,6 +20,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
+from mig_jax.data.records._bare_lists import told_list
+
 __all__ = [
     "LABEL_FORMATS",
     "BadRecord",
@@ -263,6 +265,8 @@ def decode_line(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     # behind; those matter only in a field that is used.
     malformed = _malformation(line)
     parsed, has_repeats = _parse_leniently(line)
+    if malformed is None and (would_do := told_list(parsed)):
+        raise BadRecord(f"found a list, expected {_EXPECTED['']}{would_do}")
     if malformed is None and isinstance(problem, msgspec.ValidationError) and not has_repeats:
         raise _as_bad_record(problem)
     if parsed is _UNREADABLE:
