@@ -82,6 +82,8 @@ def run(options: Options) -> None:
         options, inputs = _inputs(options, outputs, str(workdir / "learn"))
         task = make_task(options.objective, inputs)
         say(f"objective {options.objective}: {task.about}")
+        if task.seen:
+            say(f"warning: {task.seen}")
         others = rivals(inputs, task)  # What they cannot use is known before hours of learning.
 
         _say_stage("learning", _what_is_learned(options, inputs, task))
@@ -136,6 +138,7 @@ def run(options: Options) -> None:
             settings={**options.settings(), **in_force, "loss": task.loss_name, "grid": grid},
             objective=options.objective,
             about=task.about,
+            seen=task.seen,
             label_names=inputs.table.label_names,
             label_counts=np.bincount(inputs.pool.labels, minlength=inputs.graph.num_labels),
             before=before,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import math
 import os
 from collections.abc import Callable
@@ -269,6 +270,12 @@ def _check_files(values: flags.FlagValues) -> None:
             raise InputError(f"--objective={values.objective}: needs --{flag}=FILE")
         if path and not any(map(_may_exist, data.local_files([path]))):
             raise InputError(f"--{flag}: found {path}, expected a file that exists")
+    files = [path for path in (values.validation, values.test) if path and os.path.isfile(path)]
+    if len(files) == 2 and filecmp.cmp(*files, shallow=False):
+        raise InputError(
+            f"--test: {values.test} says the same as --validation={values.validation}; expected "
+            "other data, which learning does not see"
+        )
 
 
 def _may_exist(path: str) -> bool:

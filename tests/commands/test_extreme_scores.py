@@ -60,10 +60,11 @@ def test_nothing_to_choose_by_is_told_before_the_work(case, command, tmp_path):
     else:
         words.append(f"--workdir={out}")
     if words[0] == "learn":
-        wanted = tmp_path / "wanted.jsonl"
+        wanted, other = tmp_path / "wanted.jsonl", tmp_path / "other.jsonl"
         wanted.write_text('{"labels": ["a"], "score": 1.0}\n')
+        other.write_text('{"labels": ["b"], "score": 1.0}\n')
         words += [f"--label_embeddings={embeddings(tmp_path)}", "--objective=target"]
-        words += [f"--validation={wanted}", f"--test={wanted}"]
+        words += [f"--validation={wanted}", f"--test={other}"]
     line = refused(*words)
     assert line.startswith(f"mig-jax: {told}, so that no selection holds any information")
     assert list(out.iterdir()) == []
