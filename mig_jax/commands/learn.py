@@ -36,7 +36,7 @@ from mig_jax.commands.learning_inputs import (
     needed_label_embeddings,
 )
 from mig_jax.commands.learning_rivals import rivals
-from mig_jax.commands.learning_steps import Learning
+from mig_jax.commands.learning_steps import Learning, kept_in_words
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import listed, progress_bar, say, tell
 from mig_jax.commands.workdir import held_workdir
@@ -98,10 +98,7 @@ def run(options: Options) -> None:
         )
         best = learning.best()
         parameterisation, found = best.parameterisation, best.found
-        say(
-            f"loss on held-out data: {found.history[0].held_out:.4f} at the start, "
-            f"{float(found.state.best_loss):.4f} with what is kept, that of step {found.best_step}"
-        )
+        say(kept_in_words(best, task))
         known = learning.known_shapes(best)
         parts = learning.parts(best) if options.ablation else []
 

@@ -271,7 +271,7 @@ def _check_files(values: flags.FlagValues) -> None:
         if path and not any(map(_may_exist, data.local_files([path]))):
             raise InputError(f"--{flag}: found {path}, expected a file that exists")
     files = [path for path in (values.validation, values.test) if path and os.path.isfile(path)]
-    if len(files) == 2 and filecmp.cmp(*files, shallow=False):
+    if len(files) == 2 and filecmp.cmp(files[0], files[1], shallow=False):
         raise InputError(
             f"--test: {values.test} says the same as --validation={values.validation}; expected "
             "other data, which learning does not see"

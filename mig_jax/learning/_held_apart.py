@@ -29,8 +29,8 @@ def seen_and_judged(seen: Iterable[Hashable], judged: Sequence[Hashable], what: 
     count = sum(item in known for item in judged)
     if count and count == len(judged):
         raise InputError(
-            f"--test: all {count:,} of its {what} are among those of --validation; expected others, "
-            "which learning does not see"
+            f"--test: all {count:,} of its {what} are among those of --validation; expected "
+            "others, which learning does not see"
         )
     if not count:
         return ""

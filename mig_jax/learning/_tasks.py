@@ -287,7 +287,7 @@ def _subsets(inputs: Inputs) -> Task:
             f"{_FEWEST_RUNS}: each is left out once"
         )
     objective = objectives.subsets(known.picks, known.results, inputs.pool, seed=inputs.seed)
-    seen = seen_and_judged(*([*map(frozenset, p.picks)] for p in (known, judged)), "runs")
+    seen = seen_and_judged(map(frozenset, known.picks), [*map(frozenset, judged.picks)], "runs")
     better, worse = _ordered_pairs(judged.results)
     if not len(better):
         raise InputError(f"{inputs.test}: all results are the same; expected different ones")

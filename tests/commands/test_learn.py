@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from absl import flags
 from mig_jax.commands import learn, main
 from mig_jax.commands.command import main_of
 from mig_jax.commands.learn_options import define_flags, options_of
+from mig_jax.commands.learning_steps import kept_in_words
 from mig_jax.errors import InputError
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
@@ -399,3 +401,21 @@ def test_help_tells_all_flags(capsys):
     told = capsys.readouterr().out
     for name in ("objective", "on_bad_record", "field", "embedding_model", "start_thresholds"):
         assert f"  --{name}" in told
+
+
+@pytest.mark.parametrize(
+    ("matched", "step", "told"),
+    [
+        (False, 5, "0.6613 at the start, 0.5000 with what is kept, that of step 5 of 20"),
+        (False, 0, "0.6613 at the start; the start was not improved in 20 steps, and is kept"),
+        (True, 0, "0.6613 with the weights and shapes by which gains match; 20 steps from there"),
+    ],
+)
+def test_the_log_says_what_is_kept_in_words(matched, step, told):
+    history = [SimpleNamespace(held_out=0.66134)]
+    state = SimpleNamespace(step=20, best_loss=0.5 if step else 0.66134)
+    found = SimpleNamespace(history=history, state=state, best_step=step)
+    task = SimpleNamespace(matches_gains=matched)
+    line = kept_in_words(SimpleNamespace(found=found), task)
+    assert line.startswith(f"loss on held-out data: {told}")
+    assert line.endswith("kept") == (step == 0)
