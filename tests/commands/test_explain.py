@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import re
 import shutil
 
@@ -332,3 +333,25 @@ def test_a_score_beyond_all_others_is_none_that_would_do(times, pool_file):
     assert (told["least_score"] is None) == (times > 2)
     says_none = "no score would have had it picked" in "\n".join(explanation_lines(told))
     assert says_none == (times > 2)
+
+
+def test_another_rank_than_the_nearest_is_told_with_why(tmp_path, monkeypatch):
+    """By hand: E is the sum of log(1 + z)."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--score_function=log", "--rate=1", "--budget=2", "--output=out.jsonl"]
+
+    def picked(score):
+        rows = [("a", 9.0), ("a", score), ("c", np.exp(0.6) - 1)]
+        rows = [{"labels": [label], "score": score} for label, score in rows]
+        pathlib.Path("pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        result = mig("select", "--pool=pool.jsonl", *words, "--cache=none")
+        assert result.returncode == 0, result.stderr
+        return pq.read_table("out.selection.parquet")["line"].to_pylist()
+
+    least = 10 * (np.exp(0.6) - 1)  # Log of (10 + s) / 10 is 0.6.
+    assert (picked(least + 0.01), picked(least - 0.01), picked(5.0)) == ([1, 2], [1, 3], [1, 3])
+    text = explain("out.jsonl", "--record=2")
+    assert "nearest   rank 1 of 2: gain 1.792, 77.81 % of the 2.303" in text
+    told = "it would have been picked, in rank 2, where more score counts for more than in rank 1"
+    assert f"with {np.ceil(least * 1e5) / 1e5:g} or more {told}" in text
+    assert "counts for more" not in explain("out.jsonl", "--record=3")
