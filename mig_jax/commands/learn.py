@@ -36,7 +36,7 @@ from mig_jax.commands.learning_inputs import (
     needed_label_embeddings,
 )
 from mig_jax.commands.learning_rivals import rivals
-from mig_jax.commands.learning_steps import Learning, kept_in_words
+from mig_jax.commands.learning_steps import Learning, kept_in_words, refuse_others
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import listed, progress_bar, say, tell
 from mig_jax.commands.workdir import held_workdir
@@ -76,6 +76,7 @@ def run(options: Options) -> None:
     ):
         # Before the work, not after.
         refuse_foreign_params(workdir / "params")
+        refuse_others(workdir / "state", options.known_settings())
         outputs.claim(*(workdir / name for name in REPORT_FILES))
         files = SelectedFiles.opened(outputs, workdir)
         _say_stage("reading", "the pool, and how similar its labels are")

@@ -82,6 +82,18 @@ class Options(InputOptions):
         given = dataclasses.asdict(self)
         return {name: given[name] for name in given if name not in ("workdir", "cache")}
 
+    def known_settings(self) -> dict[str, Any]:
+        """Those of `settings` that the pool does not change any more."""
+        known = self.settings()
+        budgets = tuple(known.pop("budgets"))  # As they are learned for.
+        if budgets:
+            known["budgets"] = budgets
+        if self.pool:
+            open_ones = ["lowest_threshold"] * (self.lowest_threshold is None)
+            open_ones += ["start_thresholds"] * (not self.start_thresholds)
+            known = {name: known[name] for name in known if name not in open_ones}
+        return known
+
     def prior_of(self, task: Task) -> Prior:
         """What the flags say, and the task where they say nothing."""
         strength = task.prior.strength if self.prior is None else self.prior

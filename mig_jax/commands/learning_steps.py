@@ -24,11 +24,12 @@ from mig_jax.learning import (
     known_shapes,
     learn_from_starts,
     leave_one_out,
+    refuse_other_settings,
     select_learned,
 )
 from mig_jax.reports import PastRunsReport
 
-__all__ = ["Learning", "kept_in_words"]
+__all__ = ["Learning", "kept_in_words", "refuse_others"]
 
 _NAMES: dict[ByLabel, str] = {
     ByLabel(0, 0): "shared alone",
@@ -146,7 +147,7 @@ class Learning:
         if only is not None:
             starts = [starts[only]]
         total = steps * (1 if task.matches_gains else len(starts))
-        folder = self._folder / _NAMES[by_label].replace(" ", "_")
+        folder = _folder_of(self._folder, _NAMES[by_label])
         self._begun += 1
         which = f" ({self._begun} of {self._total})" if self._total > 1 else ""
         name = f"learning {_NAMES[by_label]}{which}"
@@ -208,3 +209,17 @@ def kept_in_words(best: BestStart, task: Task) -> str:
     if matched:
         return f"{text}; {steps} steps from there did not improve it: these are kept"
     return f"{text}; the start was not improved in {steps} steps, and is kept"
+
+
+def refuse_others(folder: pathlib.Path, settings: dict[str, Any]) -> None:
+    """Refuses the folder of another `Learning`, by the settings that are known before its pool.
+
+    Raises:
+      InputError: if the states in it are of other settings.
+    """
+    for name in _NAMES.values():
+        refuse_other_settings(_folder_of(folder, name), settings)
+
+
+def _folder_of(folder: pathlib.Path, name: str) -> pathlib.Path:
+    return folder / name.replace(" ", "_")

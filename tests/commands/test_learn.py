@@ -22,6 +22,7 @@ from mig_jax.commands.command import main_of
 from mig_jax.commands.learn_options import define_flags, options_of
 from mig_jax.commands.learning_steps import kept_in_words
 from mig_jax.errors import InputError
+from mig_jax.learning import LearningStates, learning_run
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 
@@ -419,3 +420,34 @@ def test_the_log_says_what_is_kept_in_words(matched, step, told):
     line = kept_in_words(SimpleNamespace(found=found), task)
     assert line.startswith(f"loss on held-out data: {told}")
     assert line.endswith("kept") == (step == 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ([], None),
+        (["--start_thresholds=0.7", "--budgets=10,40,160"], None),
+        (["--steps=61"], "belongs to another run: setting steps (60; now 61) differs"),
+        (["--noablation"], "setting ablation (True; now False) differs"),
+        (["--budgets=10"], "setting budgets ((10, 40, 160); now (10,)) differs"),
+        (["--start_thresholds=0.8"], "setting start_thresholds ([0.7]; now [0.8]) differs"),
+        (["--lowest_threshold=0.5"], "setting lowest_threshold (0.6; now 0.5) differs"),
+    ],
+)
+def test_other_settings_are_refused_before_the_pool_is_read(
+    more, told, files, tmp_path, capsys, monkeypatch
+):
+    """States as a run leaves them that found where T starts, and what to learn for."""
+    words = [f"--workdir={tmp_path}", *files[:2], "--budget=40", "--steps=60"]
+    settings = _options(*words, "--start_thresholds=0.7", "--lowest_threshold=0.6").settings()
+    run = learning_run(1.0, 2.0, [], 3.0, settings | {"budgets": (10, 40, 160)})
+    with LearningStates(tmp_path / "state" / "weights_and_shapes", run):
+        pass
+
+    def reads(*_, **__):
+        raise InputError("the pool is read")
+
+    monkeypatch.setattr(learn, "read_table", reads)
+    assert main_of(learn.COMMAND, [*words, *more], called="learn") == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert (told or "the pool is read") in line
