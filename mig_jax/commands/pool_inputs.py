@@ -26,6 +26,7 @@ from mig_jax.measure import (
     label_graph_from_embeddings,
     threshold_of_neighbours,
 )
+from mig_jax.reports import counted
 
 __all__ = [
     "Nowhere",
@@ -184,14 +185,17 @@ def check_raw(options: TableOptions, lacking: data.Lacking, hosts: Hosts = ALONE
 
 def say_read(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
     """Tells what was read, in all processes together."""
-    text = f"{hosts.sum(table.num_records):,} records with {table.num_labels:,} labels"
+    text = f"{counted(hosts.sum(table.num_records), 'record')} with "
+    text += counted(table.num_labels, "label")
     if table.records_skipped:
-        text += f"; {table.records_skipped:,} bad record{'s' * (table.records_skipped > 1)} skipped"
+        text += f"; {counted(table.records_skipped, 'bad record')} skipped"
     if table.labels_dropped:
-        text += f"; {table.labels_dropped:,} labels dropped that are blank or not in the vocabulary"
+        are = "is" if table.labels_dropped == 1 else "are"
+        dropped = counted(table.labels_dropped, "label")
+        text += f"; {dropped} dropped that {are} blank or not in the vocabulary"
     without = hosts.sum(int(np.count_nonzero(np.diff(table.offsets) == 0)))
     if without:
-        text += f"; {without:,} records have no label"
+        text += f"; {counted(without, 'record')} {'has' if without == 1 else 'have'} no label"
     say(text)
 
 
