@@ -73,7 +73,7 @@ def read_problem(
     say(
         f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
         f"exponent {about['score_exponent']:.3g}, {edges} at similarity "
-        f"{about['threshold']:.3g} or more{learned_for}"
+        f"{about['threshold']:g} or more{learned_for}"
     )
     return Problem(pool, graph, measure, {"learned": about})
 
