@@ -175,6 +175,28 @@ def test_files_are_known_by_their_paths_and_in_any_order(tmp_path, monkeypatch):
     assert run(*words).startswith("more/a.jsonl, line 3: picked, rank 1 of 2\n")
 
 
+@pytest.mark.parametrize("command", ["explain", "extend", "given"])
+def test_an_output_that_was_changed_is_not_taken_for_what_was_picked(command, pool_file, tmp_path):
+    output = tmp_path / "out.jsonl"
+    select(pool_file, output, "--budget=5")
+    with open(output, "ab") as stream:
+        stream.write(pool_file.read_bytes().splitlines(keepends=True)[0])
+    table = output.with_suffix(".selection.parquet")
+    embeddings = f"--label_embeddings={pool_file.with_name('labels.npz')}"
+    more = ["select", f"--pool={pool_file}", embeddings, "--budget=9"]
+    more += ["--nocertificate", f"--output={tmp_path / 'more.jsonl'}"]
+    words = {
+        "explain": lambda of: ["explain", f"--selection={of}", "--record=7"],
+        "extend": lambda of: [*more, f"--extend={of}"],
+        "given": lambda of: [*more, f"--given={of}"],
+    }[command]
+    said = refused(*words(output))
+    assert f"{output}: is not what {output.with_suffix('.manifest.json')} tells of" in said
+    assert f"or {table} to go by what was picked then" in said
+    for still in (table, output.with_suffix(".manifest.json")):
+        assert mig(*words(still)).returncode == 0
+
+
 def test_no_file_of_the_selection_is_overwritten(selection):
     output, _ = selection
     for path in (output, *map(output.with_suffix, (".manifest.json", ".selection.parquet"))):
