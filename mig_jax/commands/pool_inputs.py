@@ -39,10 +39,12 @@ __all__ = [
     "label_embeddings",
     "read_label_graph",
     "read_table",
+    "say_if_one_outweighs",
     "say_read",
 ]
 
 # Labels with a tenth of the usual neighbours share hardly anything.
+_OUTWEIGHS = 1000.0  # A score so many times the median is a slip more often than a score.
 _HARDLY_ANY = USUAL_NEIGHBOURS / 10
 
 
@@ -234,6 +236,20 @@ def check_worth(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
         f"{found}, so that no selection holds any information and there is nothing to choose by; "
         "expected records with labels and scores above 0 (float32)"
     )
+
+
+def say_if_one_outweighs(table: data.RecordTable) -> None:
+    """Says that a score is so far above the usual ones that E hardly tells of the others."""
+    scores = np.asarray(table.scores, np.float64)
+    if not np.any(scores > 0):
+        return
+    first, usual = int(np.argmax(scores)), float(np.median(scores[scores > 0]))
+    if (times := scores[first] / usual) >= _OUTWEIGHS:
+        where = f"{table.files[table.file_index[first]]}, line {table.line[first]:,}"
+        say(
+            f"warning: {where} has the score {scores[first]:.4g}, {times:.3g} times the median: E "
+            "is mostly of such records; expected scores of one scale"
+        )
 
 
 def label_embeddings(

@@ -70,6 +70,19 @@ def test_nothing_to_choose_by_is_told_before_the_work(case, command, tmp_path):
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.parametrize(("outlier", "is_told"), [(1e30, True), (3000.0, True), (200.0, False)])
+def test_a_score_that_outweighs_all_others_is_told_with_its_place(outlier, is_told, tmp_path):
+    scores = [*np.linspace(1, 3, 20), 0.0]
+    scores[6] = outlier
+    path = pool(tmp_path, scores)
+    result = mig("select", f"--pool={path}", "--budget=3", f"--output={tmp_path / 'o.jsonl'}")
+    assert result.returncode == 0, result.stderr
+    told = f"warning: {path}, line 7 has the score {outlier:.4g}, "
+    assert (told in result.stderr) == ("times the median" in result.stderr) == is_told
+    times = outlier / np.median(np.delete(scores, 20))
+    assert (f", {times:.3g} times the median" in result.stderr) == is_told
+
+
 @pytest.mark.parametrize("scale", [1e38, 1e-38])
 @pytest.mark.parametrize(
     "more", [["--epsilon=0"], ["--epsilon=0", "--gain=linear"], ["--score_function=log"]]
