@@ -41,7 +41,7 @@ from mig_jax.commands.annotate_steps import (
     text_model,
 )
 from mig_jax.commands.endpoint_flags import ENDPOINT_SETTINGS
-from mig_jax.commands.terminal import progress_bar, say
+from mig_jax.commands.terminal import progress_bar, say, say_and_keep
 from mig_jax.data import open_files
 from mig_jax.errors import InputError
 
@@ -152,7 +152,7 @@ def final_scores(
         says_more = len(columns) > 1 or name not in ("combined", "keep")
         if is_nearly_constant(values) and says_more:
             which = "the scores" if name == "combined" else f"--scorer={name}"
-            say(
+            say_and_keep(
                 f"warning: {which} gave nearly the same value to all records (median {median:.4g}):"
                 " it tells good ones hardly from bad ones"
             )

@@ -42,7 +42,7 @@ from mig_jax.annotation import (
     scorer_weights,
 )
 from mig_jax.commands.annotate_options import AnnotateOptions
-from mig_jax.commands.terminal import listed, progress_bar, say
+from mig_jax.commands.terminal import listed, progress_bar, say, say_and_keep
 from mig_jax.errors import InputError
 
 __all__ = [
@@ -200,7 +200,7 @@ def filter_records(options: AnnotateOptions, rejects: Any) -> tuple[Kept, Record
         raise InputError("--pool: every record is left out; expected one at least that stays")
     if kept.asking_nothing:
         otherwise = "" if options.tagger == "keep" else "; they get no label"
-        say(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
+        say_and_keep(f"{kept.asking_nothing:,} records ask nothing in words{otherwise}")
     if model is not None:
         _warn_of_scripts(model, options.device, texts)
     return kept, read
@@ -212,7 +212,7 @@ def _warn_of_scripts(model: str, device: str, texts: Spread) -> None:
     found = hardly_known_scripts(texts.texts, encoder.pieces_of)
     if (share := sum(found.values())) > 0.5:
         scripts = listed([script.capitalize() if script != "CJK" else script for script in found])
-        say(
+        say_and_keep(
             f"warning: {share:.0%} of the records are in scripts ({scripts}) that "
             f"{model} hardly knows: it splits their words into single letters, "
             f"or drops them; a multilingual model knows them, as --embedding_model={_MULTILINGUAL}"

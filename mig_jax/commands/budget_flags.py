@@ -144,8 +144,8 @@ def define_budget_flags(add: AddFlag) -> None:
         "quota",
         [],
         "NAME=MIN..MAX: how much of a group must and may be selected, as in --quota=maths=5%..20%; "
-        "also MIN.., ..MAX and EXACT. In records (100), per cent of the budget (5%) or tokens "
-        "(20000t), one unit for all. May be repeated.",
+        "also MIN.., ..MAX and EXACT. In records (100) or tokens (20000t), the same for "
+        "all, or per cent of the budget (5%). May be repeated.",
     )
     add(
         File,

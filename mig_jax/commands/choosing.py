@@ -20,7 +20,7 @@ from mig_jax.commands.preparation import prepare_selection
 from mig_jax.commands.problem import say_if_beyond
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.selection_steps import certify_with_bar, select_with_bar, told_prefixes
-from mig_jax.commands.terminal import say
+from mig_jax.commands.terminal import goes_on_from, say
 from mig_jax.commands.timing import timed
 from mig_jax.devices import Hosts
 from mig_jax.measure import GAIN_RULES, LabelGraph, Measure, Pool
@@ -184,6 +184,7 @@ def _checkpoints(
             budget.records,
             on_damaged=lambda picks: say(f"passed over a damaged checkpoint after {picks:,} picks"),
         )
+        goes_on_from(lambda: f"{checkpoints.picks:,} picks" if checkpoints.picks else "")
         return checkpoints, resume
 
     checkpoints, resume = hosts.together(restore)

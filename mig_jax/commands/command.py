@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -22,6 +23,7 @@ from mig_jax.errors import InputError
 __all__ = ["Command", "main_of", "run_command"]
 
 _HELP: Final = ("--help", "-h")
+_WRITTEN_TO: Final = ("output", "report", "workdir", "checkpoint_dir")
 _HELP_ALL: Final = ("--help_all", "--help-all")
 
 
@@ -76,16 +78,28 @@ def run_command(command: Command, arguments: Sequence[str], usage: str) -> None:
     take_pool(values, words)
     for name in command.required:
         if values[name].value in (None, "", []):
-            raise InputError(_missing(values[name]))
+            raise InputError(_missing(values[name], words))
     refuse_empty(values)
+    _say_of_backslashes(values)
     with _programs_kept(values), standard_input():
         command.run(values)
 
 
-def _missing(flag: flags.Flag[Any]) -> str:
+def _say_of_backslashes(values: flags.FlagValues) -> None:
+    """Tells hands that are used to Windows what a backslash is elsewhere: a letter of a name."""
+    if os.sep == "\\":
+        return
+    for name in _WRITTEN_TO:
+        if name in values and "\\" in (values[name].value or ""):
+            say(f"--{name}: the \\ is a part of the name here; / stands between folders")
+
+
+def _missing(flag: flags.Flag[Any], words: Sequence[str]) -> str:
     first, is_more, _ = help_of(flag).partition(". ")
     also = "FILE ... behind the command, or " if flag.name == "pool" else ""
     told = f"{first}{'.' if is_more else ''}"
+    if flag.name == "selection" and len(words) == 1:  # Taken for the pool, it stands there.
+        return f"--selection: missing; perhaps --selection={words[0]} is meant"
     return f"--{flag.name}: missing, expected {also}--{flag.name}={shown_value(flag)}: {told}"
 
 

@@ -45,7 +45,7 @@ class RawPlan:
         """Names and texts."""
         in_files = f" in {self.files:,} files" if self.files > 1 else ""
         yield "records", f"{self.records:,}{in_files}, without {listed(self.lacking)}"
-        guess = f"; if they have, perhaps {self.perhaps} tells where" if self.perhaps else ""
+        guess = f"; if they have them, perhaps {self.perhaps} tells where" if self.perhaps else ""
         made = "as `mig-jax annotate` does" + ", and kept in the cache" * self.kept
         yield "annotation", f"of all {self.records:,} records first, {made}{guess}"
         about = (

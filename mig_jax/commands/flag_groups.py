@@ -16,6 +16,7 @@ from absl import flags
 
 from mig_jax import data
 from mig_jax.annotation import DEFAULT_EMBEDDING_MODEL
+from mig_jax.commands.builtin_pool import BUILTIN, refuse_builtin, take_builtin
 from mig_jax.commands.flag_sections import Section
 from mig_jax.commands.flag_values import (
     AddFlag,
@@ -186,6 +187,10 @@ def check_count_flag(values: flags.FlagValues) -> None:
 
 def check_pool_flags(values: flags.FlagValues) -> None:
     """Raises InputError if the flags of `define_pool_flags` contradict each other."""
+    refuse_builtin(
+        values,
+        "the built-in pool, which is in no file; expected one, as `mig-jax make_pool` writes",
+    )
     names = data.FieldNames.parse(values.field)
     if values.format == "xsample" and (names.is_mapped("labels") or names.is_mapped("score")):
         raise InputError("--field: labels and score are fields of --format=plain")
@@ -207,7 +212,7 @@ class TableOptions(PoolOptions):
 
     @property
     def builtin_pool(self) -> BuiltinPool:
-        """The pool that is used without --pool."""
+        """The pool that is used where --pool names no files."""
         return BuiltinPool()
 
     def files(self) -> list[str]:
@@ -232,7 +237,11 @@ def define_table_flags(add: AddFlag, *, otherwise: str = "") -> None:
 
 
 def check_table_flags(values: flags.FlagValues) -> None:
-    """Raises InputError if the flags of `define_table_flags` contradict each other."""
+    """Raises InputError if the flags of `define_table_flags` contradict each other.
+
+    From here on an empty --pool is the built-in one.
+    """
+    take_builtin(values)
     check_pool_flags(values)
 
 
@@ -286,7 +295,7 @@ def _annotated_beside(pool: str) -> tuple[str, Any] | None:
 
 
 def define_input_flags(
-    add: AddFlag, *, otherwise: str = " Without it the built-in pool is used."
+    add: AddFlag, *, otherwise: str = f" Without it, and with --pool={BUILTIN}, the built-in pool."
 ) -> None:
     """Adds the flags of a pool and its label graph; `otherwise` as for `define_table_flags`."""
     define_table_flags(add, otherwise=otherwise)

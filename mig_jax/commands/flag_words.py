@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from absl import flags
 
 from mig_jax import data
+from mig_jax.commands.builtin_pool import BUILTIN
 from mig_jax.commands.flag_values import Text, expected_of
 from mig_jax.commands.terminal import listed
 from mig_jax.errors import InputError
@@ -176,14 +177,23 @@ def take_pool(values: flags.FlagValues, words: Sequence[str]) -> None:
         if not _may_be_records(word):
             raise InputError(f"{word}: there is no such file to read; {_instead_of(values, word)}")
     if words:
-        values["pool"].value = [*values.pool, *words]
+        # A word is a file, of whatever name: `*` may find one that is named as the built-in pool.
+        files = [f"./{word}" if word == BUILTIN else word for word in words]
+        values["pool"].value = [*values.pool, *files]
         values["pool"].present += 1
 
 
 def _instead_of(values: flags.FlagValues, word: str) -> str:
     """What is expected in place of a word that names no file."""
+    if word == BUILTIN:
+        return f"--pool={word} is the built-in pool"
     if meant := data.files.near_file(word):
         return f"perhaps {meant} is meant"
+    for name in values:
+        flag, value = values[name], values[name].value
+        is_list = flag.present and isinstance(flag.parser, flags.ListParser)
+        if is_list and isinstance(value, list) and "/" not in word:
+            return f"expected files of records, or --{name}={','.join(value)},{word}"
     is_output = "output" in values and not values["output"].present
     such_as = f", such as --output={word}" if is_output else ""
     return f"expected files of records, and all else as --flag=value{such_as}"
@@ -195,9 +205,9 @@ def _may_be_records(word: str) -> bool:
     return word == "-" or is_elsewhere or glob.has_magic(word) or os.path.lexists(word)
 
 
-def near(name: str, known: Iterable[str]) -> str | None:
+def near(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The name that may be meant by one that is not known; None if none is like it."""
-    found = difflib.get_close_matches(name, list(known), n=1)
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return found[0] if found else None
 
 
@@ -207,7 +217,8 @@ def _unknown(
     if others := others_with(name.replace("-", "_")):
         whose = listed([f"`mig-jax {other}`" for other in others])
         return f"--{name}: no flag of this command, but of {whose}"
-    meant = near(name.replace("-", "_"), [*values, *_EVERYWHERE])
+    # A flag that is no slip, as --quiet, is not like --quota.
+    meant = near(name.replace("-", "_"), [*values, *_EVERYWHERE], cutoff=0.65)
     expected = f"--{meant}" if meant else "one of those that --help_all lists"
     return f"--{name}: no such flag, expected {expected}"
 

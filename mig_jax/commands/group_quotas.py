@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mig_jax import data
 from mig_jax.commands.budget_flags import BY_FILE, BudgetOptions
 from mig_jax.commands.pool_parts import own_picks
-from mig_jax.commands.quotas import RECORDS, TOKENS, Bound, Quota
+from mig_jax.commands.quotas import RECORDS, SHARES, TOKENS, Bound, Quota
 from mig_jax.commands.terminal import say
 from mig_jax.devices import Hosts
 from mig_jax.errors import InputError
@@ -117,7 +117,7 @@ def read_group_quotas(
         pool = _sums(groups, found.costs, len(quotas) + 1, hosts)
     bounds = [quota.numbers(0 if budget is None else budget) for quota in quotas]
     for quota, of_quota, has in zip(quotas, bounds, pool.tolist(), strict=False):
-        _check_quota(quota, of_quota, has, options.quota_unit)
+        _check_quota(quota, of_quota, has, options.quota_unit, budget or 0)
     _check_together(options, bounds, pool, budget)
     num_others, num_all = int(sizes[-1]), int(np.sum(sizes))
     say(
@@ -138,10 +138,13 @@ def read_group_quotas(
     return GroupQuotas(options.quota_unit, by, names, pool[: len(names)], bounds, limits)
 
 
-def _check_quota(quota: Quota, bounds: tuple[int | None, int | None], has: int, unit: str) -> None:
-    """Raises InputError if one group cannot have what is asked of it."""
+def _check_quota(
+    quota: Quota, bounds: tuple[int | None, int | None], has: int, unit: str, budget: int
+) -> None:
+    """Raises InputError if one group cannot have what is asked of it; shares are of the budget."""
     minimum, maximum = bounds
     if minimum is not None and maximum is not None and minimum > maximum:
+        _refuse_between(quota, budget, unit)
         raise InputError(
             f"--quota: {quota.name}: the minimum {_told(quota.minimum, minimum)} is above the "
             f"maximum {_told(quota.maximum, maximum)}; expected {unit} between them"
@@ -151,6 +154,18 @@ def _check_quota(quota: Quota, bounds: tuple[int | None, int | None], has: int, 
             f"--quota: {quota.name}: the pool has {has:,} {unit} of it, and at least "
             f"{_told(quota.minimum, minimum)} are asked for; expected a minimum up to {has:,}"
         )
+
+
+def _refuse_between(quota: Quota, budget: int, unit: str) -> None:
+    """Raises InputError if the bounds are shares: right ones, with no whole number between them."""
+    if not quota.minimum or not quota.maximum or {SHARES} != {each.unit for each in quota.bounds}:
+        return
+    low, high = (float(bound.amount * budget) for bound in (quota.minimum, quota.maximum))
+    raise InputError(
+        f"--quota: {quota.name}: {quota.minimum} to {quota.maximum} of {budget:,} {unit} is "
+        f"{low:g} to {high:g}, with no whole number between; expected a wider span, or one share "
+        f"({quota.name}={quota.minimum}), which is rounded down or up"
+    )
 
 
 def _check_together(
@@ -208,14 +223,16 @@ def _refuse_unknown(
 
 
 def _like(field: str, table: data.RecordTable) -> str:
-    """What is said of fields of the first record whose names are like that of one it has not."""
+    """What is said of the fields of the first record, which has not this one."""
     fields: list[str] = []
     for line in itertools.islice(data.each_record(table), 1):
         for name, value in data.parse_record(line).items():
             inner = value if isinstance(value, dict) else {}
             fields += [name, *(f"{name}.{below}" for below in inner)]
     near = difflib.get_close_matches(field, fields, n=1)
-    return f"; expected one that they have, such as --group_field={near[0]}" if near else ""
+    if near:
+        return f"; expected one that they have, such as --group_field={near[0]}"
+    return f"; expected one that they have, such as {_listed(fields)}" if fields else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -46,7 +46,7 @@ __all__ = ["Options", "define_flags", "options_of"]
 _PLANTED = "planted"
 _STEPS = 120
 _MARGIN = 0.01  # Of a start to the bounds of T, which it never reaches.
-_MOST_NEIGHBOURS = 2 * USUAL_NEIGHBOURS  # T is learned up to where labels have so many.
+_MOST_NEIGHBOURS = 2 * USUAL_NEIGHBOURS  # T is not learned from where labels have more.
 _DEFAULT_STARTS = ",".join(f"{threshold:g}" for threshold in START_THRESHOLDS)
 
 
@@ -115,7 +115,8 @@ class Options(InputOptions):
     ) -> Options:
         """On a pool of one's own, T starts where labels have the usual number of neighbours.
 
-        And it stays above where they have twice as many. What the flags say counts.
+        And it stays above 0.6, or above where they have twice as many, if from 0.6 on they have
+        more, or T starts below. What the flags say counts.
         """
         if not self.pool:
             return self
@@ -132,7 +133,9 @@ class Options(InputOptions):
             )
         if lowest is None:
             low = threshold_of_neighbours(embeddings, _MOST_NEIGHBOURS, present=present)
-            lowest = round(max(min(low, min(starts) - _MARGIN), 0.0), 3)
+            start = min(starts) - _MARGIN
+            fits = low < LOWEST_THRESHOLD <= start  # Learning was measured with it.
+            lowest = LOWEST_THRESHOLD if fits else round(max(min(low, start), 0.0), 3)
         return dataclasses.replace(self, start_thresholds=starts, lowest_threshold=lowest)
 
     def rival_thresholds(self, inputs: Inputs) -> RivalThresholds:
@@ -224,9 +227,10 @@ def define_flags(values: flags.FlagValues) -> None:
         flags.DEFINE_float,
         "lowest_threshold",
         None,
-        "Edges less similar are not considered, and T stays above. Without, the similarity at "
-        f"which labels have {_MOST_NEIGHBOURS:g} neighbours in the mean; on the built-in pool "
-        f"{LOWEST_THRESHOLD:g}.",
+        f"Edges less similar are not considered, and T stays above. Without, {LOWEST_THRESHOLD:g}; "
+        "on a pool of your own the similarity at which labels have "
+        f"{_MOST_NEIGHBOURS:g} neighbours in the mean, if from {LOWEST_THRESHOLD:g} on they have "
+        "more, or T starts below.",
         lower_bound=0.0,
         upper_bound=1.0,
     )

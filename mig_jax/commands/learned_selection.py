@@ -64,11 +64,12 @@ def select_learned_records(
       inputs: the pool, and its graph from the lowest threshold.
       learned: what was learned of its labels.
       budgets: for how many records it was learned.
-      parameters: of the command, for the manifest; `budget` and `gain` among them.
+      parameters: of the command, for the manifest; `budget`, `gain` and `parameters` are used.
       files: to write to.
     """
     pool, graph, measure = harden(learned, inputs.pool, inputs.graph)
     budget, gain = Budget(parameters["budget"]), GAIN_RULES[parameters["gain"]]
+    labels = inputs.table.num_labels if parameters["parameters"] == "free" else None
     seconds: dict[str, float] = {}
     with timed(seconds, "selection"):
         selection = select_with_bar(pool, graph, budget, measure=measure, gain=gain)
@@ -81,7 +82,7 @@ def select_learned_records(
         "random_choice": random_choice(pool, graph, measure, len(selection)),
         **counted(inputs.table, selection.picks, None, ALONE),
         **told_if_enough(pool, graph, measure, selection, budget),
-        "learned": told_of_learned(learned, measure, budgets),
+        "learned": told_of_learned(learned, measure, budgets, labels),
         "seconds": seconds,
     }
     write_selection(inputs.table, selection.picks, selection, files.records, files.table)

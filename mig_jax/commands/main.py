@@ -121,6 +121,8 @@ def _unknown(given: str) -> str:
         return f"{given}: expected a command first, such as: mig-jax select {given}"
     if os.path.exists(given):
         return f"{given}: is no command; expected one first, such as: mig-jax select {given}"
+    if given == "version":
+        return f"{given}: no such command, expected --version"
     meant = near(given.replace("-", "_"), [*COMMANDS, _COMPLETION])
     return f"{given}: no such command, expected {meant or ' or '.join(COMMANDS)}"
 

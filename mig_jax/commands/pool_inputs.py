@@ -77,7 +77,7 @@ def read_table(
 ) -> data.RecordTable:
     """The pool that the options name, or this process's part of it; without, the built-in one.
 
-    Tells why records were left out, if some were.
+    Tells which of them, and why records were left out, if some were.
 
     Args:
       options: the flags given.
@@ -92,6 +92,7 @@ def read_table(
       InputError: if a file cannot be used.
     """
     if not options.pool:
+        say("the built-in pool, which mig-jax generates for examples; --pool=FILE reads yours")
         return options.builtin_pool.table()
     if isinstance(options, InputOptions) and options.embedding_model is not None:
         # Told before the pool is read, if it cannot be used.

@@ -56,7 +56,13 @@ def read_problem(
         )
         return Problem(pool, graph, options.measure(), {}, threshold)
     # Not at the top: only who has learned parameters needs optax, flax and orbax here.
-    from mig_jax.learning import harden, learned_budgets, learned_threshold, restore_learned
+    from mig_jax.learning import (
+        harden,
+        learned_budgets,
+        learned_labels,
+        learned_threshold,
+        restore_learned,
+    )
 
     graph, _ = read_label_graph(
         options, table, learned_threshold(options.params), remedy=_LEARN_AGAIN if is_new else None
@@ -66,7 +72,9 @@ def read_problem(
     learned = restore_learned(options.params, table.label_names, vectors, pool, graph)
     pool, graph, measure = harden(learned, pool, graph)
     budgets = learned_budgets(options.params)
-    about = told_of_learned(learned, measure, budgets)
+    known = learned_labels(options.params)
+    number = None if known is None else len({*known} & {*table.label_names})
+    about = told_of_learned(learned, measure, budgets, number)
     told = [f"{budget:,}" for budget in budgets]
     learned_for = f"; learned for {listed(told)} records" if told else ""
     edges = f"{graph.num_edges:,} edge{'s' * (graph.num_edges != 1)}"
@@ -75,7 +83,22 @@ def read_problem(
         f"exponent {about['score_exponent']:.3g}, {edges} at similarity "
         f"{about['threshold']:g} or more{learned_for}"
     )
+    if number is not None:
+        _say_of_labels(number, table.num_labels)
     return Problem(pool, graph, measure, {"learned": about})
+
+
+def _say_of_labels(learned: int, labels: int) -> None:
+    """Says how many labels of the pool have values of their own."""
+    text = f"{learned:,} of {labels:,} labels of the pool were learned"
+    if not learned:
+        say(
+            f"warning: {text}: all of them have one value, that of a typical label of the pool "
+            "that was learned on; expected a pool whose labels have names that were learned"
+        )
+    else:
+        others = ": the others have the value of a typical label that was learned"
+        say(text + others * (learned < labels))
 
 
 def say_if_beyond(learned: dict[str, Any], picks: int) -> None:

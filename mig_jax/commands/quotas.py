@@ -31,8 +31,8 @@ SHARES: Final = "per cent"
 
 _LARGEST: Final = 2**31 - 2  # The core has the next number for no maximum.
 _EXPECTED: Final = (
-    "expected NAME=MIN..MAX, NAME=MIN.., NAME=..MAX or NAME=EXACT, with bounds in records (100), "
-    "per cent of the budget (5%) or tokens (20000t)"
+    "expected NAME=MIN..MAX, NAME=MIN.., NAME=..MAX or NAME=EXACT, with bounds in records (100) or "
+    "tokens (20000t), or per cent of the budget (5%)"
 )
 
 
@@ -95,6 +95,9 @@ def parse_quota(word: str, flag: str = "--quota") -> Quota:
         maximum = minimum if not dots else _bound(high) if high else None
     except ValueError:
         raise InputError(f"{flag}: found {word or 'nothing'}, {_EXPECTED}") from None
+    for bound in (minimum, maximum):
+        if bound and bound.unit == SHARES and bound.amount > 1:
+            raise InputError(f"{flag}: {name}: {bound} is above 100%; expected at most that")
     if minimum and maximum and minimum.unit == maximum.unit and minimum.amount > maximum.amount:
         raise InputError(
             f"{flag}: {name}: the minimum {minimum} is above the maximum {maximum}; expected "
@@ -141,6 +144,8 @@ def _as_quota(path: str) -> str:
 def unit_of(quotas: Iterable[Quota], of_shares: str) -> str:
     """The one unit of all quotas, RECORDS or TOKENS, where shares are in `of_shares`.
 
+    A share is so many records, or tokens, and goes with numbers of the same.
+
     Raises:
       InputError: if they differ.
     """
@@ -151,7 +156,8 @@ def unit_of(quotas: Iterable[Quota], of_shares: str) -> str:
     if len(names) > 1:
         raise InputError(
             f"--quota: {names[RECORDS]} has a bound in records and {names[TOKENS]} one in tokens "
-            f"(per cent are of the {of_shares} of the budget here); expected one unit for all"
+            f"(per cent are of the {of_shares} of the budget here); expected records or tokens in "
+            "all, with per cent beside them or not"
         )
     return next(iter(names))
 
@@ -171,8 +177,6 @@ def _bound(text: str) -> Bound:
     """Raises ValueError if the text is none."""
     share = read_share(text)
     if share is not None:
-        if share > 1:
-            raise ValueError(text)
         return Bound(share, SHARES)
     number = text.strip()
     unit = TOKENS if number[-1:] == "t" else RECORDS

@@ -27,7 +27,7 @@ from mig_jax.commands.annotate_options import (
 )
 from mig_jax.commands.annotate_run import Annotated, annotate_records, final_scores, fingerprint
 from mig_jax.commands.flag_groups import PoolOptions, TableOptions
-from mig_jax.commands.terminal import listed, progress_bar, say
+from mig_jax.commands.terminal import kept_lines, listed, progress_bar, say
 from mig_jax.data.records import labels_and_score
 from mig_jax.errors import InputError
 
@@ -112,19 +112,25 @@ def annotated_table(
     vars(annotating)["sources"] = list(files)  # The same ones, and not opened again.
     run = fingerprint(annotating)
 
+    # Said of what was kept, too: what was made by defaults is no more the user's the second time.
+    say(f"the records have no {missing}: these are made, as `mig-jax annotate` does")
     if lacking.perhaps:
-        say(f"if they have, under another name, perhaps {lacking.perhaps} tells where")
+        say(f"if they have them under another name, perhaps {lacking.perhaps} tells where")
+    for told in defaults:
+        say(told)
+    of_annotation: list[str] = []
 
     def annotate(rejects: Any) -> data.RecordTable:
         if only_kept:
             raise NotKeptError
-        say(f"the records have no {missing}: these are made first, as `mig-jax annotate` does")
-        for told in defaults:
-            say(told)
-        with _journal(options.cache_folder, run, annotating.batch_size) as journal:
+        with (
+            kept_lines() as lines,
+            _journal(options.cache_folder, run, annotating.batch_size) as journal,
+        ):
             found = annotate_records(annotating, journal, rejects, on_kept=check)
             table = _table(annotating, found, journal, files)
             journal.finish()
+        of_annotation.extend(lines)
         return table
 
     if options.cache_folder is None:
@@ -137,6 +143,7 @@ def annotated_table(
             choices=["annotated", json.dumps(run, sort_keys=True)],
             rejects=rejects,
             kept_rejects=options.limits.kept_rejects,
+            lines=of_annotation,
             tell=say,
         )
     # Behind the cache: the same records are annotated for all layouts.

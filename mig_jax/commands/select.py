@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -107,8 +108,20 @@ def _run(options: SelectOptions, hosts: Hosts) -> None:
         if to_standard:
             for line in summary(chosen.about, "standard output").split("\n"):
                 say(line)
+            if options.report is not None:
+                say(f"report -> {_page_file(options.report)}")
         else:
             tell(summary(chosen.about, options.output))
+            for name, path in _pictures(options):
+                tell(f"{name} -> {path}")
+
+
+def _pictures(options: SelectOptions) -> Iterator[tuple[str, str]]:
+    """What is there to look at, and where."""
+    if options.compare:
+        yield "curves of all ways", _picture_file(options)
+    if options.report is not None:
+        yield "report", _page_file(options.report)
 
 
 def _write_all(
@@ -151,7 +164,7 @@ def _open(options: SelectOptions, files: data.OutputFiles, stream: BinaryIO | No
         manifest=None if stream else _open_manifest(options, files),
         table=None if stream else files.open(options.stem + ".selection.parquet"),
         dataset_info=None if options.dataset_info is None else files.open(options.dataset_info),
-        page=None if options.report is None else files.open(_page_file(options.report)),
+        page=None if options.report is None else files.open(_made_page_file(options.report)),
         comparison=_open_picture(options, files) if options.compare and not stream else None,
     )
     if options.dataset_info is not None:
@@ -160,7 +173,11 @@ def _open(options: SelectOptions, files: data.OutputFiles, stream: BinaryIO | No
 
 
 def _open_picture(options: SelectOptions, files: data.OutputFiles) -> BinaryIO:
-    return files.open(options.stem + ".compare.svg")
+    return files.open(_picture_file(options))
+
+
+def _picture_file(options: SelectOptions) -> str:
+    return options.stem + ".compare.svg"
 
 
 def _open_manifest(options: SelectOptions, files: data.OutputFiles) -> BinaryIO:
@@ -168,6 +185,10 @@ def _open_manifest(options: SelectOptions, files: data.OutputFiles) -> BinaryIO:
 
 
 def _page_file(folder: str) -> str:
+    return os.path.join(folder, "index.html")
+
+
+def _made_page_file(folder: str) -> str:
     """The page of --report, in a folder that is made if it is not there."""
     try:
         os.makedirs(folder, exist_ok=True)
@@ -175,7 +196,7 @@ def _page_file(folder: str) -> str:
         raise InputError(
             f"--report: {folder}: {error.strerror}; expected a folder that can be made"
         ) from None
-    return os.path.join(folder, "index.html")
+    return _page_file(folder)
 
 
 def _write(

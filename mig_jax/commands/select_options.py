@@ -15,6 +15,7 @@ from mig_jax.commands.budget_flags import (
     check_budget_options,
     define_budget_flags,
 )
+from mig_jax.commands.builtin_pool import BUILTIN, check_pool_is_given
 from mig_jax.commands.compare_flags import (
     CompareOptions,
     check_compare_flags,
@@ -180,7 +181,7 @@ class SelectOptions(GivenOptions, InputOptions, BudgetOptions, MethodOptions, Co
 def define_select_flags(values: flags.FlagValues) -> None:
     """Defines all flags of the command."""
     add = adder(values)
-    define_input_flags(add)
+    define_input_flags(add, otherwise=f" --pool={BUILTIN} is the built-in pool.")
     define_budget_flags(add)
     _define_output_flags(add)
     define_method_flags(add)
@@ -294,6 +295,7 @@ def select_options(values: flags.FlagValues) -> SelectOptions:
         raise InputError(
             "--dry_run: does not go with --coordinator_address; one process tells what all would do"
         )
+    check_pool_is_given(values)
     options = SelectOptions(**values.flag_values_dict())
     check_budget_options(options, grouped=options.needs("groups"))
     check_compare_flags(

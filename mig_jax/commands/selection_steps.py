@@ -184,7 +184,10 @@ def told_prefixes(
 
 
 def told_of_learned(
-    learned: LearnedMeasure, measure: Measure, budgets: Sequence[int]
+    learned: LearnedMeasure,
+    measure: Measure,
+    budgets: Sequence[int],
+    labels_learned: int | None,
 ) -> dict[str, Any]:
     """What the manifest tells of learned parameters.
 
@@ -192,12 +195,14 @@ def told_of_learned(
       learned: the parameters.
       measure: what `harden` makes of them.
       budgets: for how many records they were learned, as far as is known.
+      labels_learned: how many labels of the pool were; None where features give those of any.
     """
     return {
         "propagation": float(measure.propagation),
         "threshold": float(learned.threshold),
         "score_exponent": float(learned.score_exponent),
         "budgets": list(budgets),
+        "labels_learned": labels_learned,
     }
 
 

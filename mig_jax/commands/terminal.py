@@ -21,9 +21,12 @@ from mig_jax.runs import commits_made, place_told
 
 __all__ = [
     "exit_status",
+    "goes_on_from",
+    "kept_lines",
     "listed",
     "progress_bar",
     "say",
+    "say_and_keep",
     "silent",
     "starting",
     "tell",
@@ -34,6 +37,10 @@ _is_silent = contextvars.ContextVar("_is_silent", default=False)
 # How a caller from Python has lines put, and whether bars are drawn where there is no terminal.
 _words: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("_words", default=str)
 _draws = contextvars.ContextVar("_draws", default=False)
+# What a run that ends now would go on from, if there is anything.
+_kept: contextvars.ContextVar[Callable[[], str]] = contextvars.ContextVar("_kept", default=str)
+# Lines that are kept to be told again.
+_lines: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("_lines", default=None)
 
 
 def exit_status(name: str, command: Callable[[], int | None], *, interrupted: str) -> int:
@@ -49,11 +56,15 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
         after HUP, and what a session (IPython, python -i) gets.
     """
     before = commits_made()
+    _kept.set(str)
     if sys.stderr is None:  # As of `2>&-`.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
     def told() -> str:
-        return "all outputs were written" if commits_made() > before else interrupted
+        if commits_made() > before:
+            return "all outputs were written"
+        kept = _kept.get()()
+        return f"{interrupted}, and the same command goes on from {kept}" if kept else interrupted
 
     try:
         with raised(name, told):
@@ -78,6 +89,11 @@ def exit_status(name: str, command: Callable[[], int | None], *, interrupted: st
         if not hasattr(sys, "ps1") or number != signal.SIGINT:  # Else a person goes on here.
             die_by(number)
         return 128 + number
+
+
+def goes_on_from(kept: Callable[[], str]) -> None:
+    """From now on, a command that is ended says that it goes on from what `kept` tells, if any."""
+    _kept.set(kept)
 
 
 def _give_up(stream: TextIO) -> None:
@@ -148,6 +164,24 @@ def say(text: str) -> None:
     """A line on stderr, above the bars that are there."""
     if not _is_silent.get():
         tqdm.tqdm.write(printable(_words.get()(text)), file=_stderr)
+
+
+@contextlib.contextmanager
+def kept_lines() -> Iterator[list[str]]:
+    """Within, what `say_and_keep` says is in the list, too."""
+    lines: list[str] = []
+    before = _lines.set(lines)
+    try:
+        yield lines
+    finally:
+        _lines.reset(before)
+
+
+def say_and_keep(text: str) -> None:
+    """As `say`, of what is made: whoever keeps that for later runs keeps the line with it."""
+    say(text)
+    if (lines := _lines.get()) is not None:
+        lines.append(text)
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

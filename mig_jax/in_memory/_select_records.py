@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -26,6 +27,7 @@ from mig_jax.commands.method_flags import MethodOptions
 from mig_jax.commands.progress import is_terminal
 from mig_jax.commands.select_options import SelectOptions, define_select_flags, select_options
 from mig_jax.commands.terminal import say, silent, told_by
+from mig_jax.data.records import labels_and_score
 from mig_jax.devices import ALONE, kept_programs
 from mig_jax.errors import InputError
 from mig_jax.in_memory._arguments import Arguments
@@ -106,6 +108,9 @@ def select_records(
       more: any other flag of `mig-jax select` that decides what is picked, by its name:
         `embedding_model`, `cost_field`, `gain`, `exponent`, `preset`, `params`, `seed`, ….
 
+    Warns:
+      UserWarning: if labels or scores were made though there is a field for them, which is empty.
+
     Raises:
       InputError: a ValueError with one line, for anything given that cannot be used.
       TypeError: for an argument of no such name.
@@ -160,13 +165,46 @@ def select_records(
         if options.cache_folder is not None:
             stack.enter_context(kept_programs(options.cache_folder, say))
         chosen = choose(options, None, ALONE, {})
+        if empty := _empty_fields(chosen.table, options.fields):
+            warnings.warn(_told_empty(empty), stacklevel=2)
         return _picked(records, chosen, told)
+
+
+def _empty_fields(table: data.RecordTable, names: data.FieldNames) -> list[str]:
+    """Of labels and score, those that were made though records have a field for them.
+
+    The first record tells, as it does of what is made.
+    """
+    if data.ANNOTATED not in table.layouts:
+        return []
+    first = data.parse_record(next(data.each_record(table.only(np.arange(1)))))
+    found = labels_and_score(first, names)
+    return [
+        field
+        for field, value in zip(("labels", "score"), found, strict=True)
+        if value is None and field in first
+    ]
+
+
+def _told_empty(fields: list[str]) -> str:
+    made = " and ".join(field if field == "labels" else "scores" for field in fields)
+    are = "fields labels and score are" if len(fields) > 1 else f"field {fields[0]} is"
+    those = "them" if len(fields) > 1 else "it"
+    return (
+        f"the {are} there, but empty in the first record: {made} were made for all records, as "
+        f"`mig-jax annotate` makes them; leave {those} out if that is wanted"
+    )
 
 
 def _renamed(fields: Mapping[str, str] | None) -> list[str]:
     if fields is not None and not isinstance(fields, Mapping):
         found = type(fields).__name__
         raise InputError(f"fields: found {found}, expected a dict such as {{'labels': 'tags'}}")
+    for name in fields or {}:
+        if name not in data.records.FIELD_NAMES:
+            near = difflib.get_close_matches(str(name), data.records.FIELD_NAMES, n=1)
+            usual = near or data.records.FIELD_NAMES
+            raise InputError(f"fields: found {name}, expected {' or '.join(usual)}, a usual name")
     return [f"{name}={field}" for name, field in (fields or {}).items()]
 
 

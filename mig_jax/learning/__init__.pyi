@@ -26,6 +26,7 @@ from ._label_features import FeatureBasis, fit_feature_basis, label_features
 from ._learn import Evaluation, initial_state, learn
 from ._learned_files import (
     learned_budgets,
+    learned_labels,
     learned_threshold,
     refuse_foreign_params,
     restore_learned,
@@ -136,6 +137,7 @@ __all__ = [
     "learn",
     "learn_from_starts",
     "learned_budgets",
+    "learned_labels",
     "learned_threshold",
     "learning_run",
     "leave_one_out",

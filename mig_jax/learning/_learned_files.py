@@ -27,6 +27,7 @@ from mig_jax.runs import disk_errors, refuse_foreign, replace_own
 
 __all__ = [
     "learned_budgets",
+    "learned_labels",
     "learned_threshold",
     "refuse_foreign_params",
     "restore_learned",
@@ -121,6 +122,15 @@ def learned_budgets(directory: str | os.PathLike[str]) -> list[int]:
       InputError: if the directory does not hold learned parameters.
     """
     return [int(budget) for budget in _read(directory).about.get("budgets", [])]
+
+
+def learned_labels(directory: str | os.PathLike[str]) -> list[str] | None:
+    """The labels that have values of their own; None where features give those of any label.
+
+    Raises:
+      InputError: if the directory does not hold learned parameters.
+    """
+    return _read(directory).about.get("labels")
 
 
 def restore_learned(

@@ -222,18 +222,26 @@ def _selected(about: dict[str, Any] | None, folder: str) -> dict[str, Any] | Non
         "information": f"{about['information']:,.1f}",
         "random": f"{about['random_choice']['information']:,.1f}",
         "certified": "at least " + proven_per_cent(about["certified_ratio"]),
-        "command": " ".join(map(shlex.quote, _select_again(about, folder))),
+        "command": _select_again(about, folder),
     }
 
 
-def _select_again(about: dict[str, Any], folder: str) -> list[str]:
-    """The words of a command that selects with the parameters."""
+def _select_again(about: dict[str, Any], folder: str) -> str:
+    """A command that selects with the parameters."""
     given = about["parameters"]
-    words = ["mig-jax", "select", f"--params={folder}/params"]
-    words += [f"--pool={path}" for path in given["pool"]]
-    if given["label_embeddings"] is not None:
-        words.append(f"--label_embeddings={given['label_embeddings']}")
-    return [*words, f"--budget={about['budget']}", "--output=selected.jsonl"]
+    pool, embeddings, made = given["pool"], given["label_embeddings"], ""
+    if not pool:
+        # The commands know one built-in pool by this word; that of another seed is made first.
+        pool = ["builtin"]
+        if seed := given.get("seed"):
+            pool, embeddings = ["pool.jsonl"], "labels.npz"
+            made = f"mig-jax make_pool --records=20000 --seed={seed} --output={pool[0]} "
+            made += f"--label_embeddings={embeddings} && "
+    words = ["mig-jax", "select", f"--params={folder}/params", *(f"--pool={path}" for path in pool)]
+    if embeddings is not None:
+        words.append(f"--label_embeddings={embeddings}")
+    words += [f"--budget={about['budget']}", "--output=selected.jsonl"]
+    return made + " ".join(map(shlex.quote, words))
 
 
 def _settings(settings: dict[str, Any]) -> list[list[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from markupsafe import Markup
 
 from mig_jax.measure import LabelGraph
@@ -21,6 +21,7 @@ from mig_jax.selection import (
     Selection,
     in_range,
     information_curve,
+    random_choices,
     random_curve,
     selected_information,
 )
@@ -122,24 +123,59 @@ def _gains_chart(selection: Selection) -> Markup:
 
 
 def _information(selected: Selected) -> Markup:
-    """E so far, what random choices and others have by then, and the bounds."""
-    about = selected.about
+    """E so far, what random choices and others have by then, and the bounds.
+
+    By picks; by tokens if these are limited, as the same number of picks is then another share of
+    the budget from way to way. Each line ends where the last one does: what a way holds within so
+    many tokens it holds within more, too.
+    """
+    about, limits = selected.about, selected.constraints
+    costs = None if limits.most_cost is None else np.asarray(limits.costs, np.int64)
     start = float((about.get("given") or {}).get("information", 0.0))
     reached = start + np.cumsum(np.asarray(selected.selection.increases, np.float64))
-    series = [_curve("selected", "selected", reached, start)]
-    series += _other_curves(selected, start)
+    own = _curve("selected", "selected", reached, start, _spent(selected.selection.picks, costs))
+    series = [own, *_other_curves(selected, start, costs, own.x)]
     if about["upper_bound"] is not None:
-        series += _bounds(about)
-    return line_chart("Information so far", series, "picks", "information E")
+        series += _bounds(about, own.x[-1], "records" if costs is None else "tokens")
+    if costs is None:
+        return line_chart("Information so far", series, "picks", "information E")
+    end = max(one.x[-1] for one in series if one.joined)
+    series = [_up_to(one, end) if one.joined else one for one in series]
+    return line_chart("Information so far", series, "tokens", "information E")
 
 
-def _curve(name: str, kind: str, reached: Float[np.ndarray, " n"], start: float) -> Series:
+def _spent(
+    picks: Int[np.ndarray, " n"], costs: Int[np.ndarray, " records"] | None
+) -> Float[np.ndarray, " n_and_1"]:
+    """Picks or tokens before the first pick and after each."""
+    each = np.ones(len(picks), np.int64) if costs is None else costs[np.asarray(picks)]
+    return np.append(0, np.cumsum(each)).astype(np.float64)
+
+
+def _curve(
+    name: str,
+    kind: str,
+    reached: Float[np.ndarray, " n"],
+    start: float,
+    across: Float[np.ndarray, " n_and_1"],
+) -> Series:
     values = np.append(start, reached)
     shown = thinned(len(values))
-    return Series(name, kind, shown.astype(np.float64), values[shown])
+    return Series(name, kind, across[shown], values[shown])
 
 
-def _other_curves(selected: Selected, start: float) -> Iterator[Series]:
+def _up_to(one: Series, end: float) -> Series:
+    if one.x[-1] >= end:
+        return one
+    return dataclasses.replace(one, x=np.append(one.x, end), y=np.append(one.y, one.y[-1]))
+
+
+def _other_curves(
+    selected: Selected,
+    start: float,
+    costs: Int[np.ndarray, " records"] | None,
+    at: Float[np.ndarray, " n"],
+) -> Iterator[Series]:
     """What other ways to choose hold, the random choice last."""
     about, problem = selected.about, (selected.pool, selected.graph, selected.measure)
     limits, most = selected.constraints, len(selected.selection)
@@ -151,23 +187,46 @@ def _other_curves(selected: Selected, start: float) -> Iterator[Series]:
         order = np.argsort(-np.asarray(selected.table.scores), kind="stable")
         if selected.given is not None:
             order = order[~selected.given[order]]
-        curve = information_curve(*problem, order[:most], given=limits.given)
-        yield _curve("highest scores", next(kinds), curve, start)
+        order = order[:most]
+        curve = information_curve(*problem, order, given=limits.given)
+        yield _curve("highest scores", next(kinds), curve, start, _spent(order, None))
     for name, told in ways:
-        x, y = [0.0, *told["records"]], [start, *told["information"]]
+        x = [0.0, *told["records" if costs is None else "tokens"]]
+        y = [start, *told["information"]]
         yield Series(name.replace("_", " "), next(kinds), np.array(x), np.array(y))
-    random = random_curve(*problem, about["budget"], constraints=limits)
-    yield _curve("a random choice", "random", random, start)
+    if costs is None:
+        random = random_curve(*problem, about["budget"], constraints=limits)
+        across = np.arange(len(random) + 1, dtype=np.float64)
+        yield _curve("a random choice", "random", random, start, across)
+    else:
+        yield _random_by_tokens(selected, start, costs, at)
 
 
-def _bounds(about: dict[str, Any]) -> Iterator[Series]:
+def _random_by_tokens(
+    selected: Selected,
+    start: float,
+    costs: Int[np.ndarray, " records"],
+    at: Float[np.ndarray, " n"],
+) -> Series:
+    """What random choices hold by so many tokens, on average."""
+    problem, limits = (selected.pool, selected.graph, selected.measure), selected.constraints
+    held, ends = [], []
+    for picks in random_choices(len(costs), selected.about["budget"], limits):
+        curve = information_curve(*problem, picks, given=limits.given)
+        held.append((_spent(picks, costs), np.append(start, curve)))
+        ends.append(held[-1][0][-1])
+    at = np.append(at[at < max(ends)], max(ends))
+    each = [values[np.searchsorted(across, at, side="right") - 1] for across, values in held]
+    return Series("a random choice", "random", at, np.mean(each, axis=0))
+
+
+def _bounds(about: dict[str, Any], end: float, unit: str) -> Iterator[Series]:
     """What no selection passes, and what none of a smaller budget does, where that is known."""
-    records = float(about["records_selected"])
-    yield Series("proven bound", "bound", np.array([0, records]), np.full(2, about["upper_bound"]))
+    yield Series("proven bound", "bound", np.array([0, end]), np.full(2, about["upper_bound"]))
     points = [
-        (float(row["records"]), row["information"] / row["certified_ratio"])
+        (float(row[unit]), row["information"] / row["certified_ratio"])
         for row in about.get("prefixes") or ()
-        if row["certified_ratio"] > 0 and row["records"] < records
+        if row["certified_ratio"] > 0 and row["records"] < about["records_selected"]
     ]
     if points:
         x, bounds = np.array(points).T
@@ -192,10 +251,13 @@ def _told_picks(about: dict[str, Any], selection: Selection) -> str:
 
 
 def _told_bound(about: dict[str, Any]) -> str:
+    by_tokens = (about.get("tokens") or {}).get("budget") is not None
+    so_far = "E by the tokens of the picks so far" if by_tokens else "E after each pick"
     if about["upper_bound"] is None:
-        return "E after each pick, beside what other choices of as many records hold."
+        unit = "tokens" if by_tokens else "records"
+        return f"{so_far}, beside what other choices of as many {unit} hold."
     choice = "within these limits" if is_limited(about) else "of as many records"
-    return f"E after each pick, beside what other choices hold; none {choice} can pass the bound."
+    return f"{so_far}, beside what other choices hold; none {choice} can pass the bound."
 
 
 def _graph_chart(

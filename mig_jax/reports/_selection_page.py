@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import importlib.resources
 import json
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mig_jax._version import __version__
+from mig_jax.errors import printable
 from mig_jax.reports._compared_ways import what_it_says
 from mig_jax.reports._enough_text import told_enough
 from mig_jax.reports._limits import (
@@ -42,6 +44,11 @@ def selection_page(selected: Selected) -> bytes:
     import jinja2
     from markupsafe import Markup
 
+    # Beside others in a line: one that turns the order of text around would turn theirs, too.
+    names = [printable(name) for name in selected.table.label_names]
+    selected = dataclasses.replace(
+        selected, table=dataclasses.replace(selected.table, label_names=names)
+    )
     page = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(_part("html"))

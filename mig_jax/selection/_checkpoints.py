@@ -121,6 +121,7 @@ class Checkpoints(RunFolder):
         self._every_seconds = every_seconds
         self._saved_at = time.monotonic()
         self._newest = 0
+        self.picks = 0  #: Those that the newest holds; 0 without any.
 
     def restore(
         self, budget: int | None, *, on_damaged: Callable[[int], None] | None = None
@@ -139,9 +140,14 @@ class Checkpoints(RunFolder):
         # If costs are limited, there are several passes, and the budget is of the run.
         _, under_way = (None, ()) if found is None else found.passes()
         if budget is not None and len(under_way) > budget:
-            raise refusal(self.folder, f"holds {picks:,} picks, more than the budget of {budget:,}")
+            # Only of runs whose budget does not count: see `fingerprint`.
+            raise refusal(
+                self.folder,
+                f"holds {picks:,} picks, more than the budget of {budget:,}; the first {budget:,} "
+                "picks of the larger selection are the smaller one",
+            )
         self.delete_damaged(on_damaged)
-        self._newest = picks
+        self._newest, self.picks = picks, 0 if found is None else len(found)
         return found
 
     def save(self, progress: Progress, *, now: bool = False) -> None:
@@ -154,6 +160,7 @@ class Checkpoints(RunFolder):
         tree = progress.arrays()
         self.put(progress.made, lambda path: write_tree(path, tree), keep=_KEPT)
         self._newest, self._saved_at = progress.made, time.monotonic()
+        self.picks = len(progress)
 
 
 def _read_progress(folder: str) -> Progress:

@@ -251,6 +251,10 @@ REFUSALS = [
         "--group_field: no record has the field sourc; expected one that they have, such as "
         "--group_field=source",
     ),
+    (
+        ["--budget=5", "--group_field=zzz", "--quota=maths=1.."],
+        "--group_field: no record has the field zzz; expected one that they have, such as ",
+    ),
     (["--budget=5", *BY_SOURCE, "--quotas=maths=1.."], "--quotas: maths=1..: no such file or"),
     (["--budget=5", *BY_SOURCE, "--quotas=maths=1.."], ", or --quota=maths=1.."),
     (
@@ -267,7 +271,8 @@ REFUSALS = [
     ),
     (
         ["--budget=10", *BY_SOURCE, "--quota=maths=11%..19%"],
-        "--quota: maths: the minimum 2 (11%) is above the maximum 1 (19%); expected records",
+        "--quota: maths: 11% to 19% of 10 records is 1.1 to 1.9, with no whole number between; "
+        "expected a wider span, or one share (maths=11%), which is rounded down or up",
     ),
     (
         ["--budget=10", *BY_SOURCE, "--quota=maths=60%..", "--quota=code=5.."],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from absl import flags
 
@@ -80,6 +82,16 @@ def test_a_file_whose_name_looks_like_a_flag(here):
     assert read("select", "budget=50").pool == ["budget=50"]
 
 
+@pytest.mark.skipif(os.sep == "\\", reason="there it stands between folders")
+def test_a_backslash_in_an_output_is_told(here):
+    told = r"--output: the \ is a part of the name here; / stands between folders"
+    done = mig("make_pool", "--records=2", r"--output=out\train.jsonl")
+    assert (done.returncode, told in done.stderr) == (0, True)
+    assert (here / r"out\train.jsonl").exists()
+    done = mig("make_pool", "--records=2", f"--output={here / 'train.jsonl'}")
+    assert (done.returncode, told in done.stderr) == (0, False)
+
+
 def test_a_file_of_flags(here):
     (here / "flags").write_text(
         "# The usual ones.\n\n  --budget=5k\r\n// And:\n--label-embeddings=e.npz\n"
@@ -112,3 +124,20 @@ def test_what_is_wrong_in_a_file_of_flags_has_a_place(here):
     assert "No such file" in refused("select", "--flagfile=none")
     assert "found nothing" in refused("select", "--flagfile=")
     assert "found nothing" in refused("select", "--flagfile")
+
+
+def test_words_that_nearly_say_it_are_told_what_does(here):
+    (here / "picked.jsonl").write_text("")
+    for words, told in (
+        (["select", "--quiet"], "--quiet: no such flag, expected one of those that --help_all"),
+        (
+            ["explain", "picked.jsonl", "--record=5"],
+            "--selection: missing; perhaps --selection=picked.jsonl is meant",
+        ),
+        (
+            ["select", "picked.jsonl", "--output=o.jsonl", "--compare", "random", "top_score"],
+            "top_score: there is no such file to read; expected files of records, or "
+            "--compare=random,top_score",
+        ),
+    ):
+        assert refused(*words).startswith(f"mig-jax: {told}")

@@ -105,6 +105,7 @@ def test_a_flag_without_a_section_is_essential():
     ("words", "told"),
     [
         (["selct"], "selct: no such command, expected select"),
+        (["version"], "version: no such command, expected --version"),
         (["make-pol"], "make-pol: no such command, expected make_pool"),
         (["--pool=a"], "--pool=a: expected a command first, such as: mig-jax select --pool=a"),
         (["setup.py"], "setup.py: is no command; expected one first, such as: mig-jax select "),

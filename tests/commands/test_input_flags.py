@@ -113,7 +113,8 @@ def test_a_family_in_the_registry_is_a_choice(tmp_path, monkeypatch):
     for name, rate in (("another", 0.01), ("log", 0.01), ("log", 5.0)):
         output = tmp_path / f"{name}_{rate}.jsonl"
         words = [f"--score_function={name}", f"--rate={rate}", f"--output={output}"]
-        assert main(["select", "--budget=20", "--nocertificate", *words]) == 0
+        words += ["--pool=builtin", "--budget=20", "--nocertificate"]
+        assert main(["select", *words]) == 0
         found[name, rate] = output.read_bytes()
     assert found["another", 0.01] == found["log", 0.01] != found["log", 5.0]
 

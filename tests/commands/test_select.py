@@ -16,6 +16,7 @@ import pytest
 
 import mig_jax
 from mig_jax import data
+from mig_jax.commands import choosing, terminal
 from mig_jax.synthetic import BuiltinPool
 from tests.running import mig, mig_as_a_person_runs_it, refused
 
@@ -139,9 +140,35 @@ def test_a_second_run_starts_from_the_cache(pool_file, tmp_path, monkeypatch):
 
 
 def test_built_in_pool_needs_no_files(tmp_path):
-    result = mig("select", "--budget=20", f"--output={tmp_path / 'o.jsonl'}")
+    words = ("select", "--budget=20", f"--output={tmp_path / 'o.jsonl'}")
+    result = mig(*words, "--pool=builtin")
     assert result.returncode == 0, result.stderr
     assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 20
+    assert result.stderr.startswith("the built-in pool, ")
+    explained = mig("explain", f"--selection={tmp_path / 'o.jsonl'}", "--record=7")
+    assert explained.stderr.startswith("the built-in pool, ")
+    assert explained.returncode == 0
+
+
+@pytest.mark.parametrize("more", [[], ["--dry_run"], ["--params=learned/params"]])
+def test_no_pool_is_taken_that_was_not_asked_for(more, tmp_path):
+    told = refused("select", "--budget=20", f"--output={tmp_path / 'o.jsonl'}", *more)
+    assert told.startswith("mig-jax: --pool: missing, expected FILE ... behind the command, or")
+    assert "- is standard input" in told
+    assert "--pool=builtin" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_may_be_named_as_the_built_in_pool(pool_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("select", "--budget=2", "--output=o.jsonl", "--nocertificate")
+    assert "--pool=builtin is the built-in pool" in refused(*words, "builtin")
+    (tmp_path / "builtin").write_bytes(b"".join(pool_file.read_bytes().splitlines(True)[:3]))
+    # A word is a file, as `*` finds them; the flag means the built-in pool wherever it is given.
+    for word in ("builtin", "./builtin", "--pool=./builtin"):
+        assert "selected 2 of 3 records" in mig(*words, word).stdout
+    assert "goes with no files" in refused(*words, "--pool=builtin", "./builtin")
+    assert "in no file" in refused("annotate", "--pool=builtin", "--output=a.jsonl")
 
 
 def test_skipped_records_are_kept_and_counted(pool_file, tmp_path):
@@ -255,6 +282,38 @@ def test_killed_while_working_leaves_no_output(tmp_path):
     assert process.returncode == -signal.SIGINT
     assert errors.splitlines()[-1] == "mig-jax: interrupted; no output was written"
     assert os.listdir(tmp_path) == ["pool.jsonl.gz"]
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")]
+)
+def test_who_is_stopped_is_told_what_the_same_command_goes_on_from(
+    pool_file, tmp_path, monkeypatch, number, word
+):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # As in a session, which goes on.
+    monkeypatch.setattr(terminal, "die_by", lambda number: None)
+    embeddings = pool_file.with_name("labels.npz")
+    words = [f"--pool={pool_file}", f"--label_embeddings={embeddings}", "--budget=100"]
+    words += [f"--output={tmp_path / 'o.jsonl'}", "--cache=none"]
+    saved = [f"--checkpoint_dir={tmp_path / 'saved'}", "--checkpoint_every_seconds=0"]
+    before = "no output was written"
+
+    def stopped(name, *more):
+        with monkeypatch.context() as patched:
+            patched.setattr(choosing, name, lambda *_, **__: signal.raise_signal(number))
+            done = mig("select", *words, *more)
+        assert done.returncode == 128 + number
+        assert not (tmp_path / "o.jsonl").exists()
+        return done.stderr.splitlines()[-1]
+
+    assert stopped("certify_with_bar") == f"mig-jax: {word}; {before}"
+    assert stopped("select_with_bar", *saved) == f"mig-jax: {word}; {before}"
+    goes_on = f"mig-jax: {word}; {before}, and the same command goes on from 100 picks"
+    assert stopped("certify_with_bar", *saved) == goes_on
+    assert stopped("select_with_bar", *saved) == goes_on
+    # Of a run that goes on from nothing, nothing of the one before is told.
+    assert stopped("certify_with_bar") == f"mig-jax: {word}; {before}"
+    assert "resuming after 100 of 100 picks" in mig("select", *words, *saved).stderr
 
 
 @pytest.mark.slow

@@ -120,7 +120,8 @@ def test_without_embeddings(saved, pool_file, tmp_path):
     ],
 )
 def test_refuses_in_one_line(flags, told, tmp_path):
-    line = refused("select", "--budget=5", f"--output={tmp_path / 'out.jsonl'}", *flags)
+    words = ["--pool=builtin", "--budget=5", f"--output={tmp_path / 'out.jsonl'}"]
+    line = refused("select", *words, *flags)
     assert told in line
     assert not list(tmp_path.iterdir())
 
@@ -142,6 +143,28 @@ def test_it_is_said_for_how_many_records_parameters_were_learned(pool_file, tmp_
         assert (said in result.stderr) == (side is not None)
         assert ("than the parameters were learned for" in result.stderr) == (side is not None)
         assert _selected(tmp_path / "out.jsonl")[1]["learned"]["budgets"] == [5, 20]
+
+
+@pytest.mark.parametrize("same", [3, 1, 0])
+def test_it_is_said_how_many_labels_were_learned(saved, same, pool_file, tmp_path):
+    """Of labels by name, that is: features give a value to any label."""
+    kind, directory, _ = saved
+    table, *_ = _read(pool_file)
+    names = [*table.label_names[:same], *(f"zz{i}" for i in range(3 - same))]
+    rows = [{"labels": [name], "score": 1.0} for name in names]
+    pool, output = tmp_path / "pool.jsonl", tmp_path / "out.jsonl"
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    width = np.load(pool_file.with_name("labels.npz"))["embeddings"].shape[1]
+    vectors = np.eye(3, width, dtype=np.float32)
+    np.savez(tmp_path / "labels.npz", labels=np.array(names), embeddings=vectors)
+    words = [str(pool), f"--label_embeddings={tmp_path / 'labels.npz'}", f"--params={directory}"]
+    result = mig("select", *words, "--budget=1", f"--output={output}", "--nocertificate")
+    assert result.returncode == 0, result.stderr
+    by_name = kind == "free"
+    assert (f"{same} of 3 labels of the pool were learned" in result.stderr) == by_name
+    assert ("the others have" in result.stderr) == (by_name and same == 1)
+    assert ("warning: 0 of 3 labels" in result.stderr) == (by_name and same == 0)
+    assert _selected(output)[1]["learned"]["labels_learned"] == (same if by_name else None)
 
 
 def test_a_threshold_that_was_learned_too_high_is_told_with_what_helps(pool_file, tmp_path):

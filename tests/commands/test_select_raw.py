@@ -130,13 +130,15 @@ def test_a_second_run_takes_what_was_made_from_the_cache(tmp_path, run):
     second = run(*words, f"--output={tmp_path / 'b.jsonl'}")
     assert "looking at the pool" in first
     assert "looking at the pool" not in second
-    assert "the records have no labels and scores" in first
-    assert "these are made first" not in second
-    assert first.index("these are made first") < first.index("--tagger=discover: ")
-    assert first.index("these are made first") < first.index("--scorer=signals: ")
-    assert "--tagger=discover" not in second
-    assert "--scorer=signals" not in second
-    assert "the pool is unchanged: read from" in second
+    # What was made by defaults is said of both, in the same words and first.
+    made = [
+        "the records have no labels and scores: these are made, as `mig-jax annotate` does",
+        "--tagger=discover: labels are found in the pool itself",
+        "--scorer=signals: scores are of what the texts themselves tell",
+    ]
+    for told in (first, second):
+        assert "\n".join(made) in told
+    assert second.index(made[-1]) < second.index("the pool is unchanged: read from")
     for ending in (".jsonl", ".selection.parquet"):
         found = [(tmp_path / name).with_suffix(ending).read_bytes() for name in ("a", "b")]
         assert found[0] == found[1]
@@ -150,6 +152,21 @@ def test_a_second_run_takes_what_was_made_from_the_cache(tmp_path, run):
     run(*words, f"--output={tmp_path / 'd.jsonl'}", "--cache=none")
     assert sorted((tmp_path / "cache").rglob("*.npz")) == kept
     assert not list(tmp_path.rglob("*journal*"))
+
+
+def test_warnings_of_what_is_kept_are_told_again(tmp_path, run):
+    """Records that ask nothing, and scores that tell nothing, do so in every run."""
+    (one, *_) = conversations()
+    asking_nothing = {"messages": [{"role": "user", "content": " "}, *one["messages"][1:]]}
+    raw = write(tmp_path / "raw.jsonl", [one] * 50 + [asking_nothing])
+    words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
+    first, second, planned = run(*words), run(*words), run(*words, "--dry_run")
+    for told in (first, second, planned):
+        assert told.count("warning: --scorer=signals gave nearly the same value to all") == 1
+        assert told.count("1 records ask nothing in words; they get no label") == 1
+    assert "the pool is unchanged: read from" not in first
+    assert "the pool is unchanged: read from" in second
+    assert second.index("the pool is unchanged") < second.index("warning: --scorer=signals")
 
 
 def test_other_commands_and_files_take_raw_records_too(tmp_path, run):
@@ -177,7 +194,11 @@ def test_fields_that_might_hold_them_are_told(tmp_path, run):
     records = [{**one, "tags": ["a", "b"], "quality": 2.0} for one in conversations()]
     raw = write(tmp_path / "raw.jsonl", records)
     words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
-    assert "perhaps --field=labels=tags --field=score=quality tells where" in run(*words)
+    guess = "perhaps --field=labels=tags --field=score=quality tells where"
+    for _ in range(2):  # Of what the cache has, too.
+        told = run(*words).splitlines()
+        place = told.index(f"if they have them under another name, {guess}")
+        assert told[place - 1].startswith("the records have no labels and scores: ")
     named = run(*words, "--field=labels=tags", "--field=score=quality")
     assert "the records have no" not in named
 
@@ -187,6 +208,11 @@ def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused
     raw = write(tmp_path / "raw.jsonl", records)
     words = ["select", f"--pool={raw}", "--budget=5", f"--output={tmp_path / 'o.jsonl'}"]
     assert "raw.jsonl, line 81, field messages: " in refused(*words)
+    unanswered = write(tmp_path / "raw.jsonl", [{"messages": records[0]["messages"][:1]}])
+    told = refused("select", f"--pool={unanswered}", *words[2:])
+    assert "found no answer" in told
+    assert "--on_bad_record=skip, which leaves such records out" in told
+    write(raw, records)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "raw.jsonl"]
     told = run(*words, "--on_bad_record=skip")
     assert "1 bad record skipped" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 
 import jax
 import numpy as np
@@ -45,6 +46,10 @@ RECORDS = [{"text": "a", "labels": [f"l{number % 4}"], "score": 1 + number} for 
             {"budget": 2, "group_field": "text", "quotas": [1]},
             "quotas: found a list; expected a JSON object",
         ),
+        (
+            {"budget": 2, "fields": {"scor": "q"}},
+            "fields: found scor, expected score, a usual name",
+        ),
         ({"budget": 2, "fields": {"labels": "tags"}}, "records[0]: the record has no labels"),
         ({"budget": 2, "vocabulary": ["other"]}, "vocabulary: has none of the labels"),
         ({"budget": 2, "given": [*RECORDS[:1], {}]}, "given[1], field labels: "),
@@ -85,6 +90,43 @@ def test_records_that_cannot_be_read_are_told_by_their_number(records, line):
     with pytest.raises(mig_jax.InputError) as error:
         mig_jax.select_records(records, 1)
     assert str(error.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("emptied", "line"),
+    [
+        (["score"], "the field score is there, but empty in the first record: scores were made"),
+        (["labels"], "the field labels is there, but empty in the first record: labels were made"),
+        (["labels", "score"], "the fields labels and score are there, but empty in the first"),
+    ],
+)
+@pytest.mark.parametrize("is_frame", [False, True])
+def test_what_is_made_in_the_place_of_an_empty_field_is_warned_of(emptied, line, is_frame):
+    """A merge that failed leaves a column of nothing: scores that are made are no one's own."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    records = [
+        {**record, "text": f"text number {at}", **dict.fromkeys(emptied)}
+        for at, record in enumerate(RECORDS)
+    ]
+    held = pandas.DataFrame(records) if is_frame else records
+    with pytest.warns(UserWarning, match="^the fields? ") as warned:
+        mig_jax.select_records(held, 2)
+    [told] = [one for one in warned if str(one.message).startswith("the field")]
+    assert str(told.message).startswith(line)
+    assert told.filename == __file__
+    # What is not there at all is made without a word, and so is nothing.
+    lacking = [{k: v for k, v in record.items() if k not in emptied} for record in records]
+    for quiet in (lacking, RECORDS):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "the field")
+            mig_jax.select_records(quiet, 2)
+
+
+def test_a_table_without_rows_is_told_as_an_empty_list_is():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    for record in ({"id": "a", "messages": []}, {"text": "a"}, *RECORDS[:1]):
+        with pytest.raises(mig_jax.InputError, match=r"^records: holds no records; "):
+            mig_jax.select_records(pandas.DataFrame([record]).head(0), 1)
 
 
 def test_records_held_otherwise_are_told_how_to_hold_them():

@@ -258,6 +258,7 @@ def test_free_parameters_come_back_by_label_name(tmp_path):
     assert found.score_exponent == learned.score_exponent
     assert float(learned.threshold) == learning.learned_threshold(tmp_path / "params")
     assert learning.learned_budgets(tmp_path / "params") == []
+    assert learning.learned_labels(tmp_path / "params") == NAMES
     learning.save_learned(tmp_path / "params", parameterisation, params, NAMES, budgets=(40, 10))
     assert learning.learned_budgets(tmp_path / "params") == [10, 40]
 

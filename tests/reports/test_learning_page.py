@@ -329,6 +329,13 @@ def test_what_was_selected_is_linked():
     command = "mig-jax select --params=learned/params '--pool=my pool.jsonl' --budget=2"
     assert command in text
     assert "to be good." in text
+    built_in = about | {"parameters": {"pool": [], "label_embeddings": None}}
+    text = report_text(_report(selected=built_in), "learned")
+    assert "mig-jax select --params=learned/params --pool=builtin --budget=2" in text
+    built_in["parameters"]["seed"] = 3
+    text = report_text(_report(selected=built_in), "learned")
+    assert "mig-jax make_pool --records=20000 --seed=3 --output=pool.jsonl --label_emb" in text
+    assert "&& mig-jax select --params=learned/params --pool=pool.jsonl --label_emb" in text
     assert "selected.jsonl" not in report_text(_report(), "learned")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import jax
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mig_jax.learning import Free, save_learned, shared_start
+from mig_jax.selection import Constraints, random_choices
 from tests.reports.selection_pages import ATTACK, LABELS, Page, attacked_pool, select
 from tests.running import mig
 
@@ -26,6 +28,7 @@ def test_page_tells_what_the_manifest_tells(pool, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     path = tmp_path / "report" / "index.html"
+    assert done.stdout.endswith(f"\nreport -> {path}\n")
     page = Page(path)
     about = json.loads((tmp_path / "out.manifest.json").read_text())
     ratio = np.floor(about["certified_ratio"] * 1e4) / 1e2
@@ -276,6 +279,9 @@ def test_other_ways_are_told_as_the_summary_tells_them(pool, tmp_path):
     done = select(tmp_path, *words)
     about = json.loads((tmp_path / "out.manifest.json").read_text())
     _, random = about["compare"]["ways"]
+    seen = [line.partition(" -> ")[2] for line in done.stdout.splitlines()[-2:]]
+    assert seen == [f"{tmp_path / 'out.compare.svg'}", f"{tmp_path / 'index.html'}"]
+    assert all(map(os.path.exists, seen))
     text = Page(tmp_path / "index.html").text
     assert f"random{random['information']:,.1f}{100 * random['share_of_this']:.1f} %" in text
     assert "Random is the mean of 5 choices." in text
@@ -315,6 +321,66 @@ def test_few_gains_are_drawn_one_by_one_though_they_rise_and_fall(tmp_path):
     assert line.count("L") == len(gains) - 1
 
 
+@pytest.mark.parametrize("most_records", [None, 25])
+def test_under_a_budget_of_tokens_all_are_held_against_each_other_at_equal_tokens(
+    tmp_path, most_records
+):
+    """Each record has a label of its own, so E is a sum over records that a line computes."""
+    rng = np.random.default_rng(4)
+    tokens, scores = rng.integers(20, 400, 80), 1 + rng.random(80)
+    rows = [
+        {"text": "x", "labels": [str(at)], "score": scores[at], "cost": int(tokens[at])}
+        for at in range(80)
+    ]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget_tokens=3000", "--cost_field=cost"]
+    words += [] if most_records is None else [f"--budget={most_records}"]
+    done = select(tmp_path, *words, f"--report={tmp_path}", "--compare=top_score,random")
+    assert done.returncode == 0, done.stderr
+
+    def held(picks, most):
+        picks = np.asarray(picks)
+        return np.sum(scores[picks[np.cumsum(tokens[picks]) <= most]] ** 0.8)
+
+    own = pq.read_table(tmp_path / "out.selection.parquet")["line"].to_numpy() - 1
+    limits = Constraints(costs=tokens, most_cost=np.int32(3000))
+    by_chance = [*random_choices(80, most_records, limits)]
+    about = json.loads((tmp_path / "out.manifest.json").read_text())
+    text = Page(tmp_path / "index.html").text
+    assert "picks 1" not in text
+    found = re.findall(
+        r"tokens ([\d,]+): selected ([\d.]+), top score ([\d.]+), a random choice ([\d.]+)", text
+    )
+    assert len(found) > 20
+    for told in found:
+        most, of_selected, of_score, of_random = (float(each.replace(",", "")) for each in told)
+        np.testing.assert_allclose(of_selected, held(own, most), rtol=1e-3)
+        np.testing.assert_allclose(
+            of_random, np.mean([held(picks, most) for picks in by_chance]), rtol=1e-3
+        )
+        assert of_score < of_selected * 1.01
+    # To the end all are told: none stops where another goes on.
+    assert of_selected == pytest.approx(about["information"], rel=1e-3)
+    assert of_random == pytest.approx(about["random_choice"]["information"], rel=1e-3)
+    assert of_score == pytest.approx(about["compare"]["ways"][1]["information"], rel=1e-3)
+    ends = [tokens[picks].sum() for picks in [own, *by_chance]]
+    assert most == max(*ends, about["compare"]["ways"][1]["tokens"])
+
+
+def test_labels_that_turn_the_order_of_text_around_are_shown_escaped(tmp_path):
+    rows = [
+        {"text": f"text {at}", "labels": ["\u202eevil", "a\x1b[31m"], "score": 1 + at}
+        for at in range(4)
+    ]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget=2", f"--report={tmp_path}"]
+    assert select(tmp_path, *words, "--nocertificate").returncode == 0
+    page = Page(tmp_path / "index.html")
+    assert sorted(page.data["labels"]) == ["\\u202eevil", "a\\x1b[31m"]
+    assert "\\u202eevil" in page.text
+    assert not {"\u202e", "\x1b", "\ufffd"} & set((tmp_path / "index.html").read_text())
+
+
 def test_a_page_has_a_folder_and_tells_of_no_manifest_where_none_is(pool, tmp_path):
     done = mig("select", "--output=-", "--cache=none", *pool, "--budget=3", "--report=-")
     assert done.returncode == 2
@@ -329,7 +395,8 @@ def test_a_page_has_a_folder_and_tells_of_no_manifest_where_none_is(pool, tmp_pa
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
-    done = select(tmp_path, "--budget=5", f"--report={tmp_path / 'file' / 'report'}")
+    report = tmp_path / "file" / "report"
+    done = select(tmp_path, "--pool=builtin", "--budget=5", f"--report={report}")
     assert done.returncode == 2
     assert "--report: " in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out.jsonl").exists()

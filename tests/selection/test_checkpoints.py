@@ -241,9 +241,10 @@ def test_a_smaller_budget_is_refused_and_a_file_is_no_directory(saved, tmp_path)
     flip_a_byte(directory / "00040.checkpoint")
     with (
         Checkpoints(directory, run) as checkpoints,
-        pytest.raises(InputError, match="holds 50 picks, more than the budget of 49"),
+        pytest.raises(InputError, match="holds 50 picks, more than the budget of 49") as told,
     ):
         checkpoints.restore(49)
+    assert "the first 49 picks of the larger selection are the smaller one" in str(told.value)
     assert saved_after(directory) == [40, 50]
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="expected a directory"):

@@ -63,7 +63,10 @@ class Needs:
         """
         exchanges = exchanges_of([(role, encodable(text)) for role, text in record.turns])
         if not exchanges:
-            raise BadRecord("found no answer of the assistant to anything; expected at least one")
+            raise BadRecord(
+                "found no answer of the assistant to anything; expected at least one, or "
+                "--on_bad_record=skip, which leaves such records out"
+            )
         if self.labels and record.labels is None:
             raise BadRecord("missing, expected the labels to keep", self._kept("labels"))
         if self.score and record.score is None:

@@ -90,6 +90,8 @@ class TableRows(abc.ABC):
             bad = unlabelled(first, names, encoded(first))
             if "annotate" in bad.problem:
                 raise InputError(f"{self.stamp.path}, line 1: {bad}")
+        elif not any(batch.num_rows for batch, _ in self.batches(schema.names[:1])):
+            raise InputError(f"{self.stamp.path}: holds no records; expected at least one")
         expected = ", or ".join(
             f"{', '.join(label_fields(name, names))} (layout {name})" for name in allowed
         )

@@ -29,7 +29,7 @@ __all__ = ["Writable", "default_cache_folder", "read_through_cache", "store_arra
 
 # Part of the key, as is the version: a change of what is stored, or of how records are
 # read, needs a new one.
-_FORMAT: Final = 4
+_FORMAT: Final = 5
 
 _ARRAYS: Final = ("labels", "offsets", "scores", "file_index", "line", "position")
 _VECTORS: Final = "label_vectors"  # Not every table has them: then it has no rows.
@@ -56,13 +56,15 @@ def read_through_cache(
     rejects: Writable | None,
     kept_rejects: int,
     tell: Callable[[str], None],
+    lines: Sequence[str] = (),
 ) -> RecordTable:
     """What `read(rejects)` gives and writes, from a file of `folder` if it has one.
 
     Else it is read, and kept. `choices`, which JSON must take, are all that the table
     depends on besides the files. More than `kept_rejects` bytes of
     rejects are not kept, nor the pool. `tell` gets a line if the cache was used, or could
-    not be; that never ends the reading.
+    not be; that never ends the reading. `lines`, to which `read` may add what it says of the
+    records, are kept with the table: `tell` gets them whenever that comes from the cache.
 
     Raises:
       InputError: as `read` does.
@@ -73,13 +75,15 @@ def read_through_cache(
         return read(rejects)  # Which says what is wrong with the file.
     path = pathlib.Path(folder, f"{key}.npz")
     try:
-        table, rejected = _load(path, files)
+        table, rejected, said = _load(path, files)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except Exception as error:  # A damaged file may raise anything.
         tell(f"{path}: is damaged or cannot be read ({type(error).__name__}); reading the pool")
     else:
         tell(f"the pool is unchanged: read from {path}")
+        for line in said:
+            tell(line)
         if rejects is not None:
             rejects.write(rejected)
         return table
@@ -88,7 +92,7 @@ def read_through_cache(
     kept = b"" if copied is None else copied.text
     if kept is not None and _are_unchanged(files):
         try:
-            _store(path, table, bytes(kept))
+            _store(path, table, bytes(kept), lines)
         except OSError as error:
             tell(f"{path.parent}: {error.strerror or error}; what was read is not kept there")
     return table
@@ -133,8 +137,8 @@ def _are_unchanged(files: Sequence[RecordFile]) -> bool:
     return True
 
 
-def _store(path: pathlib.Path, table: RecordTable, rejects: bytes) -> None:
-    about = {name: getattr(table, name) for name in ("layouts", *_COUNTS)}
+def _store(path: pathlib.Path, table: RecordTable, rejects: bytes, lines: Sequence[str]) -> None:
+    about = {name: getattr(table, name) for name in ("layouts", *_COUNTS)} | {"lines": [*lines]}
     names = [name.encode() for name in table.label_names]
     members = {name: getattr(table, name) for name in _ARRAYS} | {
         # Fixed-width strings of NumPy would lose zeros at their end.
@@ -166,8 +170,8 @@ def store_arrays(path: pathlib.Path, arrays: Mapping[str, npt.NDArray[Any]]) -> 
             raise
 
 
-def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes]:
-    """The table, of these files, and the text of its rejects."""
+def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable, bytes, list[str]]:
+    """The table, of these files, the text of its rejects, and what was said of it."""
     members: dict[str, Any] = read_npz(
         path, [*_ARRAYS, _VECTORS, "label_text", "label_ends", "about", "rejects"]
     )
@@ -184,7 +188,7 @@ def _load(path: pathlib.Path, files: Sequence[RecordFile]) -> tuple[RecordTable,
         sources=tuple(files),
         label_vectors=members[_VECTORS] if len(members[_VECTORS]) else None,
     )
-    return table, members["rejects"].tobytes()
+    return table, members["rejects"].tobytes(), about["lines"]
 
 
 def _as_bytes(text: bytes) -> npt.NDArray[np.uint8]:
