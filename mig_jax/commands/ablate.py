@@ -9,6 +9,7 @@ where it was stopped. docs/guides/ablate.md tells what is written.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import time
@@ -31,7 +32,7 @@ from mig_jax.commands.pool_inputs import (
     say_read,
 )
 from mig_jax.commands.selection_steps import check_information
-from mig_jax.commands.terminal import progress_bar, say, tell
+from mig_jax.commands.terminal import listed, progress_bar, say, tell
 from mig_jax.commands.timing import timed
 from mig_jax.commands.workdir import held_workdir
 from mig_jax.measure import (
@@ -43,7 +44,7 @@ from mig_jax.measure import (
     pool_from_table,
     threshold_of_neighbours,
 )
-from mig_jax.reports import Row, describe, told_information, write_heat_maps, write_tables
+from mig_jax.reports import Row, counted, describe, told_information, write_heat_maps, write_tables
 from mig_jax.runs import RunArrays
 from mig_jax.selection import (
     CellSelection,
@@ -102,7 +103,10 @@ def run(options: AblateOptions) -> None:
             points, paper = options.points(), paper_point(options.paper_threshold)
             lowest = min(point.threshold for point in points)
             graph, _ = join_labels(embeddings, table, lowest, remedy=words)
-        say(f"{len(points)} settings are compared: the same budget selected by each")
+        families = collections.Counter(point.family for point in points)
+        of = listed([f"{count} of {family}" for family, count in families.items()])
+        sets = f" ({of}; --families sets which)" if len(families) > 1 else ""
+        say(f"{counted(len(points), 'setting')} compared{sets}: the same budget selected by each")
         grid = {name: getattr(options, name) for name in _GRID_FLAGS}
         run = {**input_fingerprint(pool, graph), **grid}
         with timed(seconds, "selection"), RunArrays(workdir / "cells", "cells", run) as finished:

@@ -37,7 +37,7 @@ from mig_jax.commands.endpoint_flags import served
 from mig_jax.commands.rejected import Rejected
 from mig_jax.commands.terminal import say, tell
 from mig_jax.errors import InputError
-from mig_jax.reports import counts_by_file, counts_by_value, told_counts
+from mig_jax.reports import counted, counts_by_file, counts_by_value, told_counts
 
 __all__ = ["COMMAND", "annotate_pool"]
 
@@ -177,12 +177,13 @@ def _summarise(
 ) -> None:
     about = written.about_labels()
     tell(
-        f"annotated {written.records.of_file.total():,} records with {about['distinct']:,} labels, "
+        f"annotated {counted(written.records.of_file.total(), 'record')} with "
+        f"{counted(about['distinct'], 'label')}, "
         f"{about['a_record']:.1f} a record: {options.output}"
     )
     for kind, path in options.places._asdict().items():
         if count := written.replaced[path]:
-            tell(f"replaced the {kind} of {count:,} records (field {path})")
+            tell(f"replaced the {kind} of {counted(count, 'record')} (field {path})")
     if left_out := _by_kind(kept):
         counts = ", ".join(f"{number:,} {kind}" for kind, number in left_out.items())
         tell(f"left out {counts}{'' if rejects is None else f': {rejects.path}'}")
@@ -240,7 +241,8 @@ def _write(
         line = options.places.written(record, labels, rounded)
         sink.write(line, (record.path, record.line, record.raw))
     if written.without:
-        say(f"{written.without:,} records have no label")
+        have = "has" if written.without == 1 else "have"
+        say(f"{counted(written.without, 'record')} {have} no label")
     return written
 
 

@@ -18,6 +18,7 @@ from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import silent, tell
 from mig_jax.devices import Hosts
 from mig_jax.errors import InputError
+from mig_jax.reports import counted
 from mig_jax.runs import refuse_foreign
 from mig_jax.selection import InfeasibleError, limits_of
 
@@ -66,13 +67,14 @@ def dry_run(options: SelectOptions, hosts: Hosts) -> None:
 def _told(options: SelectOptions, ready: Prepared, hosts: Hosts) -> Iterator[tuple[str, str]]:
     table, graph = ready.table, ready.problem.graph
     bad = table.records_skipped
-    skipped = f"; {bad:,} bad {'record' if bad == 1 else 'records'} left out" if bad else ""
+    skipped = f"; {counted(bad, 'bad record')} left out" if bad else ""
     made = ", labels or scores made before" if data.ANNOTATED in table.layouts else ""
     in_files = f" in {len(table.files):,} files" if len(table.files) > 1 else ""
     yield "records", f"{ready.num_records:,}{in_files}{made}{skipped}"
     without = int(np.count_nonzero(np.diff(table.offsets) == 0))
     mean = len(table.labels) / max(table.num_records, 1)
-    none = f"; {without:,} records have none" if without else ""
+    have = "has" if without == 1 else "have"
+    none = f"; {counted(without, 'record')} {have} none" if without else ""
     yield "labels", f"{graph.num_labels:,}, {mean:.1f} a record{none}"
     yield "label graph", _told_graph(options, ready)
     if len(ready.given):

@@ -17,6 +17,7 @@ from mig_jax.commands.flag_values import amount_of
 from mig_jax.commands.pool_inputs import check_budget, check_raw, read_table
 from mig_jax.commands.select_options import SelectOptions
 from mig_jax.commands.terminal import listed, progress_bar, silent
+from mig_jax.reports import counted
 
 __all__ = ["RawPlan", "read_plan_of_raw"]
 
@@ -51,7 +52,9 @@ class RawPlan:
         guess = f"; if they have them, perhaps {self.perhaps} tells where" if self.perhaps else ""
         made = "as `mig-jax annotate` does" + ", and kept in the cache" * self.kept
         yield "annotation", f"of all {self.records:,} records first, {made}{guess}"
-        about = f"a sample of {self.sampled:,} records gets {self.labels:,} labels"
+        about = (
+            f"a sample of {counted(self.sampled, 'record')} gets {counted(self.labels, 'label')}"
+        )
         bad = f"; {self.bad:,} of them cannot be used" if self.bad else ""
         bad += (
             ", which stops the run (--on_bad_record=skip goes on)"

@@ -36,7 +36,7 @@ from mig_jax.commands.learning_inputs import (
     needed_label_embeddings,
 )
 from mig_jax.commands.learning_rivals import rivals
-from mig_jax.commands.learning_steps import Learning
+from mig_jax.commands.learning_steps import Learning, kept_in_words, refuse_others
 from mig_jax.commands.pool_inputs import read_table, say_read
 from mig_jax.commands.terminal import listed, progress_bar, say, tell
 from mig_jax.commands.workdir import held_workdir
@@ -76,12 +76,15 @@ def run(options: Options) -> None:
     ):
         # Before the work, not after.
         refuse_foreign_params(workdir / "params")
+        refuse_others(workdir / "state", options.known_settings())
         outputs.claim(*(workdir / name for name in REPORT_FILES))
         files = SelectedFiles.opened(outputs, workdir)
         _say_stage("reading", "the pool, and how similar its labels are")
         options, inputs = _inputs(options, outputs, str(workdir / "learn"))
         task = make_task(options.objective, inputs)
         say(f"objective {options.objective}: {task.about}")
+        if task.seen:
+            say(f"warning: {task.seen}")
         others = rivals(inputs, task)  # What they cannot use is known before hours of learning.
 
         _say_stage("learning", _what_is_learned(options, inputs, task))
@@ -96,10 +99,7 @@ def run(options: Options) -> None:
         )
         best = learning.best()
         parameterisation, found = best.parameterisation, best.found
-        say(
-            f"loss on held-out data: {found.history[0].held_out:.4f} at the start, "
-            f"{float(found.state.best_loss):.4f} with what is kept, that of step {found.best_step}"
-        )
+        say(kept_in_words(best, task))
         known = learning.known_shapes(best)
         parts = learning.parts(best) if options.ablation else []
 
@@ -136,6 +136,7 @@ def run(options: Options) -> None:
             settings={**options.settings(), **in_force, "loss": task.loss_name, "grid": grid},
             objective=options.objective,
             about=task.about,
+            seen=task.seen,
             label_names=inputs.table.label_names,
             label_counts=np.bincount(inputs.pool.labels, minlength=inputs.graph.num_labels),
             before=before,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import math
 import os
 from collections.abc import Callable
@@ -80,6 +81,18 @@ class Options(InputOptions):
         """The flags that decide the result."""
         given = dataclasses.asdict(self)
         return {name: given[name] for name in given if name not in ("workdir", "cache")}
+
+    def known_settings(self) -> dict[str, Any]:
+        """Those of `settings` that the pool does not change any more."""
+        known = self.settings()
+        budgets = tuple(known.pop("budgets"))  # As they are learned for.
+        if budgets:
+            known["budgets"] = budgets
+        if self.pool:
+            open_ones = ["lowest_threshold"] * (self.lowest_threshold is None)
+            open_ones += ["start_thresholds"] * (not self.start_thresholds)
+            known = {name: known[name] for name in known if name not in open_ones}
+        return known
 
     def prior_of(self, task: Task) -> Prior:
         """What the flags say, and the task where they say nothing."""
@@ -273,6 +286,12 @@ def _check_files(values: flags.FlagValues) -> None:
             raise InputError(f"--objective={values.objective}: needs --{flag}=FILE")
         if path and not any(map(_may_exist, data.local_files([path]))):
             raise InputError(f"--{flag}: found {path}, expected a file that exists")
+    files = [path for path in (values.validation, values.test) if path and os.path.isfile(path)]
+    if len(files) == 2 and filecmp.cmp(files[0], files[1], shallow=False):
+        raise InputError(
+            f"--test: {values.test} says the same as --validation={values.validation}; expected "
+            "other data, which learning does not see"
+        )
 
 
 def _may_exist(path: str) -> bool:

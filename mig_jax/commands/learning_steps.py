@@ -24,11 +24,12 @@ from mig_jax.learning import (
     known_shapes,
     learn_from_starts,
     leave_one_out,
+    refuse_other_settings,
     select_learned,
 )
 from mig_jax.reports import PastRunsReport
 
-__all__ = ["Learning"]
+__all__ = ["Learning", "kept_in_words", "refuse_others"]
 
 _NAMES: dict[ByLabel, str] = {
     ByLabel(0, 0): "shared alone",
@@ -146,7 +147,7 @@ class Learning:
         if only is not None:
             starts = [starts[only]]
         total = steps * (1 if task.matches_gains else len(starts))
-        folder = self._folder / _NAMES[by_label].replace(" ", "_")
+        folder = _folder_of(self._folder, _NAMES[by_label])
         self._begun += 1
         which = f" ({self._begun} of {self._total})" if self._total > 1 else ""
         name = f"learning {_NAMES[by_label]}{which}"
@@ -162,9 +163,13 @@ class Learning:
                 bar.set_postfix_str(f"finding where to start, {done} of {rounds} tries")
 
             def on_step(step: LearningStep) -> None:
-                bar.rename(at(step.done))
+                if bar.n == 0:  # Before came matching, compiling, and steps of earlier runs.
+                    bar.is_ready(step.done)
+                bar.rename(at(step.done + step.spared))
                 losses = f"loss {step.fitted:.4f}, on held-out data {step.held_out:.4f}"
-                bar.set_postfix_str(losses, refresh=False)
+                stopped = ", which falls no more" if total - step.spared < (bar.total or 0) else ""
+                bar.set_postfix_str(losses + stopped, refresh=False)
+                bar.total = total - step.spared
                 bar.update(step.done - bar.n)
 
             return learn_from_starts(
@@ -190,3 +195,31 @@ class Learning:
                 on_subset=lambda done: bar.update(done - bar.n),
             )
         return correlation
+
+
+def kept_in_words(best: BestStart, task: Task) -> str:
+    """What the steps came to, and what is kept: without a better one it is the start."""
+    found = best.found
+    first, steps = found.history[0].held_out, int(found.state.step)
+    matched = " with the weights and shapes by which gains match" if task.matches_gains else ""
+    text = f"loss on held-out data: {first:.4f}{matched or ' at the start'}"
+    if found.best_step:
+        lowest = float(found.state.best_loss)
+        return f"{text}, {lowest:.4f} with what is kept, that of step {found.best_step} of {steps}"
+    if matched:
+        return f"{text}; {steps} steps from there did not improve it: these are kept"
+    return f"{text}; the start was not improved in {steps} steps, and is kept"
+
+
+def refuse_others(folder: pathlib.Path, settings: dict[str, Any]) -> None:
+    """Refuses the folder of another `Learning`, by the settings that are known before its pool.
+
+    Raises:
+      InputError: if the states in it are of other settings.
+    """
+    for name in _NAMES.values():
+        refuse_other_settings(_folder_of(folder, name), settings)
+
+
+def _folder_of(folder: pathlib.Path, name: str) -> pathlib.Path:
+    return folder / name.replace(" ", "_")

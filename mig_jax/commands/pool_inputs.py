@@ -26,6 +26,7 @@ from mig_jax.measure import (
     label_graph_from_embeddings,
     threshold_of_neighbours,
 )
+from mig_jax.reports import counted
 
 __all__ = [
     "Nowhere",
@@ -38,10 +39,12 @@ __all__ = [
     "label_embeddings",
     "read_label_graph",
     "read_table",
+    "say_if_one_outweighs",
     "say_read",
 ]
 
 # Labels with a tenth of the usual neighbours share hardly anything.
+_OUTWEIGHS = 1000.0  # A score so many times the median is a slip more often than a score.
 _HARDLY_ANY = USUAL_NEIGHBOURS / 10
 
 
@@ -185,14 +188,17 @@ def check_raw(options: TableOptions, lacking: data.Lacking, hosts: Hosts = ALONE
 
 def say_read(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
     """Tells what was read, in all processes together."""
-    text = f"{hosts.sum(table.num_records):,} records with {table.num_labels:,} labels"
+    text = f"{counted(hosts.sum(table.num_records), 'record')} with "
+    text += counted(table.num_labels, "label")
     if table.records_skipped:
-        text += f"; {table.records_skipped:,} bad record{'s' * (table.records_skipped > 1)} skipped"
+        text += f"; {counted(table.records_skipped, 'bad record')} skipped"
     if table.labels_dropped:
-        text += f"; {table.labels_dropped:,} labels dropped that are blank or not in the vocabulary"
+        are = "is" if table.labels_dropped == 1 else "are"
+        dropped = counted(table.labels_dropped, "label")
+        text += f"; {dropped} dropped that {are} blank or not in the vocabulary"
     without = hosts.sum(int(np.count_nonzero(np.diff(table.offsets) == 0)))
     if without:
-        text += f"; {without:,} records have no label"
+        text += f"; {counted(without, 'record')} {'has' if without == 1 else 'have'} no label"
     say(text)
 
 
@@ -231,6 +237,20 @@ def check_worth(table: data.RecordTable, hosts: Hosts = ALONE) -> None:
         f"{found}, so that no selection holds any information and there is nothing to choose by; "
         "expected records with labels and scores above 0 (float32)"
     )
+
+
+def say_if_one_outweighs(table: data.RecordTable) -> None:
+    """Says that a score is so far above the usual ones that E hardly tells of the others."""
+    scores = np.asarray(table.scores, np.float64)
+    if not np.any(scores > 0):
+        return
+    first, usual = int(np.argmax(scores)), float(np.median(scores[scores > 0]))
+    if (times := scores[first] / usual) >= _OUTWEIGHS:
+        where = f"{table.files[table.file_index[first]]}, line {table.line[first]:,}"
+        say(
+            f"warning: {where} has the score {scores[first]:.4g}, {times:.3g} times the median: E "
+            "is mostly of such records; expected scores of one scale"
+        )
 
 
 def label_embeddings(

@@ -14,6 +14,7 @@ from mig_jax.commands.pool_inputs import (
     check_budget,
     check_worth,
     read_table,
+    say_if_one_outweighs,
     say_read,
 )
 from mig_jax.commands.pool_passes import check_dataset_info
@@ -74,6 +75,8 @@ def prepare_selection(
     num_records = hosts.sum(table.num_records)
     say_read(table, hosts)
     check_worth(table, hosts)
+    if hosts.count == 1:  # None of several has all scores.
+        say_if_one_outweighs(table)
     given = read_given(options, table, hosts)
     budget = read_budget(options, table, hosts, given.own if len(given) else None)
     earlier = read_extension(options, table, given.records, hosts)

@@ -81,7 +81,7 @@ def read_problem(
     say(
         f"learned parameters of {options.params}: propagation {about['propagation']:.3g}, score "
         f"exponent {about['score_exponent']:.3g}, {edges} at similarity "
-        f"{about['threshold']:.3g} or more{learned_for}"
+        f"{about['threshold']:g} or more{learned_for}"
     )
     if number is not None:
         _say_of_labels(number, table.num_labels)

@@ -44,6 +44,9 @@ class Bar(Protocol):
     def restart(self, name: str, /) -> None:
         """It begins once more, at something else."""
 
+    def is_ready(self, n: float, /) -> None:
+        """Up to so much, how long it took does not tell how fast it goes on."""
+
     def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
         """Tells something beside the numbers."""
 
@@ -167,14 +170,25 @@ def _amounts(done: float, total: float | None, unit: str) -> str:
     return f"{done:,.0f} {'' if total is None else f'of {total:,.0f} '}{unit}"
 
 
-def _told(done: float, total: float | None, initial: float, unit: str, seconds: float) -> str:
-    """How far it is: "3,100 of 5,000 records, 12 s, about 8 s left"."""
+def _told(
+    done: float,
+    total: float | None,
+    initial: float,
+    unit: str,
+    seconds: float,
+    pace: tuple[float, float],
+) -> str:
+    """How far it is: "3,100 of 5,000 records, 12 s, about 8 s left".
+
+    `pace` is how much was done when it had got ready, and how many seconds ago that was.
+    """
     parts = [_amounts(done, total, unit)] if unit else []
     if unit and done == initial and seconds >= 2:
         parts.append("getting ready")  # Often JAX compiles, the first time.
     parts.append(duration(seconds))
-    if total is not None and initial < done < total and seconds >= 1:
-        left = seconds * (total - done) / (done - initial)
+    before, since = pace
+    if total is not None and before < done < total and since >= 1:
+        left = since * (total - done) / (done - before)
         parts += [f"about {duration(left)} left"] * (left >= 0.5)
     return ", ".join(parts)
 
@@ -194,6 +208,7 @@ class _TerminalBar(tqdm.tqdm):
         is_silent: bool,
     ) -> None:
         self._counts, self._since = unit, time.monotonic()
+        self._pace = (initial, self._since)
         share = "{percentage:3.0f}% |{bar}| " if total is not None else ""
         super().__init__(
             desc=f"{name}: ",
@@ -216,8 +231,10 @@ class _TerminalBar(tqdm.tqdm):
     def format_dict(self) -> dict[str, Any]:
         """What the bar is made of, as tqdm has it, and the words beside it."""
         found: dict[str, Any] = super().format_dict
-        since = time.monotonic() - self._since
-        told = _told(self.n, self.total, self.initial, self._counts, since)
+        now = time.monotonic()
+        before, ready = self._pace
+        pace = (before, now - ready)
+        told = _told(self.n, self.total, self.initial, self._counts, now - self._since, pace)
         width = found["ncols"] or None  # Of a terminal that does not say how wide it is, 0.
         return found | {"told": told, "ncols": width}
 
@@ -231,6 +248,11 @@ class _TerminalBar(tqdm.tqdm):
         if not self.disable:
             self.rename(name)
             self.n, self.initial, self._since = 0, 0, time.monotonic()
+            self.is_ready(0)
+
+    def is_ready(self, n: float, /) -> None:
+        """Up to so much, how long it took does not tell how fast it goes on."""
+        self._pace = (n, time.monotonic())
 
     def close(self) -> None:
         """It is over: the bar stays as it is, or goes."""
@@ -265,6 +287,7 @@ class _Lines:
         self._stream, self._name, self._unit, self._initial = stream, name, unit, initial
         self._is_silent, self._every = is_silent, _between(_LINE_EVERY_SECONDS)
         self._began = self._since = self._told_at = time.monotonic()
+        self._pace = (initial, self._since)
         self._lock = threading.Lock()
         self._beat = _Beat(self._look, max(self._every, _BEAT_SECONDS))
         if not is_silent:
@@ -282,6 +305,11 @@ class _Lines:
     def restart(self, name: str, /) -> None:
         """It begins once more, at something else."""
         self._name, self.n, self._initial, self._since = name, 0, 0, time.monotonic()
+        self.is_ready(0)
+
+    def is_ready(self, n: float, /) -> None:
+        """Up to so much, how long it took does not tell how fast it goes on."""
+        self._pace = (n, time.monotonic())
 
     def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
         """Tells something beside the numbers, with the next line."""
@@ -315,8 +343,9 @@ class _Lines:
                 return
             self._told_at = now
         if self.total is None or self.n < self.total:  # Else the last line is next.
-            since = now - self._since
-            self._write(_told(self.n, self.total, self._initial, self._unit, since))
+            before, ready = self._pace
+            pace, since = (before, now - ready), now - self._since
+            self._write(_told(self.n, self.total, self._initial, self._unit, since, pace))
 
     def _write(self, told: str) -> None:
         beside = f"; {self.postfix}" if self.postfix else ""

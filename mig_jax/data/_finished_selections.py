@@ -119,7 +119,8 @@ def read_selection(path: str | os.PathLike[str]) -> FinishedSelection:
     """The selection that an output, a manifest or a table of picks is of.
 
     Raises:
-      InputError: if there is none, or its table is not what its manifest tells of.
+      InputError: if there is none, or its table is not what its manifest tells of; or if the output
+        is named and is not: who changed it may take it for what is read, which is the table.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -130,6 +131,12 @@ def read_selection(path: str | os.PathLike[str]) -> FinishedSelection:
         raise InputError(f"{path}: has no manifest of a selection; {_EXPECTED}")
     stem = place.removesuffix(_MANIFEST)
     check_outputs(place, stem + _TABLE)
+    if not is_selection_name(path) and os.path.exists(path):
+        try:
+            check_outputs(place, path)
+        except InputError as error:
+            told = f"{error}, or {stem}{_TABLE} to go by what was picked then"
+            raise InputError(told) from None
     manifest = read_manifest(place)
     for name, kind in (("files", list), ("parameters", dict)):
         if not isinstance(manifest.get(name, kind()), kind):

@@ -32,7 +32,7 @@ from ._learned_files import (
     restore_learned,
     save_learned,
 )
-from ._learning_states import LearningStates, learning_run
+from ._learning_states import LearningStates, learning_run, refuse_other_settings
 from ._leave_one_out import leave_one_out
 from ._normalised_momentum import normalised_momentum
 from ._observed_gains import gains_of_objective
@@ -152,6 +152,7 @@ __all__ = [
     "parameters_of_features",
     "parameters_of_labels",
     "refuse_foreign_params",
+    "refuse_other_settings",
     "response_bags",
     "response_losses",
     "restore_learned",

@@ -15,10 +15,11 @@ from mig_jax.learning._learn import LearningState
 from mig_jax.learning._parameters import Parameterisation
 from mig_jax.learning.objectives import Objective
 from mig_jax.measure import LabelGraph, Pool
-from mig_jax.runs import RunFolder, digest, read_tree, write_tree
+from mig_jax.runs import RunFolder, digest, read_tree, refuse_foreign, write_tree
 
-__all__ = ["LearningStates", "learning_run"]
+__all__ = ["LearningStates", "learning_run", "refuse_other_settings"]
 
+_KIND = "states of learning"
 _KEPT = 2  # The one before the newest is there if the newest is damaged.
 
 
@@ -44,6 +45,25 @@ def learning_run(
         "graph": hashed(graph),
         "parameters": hashed(parameterisation),
         "objective": hashed(objective),
+        **_of_program(settings),
+    }
+
+
+def refuse_other_settings(directory: str | os.PathLike[str], settings: dict[str, Any]) -> None:
+    """Refuses states of other settings or versions: before the pool is read, not after.
+
+    Args:
+      directory: where `LearningStates` will be.
+      settings: as far as they are known, as in `learning_run`.
+
+    Raises:
+      InputError: if the directory holds states of other settings, or anything else.
+    """
+    refuse_foreign(directory, _KIND, _of_program(settings))
+
+
+def _of_program(settings: dict[str, Any]) -> dict[str, str]:
+    return {
         **{f"setting {name}": repr(value) for name, value in sorted(settings.items())},
         "versions": f"mig_jax {__version__}, jax {jax.__version__}",
     }
@@ -66,7 +86,7 @@ class LearningStates(RunFolder):
           InputError: if the directory holds anything else, is in use by another process, or
             cannot be made or written to.
         """
-        super().__init__(directory, "states of learning", run, ".state")
+        super().__init__(directory, _KIND, run, ".state")
         self.seconds = 0.0  #: Spent up to the state restored, as `save` was told.
         self.start = 0  #: Of several to learn from, the one of the state restored.
 

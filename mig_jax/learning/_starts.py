@@ -152,10 +152,11 @@ class BestStart:
 class LearningStep:
     """How far learning is."""
 
-    done: int  # Steps of all starts; if one stopped early, those it spared count too.
+    done: int  # Steps taken, from all starts.
     fitted: float  # The losses last recorded.
     held_out: float
     temperature: float
+    spared: int = 0  # Steps that starts which stopped early did not need.
 
 
 def learn_from_starts(
@@ -192,19 +193,22 @@ def learn_from_starts(
         # The first in the folder itself: it refuses what is of another run.
         folders = [folder, *(folder / f"start_{number}" for number in range(1, len(starts)))]
         match, groups = None, [(own, [number]) for number, own in enumerate(folders)]
-    runs = []
+    runs: list[BestStart] = []
     for place, (own, numbers) in enumerate(groups):
-        before = place * steps
+        before = sum(int(run.found.state.step) for run in runs)
+        spared = place * steps - before
 
-        def on_state(state: LearningState, temperature: float, before: int = before) -> None:
-            tell(_progress(before, state, temperature))
+        def on_state(
+            state: LearningState, temperature: float, before: int = before, spared: int = spared
+        ) -> None:
+            tell(_progress(before, spared, state, temperature))
 
         run = _learn(
             inputs, task, [(n, starts[n]) for n in numbers], match, own, settings, steps, on_state
         )
         runs.append(run)
-        last = _progress(before, run.found.state, run.found.history[-1].temperature)
-        tell(dataclasses.replace(last, done=before + steps))  # It may have stopped early.
+        spared += steps - int(run.found.state.step)
+        tell(_progress(before, spared, run.found.state, run.found.history[-1].temperature))
     best = min(runs, key=lambda run: float(run.found.state.best_loss))
     return dataclasses.replace(best, seconds=sum(run.seconds for run in runs))
 
@@ -283,10 +287,10 @@ def _spread(budgets: Sequence[int]) -> list[int]:
     return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
 
 
-def _progress(before: int, state: LearningState, temperature: float) -> LearningStep:
+def _progress(before: int, spared: int, state: LearningState, temperature: float) -> LearningStep:
     losses = np.asarray(state.history)
     fitted, held_out = losses[~np.isnan(losses[:, 0])][-1].tolist()
-    return LearningStep(before + int(state.step), fitted, held_out, temperature)
+    return LearningStep(before + int(state.step), fitted, held_out, temperature, spared)
 
 
 def _learn(

@@ -22,6 +22,7 @@ from mig_jax import data
 from mig_jax.data import ValidationSet, check_outputs, read_texts, read_validation
 from mig_jax.errors import InputError
 from mig_jax.learning import objectives
+from mig_jax.learning._held_apart import seen_and_judged
 from mig_jax.learning._judges import CountModels, Judges, mean_over_groups
 from mig_jax.learning._normalised_momentum import FROM_AFAR
 from mig_jax.learning._parameters import LearnedMeasure
@@ -140,6 +141,7 @@ class Task:
     prior: Prior = _PRIOR  # If nobody says.
     learning_rate: float = 0.05
     noisy: bool = False  # What it says of a single label is mostly noise.
+    seen: str = ""  # Of what is judged on, how much is learned from as well, in words.
 
     @property
     def matches_gains(self) -> bool:
@@ -201,7 +203,7 @@ def _missed(objective: objectives.PlantedUtility, amounts: jax.Array) -> jax.Arr
 
 
 def _validation(inputs: Inputs) -> Task:
-    dev, test = _two_sets(inputs, "validation")
+    dev, test, seen = _two_sets(inputs, "validation")
     inputs.say("reading the texts of the pool")
     pool = conversation_bags(read_texts(inputs.table))
     models = CountModels(pool, inputs.seed, inputs.say)
@@ -223,11 +225,12 @@ def _validation(inputs: Inputs) -> Task:
         wanted=dev,
         prior=FROM_WORDS,
         noisy=True,
+        seen=seen,
     )
 
 
 def _target(inputs: Inputs) -> Task:
-    dev, test = _two_sets(inputs, "target")
+    dev, test, seen = _two_sets(inputs, "target")
     names = inputs.table.label_names
     wanted, judged = dev.label_ids(names), test.label_ids(names)
     objective = objectives.target(wanted, inputs.pool, inputs.graph, seed=inputs.seed)
@@ -244,6 +247,7 @@ def _target(inputs: Inputs) -> Task:
         "cross-entropy of the test labels under the selected information, in nats",
         "the information selected is to be spread over labels as the labels of the validation "
         "records are",
+        seen=seen,
     )
 
 
@@ -271,6 +275,7 @@ def _imitation(inputs: Inputs) -> Task:
         "share of the test records that the selection misses",
         "the records that the validation table names are to be selected",
         learning_rate=FROM_AFAR / 2,
+        seen=seen_and_judged(given.tolist(), hidden.tolist(), "records"),
     )
 
 
@@ -282,6 +287,7 @@ def _subsets(inputs: Inputs) -> Task:
             f"{_FEWEST_RUNS}: each is left out once"
         )
     objective = objectives.subsets(known.picks, known.results, inputs.pool, seed=inputs.seed)
+    seen = seen_and_judged(map(frozenset, known.picks), [*map(frozenset, judged.picks)], "runs")
     better, worse = _ordered_pairs(judged.results)
     if not len(better):
         raise InputError(f"{inputs.test}: all results are the same; expected different ones")
@@ -302,6 +308,7 @@ def _subsets(inputs: Inputs) -> Task:
         "past runs are to be ranked by the information of their records as by their results",
         known,
         learning_rate=FROM_AFAR,
+        seen=seen,
     )
 
 
@@ -328,9 +335,11 @@ def _two_paths(inputs: Inputs, name: str) -> list[tuple[str, str]]:
     return [(str(path), flag) for flag, path in paths.items()]
 
 
-def _two_sets(inputs: Inputs, name: str) -> list[ValidationSet]:
-    sets = [read_validation(path) for path, _ in _two_paths(inputs, name)]
-    return [s.of_group(inputs.task) for s in sets] if inputs.task else sets
+def _two_sets(inputs: Inputs, name: str) -> tuple[ValidationSet, ValidationSet, str]:
+    """The validation and the test records, and how many of these are among those, in words."""
+    sets = (read_validation(path) for path, _ in _two_paths(inputs, name))
+    dev, test = (s.of_group(inputs.task) if inputs.task else s for s in sets)
+    return dev, test, seen_and_judged(dev.conversations, test.conversations, "records")
 
 
 def _record_set(inputs: Inputs, path: str, flag: str) -> np.ndarray:

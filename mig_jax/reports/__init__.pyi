@@ -18,7 +18,7 @@ from ._learning_report import (
 from ._learning_text import comparison_lines, report_text
 from ._limits import allowed_selections
 from ._manifest import manifest, summary
-from ._markdown import markdown_table
+from ._markdown import counted, markdown_table
 from ._selected import Selected
 from ._selection_page import selection_page
 from ._told_numbers import proven_per_cent, told_information
@@ -34,6 +34,7 @@ __all__ = [
     "compared_ways",
     "comparison_lines",
     "comparison_picture",
+    "counted",
     "counts_by_file",
     "counts_by_value",
     "describe",

@@ -164,9 +164,12 @@ def _why_not(told: dict[str, Any]) -> list[str]:
     if least is None:
         lines.append(f"  score     {score}; no score would have had it picked")
     else:
+        # A gain is no multiple of its score: the rank that came nearest may take more of it.
+        elsewhere = told["gain"] != 0 and least["rank"] != told["rank"]
+        why = f", where more score counts for more than in rank {told['rank']:,}" * elsewhere
         lines.append(
             f"  score     {score}; with {rounded_up(least['score'])} or more it would have been "
-            f"picked, in rank {least['rank']:,}{proviso}"
+            f"picked, in rank {least['rank']:,}{why}{proviso}"
         )
     return lines
 

@@ -68,6 +68,7 @@ class LearningReport:
     truth: LearnedMeasure | None = None  # What would be learned without noise, where it is known.
     notes: list[str] = dataclasses.field(default_factory=list)  # `learning_notes`.
     about: str = ""  # What selections are to be good for, in a sentence.
+    seen: str = ""  # How much of what is judged on was learned from as well, if any was.
     selected: dict[str, Any] | None = None  # The manifest of what was selected and written.
 
 
@@ -174,6 +175,7 @@ def report_content(report: LearningReport) -> dict[str, Any]:
             "budgets": report.budgets,
             "comparison": report.comparison,
             "notes": report.notes,
+            "seen": report.seen,
             "learned": learned,
             "selection": {
                 "records": len(after),

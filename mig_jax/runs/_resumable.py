@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _RECORD = "run.json"
+_ANOTHER_RUN = "belongs to another run"
 _LONGEST_RECORD = 1 << 24  # Bytes read of what may be anything.
 _Read = TypeVar("_Read")
 
@@ -169,17 +170,27 @@ def refusal(place: str | os.PathLike[str], what: str) -> InputError:
     return InputError(f"{place}: {what}; choose another place, or delete this {kind}")
 
 
-def refuse_foreign(folder: str | os.PathLike[str], kind: str) -> None:
+def refuse_foreign(
+    folder: str | os.PathLike[str], kind: str, known: dict[str, Any] | None = None
+) -> None:
     """Refuses a folder that `replace_own` would not replace: before the work, not after.
 
+    Args:
+      folder: new, empty, or with a record of ours.
+      kind: what is kept there.
+      known: what decides the results, as far as it is known; nothing by default.
+
     Raises:
-      InputError: if it holds anything, but no record of ours of this kind, or is no folder.
+      InputError: if it holds anything, but no record of ours of this kind, or is no folder, or if
+        its record has other parts than those known.
     """
     try:
         names = sorted(name for name in os.listdir(folder) if not is_temporary(name))
         if _RECORD in names:
             with open(os.path.join(folder, _RECORD), "rb") as stream:
-                _read_record(stream, folder, kind)
+                found = _read_record(stream, folder, kind)
+            if told := differences(found, json.loads(_line(kind, known or {}))["run"]):
+                raise refusal(folder, f"{_ANOTHER_RUN}: {told}")
         elif names:
             shown = ", ".join(names[:3]) + ", …" * (len(names) > 3)
             raise refusal(folder, f"holds {shown}, and no record of mig_jax {kind}")
@@ -269,7 +280,7 @@ def _open_record(path: str, place: str, kind: str, run: dict[str, Any]) -> Binar
             )
         # As JSON has it: tuples are lists there.
         if told := differences(found, json.loads(_line(kind, run))["run"]):
-            raise refusal(place, f"belongs to another run: {told}")
+            raise refusal(place, f"{_ANOTHER_RUN}: {told}")
         return stream
     except BaseException:
         stream.close()

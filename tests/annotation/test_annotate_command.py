@@ -193,14 +193,14 @@ def test_what_is_replaced_is_counted_and_told(tmp_path, mig, tagger):
         '"all":1.0}}',
     ]
     assert "replaced the labels of 2 records (field mine)" in result.stdout
-    assert "replaced the score of 1 records (field stars.all)" in result.stdout
+    assert "replaced the score of 1 record (field stars.all)" in result.stdout
     about = json.loads((tmp_path / "out.annotation.json").read_text())
     assert about["replaced"] == {"mine": 2, "stars.all": 1}
 
     # An earlier field of ours is replaced, too; what else it holds stays.
     text = '{"instruction":"q","output":"x","mig_jax":{"by":"me","labels":["old"],"score":1}}'
     _write(pool, [text])
-    assert "replaced the labels of 1 records (field mig_jax.labels)" in mig(*base).stdout
+    assert "replaced the labels of 1 record (field mig_jax.labels)" in mig(*base).stdout
     assert output.read_text() == text.replace("old", "new").replace(":1}", ":1.0}") + "\n"
 
 

@@ -198,6 +198,9 @@ def test_the_summary_names_the_best_setting_in_the_words_of_the_table(pool, tmp_
     assert run(*pool, *GRID, f"--workdir={tmp_path}") == 0
     told = capsys.readouterr()
     rows = pq.read_table(tmp_path / "ablation.parquet").to_pylist()
+    count = {family: sum(row["family"] == family for row in rows) for family in ("power", "log")}
+    of = f"{count['power']} of power and {count['log']} of log; --families sets which"
+    assert f"{CELLS} settings compared ({of})" in told.err
     best = max(rows, key=lambda row: row["information_paper"])
     assert f"most by the paper's measure: setting {best['setting']}, {best['family']}" in told.out
     assert "E by each one's own (column information) cannot be compared" in told.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import re
 import shutil
 
@@ -174,6 +175,28 @@ def test_files_are_known_by_their_paths_and_in_any_order(tmp_path, monkeypatch):
     assert run(*words).startswith("more/a.jsonl, line 3: picked, rank 1 of 2\n")
 
 
+@pytest.mark.parametrize("command", ["explain", "extend", "given"])
+def test_an_output_that_was_changed_is_not_taken_for_what_was_picked(command, pool_file, tmp_path):
+    output = tmp_path / "out.jsonl"
+    select(pool_file, output, "--budget=5")
+    with open(output, "ab") as stream:
+        stream.write(pool_file.read_bytes().splitlines(keepends=True)[0])
+    table = output.with_suffix(".selection.parquet")
+    embeddings = f"--label_embeddings={pool_file.with_name('labels.npz')}"
+    more = ["select", f"--pool={pool_file}", embeddings, "--budget=9"]
+    more += ["--nocertificate", f"--output={tmp_path / 'more.jsonl'}"]
+    words = {
+        "explain": lambda of: ["explain", f"--selection={of}", "--record=7"],
+        "extend": lambda of: [*more, f"--extend={of}"],
+        "given": lambda of: [*more, f"--given={of}"],
+    }[command]
+    said = refused(*words(output))
+    assert f"{output}: is not what {output.with_suffix('.manifest.json')} tells of" in said
+    assert f"or {table} to go by what was picked then" in said
+    for still in (table, output.with_suffix(".manifest.json")):
+        assert mig(*words(still)).returncode == 0
+
+
 def test_no_file_of_the_selection_is_overwritten(selection):
     output, _ = selection
     for path in (output, *map(output.with_suffix, (".manifest.json", ".selection.parquet"))):
@@ -332,3 +355,25 @@ def test_a_score_beyond_all_others_is_none_that_would_do(times, pool_file):
     assert (told["least_score"] is None) == (times > 2)
     says_none = "no score would have had it picked" in "\n".join(explanation_lines(told))
     assert says_none == (times > 2)
+
+
+def test_another_rank_than_the_nearest_is_told_with_why(tmp_path, monkeypatch):
+    """By hand: E is the sum of log(1 + z)."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--score_function=log", "--rate=1", "--budget=2", "--output=out.jsonl"]
+
+    def picked(score):
+        rows = [("a", 9.0), ("a", score), ("c", np.exp(0.6) - 1)]
+        rows = [{"labels": [label], "score": score} for label, score in rows]
+        pathlib.Path("pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        result = mig("select", "--pool=pool.jsonl", *words, "--cache=none")
+        assert result.returncode == 0, result.stderr
+        return pq.read_table("out.selection.parquet")["line"].to_pylist()
+
+    least = 10 * (np.exp(0.6) - 1)  # Log of (10 + s) / 10 is 0.6.
+    assert (picked(least + 0.01), picked(least - 0.01), picked(5.0)) == ([1, 2], [1, 3], [1, 3])
+    text = explain("out.jsonl", "--record=2")
+    assert "nearest   rank 1 of 2: gain 1.792, 77.81 % of the 2.303" in text
+    told = "it would have been picked, in rank 2, where more score counts for more than in rank 1"
+    assert f"with {np.ceil(least * 1e5) / 1e5:g} or more {told}" in text
+    assert "counts for more" not in explain("out.jsonl", "--record=3")

@@ -60,13 +60,27 @@ def test_nothing_to_choose_by_is_told_before_the_work(case, command, tmp_path):
     else:
         words.append(f"--workdir={out}")
     if words[0] == "learn":
-        wanted = tmp_path / "wanted.jsonl"
+        wanted, other = tmp_path / "wanted.jsonl", tmp_path / "other.jsonl"
         wanted.write_text('{"labels": ["a"], "score": 1.0}\n')
+        other.write_text('{"labels": ["b"], "score": 1.0}\n')
         words += [f"--label_embeddings={embeddings(tmp_path)}", "--objective=target"]
-        words += [f"--validation={wanted}", f"--test={wanted}"]
+        words += [f"--validation={wanted}", f"--test={other}"]
     line = refused(*words)
     assert line.startswith(f"mig-jax: {told}, so that no selection holds any information")
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(("outlier", "is_told"), [(1e30, True), (3000.0, True), (200.0, False)])
+def test_a_score_that_outweighs_all_others_is_told_with_its_place(outlier, is_told, tmp_path):
+    scores = [*np.linspace(1, 3, 20), 0.0]
+    scores[6] = outlier
+    path = pool(tmp_path, scores)
+    result = mig("select", f"--pool={path}", "--budget=3", f"--output={tmp_path / 'o.jsonl'}")
+    assert result.returncode == 0, result.stderr
+    told = f"warning: {path}, line 7 has the score {outlier:.4g}, "
+    assert (told in result.stderr) == ("times the median" in result.stderr) == is_told
+    times = outlier / np.median(np.delete(scores, 20))
+    assert (f", {times:.3g} times the median" in result.stderr) == is_told
 
 
 @pytest.mark.parametrize("scale", [1e38, 1e-38])

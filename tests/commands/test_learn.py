@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,9 @@ from absl import flags
 from mig_jax.commands import learn, main
 from mig_jax.commands.command import main_of
 from mig_jax.commands.learn_options import define_flags, options_of
+from mig_jax.commands.learning_steps import kept_in_words
+from mig_jax.errors import InputError
+from mig_jax.learning import LearningStates, learning_run
 from mig_jax.synthetic import BuiltinPool
 from tests.running import ROOT
 
@@ -284,10 +288,70 @@ def test_embeddings_are_needed_and_results_are_numbers(files, tmp_path, capsys):
     assert "--label_embeddings: missing" in line
     table = tmp_path / "results.csv"
     table.write_text("subset,score\na.parquet,nan\n")
+    other = tmp_path / "others.csv"
+    other.write_text("subset,score\nb.parquet,1\n")
     words = [*files[:2], "--budget=40", "--objective=subsets", "--cache=none"]
-    line = refused(capsys, tmp_path, *words, f"--validation={table}", f"--test={table}")
+    line = refused(capsys, tmp_path, *words, f"--validation={table}", f"--test={other}")
     assert "line 2, score: found nan, expected a finite number" in line
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["results.csv"]
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {table, other}
+
+
+def test_what_is_judged_on_is_not_learned_from(files, tmp_path, capsys, monkeypatch):
+    dev, test = (pathlib.Path(word.partition("=")[2]) for word in files[2:4])
+    mine, copy, both = (tmp_path / name for name in ("mine.jsonl", "copy.jsonl", "both.jsonl"))
+    rows, others = dev.read_text().splitlines(), test.read_text().splitlines()
+    mine.write_text("\n".join(rows[:20]) + "\n")
+    copy.write_text("\n".join(rows[:20]) + "\n")
+    words = [*files[:2], f"--validation={mine}", "--objective=target", "--cache=none"]
+    words += ["--budget=40"]
+    for same in (mine, copy):  # Told before the pool is read.
+        line = refused(capsys, tmp_path / "w", "--pool=nowhere.jsonl", *words[1:], f"--test={same}")
+        assert f"--test: {same} says the same as --validation={mine}" in line
+    other_form = {"id": "another"}  # Of the same records.
+    copy.write_text("".join(json.dumps(json.loads(row) | other_form) + "\n" for row in rows[5:9]))
+    line = refused(capsys, tmp_path / "w", *words, f"--test={copy}")
+    assert "--test: all 4 of its records are among those of --validation; expected others" in line
+
+    both.write_text("\n".join([*rows[:7], *others]) + "\n")
+
+    def stops(*_, **__):
+        raise InputError("as far as the test goes")
+
+    monkeypatch.setattr(learn, "Learning", stops)
+    for test_file, told in ((test, ""), (both, "7 of the 37 test records are among the")):
+        assert run(tmp_path / "w", *words, f"--test={test_file}") == 2
+        said = capsys.readouterr().err
+        assert "as far as the test goes" in said
+        assert told in said
+        assert ("learning has seen them" in said) == bool(told)
+
+
+def test_runs_and_records_named_twice_are_found(files, tmp_path, capsys, monkeypatch):
+    rng = np.random.default_rng(0)
+    runs = [np.sort(rng.choice(400, 40, replace=False)) for _ in range(7)]
+    for number, rows in enumerate(runs):
+        # In another order it is the same run.
+        table_of_picks(tmp_path / f"{number}.parquet", rng.permutation(rows))
+    for name, numbers in (("known", range(5)), ("judged", (3, 5, 6)), ("same", (4, 3))):
+        lines = [f"{number}.parquet,{0.5 + number}" for number in numbers]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["subset,score", *lines]) + "\n")
+    table_of_picks(tmp_path / "part.parquet", runs[0][:30])
+    twice = len(set(runs[0]) & set(runs[1]))
+
+    def stops(*_, **__):
+        raise InputError("as far as the test goes")
+
+    monkeypatch.setattr(learn, "Learning", stops)
+    for objective, seen, judged, told in (
+        ("subsets", "known.csv", "judged.csv", "1 of the 3 test runs is among the validation runs"),
+        ("subsets", "known.csv", "same.csv", "all 2 of its runs are among those of --validation"),
+        ("imitation", "0.parquet", "1.parquet", f"{twice} of the 40 test records are among"),
+        ("imitation", "0.parquet", "part.parquet", "all 30 of its records are among those of"),
+    ):
+        words = [f"--validation={tmp_path / seen}", f"--test={tmp_path / judged}", "--cache=none"]
+        words += [*files[:2], "--budget=40", f"--objective={objective}"]
+        assert run(tmp_path / "w", *words) == 2
+        assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("similar", [0.0, 0.7, 0.99, "in fives"])
@@ -343,3 +407,52 @@ def test_help_tells_all_flags(capsys):
     told = capsys.readouterr().out
     for name in ("objective", "on_bad_record", "field", "embedding_model", "start_thresholds"):
         assert f"  --{name}" in told
+
+
+@pytest.mark.parametrize(
+    ("matched", "step", "told"),
+    [
+        (False, 5, "0.6613 at the start, 0.5000 with what is kept, that of step 5 of 20"),
+        (False, 0, "0.6613 at the start; the start was not improved in 20 steps, and is kept"),
+        (True, 0, "0.6613 with the weights and shapes by which gains match; 20 steps from there"),
+    ],
+)
+def test_the_log_says_what_is_kept_in_words(matched, step, told):
+    history = [SimpleNamespace(held_out=0.66134)]
+    state = SimpleNamespace(step=20, best_loss=0.5 if step else 0.66134)
+    found = SimpleNamespace(history=history, state=state, best_step=step)
+    task = SimpleNamespace(matches_gains=matched)
+    line = kept_in_words(SimpleNamespace(found=found), task)
+    assert line.startswith(f"loss on held-out data: {told}")
+    assert line.endswith("kept") == (step == 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ([], None),
+        (["--start_thresholds=0.7", "--budgets=10,40,160"], None),
+        (["--steps=61"], "belongs to another run: setting steps (60; now 61) differs"),
+        (["--noablation"], "setting ablation (True; now False) differs"),
+        (["--budgets=10"], "setting budgets ((10, 40, 160); now (10,)) differs"),
+        (["--start_thresholds=0.8"], "setting start_thresholds ([0.7]; now [0.8]) differs"),
+        (["--lowest_threshold=0.5"], "setting lowest_threshold (0.6; now 0.5) differs"),
+    ],
+)
+def test_other_settings_are_refused_before_the_pool_is_read(
+    more, told, files, tmp_path, capsys, monkeypatch
+):
+    """States as a run leaves them that found where T starts, and what to learn for."""
+    words = [f"--workdir={tmp_path}", *files[:2], "--budget=40", "--steps=60"]
+    settings = _options(*words, "--start_thresholds=0.7", "--lowest_threshold=0.6").settings()
+    run = learning_run(1.0, 2.0, [], 3.0, settings | {"budgets": (10, 40, 160)})
+    with LearningStates(tmp_path / "state" / "weights_and_shapes", run):
+        pass
+
+    def reads(*_, **__):
+        raise InputError("the pool is read")
+
+    monkeypatch.setattr(learn, "read_table", reads)
+    assert main_of(learn.COMMAND, [*words, *more], called="learn") == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert (told or "the pool is read") in line

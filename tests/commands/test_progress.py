@@ -118,6 +118,22 @@ def test_what_was_done_before_does_not_hasten_the_end(clock):
     ]
 
 
+def test_getting_ready_does_not_delay_the_end(clock):
+    log = io.StringIO()
+    with bar_on(log, "learning", 120, unit="steps") as bar:
+        clock(60)  # Compiling.
+        bar.is_ready(1)
+        bar.update(1)
+        clock(10)
+        bar.update(19)
+        bar.total = 20  # It stopped early.
+    assert log.getvalue().splitlines() == [
+        "learning: 1 of 120 steps, 1 min 0 s",
+        "learning: 20 of 120 steps, 1 min 10 s, about 53 s left",
+        "learning: 20 steps in 1 min 10 s",
+    ]
+
+
 def test_a_log_tells_of_what_fails(clock):
     log = io.StringIO()
     with contextlib.suppress(KeyError), bar_on(log, "reading", 100, unit="records") as bar:
@@ -233,8 +249,9 @@ def test_one_bar_tells_which_start_and_which_learning_it_is(
 
     def learn(inputs, task, starts, folder, settings, steps, on_step, on_match):
         on_match(1, 3)
-        for done in (3, 10, 12, 20):  # Two starts of ten steps; the first stops at its end.
-            on_step(LearningStep(done, fitted=0.5, held_out=0.25, temperature=0.1))
+        # Two starts of ten steps; the first stops after eight.
+        for done, spared in ((3, 0), (8, 0), (8, 2), (10, 2), (18, 2)):
+            on_step(LearningStep(done, 0.5, 0.25, temperature=0.1, spared=spared))
         return types.SimpleNamespace()
 
     monkeypatch.setattr(learning_steps, "learn_from_starts", learn)
@@ -251,9 +268,10 @@ def test_one_bar_tells_which_start_and_which_learning_it_is(
     lines = [re.sub(r", \d+ s(, about \d+ s left)?", "", line) for line in _told(capsys)]
     assert lines == [
         f"{of_all}, start 1 of 2: 3 of 20 steps; {beside}",
-        f"{of_all}, start 1 of 2: 10 of 20 steps; {beside}",
-        f"{of_all}, start 2 of 2: 12 of 20 steps; {beside}",
-        f"{of_all}, start 2 of 2: 20 steps in 0 s; {beside}",
+        f"{of_all}, start 1 of 2: 8 of 20 steps; {beside}",
+        f"{of_all}, start 1 of 2: 8 of 18 steps; {beside}, which falls no more",
+        f"{of_all}, start 2 of 2: 10 of 18 steps; {beside}",
+        f"{of_all}, start 2 of 2: 18 steps in 0 s; {beside}",
     ]
 
 

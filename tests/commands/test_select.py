@@ -21,6 +21,19 @@ from mig_jax.synthetic import BuiltinPool
 from tests.running import mig, mig_as_a_person_runs_it, refused
 
 
+def test_one_is_told_as_one(tmp_path):
+    rows = [{"labels": ["a"], "score": 1.0}, {"labels": [], "score": 2.0}, {"labels": []}]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [f"--pool={tmp_path / 'pool.jsonl'}", f"--output={tmp_path / 'out.jsonl'}"]
+    words += ["--budget=1", "--on_bad_record=skip", "--cache=none"]
+    told = "2 records with 1 label; 1 bad record skipped; 1 record has no label\n"
+    assert told in mig("select", *words).stderr
+    assert (
+        "labels          1, 0.5 a record; 1 record has none"
+        in mig("select", *words, "--dry_run").stdout
+    )
+
+
 def test_selects_what_the_library_selects(pool_file, tmp_path):
     embeddings = pool_file.with_name("labels.npz")
     output = tmp_path / "out.jsonl"

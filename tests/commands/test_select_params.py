@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -69,12 +70,15 @@ def _selected(output):
 
 
 def test_selects_with_what_was_learned(saved, pool_file, tmp_path):
-    _, directory, learned = saved
+    kind, directory, learned = saved
     output = tmp_path / "out.jsonl"
     embeddings = f"--label_embeddings={pool_file.with_name('labels.npz')}"
     common = [f"--pool={pool_file}", embeddings, f"--budget={_BUDGET}"]
     result = mig("select", *common, f"--params={directory}", f"--output={output}")
     assert result.returncode == 0, result.stderr
+    told = re.findall(r"edges at similarity (\S+) or more", result.stderr)
+    at = f"{float(learned.threshold):g}"  # Of features it is learned, too: from the lowest on.
+    assert told == ([at, at] if kind == "free" else [f"{_LOWEST:g}", at])
     _, pool, _, graph = _read(pool_file)
     pool, graph, measure = harden(learned, pool, graph)
     expected = mig_jax.select(pool, graph, _BUDGET, measure=measure)

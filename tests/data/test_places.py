@@ -80,6 +80,7 @@ def test_a_folder_is_its_files_of_records(folder: Path) -> None:
     (folder / "deep/f.jsonl").unlink()
     assert told(folder / "deep").startswith(
         f"{folder}/deep: is a folder without files of records; expected files named .jsonl, "
+        ".ndjson, .json, .csv, .tsv or .parquet in it"
     )
     assert told(folder, folder / "b.jsonl").endswith("expected each file once")
 

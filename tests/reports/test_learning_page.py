@@ -133,6 +133,30 @@ def test_a_graph_with_hardly_any_edges_is_told(edges, told):
     assert few == ("0.34 neighbours a label" if told else None)
 
 
+def test_nothing_is_said_to_be_unseen_that_learning_saw(tmp_path):
+    seen = "3 of the 9 test records are among the validation records, too"
+    found, text = _written(tmp_path, _report(seen=seen))
+    assert found["seen"] == seen
+    assert f"judged on the same test data ({seen}). Lower" in text
+    assert "none of them saw" not in text
+    assert "which none of them saw" in report_text(_report(), "learned")
+
+
+@pytest.mark.parametrize(
+    ("matched", "best", "told"),
+    [
+        (False, 5, "The parameters kept are those after 5 steps."),
+        (False, 0, "The start was not improved on held-out data; it is kept."),
+        (True, 0, "those by which gains match: no step from there was better on held-out data."),
+    ],
+)
+def test_what_is_kept_is_told(matched, best, told):
+    text = report_text(_report(matched=matched, best_step=best), "learned")
+    paragraph = next(line for line in text.splitlines() if line.startswith("Objective"))
+    assert paragraph.endswith(told)
+    assert ("The parameters kept are" in paragraph) == (best > 0 or matched)
+
+
 def test_parts_stand_in_a_table_of_their_own():
     part = {**ROWS[1], "method": "weights alone", "test_loss": 1.2, "is_part": True}
     text = report_text(_report(comparison=[*ROWS, part]), "learned")

@@ -36,7 +36,7 @@ _NO_RECORDS: Final = (
 )
 _DATASET: Final = ("state.json", "dataset_dict.json")
 _MOST_COMPARED: Final = 10_000
-_EXPECTED: Final = f"expected files named {', '.join(_ENDINGS[::3])} or .parquet in it"
+_EXPECTED: Final = f"expected files named {', '.join(_ENDINGS[:-1:3])} or .parquet in it"
 
 
 def expand(path: str) -> list[str]:
