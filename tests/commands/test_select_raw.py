@@ -263,7 +263,7 @@ def test_records_that_cannot_be_used_are_told_or_left_out(tmp_path, run, refused
                 "--budgets=9,81",
                 "--objective=target",
                 "--validation=@",
-                "--test=@",
+                "--test=@.test",
             ],
             "--budgets: found 81, expected at most the pool's 80 records",
         ),
@@ -274,6 +274,7 @@ def test_a_budget_that_no_pool_meets_is_refused_before_annotation(
 ):
     """Bad records are not counted; with one fewer the same command goes on to annotate."""
     raw = write(tmp_path / "raw.jsonl", [*conversations(), {"messages": "broken"}])
+    write(tmp_path / "raw.jsonl.test", conversations()[:40])
     (command, *words) = (word.replace("@", str(raw)) for word in words)
     to = f"--output={tmp_path / 'o.jsonl'}" if command == "select" else f"--workdir={tmp_path}/w"
     common = [command, f"--pool={raw}", to, "--on_bad_record=skip"]
