@@ -327,7 +327,7 @@ def test_two_outputs_of_one_manifest_do_not_take_it_from_each_other(tmp_path):
 
 def test_select_refuses_the_manifest_of_another_output(tmp_path):
     common = ("select", "--budget=5", "--nocertificate")
-    assert mig(*common, f"--output={tmp_path / 'x.jsonl'}").returncode == 0
+    assert mig(*common, "--pool=builtin", f"--output={tmp_path / 'x.jsonl'}").returncode == 0
     check_outputs(tmp_path / "x.manifest.json")
     before = content(tmp_path)
     line = refused(*common, f"--output={tmp_path / 'x.json'}", "--pool=not_read.jsonl")
