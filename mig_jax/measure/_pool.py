@@ -52,7 +52,7 @@ class Pool:
 
 
 def pool_from_label_lists(
-    label_lists: Sequence[Iterable[int | np.integer] | Int[Array, "_"]], scores: ArrayLike
+    label_lists: Sequence[Iterable[int | np.integer] | Int[Array, " _"]], scores: ArrayLike
 ) -> Pool:
     """Builds a `Pool` from one list of label ids a record; repeated ids count once.
 
