@@ -189,11 +189,15 @@ def _instead_of(values: flags.FlagValues, word: str) -> str:
         return f"--pool={word} is the built-in pool"
     if meant := data.files.near_file(word):
         return f"perhaps {meant} is meant"
-    for name in values:
-        flag, value = values[name], values[name].value
-        is_list = flag.present and isinstance(flag.parser, flags.ListParser)
-        if is_list and isinstance(value, list) and "/" not in word:
-            return f"expected files of records, or --{name}={','.join(value)},{word}"
+    lists = [
+        f"--{name}={','.join(values[name].value)},{word}"
+        for name in values
+        if values[name].present
+        and isinstance(values[name].parser, flags.ListParser)
+        and isinstance(values[name].value, list)
+    ]
+    if len(lists) == 1 and "/" not in word:  # Of several, who knows which goes on.
+        return f"expected files of records, or {lists[0]}"
     is_output = "output" in values and not values["output"].present
     such_as = f", such as --output={word}" if is_output else ""
     return f"expected files of records, and all else as --flag=value{such_as}"
