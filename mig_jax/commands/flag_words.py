@@ -190,11 +190,11 @@ def _instead_of(values: flags.FlagValues, word: str) -> str:
     if meant := data.files.near_file(word):
         return f"perhaps {meant} is meant"
     lists = [
-        f"--{name}={','.join(values[name].value)},{word}"
-        for name in values
+        f"--{name}={','.join(value)},{word}"
+        for name, value in values.flag_values_dict().items()
         if values[name].present
         and isinstance(values[name].parser, flags.ListParser)
-        and isinstance(values[name].value, list)
+        and isinstance(value, list)
     ]
     if len(lists) == 1 and "/" not in word:  # Of several, who knows which goes on.
         return f"expected files of records, or {lists[0]}"
