@@ -30,6 +30,7 @@ from mig_jax.measure import (
     Pool,
     Scalar,
     as_pytree,
+    check_pool,
     cut_edges,
     information,
     unchecked,
@@ -117,7 +118,11 @@ def lay_out_grid(
       budget: N; None if only costs are limited.
       constraints: as for `select`.
       area: slots a page has, as in `lay_out_pages`.
+
+    Raises:
+      ValueError: if the pool is not over the labels of the graph, or not as `Pool` says.
     """
+    check_pool(pool, graph)
     with in_range(pool, graph, cell.measure) as (wide_pool, wide_graph, measure):
         cut = cut_edges(wide_graph, cell.threshold)
         priority = page_priority(wide_pool, cut, measure, budget, constraints)

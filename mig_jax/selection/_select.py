@@ -98,7 +98,25 @@ def lay_out(
       constraints: as for `select`.
       area: slots a page has, as in `lay_out_pages`.
       mesh: devices to deal the pages to, from `pool_mesh`; one device by default.
+
+    Raises:
+      ValueError: if the pool or the measure does not fit the graph.
     """
+    check_pool(pool, graph)
+    check_measure(measure, graph)
+    return _laid_out(pool, graph, measure, budget, constraints, area, mesh)
+
+
+def _laid_out(
+    pool: Pool,
+    graph: LabelGraph,
+    measure: Measure,
+    budget: int | None,
+    constraints: Constraints,
+    area: int,
+    mesh: Mesh | None,
+) -> Pages:
+    """As `lay_out`, of what was looked at."""
     with in_range(pool, graph, measure, mesh) as (pool, graph, measure):
         priority = page_priority(pool, graph, measure, budget, constraints, mesh)
         plan = plan_pages(pool, graph, priority=priority, area=area)
@@ -255,7 +273,7 @@ def select(
         if limits is None and len(start) == most:
             return _selection(measure, start)
         if pages is None:
-            pages = lay_out(pool, graph, measure, budget, constraints=constraints, mesh=mesh)
+            pages = _laid_out(pool, graph, measure, budget, constraints, AREA, mesh)
         z = np.zeros_like(start.z)
         if constraints.given is not None:
             z = given_information(pool, graph, measure, constraints.given, mesh)

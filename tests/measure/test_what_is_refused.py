@@ -121,6 +121,8 @@ def test_pools_that_are_none(pool, told):
     measure = mig_jax.Measure()
     for use in (
         lambda: mig_jax.select(pool, GRAPH, 1),
+        lambda: mig_jax.lay_out(pool, GRAPH, measure, 1),
+        lambda: mig_jax.select_grid(pool, GRAPH, mig_jax.stack_cells([mig_jax.Cell(measure)]), 1),
         lambda: mig_jax.certify(pool, GRAPH, measure, [0]),
         lambda: mig_jax.selection.information_curve(pool, GRAPH, measure, [0]),
     ):
