@@ -11,13 +11,13 @@ from ._resumable import (
 )
 from ._run_arrays import RunArrays
 from ._saved_trees import disk_errors, read_tree, write_tree
-from ._temporary_files import claim_temporary, open_temporary, place_told
+from ._temporary_files import claimed, open_temporary, place_told
 
 __all__ = [
     "Change",
     "RunArrays",
     "RunFolder",
-    "claim_temporary",
+    "claimed",
     "commit",
     "commits_made",
     "differences",

@@ -27,6 +27,7 @@ from mig_jax.runs._temporary_files import (
     is_temporary,
     open_temporary,
     remove,
+    remove_left_behind,
     temporary_name,
 )
 
@@ -136,21 +137,26 @@ def _are_stuck(steps: Sequence[_Step]) -> bool:
     return any(os.path.lexists(step.old) for step in steps)
 
 
-def finish_commits(folder: str | os.PathLike[str]) -> None:
+def finish_commits(folder: str | os.PathLike[str], claimed: str | None = None) -> None:
     """Makes the renames in a folder, and in others with it, that killed processes have left.
+
+    Args:
+      folder: any; if there is none, nothing is done.
+      claimed: a target in it that this process has claimed, to write to it.
 
     Raises:
       InputError: if that cannot be done.
+      BlockingIOError: if another process is about to make such a rename of what is claimed.
     """
     try:
         names = [name for name in os.listdir(folder) if is_temporary(name, ending=_ENDING)]
     except OSError:
         return  # Nothing to find.
     for name in names:
-        _finish(os.path.join(folder, name))
+        _finish(os.path.join(folder, name), claimed)
 
 
-def _finish(path: str) -> None:
+def _finish(path: str, claimed: str | None) -> None:
     """Does what is left of a record, unless it is held, or not ours."""
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"):  # It may be anything: a pipe, a link.
@@ -163,14 +169,19 @@ def _finish(path: str) -> None:
         # Whoever may write here could tell us to rename anything.
         if hasattr(os, "geteuid") and os.fstat(stream.fileno()).st_uid != os.geteuid():
             return
-        if hold(stream.fileno()) is False or not os.path.exists(path):
+        is_held = hold(stream.fileno()) is False
+        if not os.path.exists(path):
             return
         found = _read(stream.read(_LONGEST_RECORD), path)
         if isinstance(found, str):  # The record itself stands in another folder.
             if os.path.exists(found):
-                _finish(found)
-            if not os.path.exists(found):
+                _finish(found, claimed)
+            if not is_held and not os.path.exists(found):
                 _discard(path)
+        elif is_held:
+            # Of a killed run, as who has claimed it is no other; its holder finishes it.
+            if any(step.target == claimed for step in found or ()):
+                raise BlockingIOError(errno.EWOULDBLOCK, "another run is writing it", claimed)
         elif found is not None:
             try:
                 _make_all(found)
@@ -180,6 +191,9 @@ def _finish(path: str) -> None:
                     expected = "expected a folder that can be written to"
                     raise InputError(f"{error.filename}: {told}; {expected}") from None
             _discard(*(step.old for step in found), *(step.new for step in found), path)
+            for step in found:  # The killed run has claimed them.
+                with contextlib.suppress(OSError):
+                    remove_left_behind(*os.path.split(step.target))
 
 
 def _write_records(steps: Sequence[_Step], held: contextlib.ExitStack) -> list[str]:

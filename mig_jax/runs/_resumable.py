@@ -260,24 +260,24 @@ def _line(kind: str, run: dict[str, Any]) -> bytes:
 
 
 def _open_record(path: str, place: str, kind: str, run: dict[str, Any]) -> BinaryIO:
+    was_there = os.path.exists(path)
     try:
-        if os.path.exists(path):
+        if was_there:
             # Killed when it was made, it has a second name.
             remove_left_behind(*os.path.split(path))
         else:
             _create(path, _line(kind, run))
         stream = open(path, "r+b")  # noqa: SIM115 - given away, or closed below
     except OSError as error:
+        if was_there and isinstance(error, FileNotFoundError):
+            raise _in_use(place) from None
         raise InputError(
             f"{place}: {error.strerror or error}; expected a place to write to"
         ) from None
     try:
         found = _read_record(stream, place, kind)
-        # A run that ends just now removes what it holds.
         if hold(stream.fileno()) is False or not os.fstat(stream.fileno()).st_nlink:
-            raise InputError(
-                f"{place}: another run is using it; wait for its end, or choose another place"
-            )
+            raise _in_use(place)
         # As JSON has it: tuples are lists there.
         if told := differences(found, json.loads(_line(kind, run))["run"]):
             raise refusal(place, f"{_ANOTHER_RUN}: {told}")
@@ -285,6 +285,13 @@ def _open_record(path: str, place: str, kind: str, run: dict[str, Any]) -> Binar
     except BaseException:
         stream.close()
         raise
+
+
+def _in_use(place: str) -> InputError:
+    """Told of a record that another run holds, or has just removed at its end."""
+    return InputError(
+        f"{place}: another run is using it; wait for its end, or choose another place"
+    )
 
 
 def _create(path: str, line: bytes) -> None:

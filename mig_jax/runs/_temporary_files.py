@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 __all__ = [
-    "claim_temporary",
+    "claimed",
     "hold",
     "is_temporary",
     "open_temporary",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _LONGEST = 50  # Characters; a file name has 255 bytes.
-_ONLY = "0" * 8  # In place of what is random, for the temporary file that only one run may have.
+_ONLY = "0" * 8  # In place of what is random, for the file that only one run may hold.
 
 
 def hold(descriptor: int) -> bool | None:
@@ -82,44 +82,54 @@ def open_temporary(path: str) -> BinaryIO:
     folder, name = os.path.split(path)
     remove_left_behind(folder, name)
     while True:
-        stream = _opened(temporary_name(path), path, os.O_EXCL)
+        stream = io.BufferedWriter(_Named(temporary_name(path), path), buffer_size=1 << 16)
         # Another process may have taken it for left behind before it was held.
         if hold(stream.fileno()) is not False and os.fstat(stream.fileno()).st_nlink:
             return stream
         stream.close()
 
 
-def claim_temporary(path: str) -> BinaryIO:
-    """As `open_temporary`, for the one run at a time that may write to `path`.
+@contextlib.contextmanager
+def claimed(path: str) -> Iterator[None]:
+    """Within, this is the one run that may write to `path`; where there are no locks, one of many.
 
-    Where there are no locks, nobody is refused.
+    What is claimed is a file of its own. It never gets the name of the output, so that it lasts
+    until all that the run does there is done.
 
     Raises:
-      BlockingIOError: if another run, or this one, holds it.
+      BlockingIOError: if another run, or this one, has claimed it.
       OSError: if the folder cannot be written to.
     """
-    while True:
-        stream = _opened(temporary_name(path, token=_ONLY), path, 0)
-        held = hold(stream.fileno())
-        if held and _is_at(stream.fileno(), stream.name):
-            stream.truncate(0)  # What a killed run has written.
-            remove_left_behind(*os.path.split(path))
-            return stream
-        stream.close()
-        if held is False:
-            raise BlockingIOError(errno.EWOULDBLOCK, "another run is writing it", path)
-        if held is None:
-            remove(stream.name)
-            return open_temporary(path)
+    name = temporary_name(path, token=_ONLY)
+    if os.name == "nt":  # It has no locks.
+        yield
+        return
+    descriptor = None
+    try:
+        while descriptor is None:
+            descriptor = os.open(name, _FLAGS, 0o666)
+            if hold(descriptor) is False:
+                raise BlockingIOError(errno.EWOULDBLOCK, "another run is writing it", path)
+            if not _is_at(descriptor, name):  # Who held it has just removed it.
+                os.close(descriptor)
+                descriptor = None
+        yield
+    finally:
+        if descriptor is not None:
+            # Removed while it is held: later it may be another's.
+            if hold(descriptor) is not False and _is_at(descriptor, name):
+                with contextlib.suppress(OSError):  # It is only left behind.
+                    remove(name)
+            os.close(descriptor)
 
 
 class _Named(io.FileIO):
-    """A file whose errors name the output that it will be."""
+    """A new file whose errors name the output that it will be."""
 
-    def __init__(self, name: str, output: str, flags: int) -> None:
+    def __init__(self, name: str, output: str) -> None:
         self._output = output
-        # Not emptied when it is opened: another process may hold it.
-        super().__init__(name, "w", opener=lambda name, _: os.open(name, _FLAGS | flags, 0o666))
+        flags = _FLAGS | os.O_EXCL
+        super().__init__(name, "w", opener=lambda name, _: os.open(name, flags, 0o666))
 
     def write(self, text: Any, /) -> int:  # type: ignore[override]
         with place_told(self._output):
@@ -130,10 +140,6 @@ class _Named(io.FileIO):
 _FLAGS = os.O_RDWR | os.O_CREAT
 for _flag in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"):
     _FLAGS |= getattr(os, _flag, 0)
-
-
-def _opened(name: str, output: str, flags: int) -> BinaryIO:
-    return io.BufferedWriter(_Named(name, output, flags), buffer_size=1 << 16)
 
 
 def _is_at(descriptor: int, path: str) -> bool:
@@ -165,7 +171,8 @@ def remove_left_behind(folder: str, of: str = "") -> None:
         except OSError:
             continue  # Gone meanwhile, or another user's.
         try:
-            if hold(descriptor):
+            # What was there is gone, and another's is there, if its holder has just ended.
+            if hold(descriptor) and _is_at(descriptor, path):
                 remove(path)
         finally:
             os.close(descriptor)

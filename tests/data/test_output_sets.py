@@ -132,7 +132,8 @@ def test_where_there_are_no_locks_outputs_are_written(tmp_path, monkeypatch):
 
 def test_a_link_at_the_name_of_a_temporary_file_is_not_followed(tmp_path):
     with OutputFiles() as outputs:
-        name = outputs.open(tmp_path / "x").name
+        outputs.open(tmp_path / "x")
+        (name,) = tmp_path.glob(".mig_jax.x.*00000000.tmp")  # What claims it, always so named.
     (tmp_path / "theirs").write_bytes(b"theirs")
     os.symlink(tmp_path / "theirs", name)
     with pytest.raises(InputError, match="expected a writable folder"):
@@ -206,6 +207,36 @@ def test_a_killed_run_is_finished_by_who_comes_next(tmp_path, finish):
     check_outputs(tmp_path / "x.manifest.json")
     assert (tmp_path / "x.jsonl").read_bytes() == b"new"
     assert sorted(os.listdir(tmp_path)) == sorted(old)
+
+
+def test_what_a_reader_is_just_finishing_is_nobody_elses(tmp_path):
+    """A run that starts meanwhile would empty, or remove, what the reader is about to rename."""
+    write(tmp_path, "old")
+    killed_at_rename(tmp_path, 3)
+    program = """
+        import os, signal, sys
+        from mig_jax.data import check_outputs
+
+        def hook(event, arguments):
+            if event == "os.rename":
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+        sys.addaudithook(hook)
+        check_outputs(sys.argv[1])
+    """
+    manifest = tmp_path / "x.manifest.json"
+    reader = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), str(manifest)])
+    was_refused = []
+    while os.WIFSTOPPED(os.waitpid(reader.pid, os.WUNTRACED)[1]):  # Before each of its renames.
+        with pytest.raises(InputError, match="another run is writing it"):
+            OutputFiles().open(tmp_path / "x.jsonl")
+        OutputFiles().open(tmp_path / "other")
+        was_refused.append(True)
+        reader.send_signal(signal.SIGCONT)
+    assert len(was_refused) > 1
+    check_outputs(manifest)
+    assert (tmp_path / "x.jsonl").read_bytes() == b"new"
+    write(tmp_path, "again")
 
 
 def test_files_in_several_folders_change_together(tmp_path):

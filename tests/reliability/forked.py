@@ -101,6 +101,14 @@ def start(
         os._exit(status)
 
 
+def stopped_or_ended(child: int, *, within: float = 300) -> None:
+    """Waits until a command has stopped itself by SIGSTOP, or has ended."""
+    begun = time.monotonic()
+    while not os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG):
+        assert time.monotonic() - begun < within, f"{child}: runs on after {within} s"
+        time.sleep(0.001)
+
+
 def end(child: int, log: pathlib.Path, *, within: float = 300) -> Ended:
     """Waits for a command; one that does not end in time is a failure."""
     begun = time.monotonic()

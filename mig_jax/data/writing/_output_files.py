@@ -13,9 +13,10 @@ from mig_jax.data.writing._tables import write_json
 from mig_jax.errors import InputError
 from mig_jax.runs import (
     Change,
-    claim_temporary,
+    claimed,
     commit,
     finish_commits,
+    open_temporary,
     place_told,
     sign_folder,
     staged_folder,
@@ -30,7 +31,7 @@ _NOT_FOR_FILES = ("/dev", "/dev/fd", "/proc")
 class OutputFiles:
     """The output files of a command, which all appear together once it has succeeded.
 
-    Each is written under a temporary name in its own folder, which one run at a time can have.
+    Each is written under a temporary name in its own folder; one run at a time can claim it.
     Leaving the `with` block renames them all at one moment, the manifests last: killed on the
     way, they are renamed by the next run of one of them, or by whoever reads them. An exception,
     KeyboardInterrupt included, removes them all and leaves files of these names as they were;
@@ -96,9 +97,11 @@ class OutputFiles:
             return self._streams[target]
         if target in self._streams:
             raise InputError(f"{given}: is an output already; expected another file to write to")
-        finish_commits(os.path.dirname(target))
         try:
-            self._streams[target] = claim_temporary(target)
+            # Claimed first: no other run can leave anything of it to be finished from then on.
+            self._held.enter_context(claimed(target))
+            finish_commits(os.path.dirname(target), target)
+            self._streams[target] = open_temporary(target)
         except BlockingIOError:
             raise InputError(
                 f"{given}: another run is writing it; wait for its end, or choose another output"
