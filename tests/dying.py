@@ -43,6 +43,27 @@ def at_file(event: str, ending: str, count: int = 1, seconds_later: float = 0) -
     """)
 
 
+def at_calls(of: str, count: int) -> str:
+    """When a method has returned for the `count`-th time: "package.module:Class.method"."""
+    module, _, method = of.partition(":")
+    owner, _, name = method.partition(".")
+    return textwrap.dedent(f"""
+        from {module} import {owner}
+
+        method, left = {owner}.{name}, {count}
+
+        def returns_and_dies(*words, **more):
+            global left
+            found = method(*words, **more)
+            left -= 1
+            if not left:
+                die()
+            return found
+
+        {owner}.{name} = returns_and_dies
+    """)
+
+
 def at_journal(records: int) -> str:
     """When so many records are in the journal of an annotation."""
     return textwrap.dedent(f"""

@@ -90,6 +90,8 @@ def die_by(number: int) -> NoReturn:
 def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
     """Within, the first signal raises `SignalCame`, and one that comes after it ends at once.
 
+    An error on the way out, in what tidies up, hides no signal.
+
     So does a signal that came when Python could not raise it: it is sent again. Such a place is
     the callback that JAX has at each garbage collection: most interrupts of a compilation end up
     there (jax issue 18246), and the command would go on as if there were none.
@@ -130,10 +132,13 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
     sys.unraisablehook = unraisable
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException as error:
+        came = _interrupt_behind(error)
+        if came is None:
+            raise
         if not hasattr(sys, "ps1"):
             before = {}  # The process is about to end.
-        raise
+        raise came from None
     finally:
         sys.unraisablehook = hook
         no_longer()
@@ -141,6 +146,17 @@ def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
             # What a program said at its start is no longer so.
             is_of_start = isinstance(handler, _EndAtOnce)
             signal.signal(number, _EndAtOnce(name, told) if is_of_start else handler)
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt that led to an error, if one did.
+
+    A library may fail when it tidies up what the interrupt cut short: tqdm gives back a lock that
+    it has not taken yet.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def _handle(

@@ -134,6 +134,22 @@ def test_a_second_signal_ends_a_slow_end_at_once(tmp_path):
     assert ended.stderr == "name: terminated; no output was written\n"
 
 
+@pytest.mark.parametrize("error", ["RuntimeError('no lock')", "OSError(28, 'full')"])
+def test_what_fails_on_the_way_out_hides_no_signal(tmp_path, error):
+    body = f"""
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise {error}
+    """
+    ended = run(tmp_path, body)
+    told = "name: terminated; no output was written\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGTERM, "", told)
+    body = body.replace("signal.raise_signal(signal.SIGTERM)", "pass")
+    ended = run(tmp_path, body)
+    assert ended.returncode == (1 if "Runtime" in error else 2)
+
+
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     """As `nohup` ignores that the terminal is closed, and a shell Ctrl-C in the background."""
     ignore = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"

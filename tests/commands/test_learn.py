@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -24,7 +20,7 @@ from mig_jax.commands.learning_steps import kept_in_words
 from mig_jax.errors import InputError
 from mig_jax.learning import LearningStates, learning_run
 from mig_jax.synthetic import BuiltinPool
-from tests.running import ROOT
+from tests.dying import at_calls, dies
 
 PARTS = {"shared alone", "weights alone", "shapes alone"}
 
@@ -218,15 +214,8 @@ def test_killed_and_resumed(files, tmp_path, capsys):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     words = ["--start_thresholds=0.8", "--steps=12", *files[:2], files[-1], "--cache=none"]
     assert run(whole, *words) == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.learn_params", f"--workdir={stopped}", *words], cwd=ROOT
-    )
-    deadline = time.monotonic() + 300
-    while not list((stopped / "state").glob("*/[0-9]*")) and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kept = at_calls("mig_jax.runs:RunFolder.put", 1)
+    dies(kept, f"--workdir={stopped}", *words, module="experiments.learn_params")
     assert not (stopped / "report.md").exists()
     assert run(stopped, *words) == 0
     reports = [json.loads((folder / "report.json").read_text()) for folder in (whole, stopped)]

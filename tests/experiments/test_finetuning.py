@@ -6,9 +6,6 @@ import csv
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -23,8 +20,8 @@ from mig_jax.commands.command import main_of
 from mig_jax.language_models import EncodedRecords, Tuning
 from mig_jax.learning import Judges, conversation_bags
 from mig_jax.synthetic import BuiltinPool
+from tests.dying import at_calls, dies
 from tests.oracles import power, propagated, propagation_matrix, total_information
-from tests.running import ROOT
 
 pytest.importorskip("tokenizers")
 pytest.importorskip("jinja2")
@@ -169,18 +166,10 @@ def test_a_study_keeps_what_records_teach_of_tasks_once(study, words, folder, tm
 def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been(study, words, tmp_path):
     words = [f"--workdir={tmp_path}", *words, "--epochs=2"]
     cells = tmp_path / "cells.jsonl"
-    with subprocess.Popen(
-        [sys.executable, "-m", "experiments.finetune", *words],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while process.poll() is None:
-            if cells.exists() and cells.read_bytes().count(b"\n") >= 3:
-                process.kill()
-            time.sleep(0.01)
-    assert process.returncode != 0
+    kept = "experiments.finetuning.cells:KeptLines.put"
+    dies(at_calls(kept, 4), *words, module="experiments.finetune")
     done = cells.read_bytes()
-    assert 3 <= done.count(b"\n") < _CELLS
+    assert 2 <= done.count(b"\n") < _CELLS
     whole = done[: done.rindex(b"\n") + 1]
     with cells.open("ab") as stream:
         stream.write(b'["longest | 900')  # As if it had died in the middle of a line.
