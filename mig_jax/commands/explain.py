@@ -35,6 +35,7 @@ from mig_jax.errors import InputError
 from mig_jax.measure import GAIN_RULES, pool_from_table
 from mig_jax.reports import explanation_lines, scores_as_read, told_explanation
 from mig_jax.selection import Explainer, Explanation, Rates
+from mig_jax.synthetic import BuiltinPool
 
 __all__ = ["COMMAND", "run"]
 
@@ -137,7 +138,16 @@ def run(values: flags.FlagValues) -> None:
         tell("\n\n".join("\n".join(explanation_lines(about)) for about in told))
 
 
-def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> SelectOptions:
+class _Options(SelectOptions):
+    """The flags of a selection that was made by information, by `select` or by `learn`."""
+
+    @property
+    def builtin_pool(self) -> BuiltinPool:
+        """As `learn --seed` has it; `select --seed` is of other methods."""
+        return BuiltinPool(seed=self.seed)
+
+
+def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> _Options:
     """The flags of the selection, with what is given in place of them.
 
     Raises:
@@ -175,7 +185,7 @@ def _options(values: flags.FlagValues, finished: data.FinishedSelection) -> Sele
         )
     if missing and "pool" not in given:
         raise InputError(f"--pool: {missing[0]} is not here any more; expected --pool=FILE")
-    return SelectOptions(**found)
+    return _Options(**found)
 
 
 def _budget(options: SelectOptions, table: data.RecordTable) -> tuple[Budget, GivenRecords]:

@@ -222,7 +222,10 @@ def _unknown(
         whose = listed([f"`mig-jax {other}`" for other in others])
         return f"--{name}: no flag of this command, but of {whose}"
     # A flag that is no slip, as --quiet, is not like --quota.
-    meant = near(name.replace("-", "_"), [*values, *_EVERYWHERE], cutoff=0.65)
+    found, known = name.replace("-", "_"), [*values, *_EVERYWHERE]
+    first, is_longer, _ = found.partition("_")
+    alike = [one for one in known if is_longer and one.startswith(f"{first}_")]
+    meant = near(found, known, cutoff=0.65) or near(found, alike, cutoff=0.5)
     expected = f"--{meant}" if meant else "one of those that --help_all lists"
     return f"--{name}: no such flag, expected {expected}"
 

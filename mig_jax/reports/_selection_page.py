@@ -204,7 +204,7 @@ def _sources(about: dict[str, Any]) -> list[tuple[str, ...]]:
         rows[_MOST_FILES:] = [(f"{len(rest):,} others", records, selected)]
     return [
         (
-            file,
+            printable(file),
             f"{records:,}",
             f"{selected:,}",
             f"{100 * records / max(about['records_used'], 1):.1f} %",
@@ -218,7 +218,10 @@ def _settings(about: dict[str, Any]) -> list[tuple[str, str]]:
     told = {name: value for name, value in about.items() if name not in _NOT_SETTINGS}
     flags = {f"--{name}": value for name, value in about["parameters"].items()}
     texts = (
-        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        (
+            name,
+            printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)),
+        )
         for name, value in [*told.items(), *flags.items(), *about["versions"].items()]
         if value is not None
     )

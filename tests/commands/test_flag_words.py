@@ -130,6 +130,7 @@ def test_words_that_nearly_say_it_are_told_what_does(here):
     (here / "picked.jsonl").write_text("")
     for words, told in (
         (["select", "--quiet"], "--quiet: no such flag, expected one of those that --help_all"),
+        (["select", "--group_by=task"], "--group_by: no such flag, expected --group_field"),
         (
             ["explain", "picked.jsonl", "--record=5"],
             "--selection: missing; perhaps --selection=picked.jsonl is meant",

@@ -21,6 +21,7 @@ from mig_jax.errors import InputError
 from mig_jax.learning import LearningStates, learning_run
 from mig_jax.synthetic import BuiltinPool
 from tests.dying import at_calls, dies
+from tests.running import mig
 
 PARTS = {"shared alone", "weights alone", "shapes alone"}
 
@@ -207,6 +208,10 @@ def test_builtin_pool_of_a_seed(tmp_path):
     assert main.main(["make_pool", *words]) == 0
     again = select_again(tmp_path, f"--pool={pool}", f"--label_embeddings={labels}", "--budget=20")
     assert again.read_bytes() == (tmp_path / "selected.jsonl").read_bytes()
+    ids = [json.loads(again.read_text().splitlines()[0])["id"]]
+    for selection in (tmp_path / "selected.jsonl", again):
+        done = mig("explain", f"--selection={selection}", f"--record={ids[0]}", "--cache=none")
+        assert ": picked, rank " in done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -367,17 +367,21 @@ def test_under_a_budget_of_tokens_all_are_held_against_each_other_at_equal_token
     assert most == max(*ends, about["compare"]["ways"][1]["tokens"])
 
 
-def test_labels_that_turn_the_order_of_text_around_are_shown_escaped(tmp_path):
+def test_names_that_turn_the_order_of_text_around_are_shown_escaped(tmp_path):
     rows = [
         {"text": f"text {at}", "labels": ["\u202eevil", "a\x1b[31m"], "score": 1 + at}
         for at in range(4)
     ]
+    for row in rows:
+        row["task"] = "\u202eodd"
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = [f"--pool={tmp_path / 'pool.jsonl'}", "--budget=2", f"--report={tmp_path}"]
+    words += ["--group_field=task", "--quota=\u202eodd=2"]
     assert select(tmp_path, *words, "--nocertificate").returncode == 0
     page = Page(tmp_path / "index.html")
     assert sorted(page.data["labels"]) == ["\\u202eevil", "a\\x1b[31m"]
     assert "\\u202eevil" in page.text
+    assert "\\u202eodd" in page.text
     assert not {"\u202e", "\x1b", "\ufffd"} & set((tmp_path / "index.html").read_text())
 
 
