@@ -228,6 +228,7 @@ def test_first_line_without_a_layout(store: Store) -> None:
         ({"score": 1, "my tags": ["x"], "n": 2}, "'--field=labels=my tags' does"),
         ({"tags": ["x"], "topics": ["y"], "a": 1, "b": 2}, None),  # Either might.
         ({"tags\x1b": ["x"], "n": -1}, None),
+        ({"tags": ["x"], "answer": 3}, "--field=labels=tags does"),  # Of a sum, not a score.
     ],
 )
 def test_flags_that_would_do_are_told(

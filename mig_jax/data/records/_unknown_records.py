@@ -88,7 +88,11 @@ def perhaps(record: dict[str, Any], lacking: Sequence[str]) -> str:
     lists = [name for name, value in usable.items() if _kind(value) == "a list of strings"]
     if "labels" in lacking and len(lists) == 1:
         flags["labels"] = lists[0]
-    numbers = [name for name, value in usable.items() if type(value) in (int, float) and value >= 0]
+    numbers = [
+        name
+        for name, value in usable.items()  # An answer that is a number is no score.
+        if type(value) in (int, float) and value >= 0 and name.lower() not in ANSWERS
+    ]
     if "score" in lacking and len(numbers) == 1:
         flags["score"] = numbers[0]
     return _joined(flags)
