@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
 from mig_jax.errors import InputError
-from mig_jax.runs._commit import Change, commit, finish_commits
+from mig_jax.runs._commit import Change, commit, finish_commits, interrupts_held_back
 from mig_jax.runs._fingerprints import differences
 from mig_jax.runs._temporary_files import (
     hold,
@@ -227,18 +227,18 @@ def staged_folder(folder: str | os.PathLike[str], kind: str) -> Iterator[Change]
     target = os.path.realpath(folder)
     finish_commits(os.path.dirname(target))
     refuse_foreign(folder, kind)
+    around, held = temporary_name(target), None
     try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        remove_left_behind(*os.path.split(target))
-        around = temporary_name(target)
-        os.mkdir(around)
-        # Windows opens no folders, and has no locks.
-        held = os.open(around, os.O_RDONLY) if os.name == "posix" else None
-    except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}; expected a directory") from None
-    try:
-        if held is not None:
-            hold(held)
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            remove_left_behind(*os.path.split(target))
+            with interrupts_held_back():
+                os.mkdir(around)
+                if os.name == "posix":  # Windows opens no folders, and has no locks.
+                    held = os.open(around, os.O_RDONLY)
+                    hold(held)
+        except OSError as error:
+            raise InputError(f"{folder}: {error.strerror}; expected a directory") from None
         with place_told(target):
             yield Change(target, os.path.join(around, "new"))
     finally:
@@ -296,21 +296,22 @@ def _in_use(place: str) -> InputError:
 
 def _create(path: str, line: bytes) -> None:
     """Makes a file, whole from its beginning, unless there is one."""
-    stream = open_temporary(path)
-    try:
-        stream.write(line)
-        stream.flush()
-        os.fsync(stream.fileno())
+    with interrupts_held_back():  # It would have two names.
+        stream = open_temporary(path)
         try:
-            os.link(stream.name, path)  # Unlike a renamed file, a link replaces nothing.
-        except FileExistsError:
-            pass
-        except OSError:  # A file system without links.
-            os.rename(stream.name, path)
-    finally:
-        remove(stream.name)
-        with contextlib.suppress(OSError):  # Closing flushes, and fails again if the disk is full.
-            stream.close()
+            stream.write(line)
+            stream.flush()
+            os.fsync(stream.fileno())
+            try:
+                os.link(stream.name, path)  # Unlike a renamed file, a link replaces nothing.
+            except FileExistsError:
+                pass
+            except OSError:  # A file system without links.
+                os.rename(stream.name, path)
+        finally:
+            remove(stream.name)
+            with contextlib.suppress(OSError):  # Closing flushes, and fails if the disk is full.
+                stream.close()
 
 
 def _read_record(stream: BinaryIO, place: str | os.PathLike[str], kind: str) -> dict[str, Any]:

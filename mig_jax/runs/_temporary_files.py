@@ -82,10 +82,17 @@ def open_temporary(path: str) -> BinaryIO:
     folder, name = os.path.split(path)
     remove_left_behind(folder, name)
     while True:
-        stream = io.BufferedWriter(_Named(temporary_name(path), path), buffer_size=1 << 16)
-        # Another process may have taken it for left behind before it was held.
-        if hold(stream.fileno()) is not False and os.fstat(stream.fileno()).st_nlink:
-            return stream
+        temporary = temporary_name(path)
+        try:
+            stream = io.BufferedWriter(_Named(temporary, path), buffer_size=1 << 16)
+            # Another process may have taken it for left behind before it was held.
+            if hold(stream.fileno()) is not False and os.fstat(stream.fileno()).st_nlink:
+                return stream
+        except FileExistsError:
+            continue
+        except BaseException:  # An interrupt, say.
+            remove(temporary)
+            raise
         stream.close()
 
 

@@ -66,6 +66,7 @@ def _check_end(bench: Bench, ended: forked.Ended, by: int, found: str) -> None:
     assert ended.status == -by, f"status {ended.status}"
     if by == signal.SIGKILL:
         return
+    assert not left_behind(bench.out), left_behind(bench.out)
     told = ended.line.partition("; ")[2]
     expected = "all outputs were written" if found == "new" else bench.case.interrupted
     word = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}[signal.Signals(by)]

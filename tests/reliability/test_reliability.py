@@ -30,11 +30,11 @@ CAMPAIGN = """
     bench = Bench(make_cases(root)["annotate"], root)
     rows = []
     if what == "kills":
-        # All moments from the first rename on, and some before.
-        steps = [*range(0, bench.steps - 40, 5), *range(bench.steps - 40, bench.steps)]
-        for number, step in enumerate(steps):
+        # The next run after all moments from the first rename on, and after some before.
+        for number, step in enumerate(range(bench.steps)):
             name = list(forked.SIGNALS)[number % 3]
-            rows.append(kills.kill(bench, name, step=step, part=0.0, older=number % 4 != 3))
+            how = {"older": number % 4 != 3, "again": step % 5 == 0 or step >= bench.steps - 40}
+            rows.append(kills.kill(bench, name, step=step, part=0.0, **how))
     else:
         from tests.reliability import pairs
 

@@ -16,6 +16,7 @@ from mig_jax.runs import (
     claimed,
     commit,
     finish_commits,
+    interrupts_held_back,
     open_temporary,
     place_told,
     sign_folder,
@@ -98,10 +99,11 @@ class OutputFiles:
         if target in self._streams:
             raise InputError(f"{given}: is an output already; expected another file to write to")
         try:
-            # Claimed first: no other run can leave anything of it to be finished from then on.
-            self._held.enter_context(claimed(target))
-            finish_commits(os.path.dirname(target), target)
-            self._streams[target] = open_temporary(target)
+            with interrupts_held_back():  # Until it is known what is to be removed.
+                # Claimed first: no other run can leave anything of it to be finished from then on.
+                self._held.enter_context(claimed(target))
+                finish_commits(os.path.dirname(target), target)
+                self._streams[target] = open_temporary(target)
         except BlockingIOError:
             raise InputError(
                 f"{given}: another run is writing it; wait for its end, or choose another output"
@@ -213,9 +215,10 @@ class OutputFiles:
                 ]
                 commit([*self._folders, *files])
         finally:
-            for target in list(self._streams):
-                self._discard(target)
-            self._held.close()
+            with interrupts_held_back():
+                for target in list(self._streams):
+                    self._discard(target)
+                self._held.close()
 
     def _discard(self, target: str) -> None:
         stream = self._streams.pop(target)
