@@ -37,8 +37,11 @@ def kill(
         ended = bench.run(stop_at=step, by=by)
     else:
         words = bench.case.of(bench.out)
-        pathlib.Path(f"{bench.log}.steps").unlink(missing_ok=True)
+        steps = pathlib.Path(f"{bench.log}.steps")
+        steps.unlink(missing_ok=True)
         child = forked.start(words, bench.out, bench.log)
+        while not steps.exists():  # Until then it is not the program that runs.
+            time.sleep(0.0005)
         time.sleep(part * bench.seconds)
         os.kill(child, by)
         ended = forked.end(child, bench.log)
