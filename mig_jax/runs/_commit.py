@@ -137,26 +137,26 @@ def _are_stuck(steps: Sequence[_Step]) -> bool:
     return any(os.path.lexists(step.old) for step in steps)
 
 
-def finish_commits(folder: str | os.PathLike[str], claimed: str | None = None) -> None:
+def finish_commits(folder: str | os.PathLike[str], to_write: str | None = None) -> None:
     """Makes the renames in a folder, and in others with it, that killed processes have left.
 
     Args:
       folder: any; if there is none, nothing is done.
-      claimed: a target in it that this process has claimed, to write to it.
+      to_write: a target in it that this process is about to write to.
 
     Raises:
       InputError: if that cannot be done.
-      BlockingIOError: if another process is about to make such a rename of what is claimed.
+      BlockingIOError: if another process is just renaming what is to be written.
     """
     try:
         names = [name for name in os.listdir(folder) if is_temporary(name, ending=_ENDING)]
     except OSError:
         return  # Nothing to find.
     for name in names:
-        _finish(os.path.join(folder, name), claimed)
+        _finish(os.path.join(folder, name), to_write)
 
 
-def _finish(path: str, claimed: str | None) -> None:
+def _finish(path: str, to_write: str | None) -> None:
     """Does what is left of a record, unless it is held, or not ours."""
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"):  # It may be anything: a pipe, a link.
@@ -175,13 +175,13 @@ def _finish(path: str, claimed: str | None) -> None:
         found = _read(stream.read(_LONGEST_RECORD), path)
         if isinstance(found, str):  # The record itself stands in another folder.
             if os.path.exists(found):
-                _finish(found, claimed)
+                _finish(found, to_write)
             if not is_held and not os.path.exists(found):
                 _discard(path)
         elif is_held:
-            # Of a killed run, as who has claimed it is no other; its holder finishes it.
-            if any(step.target == claimed for step in found or ()):
-                raise BlockingIOError(errno.EWOULDBLOCK, "another run is writing it", claimed)
+            # By the run itself, or by who finishes it: what it renames must not be removed.
+            if any(step.target == to_write for step in found or ()):
+                raise BlockingIOError(errno.EWOULDBLOCK, "another run is writing it", to_write)
         elif found is not None:
             try:
                 _make_all(found)

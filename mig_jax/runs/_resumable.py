@@ -225,7 +225,12 @@ def staged_folder(folder: str | os.PathLike[str], kind: str) -> Iterator[Change]
       InputError: as `replace_own`.
     """
     target = os.path.realpath(folder)
-    finish_commits(os.path.dirname(target))
+    try:
+        finish_commits(os.path.dirname(target), target)
+    except BlockingIOError:
+        raise InputError(
+            f"{folder}: another run is writing it; wait for its end, or choose another place"
+        ) from None
     refuse_foreign(folder, kind)
     around, held = temporary_name(target), None
     try:

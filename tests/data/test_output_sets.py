@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 
 import pytest
 
@@ -168,9 +169,18 @@ def test_a_rename_that_fails_takes_all_back(tmp_path, monkeypatch, fails_at, old
         assert sorted(content(tmp_path)) == ["x.jsonl", "x.manifest.json", "x.table"]
 
 
+def write_params(folder: pathlib.Path, text: str) -> None:
+    """A set of two: a folder and a file."""
+    with OutputFiles() as outputs:
+        outputs.open(folder / "x.jsonl").write(text.encode())
+        with outputs.replace_folder(folder / "params", "parameters") as new:
+            os.mkdir(new)
+            pathlib.Path(new, "array").write_text(text)
+
+
 KILLED = """
     import os, pathlib, signal, sys
-    from tests.data.test_output_sets import write
+    from tests.data.test_output_sets import {write} as write
 
     left = int(sys.argv[2])
 
@@ -186,8 +196,9 @@ KILLED = """
 """
 
 
-def killed_at_rename(folder: pathlib.Path, number: int) -> None:
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder), str(number)]
+def killed_at_rename(folder: pathlib.Path, number: int, write: str = "write") -> None:
+    program = textwrap.dedent(KILLED).format(write=write)
+    command = [sys.executable, "-c", program, str(folder), str(number)]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
 
 
@@ -213,30 +224,54 @@ def test_what_a_reader_is_just_finishing_is_nobody_elses(tmp_path):
     """A run that starts meanwhile would empty, or remove, what the reader is about to rename."""
     write(tmp_path, "old")
     killed_at_rename(tmp_path, 3)
+    manifest = tmp_path / "x.manifest.json"
+    times = 0
+    for _ in stops_at_renames(tmp_path):
+        with pytest.raises(InputError, match="another run is writing it"):
+            OutputFiles().open(tmp_path / "x.jsonl")
+        OutputFiles().open(tmp_path / "other")
+        times += 1
+    assert times > 1
+    check_outputs(manifest)
+    assert (tmp_path / "x.jsonl").read_bytes() == b"new"
+    write(tmp_path, "again")
+
+
+def test_nor_is_a_folder_that_a_reader_is_just_finishing(tmp_path):
+    write_params(tmp_path, "old")
+    killed_at_rename(tmp_path, 1, "write_params")
+    assert (tmp_path / "params" / "array").read_text() == "old"
+    times = 0
+    for _ in stops_at_renames(tmp_path):
+        with pytest.raises(InputError, match="another run is writing it"):
+            write_params(tmp_path, "mixed")
+        with pytest.raises(InputError, match="another run is writing it"):
+            runs.replace_own(tmp_path / "params", "parameters").__enter__()
+        times += 1
+    assert times > 1
+    assert (tmp_path / "params" / "array").read_text() == "new"
+    assert (tmp_path / "x.jsonl").read_bytes() == b"new"
+    write_params(tmp_path, "again")
+    assert sorted(os.listdir(tmp_path)) == ["params", "x.jsonl"]
+
+
+def stops_at_renames(folder: pathlib.Path) -> Iterator[None]:
+    """Finishes what killed runs have left there, and stops before each of its renames."""
     program = """
         import os, signal, sys
-        from mig_jax.data import check_outputs
+        from mig_jax.runs import finish_commits
 
         def hook(event, arguments):
             if event == "os.rename":
                 os.kill(os.getpid(), signal.SIGSTOP)
 
         sys.addaudithook(hook)
-        check_outputs(sys.argv[1])
+        finish_commits(sys.argv[1])
     """
-    manifest = tmp_path / "x.manifest.json"
-    reader = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), str(manifest)])
-    was_refused = []
-    while os.WIFSTOPPED(os.waitpid(reader.pid, os.WUNTRACED)[1]):  # Before each of its renames.
-        with pytest.raises(InputError, match="another run is writing it"):
-            OutputFiles().open(tmp_path / "x.jsonl")
-        OutputFiles().open(tmp_path / "other")
-        was_refused.append(True)
+    reader = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), str(folder)])
+    while os.WIFSTOPPED(os.waitpid(reader.pid, os.WUNTRACED)[1]):
+        yield
         reader.send_signal(signal.SIGCONT)
-    assert len(was_refused) > 1
-    check_outputs(manifest)
-    assert (tmp_path / "x.jsonl").read_bytes() == b"new"
-    write(tmp_path, "again")
 
 
 def test_files_in_several_folders_change_together(tmp_path):
