@@ -90,11 +90,11 @@ def die_by(number: int) -> NoReturn:
 def raised(name: str, told: Callable[[], str]) -> Iterator[None]:
     """Within, the first signal raises `SignalCame`, and one that comes after it ends at once.
 
-    An error on the way out, in what tidies up, hides no signal.
-
     So does a signal that came when Python could not raise it: it is sent again. Such a place is
     the callback that JAX has at each garbage collection: most interrupts of a compilation end up
     there (jax issue 18246), and the command would go on as if there were none.
+
+    Nor is a signal hidden by an error on the way out, in what tidies up.
     """
     hook = sys.unraisablehook
     sent_again: list[threading.Event] = []  # Each is set once the signal need not be sent.

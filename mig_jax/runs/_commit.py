@@ -18,6 +18,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ __all__ = ["Change", "commit", "commits_made", "finish_commits", "interrupts_hel
 
 _FORMAT = "mig_jax commit"
 _ENDING = "commit"
+_LONGEST_SECONDS = 60.0  # That renames take.
 _LONGEST_RECORD = 1 << 24  # Bytes read of what may be anything.
 _SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK", "SIGINT")
 _made = 0
@@ -125,8 +127,9 @@ def _make_all(steps: Sequence[_Step]) -> None:
         for step in steps:
             step.make()
     except BaseException:
-        for step in reversed(steps):
-            step.take_back()
+        with contextlib.ExitStack() as each:  # All are tried, whichever cannot be.
+            for step in steps:
+                each.callback(step.take_back)
         raise
     for folder in {os.path.dirname(step.target) for step in steps}:
         _sync(folder)
@@ -156,9 +159,9 @@ def finish_commits(folder: str | os.PathLike[str], to_write: str | None = None) 
         _finish(os.path.join(folder, name), to_write)
 
 
-def _finish(path: str, to_write: str | None) -> None:
-    """Does what is left of a record, unless it is held, or not ours."""
-    flags = os.O_RDONLY
+def _finish(path: str, to_write: str | None, *, is_seen: bool = False) -> None:
+    """Does what is left of a record, unless it is held, or not ours; `is_seen` by a pointer."""
+    flags = os.O_RDWR  # NFS locks nothing else.
     for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY"):  # It may be anything: a pipe, a link.
         flags |= getattr(os, name, 0)
     try:
@@ -166,16 +169,19 @@ def _finish(path: str, to_write: str | None) -> None:
     except OSError:
         return  # Just finished by another, or another user's.
     with stream, interrupts_held_back():
+        about = os.fstat(stream.fileno())
         # Whoever may write here could tell us to rename anything.
-        if hasattr(os, "geteuid") and os.fstat(stream.fileno()).st_uid != os.geteuid():
+        if hasattr(os, "geteuid") and about.st_uid != os.geteuid():
             return
-        is_held = hold(stream.fileno()) is False
+        held = hold(stream.fileno())
+        # Where there are no locks, nobody knows: a run that lives is done within a minute.
+        is_held = not held and (held is False or time.time() - about.st_mtime < _LONGEST_SECONDS)
         if not os.path.exists(path):
             return
         found = _read(stream.read(_LONGEST_RECORD), path)
         if isinstance(found, str):  # The record itself stands in another folder.
-            if os.path.exists(found):
-                _finish(found, to_write)
+            if os.path.exists(found) and not is_seen:
+                _finish(found, to_write, is_seen=True)
             if not is_held and not os.path.exists(found):
                 _discard(path)
         elif is_held:
@@ -190,10 +196,11 @@ def _finish(path: str, to_write: str | None) -> None:
                     told = f"a killed run has left this to be renamed: {error.strerror}"
                     expected = "expected a folder that can be written to"
                     raise InputError(f"{error.filename}: {told}; {expected}") from None
-            _discard(*(step.old for step in found), *(step.new for step in found), path)
+            _discard(*(step.old for step in found), *(step.new for step in found))
             for step in found:  # The killed run has claimed them.
                 with contextlib.suppress(OSError):
                     remove_left_behind(*os.path.split(step.target))
+            _discard(path)
 
 
 def _write_records(steps: Sequence[_Step], held: contextlib.ExitStack) -> list[str]:

@@ -22,6 +22,7 @@ from mig_jax.errors import InputError
 from mig_jax.runs._commit import Change, commit, finish_commits, interrupts_held_back
 from mig_jax.runs._fingerprints import differences
 from mig_jax.runs._temporary_files import (
+    claimed,
     hold,
     is_temporary,
     open_temporary,
@@ -225,31 +226,33 @@ def staged_folder(folder: str | os.PathLike[str], kind: str) -> Iterator[Change]
       InputError: as `replace_own`.
     """
     target = os.path.realpath(folder)
-    try:
-        finish_commits(os.path.dirname(target), target)
-    except BlockingIOError:
-        raise InputError(
-            f"{folder}: another run is writing it; wait for its end, or choose another place"
-        ) from None
-    refuse_foreign(folder, kind)
-    around, held = temporary_name(target), None
+    around, own = temporary_name(target), contextlib.ExitStack()
     try:
         try:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            remove_left_behind(*os.path.split(target))
-            with interrupts_held_back():
+            finish_commits(os.path.dirname(target), target)
+            refuse_foreign(folder, kind)
+            with interrupts_held_back():  # Until it is known what is to be removed.
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                own.enter_context(claimed(target))
+                finish_commits(os.path.dirname(target), target)  # Of a run killed meanwhile.
+                remove_left_behind(*os.path.split(target))
+                own.callback(remove, around)
                 os.mkdir(around)
                 if os.name == "posix":  # Windows opens no folders, and has no locks.
                     held = os.open(around, os.O_RDONLY)
+                    own.callback(os.close, held)
                     hold(held)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another run is writing it; wait for its end, or choose another place"
+            ) from None
         except OSError as error:
             raise InputError(f"{folder}: {error.strerror}; expected a directory") from None
         with place_told(target):
             yield Change(target, os.path.join(around, "new"))
     finally:
-        remove(around)
-        if held is not None:
-            os.close(held)
+        with interrupts_held_back():
+            own.close()
 
 
 def sign_folder(folder: str, kind: str) -> None:

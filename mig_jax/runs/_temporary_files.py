@@ -36,7 +36,7 @@ def hold(descriptor: int) -> bool | None:
     """Holds an open file or folder until it is closed, or this process ends.
 
     False if it is held already, by this process or another; None if there are no locks
-    (on Windows, and on some file systems).
+    (on Windows, and on some file systems; over NFS for what is not open for writing, as folders).
     """
     try:
         import fcntl
@@ -114,7 +114,7 @@ def claimed(path: str) -> Iterator[None]:
     descriptor = None
     try:
         while descriptor is None:
-            descriptor = os.open(name, _FLAGS, 0o666)
+            descriptor = _open_claim(name)
             if hold(descriptor) is False:
                 raise BlockingIOError(errno.EWOULDBLOCK, "another run is writing it", path)
             if not _is_at(descriptor, name):  # Who held it has just removed it.
@@ -128,6 +128,15 @@ def claimed(path: str) -> Iterator[None]:
                 with contextlib.suppress(OSError):  # It is only left behind.
                     remove(name)
             os.close(descriptor)
+
+
+def _open_claim(name: str) -> int:
+    try:
+        return os.open(name, _FLAGS, 0o666)
+    except PermissionError:  # Another user of the folder has left it, who was killed.
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(name, _FLAGS & ~os.O_CREAT & ~os.O_RDWR)
+        raise
 
 
 class _Named(io.FileIO):
@@ -145,7 +154,7 @@ class _Named(io.FileIO):
 
 # A link that somebody has put at a name of ours is not followed.
 _FLAGS = os.O_RDWR | os.O_CREAT
-for _flag in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"):
+for _flag in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
     _FLAGS |= getattr(os, _flag, 0)
 
 
@@ -173,8 +182,9 @@ def remove_left_behind(folder: str, of: str = "") -> None:
         if not is_temporary(name, of):
             continue
         path = os.path.join(folder, name)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        flags = _FLAGS & ~os.O_CREAT
+        try:  # NFS locks no file that is not open for writing; a folder cannot be.
+            descriptor = os.open(path, flags if os.path.isfile(path) else flags & ~os.O_RDWR)
         except OSError:
             continue  # Gone meanwhile, or another user's.
         try:

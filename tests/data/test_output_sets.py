@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 
@@ -129,6 +131,77 @@ def test_where_there_are_no_locks_outputs_are_written(tmp_path, monkeypatch):
         write(tmp_path, text)
         check_outputs(tmp_path / "x.manifest.json")
     assert len(os.listdir(tmp_path)) == 3
+
+
+def test_a_second_run_of_a_folder_is_refused(tmp_path):
+    with runs.replace_own(tmp_path / "params", "parameters") as new:
+        os.mkdir(new)
+        with pytest.raises(InputError, match="another run is writing it"):
+            runs.replace_own(tmp_path / "params", "parameters").__enter__()
+        with runs.replace_own(tmp_path / "others", "parameters") as other:
+            os.mkdir(other)
+    assert sorted(os.listdir(tmp_path)) == ["others", "params"]
+
+
+@pytest.mark.parametrize("locks", ["all", "as over NFS", "none"])
+def test_a_reader_that_comes_by_takes_no_live_run_for_a_killed_one(tmp_path, monkeypatch, locks):
+    """Before each step of its commit; NFS locks only what is open for writing."""
+    flock = fcntl.flock
+
+    def partly(descriptor, how):
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+        if locks == "none" or mode == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(descriptor, how)
+
+    if locks != "all":
+        monkeypatch.setattr(fcntl, "flock", partly)
+    steps, looks_at = 0, -1
+
+    def looking(call):
+        def looks(*words, **more):
+            nonlocal steps
+            steps += 1
+            if steps - 1 == looks_at:
+                runs.finish_commits(tmp_path)
+            return call(*words, **more)
+
+        return looks
+
+    for name in ("replace", "link", "remove"):
+        monkeypatch.setattr(os, name, looking(getattr(os, name)))
+    write(tmp_path, "old")
+    for number in range(60):
+        steps, looks_at = 0, number
+        write(tmp_path, text := f"text {number}")
+        check_outputs(tmp_path / "x.manifest.json")
+        assert (tmp_path / "x.jsonl").read_text() == text
+        if steps <= number:
+            break
+    assert steps > 10
+    assert len(os.listdir(tmp_path)) == 3
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may be others")
+def test_what_a_killed_run_of_another_user_has_claimed_is_free():
+    program = """
+        import fcntl, os, signal, sys
+        from mig_jax.data import OutputFiles
+
+        os.setuid(int(sys.argv[2]))  # All is imported: nobody may read where that is from.
+        with OutputFiles() as outputs:
+            outputs.open(sys.argv[1]).write(b"theirs")
+            if sys.argv[2] == "0":
+                os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with tempfile.TemporaryDirectory() as name:  # pytest's are their owner's alone.
+        folder = pathlib.Path(name)
+        folder.chmod(0o777)
+        words = [sys.executable, "-c", textwrap.dedent(program), str(folder / "x")]
+        assert subprocess.run([*words, "0"], cwd=ROOT).returncode == -signal.SIGKILL
+        assert len(os.listdir(folder)) == 2
+        assert subprocess.run([*words, "65534"], cwd=ROOT).returncode == 0
+        assert (folder / "x").read_bytes() == b"theirs"
 
 
 def test_a_link_at_the_name_of_a_temporary_file_is_not_followed(tmp_path):
@@ -269,9 +342,12 @@ def stops_at_renames(folder: pathlib.Path) -> Iterator[None]:
         finish_commits(sys.argv[1])
     """
     reader = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), str(folder)])
-    while os.WIFSTOPPED(os.waitpid(reader.pid, os.WUNTRACED)[1]):
-        yield
-        reader.send_signal(signal.SIGCONT)
+    try:
+        while os.WIFSTOPPED(os.waitpid(reader.pid, os.WUNTRACED)[1]):
+            yield
+            reader.send_signal(signal.SIGCONT)
+    finally:
+        reader.kill()
 
 
 def test_files_in_several_folders_change_together(tmp_path):

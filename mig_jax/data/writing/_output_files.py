@@ -199,26 +199,38 @@ class OutputFiles:
     ) -> None:
         try:
             if kind is None:
-                for target in self._claimed:
-                    self._discard(target)
-                # All are on the disk before the first takes its name.
-                for target, stream in self._streams.items():
-                    with place_told(target):
-                        stream.flush()
-                        os.fsync(stream.fileno())
-                    if os.name == "nt":
-                        stream.close()  # Windows renames no open files.
-                # Held until they have their names: nobody takes them for left behind.
-                files = [
-                    Change(target, stream.name, target in self._manifests)
-                    for target, stream in self._streams.items()
-                ]
-                commit([*self._folders, *files])
-        finally:
-            with interrupts_held_back():
-                for target in list(self._streams):
-                    self._discard(target)
-                self._held.close()
+                self._flush()
+        except BaseException:
+            self._let_go()
+            raise
+        with interrupts_held_back():
+            try:
+                if kind is None:
+                    # Held until they have their names: nobody takes them for left behind.
+                    files = [
+                        Change(target, stream.name, target in self._manifests)
+                        for target, stream in self._streams.items()
+                    ]
+                    commit([*self._folders, *files])
+            finally:
+                self._let_go()
+
+    def _flush(self) -> None:
+        """All that was opened is on the disk before the first takes its name."""
+        for target in self._claimed:
+            self._discard(target)
+        for target, stream in self._streams.items():
+            with place_told(target):
+                stream.flush()
+                os.fsync(stream.fileno())
+            if os.name == "nt":
+                stream.close()  # Windows renames no open files.
+
+    def _let_go(self) -> None:
+        with interrupts_held_back():
+            for target in list(self._streams):
+                self._discard(target)
+            self._held.close()
 
     def _discard(self, target: str) -> None:
         stream = self._streams.pop(target)
