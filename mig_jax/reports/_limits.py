@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from mig_jax.errors import printable
 from mig_jax.reports._counts import on_one_line
 from mig_jax.reports._told_numbers import proven_per_cent, told_information, told_price
 
@@ -115,7 +114,7 @@ def quota_rows(quotas: Mapping[str, Any]) -> tuple[list[str], list[list[str]], s
     groups = _most_telling_first(quotas["groups"])
     rows = [
         [
-            printable(group["name"]),
+            group["name"],
             *(_told_number(group[name]) for name in ("minimum", "maximum", "pool", "selected")),
             _told_price(group.get("price"), of_tokens),
         ]

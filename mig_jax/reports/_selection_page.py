@@ -49,9 +49,11 @@ def selection_page(selected: Selected) -> bytes:
     selected = dataclasses.replace(
         selected, table=dataclasses.replace(selected.table, label_names=names)
     )
-    page = jinja2.Environment(
+    environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(_part("html"))
+    )
+    environment.filters["printable"] = printable
+    page = environment.from_string(_part("html"))
     about, program = selected.about, _part("js")
     digest = base64.b64encode(hashlib.sha256(program.encode()).digest()).decode()
     shown = shown_records(selected)
@@ -204,7 +206,7 @@ def _sources(about: dict[str, Any]) -> list[tuple[str, ...]]:
         rows[_MOST_FILES:] = [(f"{len(rest):,} others", records, selected)]
     return [
         (
-            printable(file),
+            file,
             f"{records:,}",
             f"{selected:,}",
             f"{100 * records / max(about['records_used'], 1):.1f} %",
@@ -218,10 +220,7 @@ def _settings(about: dict[str, Any]) -> list[tuple[str, str]]:
     told = {name: value for name, value in about.items() if name not in _NOT_SETTINGS}
     flags = {f"--{name}": value for name, value in about["parameters"].items()}
     texts = (
-        (
-            name,
-            printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)),
-        )
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for name, value in [*told.items(), *flags.items(), *about["versions"].items()]
         if value is not None
     )

@@ -1,4 +1,11 @@
-from ._commit import Change, commit, commits_made, finish_commits, interrupts_held_back
+from ._commit import (
+    Change,
+    claimed,
+    commit,
+    commits_made,
+    finish_commits,
+    interrupts_held_back,
+)
 from ._fingerprints import differences, digest, disagreement
 from ._resumable import (
     RunFolder,
@@ -11,7 +18,7 @@ from ._resumable import (
 )
 from ._run_arrays import RunArrays
 from ._saved_trees import disk_errors, read_tree, write_tree
-from ._temporary_files import claimed, open_temporary, place_told
+from ._temporary_files import open_temporary, place_told
 
 __all__ = [
     "Change",

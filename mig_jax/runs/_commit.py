@@ -26,13 +26,21 @@ from mig_jax.errors import InputError
 from mig_jax.runs._temporary_files import (
     hold,
     is_temporary,
+    locked,
     open_temporary,
     remove,
     remove_left_behind,
     temporary_name,
 )
 
-__all__ = ["Change", "commit", "commits_made", "finish_commits", "interrupts_held_back"]
+__all__ = [
+    "Change",
+    "claimed",
+    "commit",
+    "commits_made",
+    "finish_commits",
+    "interrupts_held_back",
+]
 
 _FORMAT = "mig_jax commit"
 _ENDING = "commit"
@@ -140,17 +148,42 @@ def _are_stuck(steps: Sequence[_Step]) -> bool:
     return any(os.path.lexists(step.old) for step in steps)
 
 
-def finish_commits(folder: str | os.PathLike[str], to_write: str | None = None) -> None:
-    """Makes the renames in a folder, and in others with it, that killed processes have left.
+@contextlib.contextmanager
+def claimed(target: str, given: str | os.PathLike[str]) -> Iterator[None]:
+    """Within, no other run writes to the target, or has left anything of it to be renamed.
 
     Args:
-      folder: any; if there is none, nothing is done.
-      to_write: a target in it that this process is about to write to.
+      target: an absolute path, and no link.
+      given: how the user named it.
+
+    Raises:
+      InputError: if another run is writing it, or what one has left cannot be finished.
+      OSError: if the folder cannot be written to.
+    """
+    with contextlib.ExitStack() as own:
+        try:
+            # Locked first: no other run can leave anything from then on.
+            own.enter_context(locked(target))
+            _finish_all(os.path.dirname(target), target)
+        except BlockingIOError:
+            raise InputError(
+                f"{os.fspath(given)}: another run is writing it; wait for its end, or choose "
+                "another output"
+            ) from None
+        yield
+
+
+def finish_commits(folder: str | os.PathLike[str]) -> None:
+    """Makes the renames in a folder, and in others with it, that killed processes have left.
 
     Raises:
       InputError: if that cannot be done.
-      BlockingIOError: if another process is just renaming what is to be written.
     """
+    _finish_all(folder, None)
+
+
+def _finish_all(folder: str | os.PathLike[str], to_write: str | None) -> None:
+    """As `finish_commits`; BlockingIOError if another process just renames `to_write`."""
     try:
         names = [name for name in os.listdir(folder) if is_temporary(name, ending=_ENDING)]
     except OSError:

@@ -19,10 +19,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
 from mig_jax.errors import InputError
-from mig_jax.runs._commit import Change, commit, finish_commits, interrupts_held_back
+from mig_jax.runs._commit import Change, claimed, commit, finish_commits, interrupts_held_back
 from mig_jax.runs._fingerprints import differences
 from mig_jax.runs._temporary_files import (
-    claimed,
     hold,
     is_temporary,
     open_temporary,
@@ -229,12 +228,11 @@ def staged_folder(folder: str | os.PathLike[str], kind: str) -> Iterator[Change]
     around, own = temporary_name(target), contextlib.ExitStack()
     try:
         try:
-            finish_commits(os.path.dirname(target), target)
+            finish_commits(os.path.dirname(target))
             refuse_foreign(folder, kind)
             with interrupts_held_back():  # Until it is known what is to be removed.
                 os.makedirs(os.path.dirname(target), exist_ok=True)
-                own.enter_context(claimed(target))
-                finish_commits(os.path.dirname(target), target)  # Of a run killed meanwhile.
+                own.enter_context(claimed(target, folder))
                 remove_left_behind(*os.path.split(target))
                 own.callback(remove, around)
                 os.mkdir(around)
@@ -242,10 +240,6 @@ def staged_folder(folder: str | os.PathLike[str], kind: str) -> Iterator[Change]
                     held = os.open(around, os.O_RDONLY)
                     own.callback(os.close, held)
                     hold(held)
-        except BlockingIOError:
-            raise InputError(
-                f"{folder}: another run is writing it; wait for its end, or choose another place"
-            ) from None
         except OSError as error:
             raise InputError(f"{folder}: {error.strerror}; expected a directory") from None
         with place_told(target):

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 __all__ = [
-    "claimed",
     "hold",
     "is_temporary",
+    "locked",
     "open_temporary",
     "place_told",
     "remove",
@@ -97,10 +97,10 @@ def open_temporary(path: str) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def claimed(path: str) -> Iterator[None]:
+def locked(path: str) -> Iterator[None]:
     """Within, this is the one run that may write to `path`; where there are no locks, one of many.
 
-    What is claimed is a file of its own. It never gets the name of the output, so that it lasts
+    What is held is a file of its own. It never gets the name of the output, so that it lasts
     until all that the run does there is done.
 
     Raises:

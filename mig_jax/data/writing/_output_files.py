@@ -15,7 +15,6 @@ from mig_jax.runs import (
     Change,
     claimed,
     commit,
-    finish_commits,
     interrupts_held_back,
     open_temporary,
     place_told,
@@ -100,14 +99,8 @@ class OutputFiles:
             raise InputError(f"{given}: is an output already; expected another file to write to")
         try:
             with interrupts_held_back():  # Until it is known what is to be removed.
-                # Claimed first: no other run can leave anything of it to be finished from then on.
-                self._held.enter_context(claimed(target))
-                finish_commits(os.path.dirname(target), target)
+                self._held.enter_context(claimed(target, given))
                 self._streams[target] = open_temporary(target)
-        except BlockingIOError:
-            raise InputError(
-                f"{given}: another run is writing it; wait for its end, or choose another output"
-            ) from None
         except OSError as error:
             raise InputError(f"{given}: {error.strerror}; expected a writable folder") from None
         return self._streams[target]
